@@ -1,0 +1,75 @@
+// Package preprocess turns the bytes of a picture file into the numbers a
+// vision tower reads: sniff, check limits, decode, turn upright, composite over
+// white, resize as Pillow does, normalise.
+//
+// The input is untrusted. Nothing here panics on it, sizes are checked from the
+// header before any pixel is decoded, and a picture that is cut short is an
+// error rather than half a picture.
+package preprocess
+
+import (
+	"errors"
+	"fmt"
+	"image"
+)
+
+// ErrUnsupported is wrapped by errors about files that are no PNG, JPEG, GIF or
+// WebP, or that use a feature of these that is not decoded (12-bit or
+// arithmetic-coded JPEG, for instance).
+var ErrUnsupported = errors.New("unsupported picture")
+
+// ErrTooLarge is wrapped by errors about files or pictures beyond [Limits].
+var ErrTooLarge = errors.New("picture too large")
+
+// Limits bounds what a picture may cost. A field that is zero or negative
+// stands for its default.
+type Limits struct {
+	MaxBytes  int64 // of the file
+	MaxPixels int64 // width · height of the decoded picture
+}
+
+// DefaultLimits are 64 MiB of file and 40 megapixels.
+var DefaultLimits = Limits{MaxBytes: 64 << 20, MaxPixels: 40_000_000}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxBytes <= 0 {
+		l.MaxBytes = DefaultLimits.MaxBytes
+	}
+	if l.MaxPixels <= 0 {
+		l.MaxPixels = DefaultLimits.MaxPixels
+	}
+	return l
+}
+
+// RGB is a picture of 8-bit samples.
+type RGB struct {
+	W, H int
+	Pix  []byte // [H][W][3], rows without padding
+}
+
+func newRGB(w, h int) *RGB {
+	return &RGB{W: w, H: h, Pix: make([]byte, 3*w*h)}
+}
+
+// Pixels does all steps: it decodes data and returns the picture resized to
+// size × size and normalised, as pixels[3][size][size], with the width and
+// height of the upright picture before resizing: boxes and masks refer to
+// these. The aspect ratio is not kept, as in PaliGemma's own processor.
+//
+// Errors are those of [Decode], and one for a size or a std that is not
+// positive.
+func Pixels(data []byte, size int, mean, std [3]float32, lim Limits) (pixels []float32, upright image.Point, err error) {
+	if size <= 0 || size > 1<<14 {
+		return nil, image.Point{}, fmt.Errorf("resize picture: size %d is out of range", size)
+	}
+	for _, s := range std {
+		if !(s > 0) {
+			return nil, image.Point{}, fmt.Errorf("normalise picture: std %v is not positive", std)
+		}
+	}
+	img, err := Decode(data, lim)
+	if err != nil {
+		return nil, image.Point{}, err
+	}
+	return Normalize(Resize(img, size, size), mean, std), image.Pt(img.W, img.H), nil
+}
