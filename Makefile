@@ -1,0 +1,180 @@
+# paligemma: one Go binary on ggml. `make` builds bin/paligemma.
+#
+#   make              build for the machine at hand
+#   make demo         build, then caption a picture
+#   make test         build, vet, all tests
+#   make NATIVE=0     a portable baseline (x86-64 with AVX2) instead of -march=native
+#   make CUDA=1 | METAL=1 | VULKAN=1     switch a GPU backend on
+#   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
+#   make install PREFIX=/usr/local       install the binary, man pages, completions
+#   make bench fmt lint race asan fuzz clean
+SHELL  := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-print-directory
+
+NATIVE ?= 1
+CUDA   ?= 0
+METAL  ?= 0
+VULKAN ?= 0
+PREFIX ?= /usr/local
+DESTDIR ?=
+GGML_SRC ?=
+FUZZTIME ?= 30s
+GO ?= go
+
+B       := build
+JOBS    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+OS      := $(shell uname -s)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+onoff    = $(if $(filter 1 on ON yes true,$(1)),ON,OFF)
+FLAVOR  := $(if $(filter ON,$(call onoff,$(NATIVE))),native,portable)$(if $(filter ON,$(call onoff,$(CUDA))),-cuda)$(if $(filter ON,$(call onoff,$(METAL))),-metal)$(if $(filter ON,$(call onoff,$(VULKAN))),-vulkan)$(if $(GGML_SRC),-src)
+GGML_BUILD := $(B)/ggml-$(FLAVOR)
+
+# The link flags of each backend, after -lggml and before -lggml-base.
+LIBS_BACKEND := -lggml-cpu
+LIBS_SYSTEM  := -lm -lpthread
+ifeq ($(OS),Darwin)
+LIBS_SYSTEM += -lc++ -framework Accelerate -framework Foundation
+else
+LIBS_SYSTEM += -lstdc++ -ldl
+endif
+ifeq ($(call onoff,$(CUDA)),ON)
+CUDA_HOME ?= /usr/local/cuda
+LIBS_BACKEND += -lggml-cuda
+LIBS_SYSTEM  += -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib64/stubs -lcudart -lcublas -lcublasLt -lcuda
+endif
+ifeq ($(call onoff,$(METAL)),ON)
+LIBS_BACKEND += -lggml-metal
+LIBS_SYSTEM  += -framework Metal -framework MetalKit
+endif
+ifeq ($(call onoff,$(VULKAN)),ON)
+LIBS_BACKEND += -lggml-vulkan
+LIBS_SYSTEM  += -lvulkan
+endif
+
+GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION)
+GO_BUILD   := $(GO) build -trimpath -ldflags '$(GO_LDFLAGS)'
+
+.PHONY: all native demo test test-go race asan fuzz bench fmt fmt-check lint install uninstall clean distclean tools force
+
+all: bin/paligemma
+
+bin/paligemma: native force
+	@mkdir -p bin
+	@$(GO_BUILD) -o $@ ./cmd/paligemma
+
+# --- native parts -----------------------------------------------------------
+
+define need
+	@command -v $(1) >/dev/null 2>&1 || { echo "make: $(1) is missing: $(2)" >&2; exit 1; }
+endef
+
+tools:
+	$(call need,$(GO),install Go 1.26 or newer)
+	$(call need,cmake,install CMake 3.14 or newer)
+	$(call need,cargo,install Rust; its cargo builds the tokenizers library)
+	$(call need,cc,install a C compiler)
+	$(call need,c++,install a C++ compiler)
+
+native: $(B)/link.stamp
+
+# The generated Go files carry the flags of the chosen backends and a hash of
+# the archives: without it Go would neither relink nor rerun cached tests when
+# an archive changes. Both are rewritten only when their text changes.
+$(B)/link.stamp: $(GGML_BUILD)/built $(B)/tokenizers/built $(B)/flavor Makefile
+	@mkdir -p $(B)/lib
+	@rm -f $(B)/lib/*.a && rm -rf $(B)/include
+	@cp $$(find $(GGML_BUILD) -name 'libggml*.a') $(B)/lib/
+	@cp $(B)/tokenizers/release/libtokenizers.a $(B)/lib/
+	@cp -R $$(cat $(GGML_BUILD)/source)/include $(B)/include
+	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -- -lggml $(LIBS_BACKEND) -lggml-base $(LIBS_SYSTEM)
+	@touch $@
+
+# Remembers which flavour build/lib holds.
+$(B)/flavor: force
+	@mkdir -p $(B)
+	@echo '$(FLAVOR)' | cmp -s - $@ || echo '$(FLAVOR)' > $@
+
+$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt $(GGML_BUILD)/source | tools
+	@echo "building ggml ($(FLAVOR); a minute or two the first time)"
+	@cmake -S third_party/ggml -B $(GGML_BUILD) -DCMAKE_BUILD_TYPE=Release \
+	  -DGGML_SRC="$$(cat $(GGML_BUILD)/source)" \
+	  -DGGML_NATIVE=$(call onoff,$(NATIVE)) -DGGML_CUDA=$(call onoff,$(CUDA)) \
+	  -DGGML_METAL=$(call onoff,$(METAL)) -DGGML_VULKAN=$(call onoff,$(VULKAN)) \
+	  > $(GGML_BUILD)/cmake.log 2>&1 || { tail -n 20 $(GGML_BUILD)/cmake.log >&2; exit 1; }
+	@cmake --build $(GGML_BUILD) -j $(JOBS) >> $(GGML_BUILD)/cmake.log 2>&1 \
+	  || { tail -n 30 $(GGML_BUILD)/cmake.log >&2; exit 1; }
+	@touch $@
+
+ifeq ($(GGML_SRC),)
+$(GGML_BUILD)/source: $(B)/ggml-src.stamp
+	@mkdir -p $(@D)
+	@(cd $(B)/ggml-src && pwd -P) > $@
+else
+$(GGML_BUILD)/source: force
+	@test -f '$(GGML_SRC)/include/ggml.h' || { echo "make: GGML_SRC=$(GGML_SRC) is not a ggml source tree" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@p=$$(cd '$(GGML_SRC)' && pwd -P); echo "$$p" | cmp -s - $@ || echo "$$p" > $@
+endif
+
+$(B)/ggml-src.stamp: third_party/ggml/Cargo.toml third_party/ggml/tree.sha256 | tools
+	@mkdir -p $(B)
+	@$(GO) run ./scripts/ggmlsrc $(B)/ggml-src
+	@touch $@
+
+$(B)/tokenizers/built: go.sum | tools
+	@mkdir -p $(B)/tokenizers
+	@$(GO) mod download
+	@echo "building the tokenizers library (two minutes the first time)"
+	@dir=$$($(GO) list -m -f '{{.Dir}}' github.com/daulet/tokenizers); \
+	  RUSTFLAGS="--remap-path-prefix=$$dir=tokenizers --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo $${RUSTFLAGS:-}" \
+	  cargo build --quiet --release --locked --manifest-path "$$dir/Cargo.toml" --target-dir $(abspath $(B)/tokenizers) \
+	  > $(B)/tokenizers.log 2>&1 || { tail -n 20 $(B)/tokenizers.log >&2; exit 1; }
+	@touch $@
+
+# --- checks -----------------------------------------------------------------
+
+test: native fmt-check
+	@$(GO) vet ./...
+	@$(GO) test ./...
+
+race: native
+	@$(GO) test -race ./...
+
+# Address sanitizer on both sides of the bindings (gcc or clang needed).
+asan: native
+	@$(GO) test -asan ./internal/ggml/ ./internal/model/
+
+fuzz: native
+	@./scripts/fuzz $(FUZZTIME)
+
+bench: native
+	@$(GO) test -run '^$$' -bench . -benchtime 3x ./...
+
+fmt:
+	@gofmt -w cmd internal scripts third_party
+
+fmt-check:
+	@bad=$$(gofmt -l cmd internal scripts third_party); test -z "$$bad" || { echo "gofmt would change:" $$bad >&2; exit 1; }
+
+lint: native fmt-check
+	@$(GO) vet ./...
+	@$(GO) run honnef.co/go/tools/cmd/staticcheck@2026.1 ./...
+
+# --- the rest ---------------------------------------------------------------
+
+install: bin/paligemma
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 bin/paligemma $(DESTDIR)$(PREFIX)/bin/paligemma
+	./bin/paligemma man --dir $(DESTDIR)$(PREFIX)/share/man/man1
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/paligemma $(DESTDIR)$(PREFIX)/share/man/man1/paligemma*.1
+
+clean:
+	rm -rf bin $(B) internal/ggml/link_generated.go third_party/tokenizers/hash_generated.go
+
+force:

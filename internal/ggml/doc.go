@@ -1,0 +1,2 @@
+// Package ggml binds the ggml tensor library.
+package ggml
