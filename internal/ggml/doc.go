@@ -1,2 +1,15 @@
-// Package ggml binds the ggml tensor library.
+// Package ggml binds the ggml tensor library (https://github.com/ggml-org/ggml).
+// It is the one package with cgo.
+//
+// An [Engine] holds the device that was asked for, the CPU as its fallback, a
+// persistent thread pool and the scheduler that spreads a graph over both.
+// [Weights] and [Buffers] are tensors that live as long as a model or a cache;
+// a [Graph] is built anew for every computation and dies with it.
+//
+// ggml's own checks abort the process. Every operation is therefore checked
+// here first; the first error of a graph sticks, makes all later operations
+// do nothing, and is returned by [Graph.Compute].
+//
+// Shapes are written in ggml's order, innermost dimension first: [hidden, T]
+// is T rows of hidden values.
 package ggml

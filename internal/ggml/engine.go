@@ -1,0 +1,177 @@
+package ggml
+
+/*
+#include <stdlib.h>
+#include <stdatomic.h>
+#include "ggml.h"
+#include "ggml-cpu.h"
+#include "ggml-backend.h"
+
+static bool pg_aborted(void * flag) { return atomic_load((atomic_int *) flag) != 0; }
+static void pg_flag_set(void * flag, int value) { atomic_store((atomic_int *) flag, value); }
+static void pg_watch_abort(ggml_backend_t cpu, void * flag) {
+	ggml_backend_cpu_set_abort_callback(cpu, pg_aborted, flag);
+}
+static struct ggml_threadpool * pg_threadpool(int threads) {
+	struct ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+	return ggml_threadpool_new(&params);
+}
+*/
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unsafe"
+)
+
+// maxNodes bounds the operations and tensors of one graph. The largest, a
+// vision tower of 27 layers on 4,096 patches, stays below 4,000.
+const maxNodes = 16384
+
+// maxThreads is ggml's own limit (GGML_MAX_N_THREADS), beyond which it aborts.
+const maxThreads = 512
+
+// Options say what an Engine runs on.
+type Options struct {
+	Device  string // name from Devices, "auto" or ""
+	Threads int    // CPU threads; 0: DefaultThreads
+}
+
+// Engine computes graphs on a device with the CPU as its fallback. It is not
+// safe for concurrent use: one computation at a time.
+type Engine struct {
+	device   Device
+	threads  int
+	backends []C.ggml_backend_t // the device first, the CPU last; one if they are the same
+	sched    C.ggml_backend_sched_t
+	pool     *C.struct_ggml_threadpool
+	abort    unsafe.Pointer // atomic_int, in C memory: worker threads poll it
+}
+
+// NewEngine opens the device and starts the threads. The caller closes it
+// after everything that was made with it.
+func NewEngine(opts Options) (*Engine, error) {
+	device, err := findDevice(opts.Device)
+	if err != nil {
+		return nil, err
+	}
+	threads := opts.Threads
+	if threads == 0 {
+		threads = DefaultThreads()
+	}
+	if threads < 1 || threads > maxThreads {
+		return nil, fmt.Errorf("%d threads: want 1 to %d", threads, maxThreads)
+	}
+	e := &Engine{device: device, threads: threads}
+	if err := e.open(); err != nil {
+		e.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Engine) open() error {
+	if e.device.Kind != KindCPU {
+		backend := C.ggml_backend_dev_init(e.device.handle, nil)
+		if backend == nil {
+			return fmt.Errorf("device %s does not start", e.device.Name)
+		}
+		e.backends = append(e.backends, backend)
+	}
+	cpu := C.ggml_backend_cpu_init()
+	if cpu == nil {
+		return errors.New("ggml's cpu backend does not start")
+	}
+	e.backends = append(e.backends, cpu)
+	if e.pool = C.pg_threadpool(C.int(e.threads)); e.pool == nil {
+		return fmt.Errorf("cannot start %d threads", e.threads)
+	}
+	C.ggml_backend_cpu_set_n_threads(cpu, C.int(e.threads))
+	C.ggml_backend_cpu_set_threadpool(cpu, e.pool)
+	if e.abort = C.calloc(1, C.sizeof_atomic_int); e.abort == nil {
+		return errors.New("out of memory")
+	}
+	C.pg_watch_abort(cpu, e.abort)
+	e.sched = C.ggml_backend_sched_new(&e.backends[0], nil, C.int(len(e.backends)), maxNodes, false, true)
+	if e.sched == nil {
+		return errors.New("ggml's scheduler does not start")
+	}
+	return nil
+}
+
+// Close frees the scheduler, the backends and the threads.
+func (e *Engine) Close() {
+	if e.sched != nil {
+		C.ggml_backend_sched_free(e.sched)
+		e.sched = nil
+	}
+	for _, b := range e.backends {
+		C.ggml_backend_free(b)
+	}
+	e.backends = nil
+	if e.pool != nil {
+		C.ggml_threadpool_free(e.pool)
+		e.pool = nil
+	}
+	C.free(e.abort)
+	e.abort = nil
+}
+
+// Device is what the engine computes on.
+func (e *Engine) Device() Device { return e.device }
+
+// Threads is the number of CPU threads.
+func (e *Engine) Threads() int { return e.threads }
+
+// ComputeBytes is the memory that the scheduler holds for intermediate results.
+func (e *Engine) ComputeBytes() int64 {
+	total := int64(0)
+	for _, b := range e.backends {
+		total += int64(C.ggml_backend_sched_get_buffer_size(e.sched, b))
+	}
+	return total
+}
+
+func (e *Engine) cpuOnly() bool { return e.device.Kind == KindCPU }
+
+// primary is the backend that weights and caches live on.
+func (e *Engine) primary() C.ggml_backend_t { return e.backends[0] }
+
+// run allocates and computes a graph whose inputs are set by upload in between.
+// A context that ends stops the computation between two operations.
+func (e *Engine) run(ctx context.Context, graph *C.struct_ggml_cgraph, upload func()) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	C.pg_flag_set(e.abort, 0)
+	flagged := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		C.pg_flag_set(e.abort, 1)
+		close(flagged)
+	})
+	defer func() {
+		if !stop() {
+			<-flagged // the flag's memory must outlive the function that sets it
+		}
+	}()
+	C.ggml_backend_sched_reset(e.sched)
+	if !C.ggml_backend_sched_alloc_graph(e.sched, graph) {
+		return errors.New("not enough memory for the computation")
+	}
+	upload()
+	switch status := C.ggml_backend_sched_graph_compute(e.sched, graph); status {
+	case C.GGML_STATUS_SUCCESS:
+		return nil
+	case C.GGML_STATUS_ABORTED:
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return errors.New("the computation was aborted")
+	case C.GGML_STATUS_ALLOC_FAILED:
+		return errors.New("not enough memory for the computation")
+	default:
+		return fmt.Errorf("ggml failed with status %d", int(status))
+	}
+}

@@ -1,0 +1,171 @@
+package ggml
+
+/*
+#include "ggml.h"
+#include "ggml-backend.h"
+*/
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"paligemma/internal/gguf"
+)
+
+// Graph is one computation: operations are recorded by its methods and run by
+// Compute. The first error sticks; operations after it do nothing.
+type Graph struct {
+	engine *Engine
+	ctx    *C.struct_ggml_context
+	graph  *C.struct_ggml_cgraph
+	inputs []input
+	err    error
+}
+
+type input struct {
+	tensor Tensor
+	data   unsafe.Pointer
+	size   int64
+}
+
+// NewGraph starts a computation. The caller closes it; tensors made by it are
+// then gone.
+func (e *Engine) NewGraph() *Graph {
+	g := &Graph{engine: e}
+	size := C.size_t(maxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxNodes, false)
+	g.ctx = C.ggml_init(C.struct_ggml_init_params{mem_size: size, no_alloc: true})
+	if g.ctx == nil {
+		g.err = errors.New("out of memory")
+		return g
+	}
+	g.graph = C.ggml_new_graph_custom(g.ctx, maxNodes, false)
+	return g
+}
+
+// Close frees the graph and its tensors.
+func (g *Graph) Close() {
+	if g.ctx != nil {
+		C.ggml_free(g.ctx)
+		g.ctx, g.graph = nil, nil
+	}
+}
+
+// Err is the first error of the operations so far.
+func (g *Graph) Err() error { return g.err }
+
+// fail keeps the first error.
+func (g *Graph) fail(format string, args ...any) Tensor {
+	if g.err == nil {
+		g.err = fmt.Errorf("graph: "+format, args...)
+	}
+	return Tensor{}
+}
+
+// ok tells whether an operation on these tensors can be recorded.
+func (g *Graph) ok(tensors ...Tensor) bool {
+	if g.err != nil {
+		return false
+	}
+	for _, t := range tensors {
+		if !t.Valid() {
+			g.fail("an operand is missing")
+			return false
+		}
+	}
+	// One object and one node for each operation; leave room for the graph itself.
+	if C.ggml_used_mem(g.ctx)+4*C.ggml_tensor_overhead() > C.ggml_get_mem_size(g.ctx) {
+		g.fail("more than %d operations", maxNodes)
+		return false
+	}
+	return true
+}
+
+// Float32s is an input of the shape given, innermost first. The data are not
+// copied until Compute.
+func (g *Graph) Float32s(data []float32, shape ...int64) Tensor {
+	return g.input(gguf.TypeF32, unsafe.Pointer(unsafe.SliceData(data)), len(data), 4, shape)
+}
+
+// Int32s is an input of indices.
+func (g *Graph) Int32s(data []int32, shape ...int64) Tensor {
+	return g.input(gguf.TypeI32, unsafe.Pointer(unsafe.SliceData(data)), len(data), 4, shape)
+}
+
+func (g *Graph) input(typ gguf.Type, data unsafe.Pointer, n, elementSize int, shape []int64) Tensor {
+	if !g.ok() {
+		return Tensor{}
+	}
+	size, err := Spec{Name: "input", Type: typ, Shape: shape}.check()
+	if err != nil {
+		return g.fail("%w", err)
+	}
+	if size != int64(n*elementSize) {
+		return g.fail("an input of shape %v has %d values", shape, n)
+	}
+	ne := [4]C.int64_t{1, 1, 1, 1}
+	for i, d := range shape {
+		ne[i] = C.int64_t(d)
+	}
+	t := Tensor{C.ggml_new_tensor(g.ctx, C.enum_ggml_type(typ), 4, &ne[0])}
+	C.ggml_set_input(t.c)
+	g.inputs = append(g.inputs, input{t, data, size})
+	return t
+}
+
+// Output makes t a result: its memory is kept until the engine's next
+// computation, for Read.
+func (g *Graph) Output(t Tensor) {
+	if g.ok(t) {
+		C.ggml_set_output(t.c)
+		g.Run(t)
+	}
+}
+
+// Run adds t, and what it needs, to the graph: for operations with an effect
+// of their own, such as Copy, in the order in which they shall happen.
+func (g *Graph) Run(t Tensor) {
+	if g.ok(t) {
+		C.ggml_build_forward_expand(g.graph, t.c)
+	}
+}
+
+// Compute runs the graph and returns the first error of its construction, the
+// context's error if it ended, or ggml's.
+func (g *Graph) Compute(ctx context.Context) error {
+	if g.err != nil {
+		return g.err
+	}
+	nodes := int(C.ggml_graph_n_nodes(g.graph))
+	if nodes == 0 {
+		return errors.New("graph: nothing to compute")
+	}
+	return g.engine.run(ctx, g.graph, func() {
+		for _, in := range g.inputs {
+			// An input that no output depends on has no memory.
+			if in.tensor.c.buffer != nil {
+				in.tensor.write(in.data, in.size)
+			}
+		}
+	})
+}
+
+// Nodes is the number of operations recorded by Run and Output.
+func (g *Graph) Nodes() int { return int(C.ggml_graph_n_nodes(g.graph)) }
+
+// Read copies the values of a contiguous F32 output after Compute.
+func (g *Graph) Read(t Tensor) ([]float32, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil {
+		return nil, fmt.Errorf("graph: cannot read %v", t)
+	}
+	out := make([]float32, t.Elements())
+	if len(out) > 0 {
+		C.ggml_backend_tensor_get(t.c, unsafe.Pointer(&out[0]), 0, C.size_t(len(out)*4))
+	}
+	return out, nil
+}

@@ -1,0 +1,360 @@
+package ggml
+
+/*
+#include "ggml.h"
+*/
+import "C"
+
+import "paligemma/internal/gguf"
+
+// --- elementwise ------------------------------------------------------------
+
+// Add is a + b; b is repeated where a is larger.
+func (g *Graph) Add(a, b Tensor) Tensor {
+	if !g.okRepeat("add", a, b) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_add(g.ctx, a.c, b.c)}
+}
+
+// Mul is a · b, element by element; b is repeated where a is larger.
+func (g *Graph) Mul(a, b Tensor) Tensor {
+	if !g.okRepeat("mul", a, b) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_mul(g.ctx, a.c, b.c)}
+}
+
+// okRepeat checks two F32 operands of which b can be repeated to a's shape.
+func (g *Graph) okRepeat(op string, a, b Tensor) bool {
+	if !g.okF32(op, a, b) {
+		return false
+	}
+	for i := range 4 {
+		if a.Dim(i)%b.Dim(i) != 0 {
+			g.fail("%s: %v cannot be repeated to %v", op, b, a)
+			return false
+		}
+	}
+	return true
+}
+
+// okF32 checks that the operands are F32 with dense rows.
+func (g *Graph) okF32(op string, tensors ...Tensor) bool {
+	if !g.ok(tensors...) {
+		return false
+	}
+	for _, t := range tensors {
+		if t.Type() != gguf.TypeF32 || !t.denseRows() {
+			g.fail("%s: %v must be f32 with dense rows", op, t)
+			return false
+		}
+	}
+	return true
+}
+
+// okContiguous checks that an F32 operand has no gaps.
+func (g *Graph) okContiguous(op string, t Tensor) bool {
+	if !g.okF32(op, t) {
+		return false
+	}
+	if !t.contiguous() {
+		g.fail("%s: %v is not contiguous", op, t)
+		return false
+	}
+	return true
+}
+
+// Scale is s·a.
+func (g *Graph) Scale(a Tensor, s float32) Tensor {
+	if !g.okContiguous("scale", a) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_scale(g.ctx, a.c, C.float(s))}
+}
+
+// ScaleBias is s·a + b.
+func (g *Graph) ScaleBias(a Tensor, s, b float32) Tensor {
+	if !g.okContiguous("scale", a) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_scale_bias(g.ctx, a.c, C.float(s), C.float(b))}
+}
+
+// Sqr is a².
+func (g *Graph) Sqr(a Tensor) Tensor {
+	if !g.okContiguous("sqr", a) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_sqr(g.ctx, a.c)}
+}
+
+// Tanh is the hyperbolic tangent.
+func (g *Graph) Tanh(a Tensor) Tensor {
+	if !g.okContiguous("tanh", a) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_tanh(g.ctx, a.c)}
+}
+
+// Sigmoid is 1/(1+e^-a).
+func (g *Graph) Sigmoid(a Tensor) Tensor {
+	if !g.okContiguous("sigmoid", a) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_sigmoid(g.ctx, a.c)}
+}
+
+// Gelu is the tanh form of GELU. On the CPU ggml reads it from a table of
+// half-precision values: good to about three digits.
+func (g *Graph) Gelu(a Tensor) Tensor {
+	if !g.okContiguous("gelu", a) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_gelu(g.ctx, a.c)}
+}
+
+// GegluSplit is Gelu(gate)·up in one operation, with Gelu's precision.
+func (g *Graph) GegluSplit(gate, up Tensor) Tensor {
+	if !g.okContiguous("geglu", gate) || !g.okContiguous("geglu", up) {
+		return Tensor{}
+	}
+	if gate.shape() != up.shape() {
+		return g.fail("geglu: %v and %v differ", gate, up)
+	}
+	return Tensor{C.ggml_geglu_split(g.ctx, gate.c, up.c)}
+}
+
+// --- normalisation ----------------------------------------------------------
+
+// Norm is (a − mean)/sqrt(variance + eps) over dimension 0.
+func (g *Graph) Norm(a Tensor, eps float32) Tensor {
+	if !g.okF32("norm", a) || !g.okEps("norm", eps) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_norm(g.ctx, a.c, C.float(eps))}
+}
+
+// RMSNorm is a/sqrt(mean(a²) + eps) over dimension 0.
+func (g *Graph) RMSNorm(a Tensor, eps float32) Tensor {
+	if !g.okF32("rms_norm", a) || !g.okEps("rms_norm", eps) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_rms_norm(g.ctx, a.c, C.float(eps))}
+}
+
+func (g *Graph) okEps(op string, eps float32) bool {
+	if !(eps >= 0) {
+		g.fail("%s: epsilon is %v", op, eps)
+		return false
+	}
+	return true
+}
+
+// SoftMax is softmax(scale·a + mask) over dimension 0. The mask [n, T] holds 0
+// or −Inf and is repeated over dimensions 2 and 3; it may be the zero Tensor.
+func (g *Graph) SoftMax(a, mask Tensor, scale float32) Tensor {
+	if !g.okContiguous("softmax", a) {
+		return Tensor{}
+	}
+	if mask.Valid() {
+		if !g.okContiguous("softmax", mask) {
+			return Tensor{}
+		}
+		if mask.Dim(0) != a.Dim(0) || mask.Dim(1) < a.Dim(1) || a.Dim(2)%mask.Dim(2) != 0 || a.Dim(3)%mask.Dim(3) != 0 {
+			return g.fail("softmax: the mask %v does not fit %v", mask, a)
+		}
+	}
+	return Tensor{C.ggml_soft_max_ext(g.ctx, a.c, mask.c, C.float(scale), 0)}
+}
+
+// RoPE rotates pairs (i, i + d/2) of each head of a [d, heads, T] by
+// position/freq[i]: the "rotate half" form of rotary embeddings
+// (https://arxiv.org/abs/2104.09864). positions are I32 [T], freq F32 [d/2]
+// with freq[i] = theta^(2i/d).
+//
+// ggml would derive the frequencies by repeated multiplication, whose error
+// grows with i; a base of 1 leaves all of it to freq, which is exact.
+func (g *Graph) RoPE(a, positions, freq Tensor) Tensor {
+	if !g.okF32("rope", a, freq) || !g.ok(positions) {
+		return Tensor{}
+	}
+	if positions.Type() != gguf.TypeI32 || positions.Elements() != a.Dim(2) || positions.Dim(0) != a.Dim(2) {
+		return g.fail("rope: positions %v do not fit %v", positions, a)
+	}
+	if a.Dim(0)%2 != 0 || freq.Elements() != a.Dim(0)/2 {
+		return g.fail("rope: frequencies %v do not fit %v", freq, a)
+	}
+	return Tensor{C.ggml_rope_ext(g.ctx, a.c, positions.c, freq.c, C.int(a.Dim(0)), C.GGML_ROPE_TYPE_NEOX, 0, 1, 1, 0, 1, 0, 0)}
+}
+
+// --- products ---------------------------------------------------------------
+
+// MulMat is the product of a [k, n, …] with each row of b [k, T, …]: [n, T, …].
+// a may be quantised and is repeated over dimensions 2 and 3 of b.
+func (g *Graph) MulMat(a, b Tensor) Tensor {
+	if !g.ok(a) || !g.okF32("matmul", b) {
+		return Tensor{}
+	}
+	if a.Dim(0) != b.Dim(0) || b.Dim(2)%a.Dim(2) != 0 || b.Dim(3)%a.Dim(3) != 0 {
+		return g.fail("matmul: %v and %v do not fit", a, b)
+	}
+	if !a.denseRows() || a.stride(0) > a.stride(1) || !MatrixType(a.Type()) {
+		return g.fail("matmul: %v cannot be a matrix", a)
+	}
+	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
+}
+
+// MatrixType tells whether MulMat takes matrices of type t. These are also the
+// types that Quantize makes.
+func MatrixType(t gguf.Type) bool {
+	switch t {
+	case gguf.TypeF32, gguf.TypeF16, gguf.TypeBF16,
+		gguf.TypeQ4_0, gguf.TypeQ4_1, gguf.TypeQ5_0, gguf.TypeQ5_1, gguf.TypeQ8_0,
+		gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K,
+		gguf.TypeIQ4_NL, gguf.TypeIQ4_XS:
+		return true
+	}
+	return false
+}
+
+// --- shapes and copies ------------------------------------------------------
+
+// Reshape gives a contiguous tensor another shape.
+func (g *Graph) Reshape(a Tensor, shape ...int64) Tensor {
+	if !g.ok(a) {
+		return Tensor{}
+	}
+	ne, n := dims4(shape)
+	if len(shape) < 1 || len(shape) > 4 || n != a.Elements() || !a.contiguous() {
+		return g.fail("reshape: %v to %v", a, shape)
+	}
+	return Tensor{C.ggml_reshape_4d(g.ctx, a.c, ne[0], ne[1], ne[2], ne[3])}
+}
+
+func dims4(shape []int64) (ne [4]C.int64_t, n int64) {
+	ne, n = [4]C.int64_t{1, 1, 1, 1}, 1
+	for i, d := range shape {
+		if i < 4 {
+			ne[i] = C.int64_t(d)
+		}
+		if d < 1 {
+			return ne, -1
+		}
+		n *= d
+	}
+	return ne, n
+}
+
+// Slice is the part [from, from+n) of dimension dim, without a copy. Dimension
+// 0 can be sliced only for types without blocks.
+func (g *Graph) Slice(a Tensor, dim int, from, n int64) Tensor {
+	if !g.ok(a) {
+		return Tensor{}
+	}
+	if dim < 0 || dim > 3 || from < 0 || n < 1 || from > a.Dim(dim)-n || (dim == 0 && a.Type().BlockSize() != 1) {
+		return g.fail("slice: [%d, %d+%d) of dimension %d of %v", from, from, n, dim, a)
+	}
+	ne := a.shape()
+	ne[dim] = n
+	return Tensor{C.ggml_view_4d(g.ctx, a.c, C.int64_t(ne[0]), C.int64_t(ne[1]), C.int64_t(ne[2]), C.int64_t(ne[3]),
+		a.c.nb[1], a.c.nb[2], a.c.nb[3], C.size_t(from*a.stride(dim)))}
+}
+
+// SplitRows views a matrix [heads·d, n] with any row stride as [d, heads, n].
+func (g *Graph) SplitRows(a Tensor, d int64) Tensor {
+	if !g.ok(a) {
+		return Tensor{}
+	}
+	if d < 1 || a.Dim(0)%d != 0 || a.Dim(2) != 1 || a.Dim(3) != 1 || a.Type().BlockSize() != 1 || !a.denseRows() {
+		return g.fail("split rows of %v by %d", a, d)
+	}
+	return Tensor{C.ggml_view_3d(g.ctx, a.c, C.int64_t(d), C.int64_t(a.Dim(0)/d), C.int64_t(a.Dim(1)),
+		C.size_t(d*a.stride(0)), a.c.nb[1], 0)}
+}
+
+// Permute moves dimension i of a to place axes[i], without a copy.
+func (g *Graph) Permute(a Tensor, axes [4]int) Tensor {
+	if !g.ok(a) {
+		return Tensor{}
+	}
+	var seen [4]bool
+	for _, x := range axes {
+		if x < 0 || x > 3 || seen[x] {
+			return g.fail("permute: %v is no permutation", axes)
+		}
+		seen[x] = true
+	}
+	return Tensor{C.ggml_permute(g.ctx, a.c, C.int(axes[0]), C.int(axes[1]), C.int(axes[2]), C.int(axes[3]))}
+}
+
+// Transpose swaps dimensions 0 and 1, without a copy.
+func (g *Graph) Transpose(a Tensor) Tensor { return g.Permute(a, [4]int{1, 0, 2, 3}) }
+
+// Cont copies a to contiguous memory with the shape given (a's own if none).
+func (g *Graph) Cont(a Tensor, shape ...int64) Tensor {
+	if !g.ok(a) {
+		return Tensor{}
+	}
+	if len(shape) == 0 {
+		s := a.shape()
+		shape = s[:]
+	}
+	ne, n := dims4(shape)
+	if len(shape) > 4 || n != a.Elements() || a.Type().BlockSize() != 1 {
+		return g.fail("cont: %v to %v", a, shape)
+	}
+	return Tensor{C.ggml_cont_4d(g.ctx, a.c, ne[0], ne[1], ne[2], ne[3])}
+}
+
+// Copy writes a into the memory of dst (a view of a Store's tensor, say),
+// converting the type. The result must be given to Run.
+func (g *Graph) Copy(a, dst Tensor) Tensor {
+	if !g.ok(a, dst) {
+		return Tensor{}
+	}
+	if a.Elements() != dst.Elements() || a.Type().BlockSize() != 1 || dst.Type().BlockSize() != 1 {
+		return g.fail("copy: %v to %v", a, dst)
+	}
+	return Tensor{C.ggml_cpy(g.ctx, a.c, dst.c)}
+}
+
+// Concat appends b to a along dimension dim.
+func (g *Graph) Concat(a, b Tensor, dim int) Tensor {
+	if !g.okF32("concat", a, b) {
+		return Tensor{}
+	}
+	for i := range 4 {
+		if dim < 0 || dim > 3 || (i != dim && a.Dim(i) != b.Dim(i)) {
+			return g.fail("concat: %v and %v along %d", a, b, dim)
+		}
+	}
+	return Tensor{C.ggml_concat(g.ctx, a.c, b.c, C.int(dim))}
+}
+
+// GetRows picks rows of a [n, rows] by I32 indices [k]: F32 [n, k]. The caller
+// vouches for the indices.
+func (g *Graph) GetRows(a, indices Tensor) Tensor {
+	if !g.ok(a, indices) {
+		return Tensor{}
+	}
+	if indices.Type() != gguf.TypeI32 || indices.Dim(1)*indices.Dim(2)*indices.Dim(3) != 1 ||
+		a.Dim(2)*a.Dim(3) != 1 || !MatrixType(a.Type()) || !a.denseRows() {
+		return g.fail("rows %v of %v", indices, a)
+	}
+	return Tensor{C.ggml_get_rows(g.ctx, a.c, indices.c)}
+}
+
+// PadRows appends zeros to each row of a until it is n long.
+func (g *Graph) PadRows(a Tensor, n int64) Tensor {
+	if !g.okF32("pad", a) {
+		return Tensor{}
+	}
+	switch {
+	case n == a.Dim(0):
+		return a
+	case n < a.Dim(0) || n > 1<<30:
+		return g.fail("pad: rows of %v to %d", a, n)
+	}
+	return Tensor{C.ggml_pad(g.ctx, a.c, C.int(n-a.Dim(0)), 0, 0, 0)}
+}
