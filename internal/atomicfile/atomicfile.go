@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -39,6 +40,9 @@ type File struct {
 // it, a file's permissions are kept, and a symbolic link stays and the file it
 // points to is replaced. A new file's mode is 0644 less the umask.
 func Create(path string, overwrite bool) (*File, error) {
+	if path == "" {
+		return nil, errors.New("empty file name")
+	}
 	f := &File{path: path, shown: path, overwrite: overwrite}
 	var mode fs.FileMode
 	info, err := os.Lstat(path)
@@ -61,12 +65,12 @@ func Create(path string, overwrite bool) (*File, error) {
 		mode = info.Mode().Perm()
 	}
 	if f.file, err = createTemp(f.path); err != nil {
-		return nil, fmt.Errorf("%s: create temporary file: %w", path, err)
+		return nil, fmt.Errorf("%s: create temporary file: %w", path, cause(err))
 	}
 	if mode != 0 {
 		if err := f.file.Chmod(mode); err != nil {
 			f.Abort()
-			return nil, fmt.Errorf("%s: create temporary file: %w", path, err)
+			return nil, fmt.Errorf("%s: create temporary file: %w", path, cause(err))
 		}
 	}
 	return f, nil
@@ -77,7 +81,7 @@ func Create(path string, overwrite bool) (*File, error) {
 func createTemp(path string) (*os.File, error) {
 	dir, base := filepath.Split(path)
 	if len(base) > 100 { // leave room in file systems that stop at 255 bytes
-		base = base[:100]
+		base = strings.ToValidUTF8(base[:100], "")
 	}
 	for try := 0; ; try++ {
 		name := fmt.Sprintf("%s.%s.%08x.tmp", dir, base, rand.Uint32())

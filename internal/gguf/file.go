@@ -1,6 +1,14 @@
 package gguf
 
-import "errors"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+)
 
 // Options say how Open reads a file.
 type Options struct {
@@ -12,33 +20,133 @@ type Options struct {
 // File is an open GGUF file: its header and the bytes of its tensors.
 type File struct {
 	*Header
+
+	path  string
+	data  []byte
+	unmap func() error // nil if data lies in ordinary memory
+
+	// Of a mapped file only: to notice that it was changed.
+	file *os.File
+	info fs.FileInfo
 }
 
 // Open maps the file at path read-only and parses its header; every error
-// names the path. The caller closes the File when nothing uses its bytes.
-func Open(path string, opts Options) (*File, error) { return nil, errors.New("not yet") }
+// names the path. The caller closes the File when nothing uses its bytes. On
+// systems without mmap it reads the file into memory.
+func Open(path string, opts Options) (*File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := open(path, file, opts)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if f.file == nil {
+		file.Close()
+	}
+	return f, nil
+}
+
+func open(path string, file *os.File, opts Options) (*File, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	size := info.Size()
+	if size > math.MaxInt {
+		return nil, fmt.Errorf("%d bytes are too many for this machine", size)
+	}
+	// The header is parsed through ReadAt, not through the mapping: a file
+	// that shrinks meanwhile is then an error and not a fault.
+	h, err := Parse(file, size)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Header: h, path: path}
+	if !opts.NoMmap && canMap {
+		if f.data, f.unmap, err = mapFile(file, size); err != nil {
+			return nil, fmt.Errorf("map: %w", err)
+		}
+		f.file, f.info = file, info
+		return f, nil
+	}
+	f.data = make([]byte, size)
+	if _, err := io.ReadFull(io.NewSectionReader(file, 0, size), f.data); err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	return f, nil
+}
 
 // FromBytes parses a file that is already in memory, such as an embedded one.
 // It does not copy data, which must not change while the File is in use. The
 // name stands for the path in errors.
-func FromBytes(name string, data []byte) (*File, error) { return nil, errors.New("not yet") }
+func FromBytes(name string, data []byte) (*File, error) {
+	h, err := Parse(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &File{Header: h, path: name, data: data}, nil
+}
 
 // Path is the path (or the name) that the file was opened by.
-func (f *File) Path() string { return "" }
+func (f *File) Path() string { return f.path }
 
 // Bytes is the whole file, nil after Close. It must not be written to.
-func (f *File) Bytes() []byte { return nil }
+func (f *File) Bytes() []byte { return f.data }
 
 // Data gives the bytes of t, which must not be written to. They are valid
 // until Close. It is nil if t does not lie in the file's data section, and
 // after Close.
-func (f *File) Data(t Tensor) []byte { return nil }
+func (f *File) Data(t Tensor) []byte {
+	room := int64(len(f.data)) - f.DataOffset
+	if t.Offset < 0 || t.Size < 0 || t.Offset > room || t.Size > room-t.Offset {
+		return nil
+	}
+	start := f.DataOffset + t.Offset
+	return f.data[start : start+t.Size : start+t.Size]
+}
 
 // Unchanged returns an error if a mapped file's size or modification time
 // differ from those at Open, or if another file has taken its path. It is nil
-// for a File that lies in memory.
-func (f *File) Unchanged() error { return nil }
+// for a File that lies in memory, and for one that was deleted: its bytes last
+// until Close.
+func (f *File) Unchanged() error {
+	if f.file == nil {
+		return nil
+	}
+	now, err := f.file.Stat()
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	if now.Size() != f.info.Size() || !now.ModTime().Equal(f.info.ModTime()) {
+		return fmt.Errorf("%s was changed while it was in use (--no-mmap reads it into memory at the start)", f.path)
+	}
+	if there, err := os.Stat(f.path); err == nil && !os.SameFile(there, f.info) {
+		return fmt.Errorf("%s was replaced while it was in use (--no-mmap reads it into memory at the start)", f.path)
+	}
+	return nil
+}
 
 // Close unmaps the file. Slices from Data and Bytes must not be used after it;
 // the header's values may be. A second Close does nothing.
-func (f *File) Close() error { return nil }
+func (f *File) Close() error {
+	f.data = nil
+	var err error
+	if f.unmap != nil {
+		err = f.unmap()
+		f.unmap = nil
+	}
+	if f.file != nil {
+		err = errors.Join(err, f.file.Close())
+		f.file = nil
+	}
+	if err != nil {
+		return fmt.Errorf("close %s: %w", f.path, err)
+	}
+	return nil
+}

@@ -1,17 +1,29 @@
 package gguf
 
 import (
-	"errors"
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
-// Header is all of a file but its tensors' data.
+var magic = []byte("GGUF")
+
+// Header is all of a file but its tensors' data. Its values lie in memory of
+// their own: they outlive the file.
 type Header struct {
 	Version    uint32   // 2 or 3
 	Alignment  int64    // of tensor data, in bytes
 	DataOffset int64    // of the data section, from the start of the file
 	Tensors    []Tensor // in file order, which is also the order of their data
+
+	keys    []string
+	values  map[string]value
+	tensors map[string]int
 }
 
 // FormatError says that a file is not a GGUF file this package accepts, as
@@ -21,30 +33,203 @@ type FormatError struct{ Msg string }
 // Error is the message, which names the key or tensor concerned.
 func (e *FormatError) Error() string { return "invalid gguf: " + e.Msg }
 
-// MissingKeyError is a getter's error for a key that the file lacks.
-type MissingKeyError struct{ Key string }
-
-// Error names the key.
-func (e *MissingKeyError) Error() string {
-	return fmt.Sprintf("gguf key %q is missing", e.Key)
-}
-
-// TypeError is a getter's error for a value of another type or out of range.
-type TypeError struct {
-	Key  string
-	Want string // such as "uint32" or "array of string"
-	Got  string
-}
-
-// Error names the key and both types.
-func (e *TypeError) Error() string {
-	return fmt.Sprintf("gguf key %q is %s, want %s", e.Key, e.Got, e.Want)
+// Lookup finds a tensor by name.
+func (h *Header) Lookup(name string) (Tensor, bool) {
+	i, ok := h.tensors[name]
+	if !ok {
+		return Tensor{}, false
+	}
+	return h.Tensors[i], true
 }
 
 // Parse reads and checks everything but the tensors' data from a file of the
-// given size. It reads r from the start, in large pieces, little further than
-// the header's end.
-func Parse(r io.ReaderAt, size int64) (*Header, error) { return nil, errors.New("not yet") }
+// given size. It reads r from the start, at most twice as far as the header's end.
+func Parse(r io.ReaderAt, size int64) (*Header, error) {
+	s := &scanner{r: r, size: size}
+	h := &Header{Alignment: defaultAlignment}
+	tensors, keys := parseStart(s, h)
+	parseKeys(s, h, keys)
+	parseTensors(s, h, tensors)
+	if s.err == nil {
+		checkLayout(s, h)
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return h, nil
+}
 
-// Lookup finds a tensor by name.
-func (h *Header) Lookup(name string) (Tensor, bool) { return Tensor{}, false }
+// parseStart reads the magic, the version and the two counts.
+func parseStart(s *scanner, h *Header) (tensors, keys int64) {
+	if s.size < int64(len(magic)) {
+		s.fail("%d bytes long, too short for the magic", s.size)
+	}
+	if got := s.take(int64(len(magic))); s.err == nil && !bytes.Equal(got, magic) {
+		s.fail("magic is %q, want %q", got, magic)
+	}
+	h.Version = s.uint32()
+	if s.err == nil && h.Version != 2 && h.Version != 3 {
+		switch {
+		case h.Version == 1:
+			s.fail("version 1 is not supported")
+		case h.Version&0xffff == 0:
+			s.fail("version is %#x: the file is big-endian", h.Version)
+		default:
+			s.fail("version is %d, want 2 or 3", h.Version)
+		}
+	}
+	// The least that an entry takes: name length and byte, dimensions, one
+	// dimension, type, offset; key length and byte, type, one byte of value.
+	tensors = s.count("the number of tensors", maxTensors, 8+1+4+8+4+8)
+	keys = s.count("the number of keys", maxKeys, 8+1+4+1)
+	return tensors, keys
+}
+
+func parseKeys(s *scanner, h *Header, n int64) {
+	h.values = make(map[string]value, n)
+	for i := range n {
+		key := string(s.string(fmt.Sprintf("key %d", i), maxKeyLen))
+		if s.err != nil {
+			return
+		}
+		if err := checkName(key); err != nil {
+			s.fail("key %d %v", i, err)
+			return
+		}
+		if _, dup := h.values[key]; dup {
+			s.fail("key %q is there twice", key)
+			return
+		}
+		v := parseValue(s, key)
+		if s.err != nil {
+			return
+		}
+		h.keys = append(h.keys, key)
+		h.values[key] = v
+	}
+	// The values were cut from the scanner's buffer as it grew: each holds on
+	// to the buffer of its time. Cutting them again from one copy frees those.
+	kept := slices.Clone(s.buf[:s.pos])
+	for key, v := range h.values {
+		v.data = kept[v.start : v.start+len(v.data) : v.start+len(v.data)]
+		h.values[key] = v
+	}
+	if v, ok := h.values[alignmentKey]; ok {
+		if v.kind != kindUint32 {
+			s.fail("key %q is %s, want uint32", alignmentKey, v.describe())
+			return
+		}
+		a := int64(binary.LittleEndian.Uint32(v.data))
+		if err := checkAlignment(a); err != nil {
+			s.fail("key %q %v", alignmentKey, err)
+			return
+		}
+		h.Alignment = a
+	}
+}
+
+// checkAlignment checks a value of general.alignment.
+func checkAlignment(a int64) error {
+	if a < minAlignment || a > maxAlignment || a&(a-1) != 0 {
+		return fmt.Errorf("is %d, want a power of two from %d to %d", a, minAlignment, maxAlignment)
+	}
+	return nil
+}
+
+// checkName checks what keys and tensor names have in common.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("is empty")
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%q is not valid utf-8", name)
+	case strings.IndexByte(name, 0) >= 0:
+		return fmt.Errorf("%q contains a zero byte", name)
+	}
+	return nil
+}
+
+func parseTensors(s *scanner, h *Header, n int64) {
+	if s.err != nil {
+		return
+	}
+	h.tensors = make(map[string]int, n)
+	for i := range n {
+		t := parseTensor(s, i)
+		if s.err != nil {
+			return
+		}
+		if _, dup := h.tensors[t.Name]; dup {
+			s.fail("tensor %q is there twice", t.Name)
+			return
+		}
+		h.tensors[t.Name] = len(h.Tensors)
+		h.Tensors = append(h.Tensors, t)
+	}
+}
+
+func parseTensor(s *scanner, i int64) Tensor {
+	var t Tensor
+	t.Name = string(s.string(fmt.Sprintf("the name of tensor %d", i), maxName))
+	if s.err != nil {
+		return t
+	}
+	if err := checkName(t.Name); err != nil {
+		s.fail("the name of tensor %d %v", i, err)
+		return t
+	}
+	dims := s.uint32()
+	if s.err == nil && (dims < 1 || dims > maxDims) {
+		s.fail("tensor %q: %d dimensions, want 1 to %d", t.Name, dims, maxDims)
+		return t
+	}
+	for range dims {
+		d := s.uint64()
+		if s.err == nil && d > math.MaxInt64 {
+			s.fail("tensor %q: a dimension of %d overflows", t.Name, d)
+		}
+		t.Shape = append(t.Shape, int64(d))
+	}
+	t.Type = Type(s.uint32())
+	offset := s.uint64()
+	if s.err != nil {
+		return t
+	}
+	var err error
+	if t.Size, err = tensorSize(t.Type, t.Shape); err != nil {
+		s.fail("tensor %q: %v", t.Name, err)
+		return t
+	}
+	if offset > math.MaxInt64 {
+		s.fail("tensor %q: offset %d overflows", t.Name, offset)
+		return t
+	}
+	t.Offset = int64(offset)
+	return t
+}
+
+// checkLayout checks that the tensors' data follow one another with nothing
+// but padding between, and fill the file.
+func checkLayout(s *scanner, h *Header) {
+	end := int64(s.pos) // of the last thing in the file; then of its padding
+	h.DataOffset = align(end, h.Alignment)
+	padded := h.DataOffset
+	for _, t := range h.Tensors {
+		if want := padded - h.DataOffset; t.Offset != want {
+			s.fail("tensor %q: offset is %d, want %d", t.Name, t.Offset, want)
+			return
+		}
+		if t.Size > s.size-padded {
+			s.fail("tensor %q: %d bytes at %d reach past the file's end at %d", t.Name, t.Size, padded, s.size)
+			return
+		}
+		end = padded + t.Size
+		if padded = align(end, h.Alignment); padded < 0 {
+			s.fail("tensor %q: its end overflows", t.Name)
+			return
+		}
+	}
+	if s.size > padded {
+		s.fail("%d bytes after the last tensor", s.size-end)
+	}
+}

@@ -1,0 +1,14 @@
+//go:build !unix
+
+package gguf
+
+import (
+	"errors"
+	"os"
+)
+
+const canMap = false
+
+func mapFile(*os.File, int64) ([]byte, func() error, error) {
+	return nil, nil, errors.ErrUnsupported
+}

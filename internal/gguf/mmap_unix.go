@@ -1,0 +1,20 @@
+//go:build unix
+
+package gguf
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const canMap = true
+
+// mapFile maps a file read-only. Its size is not 0: a header was found in it.
+func mapFile(file *os.File, size int64) ([]byte, func() error, error) {
+	data, err := unix.Mmap(int(file.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, err
+	}
+	return data, func() error { return unix.Munmap(data) }, nil
+}
