@@ -1,0 +1,114 @@
+package model
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"paligemma/internal/ggml"
+)
+
+// Role is what a tensor is to the graph, and so what it may be stored as.
+type Role int
+
+const (
+	RoleVector Role = iota // norms, biases, positions: F32
+	RoleMatrix             // the left side of a product: any type of ggml.MatrixType, rows padded
+)
+
+// TensorSpec is a tensor that a model of some configuration has.
+type TensorSpec struct {
+	Name  string
+	Shape []int // true dimensions, innermost first
+	Role  Role
+	Layer int // of its block, -1 outside; the quantisation policy looks at it
+}
+
+// Tensors lists the tensors of a model, in file order: no more and no fewer may
+// be in its file. The configuration must be valid.
+func (c Config) Tensors() []TensorSpec {
+	var specs []TensorSpec
+	c.walk(&Weights{}, func(spec TensorSpec, _ *ggml.Tensor) { specs = append(specs, spec) })
+	return specs
+}
+
+// dims are the letters of the shape tags.
+func (c Config) dims() map[string]int {
+	t, v := c.Text, c.Vision
+	return map[string]int{
+		"h": t.Hidden, "mlp": t.MLP, "vocab": t.Vocab,
+		"q": t.Heads * t.HeadDim, "kv": t.KVHeads * t.HeadDim,
+		"vh": v.Hidden, "vmlp": v.MLP, "patch": v.PatchDim(), "tokens": v.ImageTokens,
+	}
+}
+
+var tensorType = reflect.TypeFor[ggml.Tensor]()
+
+// walk visits every tensor field of w that the configuration calls for, in
+// the order of the structs, and makes the slices of layers.
+func (c Config) walk(w *Weights, visit func(TensorSpec, *ggml.Tensor)) {
+	walker{c, c.dims(), visit}.fields(reflect.ValueOf(w).Elem(), "", "", -1)
+}
+
+type walker struct {
+	config Config
+	dims   map[string]int
+	visit  func(TensorSpec, *ggml.Tensor)
+}
+
+// fields visits a struct whose tensors' names begin with prefix. Structs of
+// one layer (Linear, LayerNorm) take their shape from the field they stand in.
+func (w walker) fields(v reflect.Value, prefix, shape string, layer int) {
+	for i := range v.NumField() {
+		field, tag := v.Field(i), v.Type().Field(i).Tag
+		if !w.wanted(tag.Get("if")) {
+			continue
+		}
+		name := prefix + tag.Get("gguf")
+		own := tag.Get("shape")
+		if own == "" {
+			own = shape
+		}
+		switch {
+		case field.Type() == tensorType:
+			w.visit(w.spec(name, own, tag.Get("kind"), layer), field.Addr().Interface().(*ggml.Tensor))
+		case field.Kind() == reflect.Struct:
+			w.fields(field, name, own, layer)
+		case field.Kind() == reflect.Slice:
+			n, layers := w.config.Text.Layers, "blk.%d."
+			if strings.HasPrefix(name, "v.") {
+				n, layers = w.config.Vision.Layers, name
+			}
+			field.Set(reflect.MakeSlice(field.Type(), n, n))
+			for l := range n {
+				w.fields(field.Index(l), fmt.Sprintf(layers, l), "", l)
+			}
+		}
+	}
+}
+
+// wanted evaluates an `if` tag.
+func (w walker) wanted(cond string) bool {
+	switch cond {
+	case "":
+		return true
+	case "untied":
+		return !w.config.Tied
+	default:
+		return cond == w.config.Arch
+	}
+}
+
+func (w walker) spec(name, shape, kind string, layer int) TensorSpec {
+	spec := TensorSpec{Name: name, Layer: layer}
+	for letter := range strings.SplitSeq(shape, ",") {
+		spec.Shape = append(spec.Shape, w.dims[letter])
+	}
+	switch kind {
+	case "matrix":
+		spec.Role = RoleMatrix
+	case "bias": // as long as the matrix beside it has rows
+		spec.Shape = spec.Shape[len(spec.Shape)-1:]
+	}
+	return spec
+}

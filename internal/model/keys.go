@@ -1,0 +1,155 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+
+	"paligemma/internal/gguf"
+)
+
+// Keys that every architecture shares. Those of the architecture itself are
+// written with its name before them (see keysOf); all follow gguf-py's names.
+const (
+	KeyArchitecture  = "general.architecture"
+	KeyName          = "general.name"
+	KeyFileType      = "general.file_type"
+	KeyTokenizerJSON = "tokenizer.huggingface.json" // the checkpoint's tokenizer.json, compact
+	KeyTokens        = "tokenizer.ggml.tokens"
+	KeyTokenTypes    = "tokenizer.ggml.token_type"
+	keyBOS           = "tokenizer.ggml.bos_token_id"
+	keyEOS           = "tokenizer.ggml.eos_token_id"
+	keyPAD           = "tokenizer.ggml.padding_token_id"
+	keyUNK           = "tokenizer.ggml.unknown_token_id"
+	keyImage         = "tokenizer.ggml.image_token_id"
+)
+
+// intKey and floatKey tie a key to a field of the configuration: the one table
+// that both SetKeys and ReadConfig go through.
+type intKey struct {
+	key   string
+	field *int
+}
+
+type floatKey struct {
+	key   string
+	field *float32
+}
+
+func (c *Config) ints() []intKey {
+	t, v, k := &c.Text, &c.Vision, &c.Tokens
+	p := c.Arch + "."
+	keys := []intKey{
+		{p + "context_length", &t.Context},
+		{p + "embedding_length", &t.Hidden},
+		{p + "block_count", &t.Layers},
+		{p + "feed_forward_length", &t.MLP},
+		{p + "attention.head_count", &t.Heads},
+		{p + "attention.head_count_kv", &t.KVHeads},
+		{p + "attention.key_length", &t.HeadDim},
+		{p + "vocab_size", &t.Vocab},
+		{p + "vision.image_size", &v.ImageSize},
+		{p + "vision.patch_size", &v.PatchSize},
+		{p + "vision.embedding_length", &v.Hidden},
+		{p + "vision.feed_forward_length", &v.MLP},
+		{p + "vision.block_count", &v.Layers},
+		{p + "vision.attention.head_count", &v.Heads},
+		{p + "vision.image_seq_length", &v.ImageTokens},
+		{keyBOS, &k.BOS},
+		{keyEOS, &k.EOS},
+		{keyPAD, &k.PAD},
+		{keyUNK, &k.UNK},
+		{keyImage, &k.Image},
+	}
+	if c.Arch == ArchPaliGemma2 {
+		keys = append(keys, intKey{p + "attention.sliding_window", &t.SlidingWindow})
+	}
+	return keys
+}
+
+func (c *Config) floats() []floatKey {
+	t, v := &c.Text, &c.Vision
+	p := c.Arch + "."
+	keys := []floatKey{
+		{p + "attention.layer_norm_rms_epsilon", &t.RMSEps},
+		{p + "attention.scale", &t.AttnScale},
+		{p + "rope.freq_base", &t.RopeTheta},
+		{p + "vision.attention.layer_norm_epsilon", &v.NormEps},
+	}
+	if c.Arch == ArchPaliGemma2 {
+		keys = append(keys,
+			floatKey{p + "attn_logit_softcapping", &t.AttnSoftcap},
+			floatKey{p + "final_logit_softcapping", &t.FinalSoftcap})
+	}
+	return keys
+}
+
+func (c *Config) keyMean() string { return c.Arch + ".vision.image_mean" }
+func (c *Config) keyStd() string  { return c.Arch + ".vision.image_std" }
+
+// SetKeys writes the configuration to a GGUF file. The tokenizer's keys other
+// than its special ids are the caller's.
+func (c Config) SetKeys(w *gguf.Writer) {
+	w.SetString(KeyArchitecture, c.Arch)
+	w.SetString(KeyName, c.Name)
+	for _, k := range c.ints() {
+		w.SetUint32(k.key, uint32(*k.field))
+	}
+	// The same width for keys and values, as gguf-py writes it.
+	w.SetUint32(c.Arch+".attention.value_length", uint32(c.Text.HeadDim))
+	w.SetUint32(c.Arch+".rope.dimension_count", uint32(c.Text.HeadDim))
+	w.SetUint32(c.Arch+".vision.projection_dim", uint32(c.Text.Hidden))
+	for _, k := range c.floats() {
+		w.SetFloat32(k.key, *k.field)
+	}
+	w.SetFloat32s(c.keyMean(), c.Vision.Mean[:])
+	w.SetFloat32s(c.keyStd(), c.Vision.Std[:])
+}
+
+// ErrNotPaliGemma is wrapped where a file is a sound GGUF of another model.
+var ErrNotPaliGemma = errors.New("not a PaliGemma model")
+
+// ReadConfig reads and validates the configuration in a GGUF header.
+func ReadConfig(h *gguf.Header) (Config, error) {
+	var c Config
+	arch, err := h.String(KeyArchitecture)
+	if err != nil {
+		return c, err
+	}
+	if arch != ArchPaliGemma && arch != ArchPaliGemma2 {
+		return c, fmt.Errorf("%w: %s is %q, want %s or %s", ErrNotPaliGemma, KeyArchitecture, arch, ArchPaliGemma, ArchPaliGemma2)
+	}
+	c.Arch = arch
+	if h.Has(KeyName) {
+		if c.Name, err = h.String(KeyName); err != nil {
+			return c, err
+		}
+	}
+	for _, k := range c.ints() {
+		if *k.field, err = h.Int(k.key); err != nil {
+			return c, err
+		}
+	}
+	for _, k := range c.floats() {
+		if *k.field, err = h.Float32(k.key); err != nil {
+			return c, err
+		}
+	}
+	for key, field := range map[string]*[3]float32{c.keyMean(): &c.Vision.Mean, c.keyStd(): &c.Vision.Std} {
+		values, err := h.Float32s(key)
+		if err != nil {
+			return c, err
+		}
+		if len(values) != 3 {
+			return c, fmt.Errorf("gguf key %q has %d values, want 3", key, len(values))
+		}
+		copy(field[:], values)
+	}
+	pieces, err := h.ArrayLen(KeyTokens)
+	if err != nil {
+		return c, err
+	}
+	c.Tokens.Pieces = pieces
+	_, untied := h.Lookup(TensorHead)
+	c.Tied = !untied
+	return c, c.Validate()
+}
