@@ -148,3 +148,15 @@ func (h *Header) Uint32s(key string) ([]uint32, error) {
 func (h *Header) Float32s(key string) ([]float32, error) {
 	return get[[]float32](h, key, kindArray, kindFloat32)
 }
+
+// ArrayLen is the number of elements of an array, without decoding it.
+func (h *Header) ArrayLen(key string) (int, error) {
+	v, ok := h.values[key]
+	if !ok {
+		return 0, &MissingKeyError{key}
+	}
+	if v.kind != kindArray {
+		return 0, &TypeError{Key: key, Want: "an array", Got: v.describe()}
+	}
+	return v.count, nil
+}
