@@ -99,11 +99,17 @@ func TestDecodeGoldens(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Logf("largest difference %d, mean %.5f", most, mean)
+				t.Logf("%s: largest difference %d, mean %.5f", file, most, mean)
 				switch {
-				case file == "gray16.png": // Pillow clips it: TestGray16
+				case file == "gray16.png": // Pillow clips it to white: see TestGray16
 				case strings.HasSuffix(file, ".jpg"):
-					if most > 3 || mean > 0.1 {
+					// What is left is Go's inverse DCT, which rounds some
+					// samples otherwise than libjpeg's.
+					allowed := 0.06
+					if len(want.Pix) < 300 { // one sample is much there
+						allowed = 0.25
+					}
+					if most > 3 || mean > allowed {
 						t.Errorf("largest difference %d, mean %.5f", most, mean)
 					}
 				case most != 0:

@@ -121,7 +121,8 @@ func fill(img *RGB, c [3]byte) {
 
 // parallel calls f for consecutive parts of [0, n) that cover it, on all
 // processors when there is enough work to pay for that; work is the cost of one
-// item in some nanoseconds.
+// item in some nanoseconds. A panic of f, if there ever is one, becomes the
+// caller's, where [Decode] can catch it.
 func parallel(n, work int, f func(lo, hi int)) {
 	parts := min(runtime.GOMAXPROCS(0), n, n*work/50_000)
 	if parts <= 1 {
@@ -129,8 +130,17 @@ func parallel(n, work int, f func(lo, hi int)) {
 		return
 	}
 	var wg sync.WaitGroup
+	panics := make([]any, parts)
 	for i := range parts {
-		wg.Go(func() { f(n*i/parts, n*(i+1)/parts) })
+		wg.Go(func() {
+			defer func() { panics[i] = recover() }()
+			f(n*i/parts, n*(i+1)/parts)
+		})
 	}
 	wg.Wait()
+	for _, p := range panics {
+		if p != nil {
+			panic(p)
+		}
+	}
 }

@@ -38,6 +38,9 @@ func (l Limits) withDefaults() Limits {
 	if l.MaxPixels <= 0 {
 		l.MaxPixels = DefaultLimits.MaxPixels
 	}
+	// So that sums and products of what passed the limits cannot overflow.
+	l.MaxBytes = min(l.MaxBytes, 1<<40)
+	l.MaxPixels = min(l.MaxPixels, 1<<34)
 	return l
 }
 

@@ -6,6 +6,8 @@ import "math"
 // and 2 for the overshoot of a 32-bit accumulator.
 const coeffBits = 32 - 8 - 2
 
+const half = int32(1) << (coeffBits - 1) // rounds the shift of clip
+
 // Resize scales src to w × h exactly as Pillow's Image.resize with
 // Resampling.BICUBIC does (src/libImaging/Resample.c: a = −0.5, antialiased
 // when shrinking, 22-bit weights), horizontal pass first, to the last bit.
@@ -95,13 +97,18 @@ func resizeRows(src *RGB, w int) *RGB {
 			in := src.Pix[3*src.W*y : 3*src.W*(y+1)]
 			out := dst.Pix[3*w*y : 3*w*(y+1)]
 			for _, t := range all {
-				var r, g, b int32 = 1 << (coeffBits - 1), 1 << (coeffBits - 1), 1 << (coeffBits - 1)
-				p := in[3*t.first:]
-				for _, k := range t.weight {
-					r += k * int32(p[0])
-					g += k * int32(p[1])
-					b += k * int32(p[2])
-					p = p[3:]
+				r, g, b := half, half, half
+				p, k := in[3*t.first:], t.weight
+				for ; len(k) >= 4; p, k = p[12:], k[4:] {
+					p, k := (*[12]byte)(p), (*[4]int32)(k)
+					r += k[0]*int32(p[0]) + k[1]*int32(p[3]) + k[2]*int32(p[6]) + k[3]*int32(p[9])
+					g += k[0]*int32(p[1]) + k[1]*int32(p[4]) + k[2]*int32(p[7]) + k[3]*int32(p[10])
+					b += k[0]*int32(p[2]) + k[1]*int32(p[5]) + k[2]*int32(p[8]) + k[3]*int32(p[11])
+				}
+				for i, k := range k {
+					r += k * int32(p[3*i])
+					g += k * int32(p[3*i+1])
+					b += k * int32(p[3*i+2])
 				}
 				out[0], out[1], out[2] = clip(r), clip(g), clip(b)
 				out = out[3:]
@@ -120,7 +127,7 @@ func resizeColumns(src *RGB, h int) *RGB {
 		acc := make([]int32, n)
 		for y := lo; y < hi; y++ {
 			for i := range acc {
-				acc[i] = 1 << (coeffBits - 1)
+				acc[i] = half
 			}
 			for j, k := range all[y].weight {
 				row := src.Pix[n*(all[y].first+j):][:n]

@@ -1,0 +1,139 @@
+package preprocess
+
+import (
+	"bytes"
+	"image"
+	"math/big"
+	"strings"
+	"testing"
+)
+
+// TestResizeGoldens compares with Pillow's resize, sample for sample.
+func TestResizeGoldens(t *testing.T) {
+	all := goldens(t, "goldens.bin.gz")
+	n := 0
+	for name, want := range all {
+		file, _, ok := strings.Cut(name, ".resized_")
+		if !ok {
+			continue
+		}
+		n++
+		src := all[file+".rgb"]
+		before := bytes.Clone(src.Pix)
+		got := Resize(src, want.W, want.H)
+		if most, mean, err := difference(got, want); err != nil || most != 0 {
+			t.Errorf("%s: largest difference %d, mean %g, error %v", name, most, mean, err)
+		}
+		if !bytes.Equal(src.Pix, before) {
+			t.Errorf("%s: the source has changed", name)
+		}
+	}
+	if n < 36 {
+		t.Errorf("only %d goldens", n)
+	}
+}
+
+func TestResizeSizes(t *testing.T) {
+	white := newRGB(7, 300)
+	fill(white, [3]byte{255, 128, 1})
+	for _, size := range []image.Point{{1, 1}, {7, 300}, {7, 1}, {1, 300}, {900, 2}, {8, 301}, {3, 5}} {
+		got := Resize(white, size.X, size.Y)
+		want := newRGB(size.X, size.Y)
+		fill(want, [3]byte{255, 128, 1})
+		if most, _, err := difference(got, want); err != nil || most != 0 {
+			t.Errorf("%v: one colour did not stay one: %d, %v", size, most, err)
+		}
+	}
+	for _, c := range []struct {
+		src  *RGB
+		w, h int
+	}{{white, 0, 5}, {white, 5, -1}, {&RGB{}, 5, 5}} {
+		if got := Resize(c.src, c.w, c.h); got.W != 0 || got.H != 0 || len(got.Pix) != 0 {
+			t.Errorf("%d×%d: %d×%d", c.w, c.h, got.W, got.H)
+		}
+	}
+	same := Resize(white, 7, 300)
+	same.Pix[0] = 9
+	if white.Pix[0] == 9 {
+		t.Error("the same size shares memory with the source")
+	}
+}
+
+func TestNormalize(t *testing.T) {
+	img := &RGB{W: 128, H: 2, Pix: make([]byte, 3*256)}
+	for v := range 256 {
+		img.Pix[3*v], img.Pix[3*v+1], img.Pix[3*v+2] = byte(v), byte(255-v), byte(v^0x55)
+	}
+	half := [3]float32{0.5, 0.5, 0.5}
+	got := Normalize(img, half, half)
+	for v := range 256 {
+		f := func(v byte) float32 { return (float32(v) - 127.5) / 127.5 }
+		if got[v] != f(byte(v)) || got[256+v] != f(byte(255-v)) || got[512+v] != f(byte(v^0x55)) {
+			t.Errorf("sample %d: %v %v %v", v, got[v], got[256+v], got[512+v])
+		}
+	}
+	if got[0] != -1 || got[255] != 1 {
+		t.Errorf("range %v to %v", got[0], got[255])
+	}
+	mean, std := [3]float32{0.48145466, 0.4578275, 0.40821073}, [3]float32{0.26862954, 0.26130258, 0.27577711}
+	got = Normalize(img, mean, std)
+	exact := func(x float64) *big.Float { return new(big.Float).SetPrec(300).SetFloat64(x) }
+	for c := range 3 {
+		for i := range 256 {
+			x := exact(float64(img.Pix[3*i+c]))
+			x.Quo(x, exact(255)).Sub(x, exact(float64(mean[c]))).Quo(x, exact(float64(std[c])))
+			if want, _ := x.Float32(); got[256*c+i] != want {
+				t.Errorf("channel %d, sample %d: %v, want %v", c, img.Pix[3*i+c], got[256*c+i], want)
+			}
+		}
+	}
+}
+
+func TestPixels(t *testing.T) {
+	half := [3]float32{0.5, 0.5, 0.5}
+	all := goldens(t, "goldens.bin.gz")
+	for file, size := range map[string]image.Point{"scene.png": {200, 150}, "rgba.png": {120, 90}, "lossy.webp": {120, 80}, "anim.gif": {90, 60}} {
+		got, upright, err := Pixels(readPicture(t, file), 56, half, half, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := all[file+".resized_56"].Pix
+		if upright != size || len(got) != len(want) {
+			t.Fatalf("%s: %v, %d numbers", file, upright, len(got))
+		}
+		for i, v := range want {
+			if at := i%3*56*56 + i/3; got[at] != (float32(v)-127.5)/127.5 {
+				t.Fatalf("%s: number %d is %v", file, at, got[at])
+			}
+		}
+	}
+	if _, upright, err := Pixels(readPicture(t, "exif6.jpg"), 14, half, half, Limits{}); err != nil || upright != image.Pt(100, 150) {
+		t.Errorf("turned picture: %v, %v", upright, err)
+	}
+	data := readPicture(t, "one.png")
+	for _, size := range []int{0, -1, 1 << 20} {
+		if _, _, err := Pixels(data, size, half, half, Limits{}); err == nil {
+			t.Errorf("size %d is accepted", size)
+		}
+	}
+	if _, _, err := Pixels(data, 14, half, [3]float32{1, 0, 1}, Limits{}); err == nil {
+		t.Error("a std of 0 is accepted")
+	}
+	if _, _, err := Pixels(nil, 14, half, half, Limits{}); err == nil {
+		t.Error("no data is accepted")
+	}
+}
+
+func BenchmarkResize(b *testing.B) {
+	src := newRGB(4000, 3000)
+	for i := range src.Pix {
+		src.Pix[i] = byte(i * 7)
+	}
+	for name, size := range map[string]int{"12MP_to_224": 224, "12MP_to_896": 896} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				Resize(src, size, size)
+			}
+		})
+	}
+}
