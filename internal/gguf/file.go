@@ -34,6 +34,12 @@ type File struct {
 // names the path. The caller closes the File when nothing uses its bytes. On
 // systems without mmap it reads the file into memory.
 func Open(path string, opts Options) (*File, error) {
+	// Asked before opening: to open a pipe would wait for its writer.
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -53,9 +59,6 @@ func open(path string, file *os.File, opts Options) (*File, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
 	}
 	size := info.Size()
 	if size > math.MaxInt {

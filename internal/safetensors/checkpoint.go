@@ -1,6 +1,26 @@
 package safetensors
 
-import "errors"
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const (
+	singleName = "model.safetensors"
+	indexName  = "model.safetensors.index.json"
+	suffix     = ".safetensors"
+
+	maxShards   = 1000
+	maxProblems = 10 // shown in one error
+)
 
 // Entry is a tensor of a checkpoint and the file it lies in.
 type Entry struct {
@@ -9,29 +29,267 @@ type Entry struct {
 }
 
 // Checkpoint is the set of tensors of one or several safetensors files.
-type Checkpoint struct{}
+type Checkpoint struct {
+	dir     string
+	files   map[string]*File // by path
+	entries []Entry          // by name
+}
 
 // OpenCheckpoint opens a checkpoint. The path is a folder with
-// model.safetensors, with model.safetensors.index.json and its shards, or with
-// exactly one *.safetensors; or one safetensors file; or an index file.
-func OpenCheckpoint(path string) (*Checkpoint, error) { return nil, errors.New("not yet") }
+// model.safetensors, or with model.safetensors.index.json and its shards, or
+// with exactly one *.safetensors (in that order of preference); or one
+// safetensors file; or an index file (*.json).
+//
+// Symbolic links are followed, out of the folder too: the Hugging Face cache
+// is made of them. Names out of an index are plain file names in its folder.
+func OpenCheckpoint(path string) (*Checkpoint, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		if path, err = findIn(path); err != nil {
+			return nil, err
+		}
+	}
+	c := &Checkpoint{dir: filepath.Dir(path), files: make(map[string]*File)}
+	if strings.HasSuffix(path, ".json") {
+		err = c.openIndex(path)
+	} else {
+		err = c.openShard(path)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	for path, f := range c.files {
+		for _, t := range f.Tensors {
+			c.entries = append(c.entries, Entry{t, path})
+		}
+	}
+	slices.SortFunc(c.entries, func(a, b Entry) int { return cmp.Compare(a.Name, b.Name) })
+	return c, nil
+}
+
+// findIn chooses the file that stands for a folder's checkpoint.
+func findIn(dir string) (string, error) {
+	for _, name := range []string{singleName, indexName} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Lstat(path); err == nil {
+			return path, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, e := range list {
+		if strings.HasSuffix(e.Name(), suffix) && !e.IsDir() {
+			found = append(found, e.Name())
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("%s: no %s, no %s and no other *%s in this folder", dir, singleName, indexName, suffix)
+	case 1:
+		return filepath.Join(dir, found[0]), nil
+	}
+	return "", fmt.Errorf("%s: %d *%s files but no %s: name the file to use", dir, len(found), suffix, indexName)
+}
+
+func (c *Checkpoint) openShard(path string) error {
+	f, err := Open(path)
+	if err != nil {
+		return err
+	}
+	c.files[path] = f
+	return nil
+}
+
+// openIndex opens an index and its shards, and checks one against the others.
+func (c *Checkpoint) openIndex(path string) error {
+	b, err := readIndex(path)
+	if err != nil {
+		return err
+	}
+	shardOf, err := parseIndex(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	shards := slices.Sorted(maps.Values(shardOf))
+	shards = slices.Compact(shards)
+	if len(shards) > maxShards {
+		return fmt.Errorf("%s: %w", path, formatf("%d shards, more than the limit of %d", len(shards), maxShards))
+	}
+	var missing []string
+	for _, shard := range shards {
+		err := c.openShard(filepath.Join(c.dir, shard))
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, shard)
+		} else if err != nil {
+			return err
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%s: %d of %d shards are missing: %s: %w", path, len(missing), len(shards), list(missing), fs.ErrNotExist)
+	}
+	if problems := c.compare(shards, shardOf); len(problems) > 0 {
+		return fmt.Errorf("%s: %w", path, formatf("the index does not fit its shards: %s", list(problems)))
+	}
+	return nil
+}
+
+// compare says how the shards' tensors differ from the index's.
+func (c *Checkpoint) compare(shards []string, shardOf map[string]string) (problems []string) {
+	foundIn := make(map[string]string, len(shardOf))
+	for _, shard := range shards {
+		for _, t := range c.files[filepath.Join(c.dir, shard)].Tensors {
+			if other, dup := foundIn[t.Name]; dup {
+				problems = append(problems, fmt.Sprintf("tensor %q is in %s and in %s", t.Name, other, shard))
+				continue
+			}
+			foundIn[t.Name] = shard
+			if _, listed := shardOf[t.Name]; !listed {
+				problems = append(problems, fmt.Sprintf("tensor %q of %s is not in the index", t.Name, shard))
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
+		switch shard, found := foundIn[name]; {
+		case !found:
+			problems = append(problems, fmt.Sprintf("tensor %q is not in %s", name, shardOf[name]))
+		case shard != shardOf[name]:
+			problems = append(problems, fmt.Sprintf("tensor %q is in %s, not in %s", name, shard, shardOf[name]))
+		}
+	}
+	return problems
+}
+
+// list joins the first few of a list.
+func list(all []string) string {
+	if n := len(all) - maxProblems; n > 0 {
+		return fmt.Sprintf("%s; and %d more", strings.Join(all[:maxProblems], "; "), n)
+	}
+	return strings.Join(all, "; ")
+}
+
+func readIndex(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxHeader+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(b) > maxHeader {
+		return nil, fmt.Errorf("%s: %w", path, formatf("more than the limit of %d bytes", maxHeader))
+	}
+	return b, nil
+}
+
+// parseIndex reads an index: from tensor names to file names.
+func parseIndex(b []byte) (map[string]string, error) {
+	r, err := newJSONReader(b)
+	if err != nil {
+		return nil, err
+	}
+	var shardOf map[string]string
+	err = r.object("index", func(key string) error {
+		if key != "weight_map" {
+			return r.skip(key, 0)
+		}
+		shardOf = make(map[string]string)
+		return r.object(key, func(name string) error {
+			shard, err := r.string(fmt.Sprintf("weight_map: tensor %q", name))
+			if err != nil {
+				return err
+			}
+			shardOf[name] = shard
+			return errors.Join(checkName(name), checkShard(shard))
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if rest := strings.TrimLeft(string(b[r.dec.InputOffset():]), " \t\r\n"); rest != "" {
+		return nil, formatf("index: %d bytes after the json's end", len(rest))
+	}
+	if len(shardOf) == 0 {
+		return nil, formatf("index: no weight_map, or an empty one")
+	}
+	return shardOf, nil
+}
+
+// checkShard accepts a plain file name: no folders, no drives, no streams.
+func checkShard(name string) error {
+	if !strings.HasSuffix(name, suffix) || strings.ContainsAny(name, "/\\:\x00") || !filepath.IsLocal(name) {
+		return formatf("weight_map: shard %q is not a plain name of a *%s file", name, suffix)
+	}
+	return nil
+}
 
 // Dir is the folder the checkpoint lies in, where config.json and
 // tokenizer.json are.
-func (c *Checkpoint) Dir() string { return "" }
+func (c *Checkpoint) Dir() string { return c.dir }
 
 // Tensors lists the tensors sorted by name.
-func (c *Checkpoint) Tensors() []Entry { return nil }
+func (c *Checkpoint) Tensors() []Entry { return slices.Clone(c.entries) }
 
 // Lookup finds a tensor by name.
-func (c *Checkpoint) Lookup(name string) (Entry, bool) { return Entry{}, false }
+func (c *Checkpoint) Lookup(name string) (Entry, bool) {
+	i, ok := slices.BinarySearchFunc(c.entries, name, func(e Entry, name string) int { return cmp.Compare(e.Name, name) })
+	if !ok {
+		return Entry{}, false
+	}
+	return c.entries[i], true
+}
+
+// file finds the file of an entry, which need not be this checkpoint's.
+func (c *Checkpoint) file(e Entry) (*File, error) {
+	f, ok := c.files[e.Path]
+	if !ok {
+		return nil, fmt.Errorf("%s: no such file in the checkpoint, for tensor %q", e.Path, e.Name)
+	}
+	return f, nil
+}
 
 // ReadAt fills p from off bytes into the tensor's data. Reading past the
 // tensor's end is an error. It may be called from several goroutines.
-func (c *Checkpoint) ReadAt(e Entry, p []byte, off int64) error { return errors.New("not yet") }
+func (c *Checkpoint) ReadAt(e Entry, p []byte, off int64) error {
+	f, err := c.file(e)
+	if err != nil {
+		return err
+	}
+	return f.ReadAt(e.Tensor, p, off)
+}
 
 // ReadAll reads all of a tensor's data.
-func (c *Checkpoint) ReadAll(e Entry) ([]byte, error) { return nil, errors.New("not yet") }
+func (c *Checkpoint) ReadAll(e Entry) ([]byte, error) {
+	f, err := c.file(e)
+	if err != nil {
+		return nil, err
+	}
+	return f.ReadAll(e.Tensor)
+}
 
 // Close closes the files.
-func (c *Checkpoint) Close() error { return nil }
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, f := range c.files {
+		errs = append(errs, f.Close())
+	}
+	c.files = nil
+	return errors.Join(errs...)
+}

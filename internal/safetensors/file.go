@@ -1,25 +1,73 @@
 package safetensors
 
-import "errors"
+import (
+	"fmt"
+	"os"
+)
 
 // File is an open safetensors file. Its data is read on demand, not mapped, so
 // a conversion needs little memory.
 type File struct {
 	*Header
+	path string
+	file *os.File
 }
 
 // Open opens a file and checks its header; every error names the path.
-func Open(path string) (*File, error) { return nil, errors.New("not yet") }
+func Open(path string) (*File, error) {
+	// Asked before opening: to open a pipe would wait for its writer.
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	h, err := Parse(file, info.Size())
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &File{Header: h, path: path, file: file}, nil
+}
 
 // Path is the path that the file was opened by.
-func (f *File) Path() string { return "" }
+func (f *File) Path() string { return f.path }
 
 // ReadAt fills p from off bytes into the tensor's data. Reading past the
-// tensor's end is an error.
-func (f *File) ReadAt(t Tensor, p []byte, off int64) error { return errors.New("not yet") }
+// tensor's end is an error. It may be called from several goroutines.
+func (f *File) ReadAt(t Tensor, p []byte, off int64) error {
+	known, ok := f.Lookup(t.Name)
+	if !ok || known.Offset != t.Offset || known.Size != t.Size {
+		return fmt.Errorf("%s: no such tensor: %q at %d", f.path, t.Name, t.Offset)
+	}
+	if off < 0 || off > t.Size || int64(len(p)) > t.Size-off {
+		return fmt.Errorf("%s: tensor %q: bytes %d to %d of %d", f.path, t.Name, off, off+int64(len(p)), t.Size)
+	}
+	if err := readFull(f.file, p, f.DataOffset+t.Offset+off); err != nil {
+		return fmt.Errorf("%s: read tensor %q: %w", f.path, t.Name, err)
+	}
+	return nil
+}
 
 // ReadAll reads all of a tensor's data.
-func (f *File) ReadAll(t Tensor) ([]byte, error) { return nil, errors.New("not yet") }
+func (f *File) ReadAll(t Tensor) ([]byte, error) {
+	if known, ok := f.Lookup(t.Name); !ok || known.Size != t.Size {
+		return nil, fmt.Errorf("%s: no such tensor: %q", f.path, t.Name)
+	}
+	p := make([]byte, t.Size)
+	if err := f.ReadAt(t, p, 0); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
 
 // Close closes the file.
-func (f *File) Close() error { return nil }
+func (f *File) Close() error { return f.file.Close() }

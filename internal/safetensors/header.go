@@ -1,11 +1,30 @@
 // Package safetensors reads and writes safetensors files
 // (https://github.com/huggingface/safetensors) and opens checkpoints made of
-// them. The reader applies the checks of the Rust crate and trusts nothing.
+// them. The reader makes the checks of the Rust crate's SafeTensors::deserialize
+// and some that cost no known checkpoint: JSON keys must be unique, fields
+// known, and a tensor has at most 4 dimensions, none of them 0.
 package safetensors
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits on what a file may declare. maxHeader is the Rust crate's.
+const (
+	maxHeader   = 100_000_000
+	maxMetadata = 1 << 16 // entries
+	maxDims     = 4
+
+	metadataKey = "__metadata__"
 )
 
 // DType is an element type, spelled as in the file.
@@ -52,7 +71,8 @@ type Tensor struct {
 	Size   int64   // in bytes
 }
 
-// Elements is the product of the shape.
+// Elements is the product of the shape. It does not overflow for a tensor that
+// a Header holds.
 func (t Tensor) Elements() int64 {
 	n := int64(1)
 	for _, d := range t.Shape {
@@ -66,17 +86,207 @@ type Header struct {
 	Tensors    []Tensor          // in the order of their data
 	Metadata   map[string]string // __metadata__; nil if the file has none
 	DataOffset int64             // of the data, from the start of the file
+
+	index map[string]int // by name, into Tensors
 }
 
-// FormatError says that a file is not one this package accepts, as opposed to
-// one that could not be read.
-type FormatError struct{ Msg string }
-
-// Error is the message, which names the tensor or field concerned.
-func (e *FormatError) Error() string { return "invalid safetensors: " + e.Msg }
-
-// Parse reads and checks the header of a file of the given size.
-func Parse(r io.ReaderAt, size int64) (*Header, error) { return nil, errors.New("not yet") }
-
 // Lookup finds a tensor by name.
-func (h *Header) Lookup(name string) (Tensor, bool) { return Tensor{}, false }
+func (h *Header) Lookup(name string) (Tensor, bool) {
+	i, ok := h.index[name]
+	if !ok {
+		return Tensor{}, false
+	}
+	return h.Tensors[i], true
+}
+
+// Parse reads and checks the header of a file of the given size: eight bytes
+// of length, then JSON. An error about the content is a FormatError.
+func Parse(r io.ReaderAt, size int64) (*Header, error) {
+	h, err := parse(r, size)
+	var format *FormatError
+	if errors.As(err, &format) {
+		return nil, formatf("invalid safetensors: %s", format.Msg)
+	}
+	return h, err
+}
+
+func parse(r io.ReaderAt, size int64) (*Header, error) {
+	if size < 8 {
+		return nil, formatf("%d bytes long, too short for the header's length", size)
+	}
+	var length [8]byte
+	if err := readFull(r, length[:], 0); err != nil {
+		return nil, fmt.Errorf("read header: %w", err)
+	}
+	n := binary.LittleEndian.Uint64(length[:])
+	if n > maxHeader {
+		return nil, formatf("the header is %d bytes long, more than the limit of %d", n, maxHeader)
+	}
+	if int64(n) > size-8 {
+		return nil, formatf("the header is %d bytes long, with %d left in the file", n, size-8)
+	}
+	b := make([]byte, n)
+	if err := readFull(r, b, 8); err != nil {
+		return nil, fmt.Errorf("read header: %w", err)
+	}
+	if len(b) == 0 || b[0] != '{' {
+		return nil, formatf("the header does not start with {")
+	}
+	h := &Header{DataOffset: 8 + int64(n)}
+	if err := parseJSON(h, b); err != nil {
+		return nil, err
+	}
+	if err := checkLayout(h, size-h.DataOffset); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// readFull fills p; a file that ends before is an unexpected EOF.
+func readFull(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func parseJSON(h *Header, b []byte) error {
+	r, err := newJSONReader(b)
+	if err != nil {
+		return fmt.Errorf("header: %w", err)
+	}
+	err = r.object("header", func(name string) error {
+		if name == metadataKey {
+			return parseMetadata(h, r)
+		}
+		t, err := parseTensor(r, name)
+		h.Tensors = append(h.Tensors, t)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if rest := bytes.TrimLeft(b[r.dec.InputOffset():], " "); len(rest) > 0 {
+		return formatf("header: %d bytes after the json's end", len(rest))
+	}
+	return nil
+}
+
+func parseMetadata(h *Header, r *jsonReader) error {
+	h.Metadata = make(map[string]string)
+	return r.object(metadataKey, func(key string) error {
+		if len(h.Metadata) == maxMetadata {
+			return formatf("%s: more than %d entries", metadataKey, maxMetadata)
+		}
+		value, err := r.string(metadataKey)
+		h.Metadata[key] = value
+		return err
+	})
+}
+
+func parseTensor(r *jsonReader, name string) (Tensor, error) {
+	t := Tensor{Name: name}
+	what := fmt.Sprintf("tensor %q", name)
+	if err := checkName(name); err != nil {
+		return t, err
+	}
+	var offsets []int64
+	hasShape := false
+	err := r.object(what, func(key string) (err error) {
+		switch key {
+		case "dtype":
+			var s string
+			s, err = r.string(what + ": dtype")
+			t.DType = DType(s)
+		case "shape":
+			hasShape = true
+			t.Shape, err = r.ints(what+": shape", maxDims)
+		case "data_offsets":
+			offsets, err = r.ints(what+": data_offsets", 2)
+		default:
+			err = formatf("%s: unknown field %q", what, key)
+		}
+		return err
+	})
+	if err != nil {
+		return t, err
+	}
+	switch {
+	case t.DType == "":
+		return t, formatf("%s: no dtype", what)
+	case !hasShape:
+		return t, formatf("%s: no shape", what)
+	case len(offsets) != 2:
+		return t, formatf("%s: %d data_offsets, want 2", what, len(offsets))
+	case offsets[0] > offsets[1]:
+		return t, formatf("%s: data_offsets %v go backwards", what, offsets)
+	}
+	t.Offset, t.Size = offsets[0], offsets[1]-offsets[0]
+	size, err := tensorSize(t.DType, t.Shape)
+	if err != nil {
+		return t, formatf("%s: %v", what, err)
+	}
+	if t.Size != size {
+		return t, formatf("%s: data_offsets %v hold %d bytes, but %s of shape %v has %d", what, offsets, t.Size, t.DType, t.Shape, size)
+	}
+	return t, nil
+}
+
+// checkName checks a tensor's name. A lone surrogate in JSON decodes to U+FFFD,
+// which is refused: two files' names must not become one.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return formatf("a tensor's name is empty")
+	case !utf8.ValidString(name) || strings.ContainsRune(name, utf8.RuneError):
+		return formatf("tensor %q: the name is not valid unicode", name)
+	}
+	return nil
+}
+
+// tensorSize checks a type and shape and returns the number of bytes.
+func tensorSize(dtype DType, shape []int64) (int64, error) {
+	size := dtype.Size()
+	if size == 0 {
+		return 0, fmt.Errorf("unknown dtype %q", dtype)
+	}
+	if len(shape) > maxDims {
+		return 0, fmt.Errorf("%d dimensions, more than the limit of %d", len(shape), maxDims)
+	}
+	for _, d := range shape {
+		if d < 1 {
+			return 0, fmt.Errorf("shape %v has a dimension below 1", shape)
+		}
+		if d > math.MaxInt64/size {
+			return 0, fmt.Errorf("shape %v of %s overflows", shape, dtype)
+		}
+		size *= d
+	}
+	return size, nil
+}
+
+// checkLayout sorts the tensors by their data and checks that they fill n
+// bytes without gap or overlap.
+func checkLayout(h *Header, n int64) error {
+	slices.SortStableFunc(h.Tensors, func(a, b Tensor) int { return cmp.Compare(a.Offset, b.Offset) })
+	h.index = make(map[string]int, len(h.Tensors))
+	end := int64(0)
+	for i, t := range h.Tensors {
+		if t.Offset != end {
+			return formatf("tensor %q: data starts at %d, want %d: a gap or an overlap", t.Name, t.Offset, end)
+		}
+		if t.Size > n-end {
+			return formatf("tensor %q: data ends at %d, with %d bytes in the file", t.Name, t.Offset+t.Size, n)
+		}
+		end += t.Size
+		h.index[t.Name] = i
+	}
+	if end != n {
+		return formatf("%d bytes after the last tensor", n-end)
+	}
+	return nil
+}
