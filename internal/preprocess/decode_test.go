@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -60,6 +61,9 @@ func TestPrefixes(t *testing.T) {
 		for n := range data {
 			got, err := Decode(data[:n:n], Limits{})
 			if err != nil {
+				if strings.Contains(err.Error(), "decoder failed") {
+					t.Errorf("%s: %d of %d bytes: %v", file, n, len(data), err)
+				}
 				continue
 			}
 			// Of a GIF the first frame may be complete, and it is all we read.
@@ -122,13 +126,18 @@ func jpegFrame(marker, depth byte, w, h uint16, components int) string {
 	return string(b) + "\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\xff\xd9"
 }
 
+// pngHeader is a PNG with a header and the first bytes of its data.
 func pngHeader(w, h uint32, depth, kind byte) string {
-	b := []byte("IHDR")
-	b = binary.BigEndian.AppendUint32(b, w)
-	b = binary.BigEndian.AppendUint32(b, h)
-	b = append(b, depth, kind, 0, 0, 0)
-	return "\x89PNG\r\n\x1a\n\x00\x00\x00\x0d" + string(binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))) +
-		"\x00\x00\x00\x00IDAT\x35\xaf\x06\x1e"
+	header := binary.BigEndian.AppendUint32(nil, w)
+	header = binary.BigEndian.AppendUint32(header, h)
+	header = append(header, depth, kind, 0, 0, 0)
+	out := []byte("\x89PNG\r\n\x1a\n")
+	for _, chunk := range []string{"IHDR" + string(header), "IDAT\x78\x9c\x63\x60"} {
+		out = binary.BigEndian.AppendUint32(out, uint32(len(chunk)-4))
+		out = append(out, chunk...)
+		out = binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE([]byte(chunk)))
+	}
+	return string(out)
 }
 
 func riff(chunks string) string {
@@ -221,6 +230,39 @@ type endless struct{ n int }
 func (e *endless) Read(p []byte) (int, error) {
 	e.n += len(p)
 	return len(p), nil
+}
+
+// TestWebPCanvas: a still picture fills its canvas, or the file is broken.
+func TestWebPCanvas(t *testing.T) {
+	picture := string(readPicture(t, "extra/odd.webp")[12:]) // 51 × 33
+	for size, ok := range map[[2]byte]bool{{51, 33}: true, {52, 33}: false, {51, 34}: false, {50, 33}: false, {51, 32}: false} {
+		canvas := string([]byte{0, 0, 0, 0, size[0] - 1, 0, 0, size[1] - 1, 0, 0})
+		_, err := Decode([]byte(riff("VP8X\x0a\x00\x00\x00"+canvas+picture)), Limits{})
+		if (err == nil) != ok || err != nil && !errors.Is(err, errWebP) {
+			t.Errorf("canvas %v: %v", size, err)
+		}
+	}
+	// A frame whose header differs from its data.
+	data := readPicture(t, "extra/anim_offset.webp")
+	data[bytes.Index(data, []byte("ANMF"))+8+6]--
+	if _, err := Decode(data, Limits{}); !errors.Is(err, errWebP) {
+		t.Errorf("frame of another size: %v", err)
+	}
+	// A chunk that claims more than the file has.
+	_, err := Decode(slices.Clip([]byte(riff("VP8L\x07\x00\x00\x00\x2f\x00\x00\x00\x00\x00"))), Limits{})
+	if !errors.Is(err, errTruncated) {
+		t.Errorf("chunk beyond the file: %v", err)
+	}
+}
+
+func TestPaste(t *testing.T) {
+	dst, src := newRGB(3, 2), newRGB(2, 2)
+	fill(src, [3]byte{7, 8, 9})
+	paste(dst, src, 2, 1) // hangs over on two sides
+	paste(dst, src, 3, 0) // all outside
+	if want := append(make([]byte, 15), 7, 8, 9); !bytes.Equal(dst.Pix, want) {
+		t.Errorf("%v, want %v", dst.Pix, want)
+	}
 }
 
 func TestOverWhite(t *testing.T) {
