@@ -153,3 +153,7 @@ func (f *File) Close() error {
 	}
 	return nil
 }
+
+// Mapped tells whether the bytes are a mapping, outside Go's heap: C code may
+// then keep pointers into them until Close.
+func (f *File) Mapped() bool { return f.unmap != nil }

@@ -1,0 +1,97 @@
+package model
+
+import "paligemma/internal/ggml"
+
+// scoreBytes bounds the scores [keys, queries, heads] held at once: queries are
+// taken in groups that fit. 4,096 patches and 16 heads would need 1 GB.
+const scoreBytes = 128 << 20
+
+// attention is softmax(mask + cap(scale·Q·Kᵀ))·V for each head.
+type attention struct {
+	scale   float32
+	softcap float32     // 0: none
+	mask    ggml.Tensor // [n, T], or the zero Tensor: all keys are visible
+}
+
+// apply attends with q [d, heads, T] to k [d, n, kv_heads] and v [n, d,
+// kv_heads]: [d·heads, T]. Query head h uses key head h·kv_heads/heads. The
+// weights [n, T, heads] are returned too if whole is set.
+func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, weights ggml.Tensor) {
+	if g.Err() != nil {
+		return
+	}
+	d, heads, tokens, keys := q.Dim(0), q.Dim(1), q.Dim(2), k.Dim(1)
+	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
+	group := max(32, scoreBytes/(4*heads*keys))
+	if whole || group > tokens {
+		group = tokens
+	}
+	for from := int64(0); from < tokens && g.Err() == nil; from += group {
+		n := min(group, tokens-from)
+		mask := a.mask
+		if mask.Valid() {
+			mask = g.Slice(mask, 1, from, n)
+		}
+		weights = a.weights(g, g.Slice(q, 1, from, n), k, mask)
+		part := g.MulMat(v, weights)               // [d, n, heads]
+		part = g.Permute(part, [4]int{0, 2, 1, 3}) // [d, heads, n]
+		part = g.Cont(part, d*heads, n)
+		if from == 0 {
+			out = part
+		} else {
+			out = g.Concat(out, part, 1)
+		}
+	}
+	return out, weights
+}
+
+// weights is softmax(mask + cap(scale·Q·Kᵀ)): [keys, queries, heads].
+func (a attention) weights(g *ggml.Graph, q, k, mask ggml.Tensor) ggml.Tensor {
+	scores := g.MulMat(k, q)
+	if a.softcap == 0 {
+		return g.SoftMax(scores, mask, a.scale)
+	}
+	return g.SoftMax(softcap(g, g.Scale(scores, a.scale), a.softcap), mask, 1)
+}
+
+// softcap is cap·tanh(x/cap).
+func softcap(g *ggml.Graph, x ggml.Tensor, limit float32) ggml.Tensor {
+	return g.Scale(g.Tanh(g.Scale(x, 1/limit)), limit)
+}
+
+// matmul is W·x for each row of x, which is padded where the file's rows are.
+func matmul(g *ggml.Graph, w, x ggml.Tensor) ggml.Tensor {
+	if g.Err() != nil {
+		return ggml.Tensor{}
+	}
+	return g.MulMat(w, g.PadRows(x, w.Dim(0)))
+}
+
+// apply is W·x + b.
+func (l Linear) apply(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
+	return g.Add(matmul(g, l.Weight, x), l.Bias)
+}
+
+// apply is the layer norm over the innermost dimension.
+func (n LayerNorm) apply(g *ggml.Graph, x ggml.Tensor, eps float32) ggml.Tensor {
+	return g.Add(g.Mul(g.Norm(x, eps), n.Weight), n.Bias)
+}
+
+// rmsNorm is x/rms(x)·w, with w stored as 1 + the checkpoint's weight.
+func rmsNorm(g *ggml.Graph, x, w ggml.Tensor, eps float32) ggml.Tensor {
+	return g.Mul(g.RMSNorm(x, eps), w)
+}
+
+// gelu is the tanh approximation of GELU (https://arxiv.org/abs/1606.08415):
+//
+//	x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) = x·σ(x·(a + b·x²))
+//
+// with a = 2·√(2/π) and b = 0.044715·a. ggml's own operation goes through a
+// table of half-precision values on the CPU, too coarse for an exact run.
+func gelu(g *ggml.Graph, x ggml.Tensor, exact bool) ggml.Tensor {
+	if !exact {
+		return g.Gelu(x)
+	}
+	const a, b = 1.5957691216057308, 0.07135481282685763
+	return g.Mul(g.Sigmoid(g.Mul(g.ScaleBias(g.Sqr(x), b, a), x)), x)
+}

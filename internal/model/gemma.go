@@ -1,0 +1,79 @@
+package model
+
+import (
+	"math"
+
+	"paligemma/internal/ggml"
+)
+
+// block is a layer of the language model, in two halves: between those of the
+// last layer, rows that nobody asks for are dropped.
+type block interface {
+	// attend is the attention half on x [h, T], which also appends to the cache.
+	attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor
+	// mlp is the feed-forward half on x [h, any].
+	mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor
+}
+
+// step is what the layers of one forward pass share.
+type step struct {
+	config    TextConfig
+	exact     bool
+	cache     *Cache
+	tokens    int64       // T
+	positions ggml.Tensor // I32 [T]
+	rope      ggml.Tensor // [head_dim/2]
+	mask      ggml.Tensor // [n, T]
+	window    ggml.Tensor // [n, T], the mask of layers with a sliding window
+	traced    bool        // keep the attention weights
+	weights   []ggml.Tensor
+}
+
+// attend is a pre-norm residual half (https://arxiv.org/abs/2403.08295;
+// modeling_gemma.py in transformers).
+func (l *GemmaLayer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor {
+	h := rmsNorm(g, x, l.AttnNorm, s.config.RMSEps)
+	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale, mask: s.mask})
+	return g.Add(x, h)
+}
+
+func (l *GemmaLayer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
+	h := rmsNorm(g, x, l.MLPNorm, s.config.RMSEps)
+	return g.Add(x, l.MLP.forward(g, h, s.exact))
+}
+
+// forward projects x [h, T] to queries, keys and values, rotates the first two,
+// appends keys and values to the cache, attends to all of it and projects back.
+func (w *Attention) forward(g *ggml.Graph, s *step, layer int, x ggml.Tensor, a attention) ggml.Tensor {
+	d, heads, kv := int64(s.config.HeadDim), int64(s.config.Heads), int64(s.config.KVHeads)
+	q := g.Reshape(matmul(g, w.Q, x), d, heads, s.tokens)
+	k := g.Reshape(matmul(g, w.K, x), d, kv, s.tokens)
+	v := g.Reshape(matmul(g, w.V, x), d, kv, s.tokens)
+	q = g.RoPE(q, s.positions, s.rope)
+	k = g.RoPE(k, s.positions, s.rope)
+
+	past := int64(s.cache.Len())
+	n := past + s.tokens
+	keys, values := s.cache.keys[layer], s.cache.values[layer]
+	g.Run(g.Copy(k, g.Slice(keys, 2, past, s.tokens)))
+	g.Run(g.Copy(g.Permute(v, [4]int{1, 2, 0, 3}), g.Slice(values, 0, past, s.tokens)))
+	k = g.Permute(g.Slice(keys, 2, 0, n), [4]int{0, 2, 1, 3}) // [d, n, kv]
+	v = g.Slice(values, 0, 0, n)                              // [n, d, kv]
+
+	out, weights := a.apply(g, q, k, v, s.traced)
+	if s.traced {
+		s.weights = append(s.weights, weights)
+	}
+	return matmul(g, w.Out, out)
+}
+
+// forward is Down(GELU(Gate·x)·Up·x).
+func (w *MLP) forward(g *ggml.Graph, x ggml.Tensor, exact bool) ggml.Tensor {
+	gate, up := matmul(g, w.Gate, x), matmul(g, w.Up, x)
+	if !exact {
+		return matmul(g, w.Down, g.GegluSplit(gate, up))
+	}
+	return matmul(g, w.Down, g.Mul(gelu(g, gate, exact), up))
+}
+
+func invSqrt(x float32) float32 { return float32(1 / math.Sqrt(float64(x))) }

@@ -1,0 +1,22 @@
+package model
+
+import "paligemma/internal/ggml"
+
+// attend differs from Gemma 1 by the soft-cap on the scores, the sliding
+// window of even layers and a second norm before the residual sum
+// (https://arxiv.org/abs/2408.00118; modeling_gemma2.py in transformers).
+func (l *Gemma2Layer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor {
+	mask := s.mask
+	if layer%2 == 0 {
+		mask = s.window
+	}
+	h := rmsNorm(g, x, l.AttnNorm, s.config.RMSEps)
+	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale, softcap: s.config.AttnSoftcap, mask: mask})
+	return g.Add(x, rmsNorm(g, h, l.PostAttnNorm, s.config.RMSEps))
+}
+
+func (l *Gemma2Layer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
+	h := rmsNorm(g, x, l.MLPNorm, s.config.RMSEps)
+	h = l.MLP.forward(g, h, s.exact)
+	return g.Add(x, rmsNorm(g, h, l.PostMLPNorm, s.config.RMSEps))
+}

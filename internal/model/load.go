@@ -1,0 +1,174 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+)
+
+// Model is a PaliGemma ready to run. It is not safe for concurrent use.
+type Model struct {
+	config  Config
+	weights Weights
+	engine  *ggml.Engine
+	store   *ggml.Store
+
+	embedding gguf.Tensor // of the file, for looking up rows
+	rows      []byte      // its bytes
+	blocks    []block     // weights.Gemma or weights.Gemma2
+	rope      []float32   // rope[i] = theta^(2i/head_dim)
+	exact     bool        // every matrix is F32: so is all else, the cache and GELU included
+}
+
+// Load binds the tensors of a file to a model that computes on e. The file and
+// the engine must outlive the model, which the caller closes first. A missing,
+// unknown or misshapen tensor is an error that names it.
+func Load(f *gguf.File, e *ggml.Engine) (*Model, error) {
+	config, err := ReadConfig(f.Header)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(), err)
+	}
+	m := &Model{config: config, engine: e}
+	if err := m.bind(f); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(), err)
+	}
+	return m, nil
+}
+
+// bind checks the file's tensors against the configuration and places them.
+func (m *Model) bind(f *gguf.File) error {
+	var specs []ggml.Spec
+	var fields []*ggml.Tensor
+	var errs []error
+	known := map[string]bool{}
+	m.exact = true
+	m.config.walk(&m.weights, func(spec TensorSpec, field *ggml.Tensor) {
+		known[spec.Name] = true
+		t, ok := f.Lookup(spec.Name)
+		if !ok {
+			errs = append(errs, fmt.Errorf("tensor %s is missing", spec.Name))
+			return
+		}
+		if err := spec.check(t); err != nil {
+			errs = append(errs, err)
+			return
+		}
+		m.exact = m.exact && t.Type == gguf.TypeF32
+		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t)})
+		fields = append(fields, field)
+		if spec.Name == TensorEmbedding {
+			m.embedding, m.rows = t, f.Data(t)
+		}
+	})
+	for _, t := range f.Tensors {
+		if !known[t.Name] {
+			errs = append(errs, fmt.Errorf("tensor %s is unknown", t.Name))
+		}
+	}
+	const most = 8 // a file of another model would give hundreds
+	if n := len(errs); n > most {
+		errs = append(errs[:most], fmt.Errorf("and %d more such errors", n-most))
+	}
+	if err := joinLines(errs); err != nil {
+		return err
+	}
+	var mapping []byte
+	if f.Mapped() {
+		mapping = f.Bytes()
+	}
+	var err error
+	if m.store, err = m.engine.NewWeights(specs, mapping); err != nil {
+		return err
+	}
+	for i, t := range m.store.Tensors() {
+		*fields[i] = t
+	}
+	for i := range m.weights.Gemma {
+		m.blocks = append(m.blocks, &m.weights.Gemma[i])
+	}
+	for i := range m.weights.Gemma2 {
+		m.blocks = append(m.blocks, &m.weights.Gemma2[i])
+	}
+	m.rope = ropeFrequencies(m.config.Text)
+	return nil
+}
+
+// check compares a tensor of the file with what the configuration wants.
+func (s TensorSpec) check(t gguf.Tensor) error {
+	want := make([]int64, len(s.Shape))
+	for i, d := range s.Shape {
+		want[i] = int64(d)
+	}
+	if s.Role == RoleVector {
+		if t.Type != gguf.TypeF32 {
+			return fmt.Errorf("tensor %s is %v, want f32", s.Name, t.Type)
+		}
+	} else {
+		if !ggml.MatrixType(t.Type) {
+			return fmt.Errorf("tensor %s is %v, which this program does not compute with", s.Name, t.Type)
+		}
+		want[0] = PaddedRow(s.Shape[0], t.Type)
+	}
+	if !slices.Equal(t.Shape, want) {
+		return fmt.Errorf("tensor %s has the shape %v, want %v", s.Name, t.Shape, want)
+	}
+	return nil
+}
+
+// PaddedRow is the length that rows of n values are stored with in type t: n
+// rounded up to whole blocks, with zeros after the n.
+func PaddedRow(n int, t gguf.Type) int64 {
+	block := int64(t.BlockSize())
+	return (int64(n) + block - 1) / block * block
+}
+
+// ropeFrequencies are the divisors of the positions in rotary embeddings.
+func ropeFrequencies(t TextConfig) []float32 {
+	freq := make([]float32, t.HeadDim/2)
+	for i := range freq {
+		freq[i] = float32(math.Pow(float64(t.RopeTheta), 2*float64(i)/float64(t.HeadDim)))
+	}
+	return freq
+}
+
+// Config is the model's configuration.
+func (m *Model) Config() Config { return m.config }
+
+// Exact tells whether every weight is F32, so that the whole computation is.
+func (m *Model) Exact() bool { return m.exact }
+
+// WeightBytes is the memory taken by weights that could not be used in place.
+func (m *Model) WeightBytes() int64 { return m.store.Bytes() }
+
+// Close frees what the model placed; the file and the engine stay open.
+func (m *Model) Close() {
+	if m.store != nil {
+		m.store.Close()
+		m.store = nil
+	}
+}
+
+// embed looks up the embeddings of tokens, scaled by √hidden as Gemma scales
+// them, into dst [len(ids), hidden].
+func (m *Model) embed(dst []float32, ids []int) error {
+	hidden := m.config.Text.Hidden
+	scale := float32(math.Sqrt(float64(hidden)))
+	stored := int(m.embedding.Shape[0])
+	rowBytes := len(m.rows) / int(m.embedding.Shape[1])
+	row := make([]float32, stored)
+	for i, id := range ids {
+		if id < 0 || id >= m.config.Text.Vocab {
+			return fmt.Errorf("token id %d is outside the vocabulary of %d", id, m.config.Text.Vocab)
+		}
+		if err := ggml.Dequantize(m.embedding.Type, row, m.rows[id*rowBytes:(id+1)*rowBytes], stored); err != nil {
+			return err
+		}
+		for j, v := range row[:hidden] {
+			dst[i*hidden+j] = v * scale
+		}
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Sampling says how the next token is chosen. The zero value is greedy.
+type Sampling struct {
+	Temperature float64 // 0: the most likely token
+	TopK        int     // of the K most likely; 0: all
+	TopP        float64 // of the smallest set with at least this probability; 0 or 1: all
+	Seed        uint64  // of the random numbers: the same seed gives the same text
+}
+
+// Validate checks the ranges.
+func (s Sampling) Validate() error {
+	switch {
+	case !(s.Temperature >= 0) || math.IsInf(s.Temperature, 0):
+		return fmt.Errorf("temperature %v: want 0 or more", s.Temperature)
+	case s.TopK < 0:
+		return fmt.Errorf("top-k %d: want 0 or more", s.TopK)
+	case !(s.TopP >= 0 && s.TopP <= 1):
+		return fmt.Errorf("top-p %v: want 0 to 1", s.TopP)
+	}
+	return nil
+}
+
+// ErrNaN says that the model computed something that is no number.
+var ErrNaN = errors.New("the logits are not numbers: the model file is damaged or overflows in this type")
+
+type sampler struct {
+	Sampling
+	random *rand.Rand
+}
+
+func newSampler(s Sampling) (*sampler, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	return &sampler{s, rand.New(rand.NewPCG(s.Seed, 0))}, nil
+}
+
+// next picks a token by its logits.
+func (s *sampler) next(logits []float32) (int, error) {
+	best, err := argmax(logits)
+	if err != nil || s.Temperature == 0 {
+		return best, err
+	}
+	return s.draw(logits), nil
+}
+
+// argmax is the first index of the largest logit.
+func argmax(logits []float32) (int, error) {
+	best := 0
+	for i, v := range logits {
+		if v != v {
+			return 0, ErrNaN
+		}
+		if v > logits[best] {
+			best = i
+		}
+	}
+	if math.IsInf(float64(logits[best]), 0) {
+		return 0, ErrNaN
+	}
+	return best, nil
+}
+
+// draw samples in the order of transformers: temperature, top-k, top-p.
+func (s *sampler) draw(logits []float32) int {
+	ids := make([]int, len(logits))
+	for i := range ids {
+		ids[i] = i
+	}
+	slices.SortStableFunc(ids, func(a, b int) int {
+		switch {
+		case logits[a] > logits[b]:
+			return -1
+		case logits[a] < logits[b]:
+			return 1
+		}
+		return 0
+	})
+	if s.TopK > 0 {
+		ids = ids[:min(s.TopK, len(ids))]
+	}
+	p := make([]float64, len(ids))
+	total := 0.0
+	for i, id := range ids {
+		p[i] = math.Exp((float64(logits[id]) - float64(logits[ids[0]])) / s.Temperature)
+		total += p[i]
+	}
+	if s.TopP > 0 && s.TopP < 1 {
+		sum := 0.0
+		for i := range p {
+			if sum += p[i]; sum >= s.TopP*total {
+				p, total = p[:i+1], sum
+				break
+			}
+		}
+	}
+	r := s.random.Float64() * total
+	for i := range p {
+		if r -= p[i]; r < 0 {
+			return ids[i]
+		}
+	}
+	return ids[len(p)-1]
+}
