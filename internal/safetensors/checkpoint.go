@@ -217,7 +217,10 @@ func parseIndex(b []byte) (map[string]string, error) {
 				return err
 			}
 			shardOf[name] = shard
-			return errors.Join(checkName(name), checkShard(shard))
+			if err := checkName(name); err != nil {
+				return err
+			}
+			return checkShard(shard)
 		})
 	})
 	if err != nil {

@@ -157,7 +157,7 @@ func readFull(r io.ReaderAt, p []byte, off int64) error {
 func parseJSON(h *Header, b []byte) error {
 	r, err := newJSONReader(b)
 	if err != nil {
-		return fmt.Errorf("header: %w", err)
+		return err
 	}
 	err = r.object("header", func(name string) error {
 		if name == metadataKey {
