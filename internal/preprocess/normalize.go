@@ -1,16 +1,15 @@
 package preprocess
 
 // Normalize returns (v/255 − mean)/std of each sample as float32 [3][H][W],
-// channels R, G, B, correctly rounded. For mean = std = 0.5 that is
-// (v − 127.5)/127.5, which is v/127.5 − 1, bit for bit. std must not be zero.
+// channels R, G, B, rounded as transformers rounds it (SiglipImageProcessor):
+// v/255 once, then float32 arithmetic. For mean = std = 0.5 that is
+// v/127.5 − 1, bit for bit. std must not be zero.
 func Normalize(img *RGB, mean, std [3]float32) []float32 {
+	const rescale = 1.0 / 255
 	var table [3][256]float32
 	for c := range table {
-		// Multiplied by 255, so that all but the division is exact in
-		// float64; the second rounding, to float32, then changes nothing.
-		m, s := 255*float64(mean[c]), 255*float64(std[c])
 		for v := range table[c] {
-			table[c][v] = float32((float64(v) - m) / s)
+			table[c][v] = (float32(float64(v)*rescale) - mean[c]) / std[c]
 		}
 	}
 	n := img.W * img.H

@@ -7,7 +7,7 @@ GOLDENS/MODEL.safetensors has, per case cNN, the tensors of one run (float32,
 eager attention). Kept are all of c00 and c12; of the other cases the image
 features and the last two rows of the logits; of generated logits those of c00.
 Pixels, which are uint8 values in disguise, are kept as uint8: the float32
-value is u8/127.5 - 1. MODEL.json (prompts, ids, text, loss) is copied.
+value is u8/127.5 - 1 exactly. MODEL.json (prompts, ids, text, loss) is copied.
 """
 import shutil, sys
 import numpy as np
@@ -21,7 +21,7 @@ for model in models:
         full = case in ("c00", "c12")
         if what == "pixel_values":
             u8 = np.rint((t + 1) * 127.5).astype(np.uint8)
-            assert ((u8.astype(np.float32) - np.float32(127.5)) / np.float32(127.5) == t).all(), name
+            assert (u8.astype(np.float32) / np.float32(127.5) - 1 == t).all(), name
             kept[f"{case}.pixels"] = u8
         elif what == "logits":
             kept[name] = t if full else t[-2:]
