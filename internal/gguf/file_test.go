@@ -33,6 +33,9 @@ func TestOpen(t *testing.T) {
 		if !bytes.Equal(f.Bytes(), b) || f.Path() != path {
 			t.Errorf("%+v: %d bytes of %q", opts, len(f.Bytes()), f.Path())
 		}
+		if f.Mapped() != (canMap && !opts.NoMmap) {
+			t.Errorf("%+v: Mapped is %v", opts, f.Mapped())
+		}
 		x, _ := f.Lookup("v")
 		if got := f.Data(x); !bytes.Equal(got, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}) || cap(got) != len(got) {
 			t.Errorf("%+v: data %v", opts, got)
@@ -150,6 +153,7 @@ func TestGetters(t *testing.T) {
 		{func() (any, error) { return h.Uint32s("b.u32") }, []uint32{7, 8}},
 		{func() (any, error) { return h.Float32s("b.f32") }, []float32{0, 1}},
 		{func() (any, error) { return h.Int32s("b.none") }, []int32{}},
+		{func() (any, error) { return h.ArrayLen("b.str") }, 3},
 		{func() (any, error) { return h.Int("a.u8") }, 200},
 		{func() (any, error) { return h.Int("a.i8") }, -1},
 		{func() (any, error) { return h.Int("a.u16") }, 513},
@@ -193,6 +197,13 @@ func TestGetters(t *testing.T) {
 		}
 	}
 	var typ *TypeError
+	var missing *MissingKeyError
+	if _, err := h.ArrayLen("a.u8"); !errors.As(err, &typ) {
+		t.Errorf("ArrayLen of a uint8 gives %v", err)
+	}
+	if _, err := h.ArrayLen("nope"); !errors.As(err, &missing) {
+		t.Errorf("ArrayLen of a missing key gives %v", err)
+	}
 	if _, err := h.Int("a.u64"); !errors.As(err, &typ) || !strings.Contains(typ.Want, "range") {
 		t.Errorf("Int of 2^63 gives %v", err)
 	}

@@ -191,6 +191,13 @@ func TestWriterRejects(t *testing.T) {
 	if err := w.Encode(io.Discard, nil); err == nil || !strings.Contains(err.Error(), "overflow") {
 		t.Errorf("sizes that overflow give %v", err)
 	}
+	w = Writer{} // the data alone fit, but not with the header before them
+	if err := w.AddTensor("a", TypeI8, math.MaxInt64-31); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Size(); err == nil || !strings.Contains(err.Error(), "overflow") {
+		t.Errorf("a size that overflows gives %v", err)
+	}
 }
 
 func TestWriterData(t *testing.T) {

@@ -184,17 +184,17 @@ func readIndex(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
+	if info.Size() > maxHeader {
+		return nil, fmt.Errorf("%s: %w", path, formatf("%d bytes, more than the limit of %d", info.Size(), maxHeader))
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxHeader+1))
+	b, err := io.ReadAll(io.LimitReader(f, info.Size()))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	if len(b) > maxHeader {
-		return nil, fmt.Errorf("%s: %w", path, formatf("more than the limit of %d bytes", maxHeader))
 	}
 	return b, nil
 }

@@ -163,7 +163,7 @@ func TestCheckpointRejects(t *testing.T) {
 		{"tensor not in its shard", func(t *testing.T, dir string) {
 			shard(t, filepath.Join(dir, one), map[string]int64{"a": 1})
 		}, `tensor "c" is not in ` + one},
-		{"tensor listed in another shard", index(`"b": "`+two, `"b": "`+one), `tensor "b" is not in `+one},
+		{"tensor listed in another shard", index(`"b": "`+two, `"b": "`+one), `tensor "b" is not in ` + one},
 		{"tensors swapped", func(t *testing.T, dir string) {
 			shard(t, filepath.Join(dir, one), map[string]int64{"b": 1, "c": 3})
 			shard(t, filepath.Join(dir, two), map[string]int64{"a": 2})
@@ -204,7 +204,8 @@ func TestCheckpointRejects(t *testing.T) {
 				fmt.Fprintf(&b, `,"t%d":"%d.safetensors"`, i, i)
 			}
 			text(t, filepath.Join(dir, indexName), `{"weight_map":{`+b.String()[1:]+`}}`)
-		}, "1001 shards"},
+		}, "1001 shards, more than the limit"},
+		{"index too long", func(t *testing.T, dir string) { os.Truncate(filepath.Join(dir, indexName), maxHeader+1) }, "more than the limit of 100000000"},
 		{"no index and two files", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, indexName)) }, "2 *.safetensors files"},
 		{"nothing", func(t *testing.T, dir string) {
 			for _, name := range []string{one, two, indexName} {

@@ -113,6 +113,7 @@ func TestReject(t *testing.T) {
 		{"duplicate field", `"dtype":"I64"`, `"dtype":"I64","dtype":"I64"`, 24, `"dtype" is there twice`},
 		{"metadata of numbers", `"pt"`, `1`, 24, "__metadata__"},
 		{"metadata nested", `"pt"`, `{}`, 24, "__metadata__"},
+		{"metadata a list", `{"format":"pt"}`, `[]`, 24, `where "{" is wanted`},
 		{"metadata null", `{"format":"pt"}`, `null`, 24, "__metadata__"},
 		{"too much metadata", `"format":"pt"`, `"format":"pt"` + many(maxMetadata), 24, "more than 65536"},
 		{"empty name", `"b":`, `"":`, 24, "empty"},
@@ -173,6 +174,17 @@ func TestReject(t *testing.T) {
 				t.Errorf("got %q, want it to contain %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestMessageLength: a message does not repeat a long value.
+func TestMessageLength(t *testing.T) {
+	long := strings.Repeat("9", 1000)
+	for _, shape := range []string{"[" + long + "]", `["` + long + `"]`} {
+		_, err := parseBytes(build(strings.Replace(sampleHeader, "[2,3]", shape, 1), sampleData))
+		if err == nil || len(err.Error()) > 200 {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 
