@@ -1,0 +1,219 @@
+package task
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// goldens are files of testdata/mask (see its README).
+const goldens = "../../testdata/mask"
+
+// golden is one case of mask.json.
+type golden struct {
+	Text          string
+	Width, Height int
+	Box           [4]float64 `json:"box_pixels_float_x0y0x1y1"`
+	IntBox        [4]int     `json:"box_pixels_int_x0y0x1y1"`
+	Area          int
+	RLE           RLE        `json:"coco_rle"`
+	BBox          [4]float64 `json:"coco_bbox_xywh"`
+}
+
+func readJSON(t testing.TB, name string, v any) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(goldens, name))
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readGoldens(t testing.TB) []golden {
+	t.Helper()
+	var cases []golden
+	readJSON(t, "mask.json", &cases)
+	if len(cases) != 12 {
+		t.Fatalf("mask.json has %d cases, want 12", len(cases))
+	}
+	return cases
+}
+
+// readLogits returns the decoder's logits of every case, [12][64·64].
+func readLogits(t testing.TB) [][]float32 {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(goldens, "logits.f32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = MaskSize * MaskSize
+	if len(data) != 12*n*4 {
+		t.Fatalf("logits.f32 has %d bytes", len(data))
+	}
+	logits := make([][]float32, 12)
+	for i := range logits {
+		logits[i] = make([]float32, n)
+		for j := range logits[i] {
+			logits[i][j] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*(i*n+j):]))
+		}
+	}
+	return logits
+}
+
+// rleGolden is one case of rle.json.
+type rleGolden struct {
+	Name          string
+	Width, Height int
+	Bits          string // base64 of the mask, row-major, a bit a pixel, high bit first
+	Counts        string
+	Area          int
+	BBox          [4]int
+}
+
+func (g rleGolden) mask(t testing.TB) []byte {
+	t.Helper()
+	bits, err := base64.StdEncoding.DecodeString(g.Bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask := make([]byte, g.Width*g.Height)
+	for i := range mask {
+		mask[i] = bits[i/8] >> (7 - i%8) & 1
+	}
+	return mask
+}
+
+func readRLEGoldens(t testing.TB) []rleGolden {
+	t.Helper()
+	var cases []rleGolden
+	readJSON(t, "rle.json", &cases)
+	if len(cases) == 0 {
+		t.Fatal("rle.json is empty")
+	}
+	return cases
+}
+
+// TestPasteMaskGoldens: text → boxes → full-size masks, RLE, area and box, equal
+// to Pillow's and pycocotools'.
+func TestPasteMaskGoldens(t *testing.T) {
+	logits := readLogits(t)
+	for i, g := range readGoldens(t) {
+		r := Parse(g.Text, g.Width, g.Height)
+		if len(r.Objects) != 1 || len(r.Notes) != 0 {
+			t.Fatalf("case %d: %+v", i, r)
+		}
+		o := r.Objects[0]
+		if o.Box != g.Box || o.Label != "thing" {
+			t.Errorf("case %d: box %v %q, want %v", i, o.Box, o.Label, g.Box)
+		}
+		mask, err := PasteMask(logits[i], o.Box, g.Width, g.Height)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := DecodeRLE(g.RLE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(mask, want) {
+			t.Errorf("case %d: the mask differs from Pillow's", i)
+		}
+		m := r.Masks()[0]
+		if err := m.SetPixels(mask, g.Width, g.Height); err != nil {
+			t.Fatal(err)
+		}
+		if *m.RLE != g.RLE || *m.Area != g.Area {
+			t.Errorf("case %d: rle %v, area %d; want %v, %d", i, *m.RLE, *m.Area, g.RLE, g.Area)
+		}
+		box, err := m.RLE.BBox()
+		if err != nil || [4]float64{float64(box[0]), float64(box[1]), float64(box[2]), float64(box[3])} != g.BBox {
+			t.Errorf("case %d: bbox %v, %v; want %v", i, box, err, g.BBox)
+		}
+	}
+}
+
+// TestResizeGoldens: the resized floats are Pillow's, bit for bit.
+func TestResizeGoldens(t *testing.T) {
+	logits := readLogits(t)
+	var cases []struct {
+		Logits, Width, Height int
+		SHA256                string
+	}
+	readJSON(t, "resize.json", &cases)
+	if len(cases) == 0 {
+		t.Fatal("resize.json is empty")
+	}
+	for _, c := range cases {
+		h, rows := sha256.New(), 0
+		resizeRows(logits[c.Logits], MaskSize, MaskSize, c.Width, c.Height, func(y int, row []float32) {
+			if y != rows || len(row) != c.Width {
+				t.Errorf("row %d of %d floats, want row %d of %d", y, len(row), rows, c.Width)
+			}
+			rows++
+			if err := binary.Write(h, binary.LittleEndian, row); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got := hex.EncodeToString(h.Sum(nil)); got != c.SHA256 || rows != c.Height {
+			t.Errorf("%d×%d: %d rows with sum %s, want %s", c.Width, c.Height, rows, got, c.SHA256)
+		}
+	}
+}
+
+func TestPasteMaskEdges(t *testing.T) {
+	ones := make([]float32, MaskSize*MaskSize)
+	for i := range ones {
+		ones[i] = 1
+	}
+	count := func(box [4]float64) int {
+		mask, err := PasteMask(ones, box, 20, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(mask) != 200 {
+			t.Fatalf("mask of %d bytes", len(mask))
+		}
+		return bytes.Count(mask, []byte{1})
+	}
+	for _, c := range []struct {
+		box  [4]float64
+		want int
+	}{
+		{[4]float64{0, 0, 20, 10}, 200},
+		{[4]float64{1.9, 2.9, 5.9, 4.9}, 4 * 2}, // 1..5 × 2..4
+		{[4]float64{3, 3, 3.9, 9}, 0},           // empty
+		{[4]float64{9, 3, 4, 9}, 0},             // inverted
+	} {
+		if got := count(c.box); got != c.want {
+			t.Errorf("box %v: %d pixels, want %d", c.box, got, c.want)
+		}
+	}
+	nan := append([]float32(nil), ones...)
+	nan[7] = float32(math.NaN())
+	for _, c := range []struct {
+		what   string
+		logits []float32
+		box    [4]float64
+		w, h   int
+	}{
+		{"too few logits", ones[1:], [4]float64{0, 0, 1, 1}, 20, 10},
+		{"NaN logit", nan, [4]float64{0, 0, 1, 1}, 20, 10},
+		{"box beyond the right", ones, [4]float64{0, 0, 20.5, 1}, 20, 10},
+		{"box beyond the top", ones, [4]float64{0, -0.5, 1, 1}, 20, 10},
+		{"NaN in the box", ones, [4]float64{0, math.NaN(), 1, 1}, 20, 10},
+		{"negative image", ones, [4]float64{}, -1, 10},
+		{"huge image", ones, [4]float64{}, 1 << 40, 1 << 40},
+	} {
+		if _, err := PasteMask(c.logits, c.box, c.w, c.h); err == nil {
+			t.Errorf("%s: no error", c.what)
+		}
+	}
+}

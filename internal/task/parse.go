@@ -1,0 +1,281 @@
+package task
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Object is one thing the model located: a box, perhaps a mask code, a label.
+type Object struct {
+	Label      string     // trimmed; "" if the model named nothing
+	Box        [4]float64 // x0, y0, x1, y1 in pixels of the upright image
+	Normalized [4]float64 // the same between 0 and 1
+	Codes      []int      // nil, or the 16 values, 0..127, of a mask in reading order
+}
+
+// Inverted reports that the box ends before it begins in one direction. Parse
+// keeps such a box as the model wrote it; big_vision's evaluator counts it as an
+// invalid prediction and its demos draw it as it is. Its mask is empty.
+func (o Object) Inverted() bool { return o.Box[2] < o.Box[0] || o.Box[3] < o.Box[1] }
+
+// Note says what Parse dropped, or kept with a doubt, and where.
+type Note struct {
+	Offset  int    // of Text in the parsed text, in bytes
+	Text    string // the piece concerned
+	Problem string // lower case, no full stop
+}
+
+// String is one line for people: the problem, the place, the beginning of the text.
+func (n Note) String() string {
+	text := n.Text
+	if len(text) > maxNoteText {
+		text = text[:maxNoteText] + "…"
+	}
+	return fmt.Sprintf("%s at byte %d: %q", n.Problem, n.Offset, text)
+}
+
+const (
+	maxNotes    = 64 // kept in a Result
+	maxNoteText = 60 // bytes shown by Note.String
+	numCodes    = 16 // <segNNN> of one mask
+	maxSeg      = 127
+)
+
+// Result is what Parse read.
+type Result struct {
+	Objects []Object
+	Notes   []Note // the first 64 of them
+	Dropped int    // pieces left out, including those beyond Notes
+}
+
+// Parse reads the objects in text that a PaliGemma wrote about an image W wide
+// and H high: groups
+//
+//	<locY0><locX0><locY1><locX1> [16 × <segNNN>] label
+//
+// joined by " ; ". A coordinate is value/1023 of the side (the other way round
+// from BoxTokens). A <locNNNN> has exactly four digits and at most 1023, a
+// <segNNN> three and at most 127: whatever else looks like one is text. Blanks
+// between the tokens of a group are allowed, as some programs print them. A
+// label ends at ';', at the next token and at <eos>, <bos> or <pad>, and is
+// trimmed; a group without one has the label "".
+//
+// Broken text is no error. What makes no object is left out with a Note: fewer
+// than four <loc> (with the label after them), <seg> that are not 16 after a box
+// (the box stays; of more than 16 the first 16 count), text outside of objects.
+// An inverted box stays as it is written, with a Note.
+//
+// The time is linear in len(text). Objects and notes refer to text's memory.
+func Parse(text string, W, H int) Result {
+	p := parser{text: text, w: float64(max(W, 0)), h: float64(max(H, 0))}
+	for p.next(); p.tok.kind != tokEnd; {
+		switch p.tok.kind {
+		case tokLoc:
+			p.object()
+		case tokSeg:
+			start := p.tok.start
+			_, end := p.run(tokSeg, nil)
+			p.drop(start, end, "<seg> tokens without a box")
+		case tokText:
+			start, end := trim(text, p.tok.start, p.tok.end)
+			if start < end {
+				p.drop(start, end, "text without a box")
+			}
+			p.next()
+		default: // a separator with nothing before it
+			p.next()
+		}
+	}
+	return p.res
+}
+
+// Boxes are all objects' boxes, in the form the command line prints.
+func (r Result) Boxes() []Box {
+	boxes := make([]Box, len(r.Objects))
+	for i, o := range r.Objects {
+		boxes[i] = Box{Label: o.Label, Box: o.Box, Normalized: o.Normalized}
+	}
+	return boxes
+}
+
+type tokKind int
+
+const (
+	tokEnd  tokKind = iota
+	tokText         // a stretch of text without tokens and separators
+	tokSep          // ';' or a special token that ends a text
+	tokLoc
+	tokSeg
+)
+
+type token struct {
+	kind       tokKind
+	start, end int // of the text
+	value      int // of a <loc> or <seg>
+}
+
+type parser struct {
+	text string
+	w, h float64
+	tok  token // the current one
+	res  Result
+}
+
+// object reads the group that starts at the current <loc>.
+func (p *parser) object() {
+	start := p.tok.start
+	var locs [4]int
+	n, end := p.run(tokLoc, locs[:])
+	if n < 4 {
+		if _, _, labelEnd := p.label(); labelEnd > end {
+			end = labelEnd
+		}
+		p.drop(start, end, fmt.Sprintf("%d of 4 <loc> tokens", n))
+		return
+	}
+	o := Object{Normalized: [4]float64{norm(locs[1]), norm(locs[0]), norm(locs[3]), norm(locs[2])}}
+	for i, size := range [4]float64{p.w, p.h, p.w, p.h} {
+		o.Box[i] = o.Normalized[i] * size
+	}
+	if o.Inverted() {
+		p.note(start, end, "inverted box")
+	}
+	if p.tok.kind == tokSeg {
+		segStart := p.tok.start
+		var codes [numCodes]int
+		n, segEnd := p.run(tokSeg, codes[:])
+		if n == numCodes {
+			o.Codes = append([]int(nil), codes[:]...)
+		} else {
+			p.drop(segStart, segEnd, fmt.Sprintf("%d of 16 <seg> tokens", n))
+		}
+		if p.tok.kind == tokSeg {
+			start := p.tok.start
+			_, end := p.run(tokSeg, nil)
+			p.drop(start, end, "<seg> tokens after the 16 of a mask")
+		}
+	}
+	labelStart, labelEnd, _ := p.label()
+	o.Label = p.text[labelStart:labelEnd]
+	p.res.Objects = append(p.res.Objects, o)
+}
+
+// norm is a location as a fraction of the side.
+func norm(loc int) float64 { return float64(loc) / maxLoc }
+
+// run reads tokens of one kind, with blanks between and after them: up to
+// len(dst) of them into dst, or all there are if dst is nil. It returns how many
+// and where the last one ends.
+func (p *parser) run(kind tokKind, dst []int) (n, end int) {
+	for p.tok.kind == kind && (dst == nil || n < len(dst)) {
+		if dst != nil {
+			dst[n] = p.tok.value
+		}
+		n++
+		end = p.tok.end
+		p.next()
+		if p.tok.kind == tokText {
+			if a, b := trim(p.text, p.tok.start, p.tok.end); a == b {
+				p.next()
+			}
+		}
+	}
+	return n, end
+}
+
+// label reads the text up to the end of the object, if there is any, and the
+// separator after it. It returns where the trimmed label lies and where reading
+// stopped.
+func (p *parser) label() (start, end, stop int) {
+	if p.tok.kind == tokText {
+		start, end = trim(p.text, p.tok.start, p.tok.end)
+		stop = end
+		p.next()
+	}
+	if p.tok.kind == tokSep {
+		p.next()
+	}
+	return start, end, stop
+}
+
+func (p *parser) drop(start, end int, problem string) {
+	p.res.Dropped++
+	p.note(start, end, problem+", dropped")
+}
+
+func (p *parser) note(start, end int, problem string) {
+	if len(p.res.Notes) < maxNotes {
+		p.res.Notes = append(p.res.Notes, Note{Offset: start, Text: p.text[start:end], Problem: problem})
+	}
+}
+
+// next moves to the token after the current one.
+func (p *parser) next() {
+	pos := p.tok.end
+	if t, ok := tokenAt(p.text, pos); ok {
+		p.tok = t
+		return
+	}
+	end := pos
+	for end < len(p.text) {
+		i := strings.IndexAny(p.text[end:], "<;")
+		if i < 0 {
+			end = len(p.text)
+			break
+		}
+		end += i
+		if _, ok := tokenAt(p.text, end); ok {
+			break
+		}
+		end++
+	}
+	p.tok = token{kind: tokText, start: pos, end: end}
+	if pos == len(p.text) {
+		p.tok.kind = tokEnd
+	}
+}
+
+// tokenAt returns the token or separator that begins at pos, if one does.
+func tokenAt(text string, pos int) (token, bool) {
+	rest := text[pos:]
+	if rest == "" {
+		return token{}, false
+	}
+	if rest[0] == ';' {
+		return token{kind: tokSep, start: pos, end: pos + 1}, true
+	}
+	for _, special := range [...]string{"<eos>", "<bos>", "<pad>"} {
+		if strings.HasPrefix(rest, special) {
+			return token{kind: tokSep, start: pos, end: pos + len(special)}, true
+		}
+	}
+	if v, ok := number(rest, "<loc", 4); ok && v <= maxLoc {
+		return token{kind: tokLoc, start: pos, end: pos + len("<loc0000>"), value: v}, true
+	}
+	if v, ok := number(rest, "<seg", 3); ok && v <= maxSeg {
+		return token{kind: tokSeg, start: pos, end: pos + len("<seg000>"), value: v}, true
+	}
+	return token{}, false
+}
+
+// number reads prefix, exactly so many digits and '>' at the start of s.
+func number(s, prefix string, digits int) (v int, ok bool) {
+	n := len(prefix) + digits
+	if len(s) <= n || s[:len(prefix)] != prefix || s[n] != '>' {
+		return 0, false
+	}
+	for _, c := range []byte(s[len(prefix):n]) {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		v = 10*v + int(c-'0')
+	}
+	return v, true
+}
+
+// trim narrows text[start:end] by the blanks at both ends.
+func trim(text string, start, end int) (int, int) {
+	s := strings.TrimLeft(text[start:end], " \t\r\n\v\f")
+	start = end - len(s)
+	return start, start + len(strings.TrimRight(s, " \t\r\n\v\f"))
+}

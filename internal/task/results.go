@@ -1,0 +1,60 @@
+package task
+
+import (
+	"fmt"
+)
+
+// Box is a labelled box as the command line's JSON has it.
+type Box struct {
+	Label      string     `json:"label"`
+	Box        [4]float64 `json:"box"`        // x0, y0, x1, y1, pixels
+	Normalized [4]float64 `json:"normalized"` // the same between 0 and 1
+}
+
+// Mask is a labelled mask as the command line's JSON has it. Without a mask
+// decoder only the first three fields are there.
+type Mask struct {
+	Label string     `json:"label"`
+	Box   [4]float64 `json:"box"`   // x0, y0, x1, y1, pixels
+	Codes []int      `json:"codes"` // 16 values of 0..127
+
+	Area        *int        `json:"area,omitempty"`         // pixels of the mask
+	RLE         *RLE        `json:"rle,omitempty"`          // the whole image's mask
+	Polygons    [][]float64 `json:"polygons,omitempty"`     // COCO: x, y, x, y, … of each part's outline
+	PolygonArea *float64    `json:"polygon_area,omitempty"` // of the outlines: the area with holes filled
+	MaskFile    string      `json:"mask_file,omitempty"`
+}
+
+// Masks are the objects that have mask codes, without the decoded masks (see
+// Mask.SetPixels).
+func (r Result) Masks() []Mask {
+	var masks []Mask
+	for _, o := range r.Objects {
+		if o.Codes != nil {
+			masks = append(masks, Mask{Label: o.Label, Box: o.Box, Codes: o.Codes})
+		}
+	}
+	return masks
+}
+
+// SetPixels fills in area, RLE, polygons and their area from a decoded mask of
+// the whole image, [H][W] (see PasteMask).
+func (m *Mask) SetPixels(mask []byte, W, H int) error {
+	rle, err := EncodeRLE(mask, W, H)
+	if err != nil {
+		return fmt.Errorf("mask %q: %w", m.Label, err)
+	}
+	polygons, err := Polygons(mask, W, H)
+	if err != nil {
+		return fmt.Errorf("mask %q: %w", m.Label, err)
+	}
+	area := 0
+	for _, v := range mask {
+		if v != 0 {
+			area++
+		}
+	}
+	polygonArea := PolygonArea(polygons)
+	m.Area, m.RLE, m.Polygons, m.PolygonArea = &area, &rle, polygons, &polygonArea
+	return nil
+}

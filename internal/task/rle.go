@@ -1,0 +1,198 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+)
+
+// RLE is a mask in COCO's compressed run-length encoding, as pycocotools reads
+// and writes it: runs of 0s and 1s in turn, 0s first, down the columns; each
+// length is written as its difference from the one two before, in characters of
+// 5 bits.
+type RLE struct {
+	Size   [2]int `json:"size"` // height, width
+	Counts string `json:"counts"`
+}
+
+// MaxMaskPixels is the size of the largest mask this package makes.
+const MaxMaskPixels = 1 << 28
+
+// ErrRLE is wrapped by all errors about an RLE that is not one.
+var ErrRLE = errors.New("invalid run-length encoding")
+
+// checkMask checks a mask's size, and its length unless that is negative.
+func checkMask(length, W, H int) error {
+	switch {
+	case W < 0 || H < 0:
+		return fmt.Errorf("mask of %d×%d pixels: negative size", W, H)
+	case W > MaxMaskPixels || H > MaxMaskPixels || W > 0 && H > MaxMaskPixels/W:
+		return fmt.Errorf("mask of %d×%d pixels: more than %d", W, H, MaxMaskPixels)
+	case length >= 0 && length != W*H:
+		return fmt.Errorf("mask of %d×%d pixels has %d bytes", W, H, length)
+	}
+	return nil
+}
+
+// EncodeRLE encodes mask [H][W]. It fails if the size is not the mask's or is
+// over MaxMaskPixels.
+func EncodeRLE(mask []byte, W, H int) (RLE, error) {
+	if err := checkMask(len(mask), W, H); err != nil {
+		return RLE{}, err
+	}
+	var counts runWriter
+	block := min(64, W) // columns transposed at a time, for the cache's sake
+	columns := make([]bool, block*H)
+	run, value := 0, false
+	for x0 := 0; x0 < W; x0 += block {
+		n := min(block, W-x0)
+		for y := range H {
+			for i, v := range mask[y*W+x0 : y*W+x0+n] {
+				columns[i*H+y] = v != 0
+			}
+		}
+		for _, v := range columns[:n*H] {
+			if v != value {
+				counts.add(run)
+				run, value = 0, v
+			}
+			run++
+		}
+	}
+	counts.add(run)
+	return RLE{Size: [2]int{H, W}, Counts: string(counts.buf)}, nil
+}
+
+// runWriter writes the lengths of runs.
+type runWriter struct {
+	buf  []byte
+	last [2]int // the lengths before, the latest first
+	n    int
+}
+
+// add appends a length: from the fourth on its difference from the one two
+// before, in groups of 5 bits, low ones first. Bit 5 of a group says that more
+// follow, bit 4 of the last one is the sign; 48 is added to make characters.
+func (w *runWriter) add(run int) {
+	v := run
+	if w.n > 2 {
+		v -= w.last[1]
+	}
+	w.last[0], w.last[1] = run, w.last[0]
+	w.n++
+	for {
+		c := v & 0x1f
+		v >>= 5
+		done := v == 0 && c&0x10 == 0 || v == -1 && c&0x10 != 0
+		if !done {
+			c |= 0x20
+		}
+		w.buf = append(w.buf, byte(c+48))
+		if done {
+			return
+		}
+	}
+}
+
+// runs calls each with the runs of r in turn: of value false or true, from
+// position start, column-major, n pixels long. It checks everything: size,
+// characters, lengths, and that they add up to the mask. After an error, what
+// has been reported means nothing.
+func (r RLE) runs(each func(value bool, start, n int)) error {
+	H, W := r.Size[0], r.Size[1]
+	if err := checkMask(-1, W, H); err != nil {
+		return fmt.Errorf("%w: %w", ErrRLE, err)
+	}
+	total, pos, n := W*H, 0, 0
+	var last [2]int // the lengths before, the latest first
+	for i := 0; i < len(r.Counts); n++ {
+		v, shift := 0, 0
+		for more := true; more; i++ {
+			if i == len(r.Counts) {
+				return fmt.Errorf("%w: the last length is cut short", ErrRLE)
+			}
+			c := int(r.Counts[i]) - 48
+			if c < 0 || c > 0x3f {
+				return fmt.Errorf("%w: character %q at %d", ErrRLE, r.Counts[i], i)
+			}
+			if shift > 30 {
+				return fmt.Errorf("%w: length %d has more than 7 characters", ErrRLE, n)
+			}
+			v |= c & 0x1f << shift
+			shift += 5
+			more = c&0x20 != 0
+			if !more && c&0x10 != 0 {
+				v |= -1 << shift
+			}
+		}
+		if n > 2 {
+			v += last[1]
+		}
+		if v < 0 || v > total-pos {
+			return fmt.Errorf("%w: length %d is %d with %d pixels left", ErrRLE, n, v, total-pos)
+		}
+		each(n%2 == 1, pos, v)
+		pos += v
+		last[0], last[1] = v, last[0]
+	}
+	if pos != total {
+		return fmt.Errorf("%w: the lengths add up to %d of %d pixels", ErrRLE, pos, total)
+	}
+	return nil
+}
+
+// DecodeRLE returns the mask [H][W] of 0 and 1 that r encodes. Its errors wrap
+// ErrRLE. Nothing is allocated before all of r has been checked.
+func DecodeRLE(r RLE) ([]byte, error) {
+	if err := r.runs(func(bool, int, int) {}); err != nil {
+		return nil, err
+	}
+	H, W := r.Size[0], r.Size[1]
+	mask := make([]byte, W*H)
+	err := r.runs(func(value bool, start, n int) {
+		if !value || n == 0 {
+			return
+		}
+		x, y := start/H, start%H
+		for range n {
+			mask[y*W+x] = 1
+			if y++; y == H {
+				x, y = x+1, 0
+			}
+		}
+	})
+	return mask, err
+}
+
+// Area returns the number of pixels in the mask. Its errors wrap ErrRLE.
+func (r RLE) Area() (int, error) {
+	area := 0
+	err := r.runs(func(value bool, _, n int) {
+		if value {
+			area += n
+		}
+	})
+	return area, err
+}
+
+// BBox returns the smallest box around the mask as COCO has it: x, y, width,
+// height; all 0 if the mask is empty. Its errors wrap ErrRLE.
+func (r RLE) BBox() ([4]int, error) {
+	H, W := r.Size[0], r.Size[1]
+	x0, y0, x1, y1 := W, H, 0, 0
+	err := r.runs(func(value bool, start, n int) {
+		if !value || n == 0 {
+			return
+		}
+		first, last := start/H, (start+n-1)/H
+		top, bottom := start%H, (start+n-1)%H
+		if first != last { // it reaches a column's bottom and the next one's top
+			top, bottom = 0, H-1
+		}
+		x0, x1 = min(x0, first), max(x1, last+1)
+		y0, y1 = min(y0, top), max(y1, bottom+1)
+	})
+	if err != nil || x0 >= x1 {
+		return [4]int{}, err
+	}
+	return [4]int{x0, y0, x1 - x0, y1 - y0}, nil
+}
