@@ -48,6 +48,7 @@ type Engine struct {
 	sched    C.ggml_backend_sched_t
 	pool     *C.struct_ggml_threadpool
 	abort    unsafe.Pointer // atomic_int, in C memory: worker threads poll it
+	topology uint64         // of the graph that the scheduler's memory plan was made for
 }
 
 // NewEngine opens the device and starts the threads. The caller closes it
@@ -141,7 +142,7 @@ func (e *Engine) primary() C.ggml_backend_t { return e.backends[0] }
 
 // run allocates and computes a graph whose inputs are set by upload in between.
 // A context that ends stops the computation between two operations.
-func (e *Engine) run(ctx context.Context, graph *C.struct_ggml_cgraph, upload func()) error {
+func (e *Engine) run(ctx context.Context, g *Graph, upload func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -157,11 +158,11 @@ func (e *Engine) run(ctx context.Context, graph *C.struct_ggml_cgraph, upload fu
 		}
 	}()
 	C.ggml_backend_sched_reset(e.sched)
-	if !C.ggml_backend_sched_alloc_graph(e.sched, graph) {
+	if !e.prepare(g) || !C.ggml_backend_sched_alloc_graph(e.sched, g.graph) {
 		return errors.New("not enough memory for the computation")
 	}
 	upload()
-	switch status := C.ggml_backend_sched_graph_compute(e.sched, graph); status {
+	switch status := C.ggml_backend_sched_graph_compute(e.sched, g.graph); status {
 	case C.GGML_STATUS_SUCCESS:
 		return nil
 	case C.GGML_STATUS_ABORTED:

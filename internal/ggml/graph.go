@@ -142,7 +142,7 @@ func (g *Graph) Compute(ctx context.Context) error {
 	if nodes == 0 {
 		return errors.New("graph: nothing to compute")
 	}
-	return g.engine.run(ctx, g.graph, func() {
+	return g.engine.run(ctx, g, func() {
 		for _, in := range g.inputs {
 			// An input that no output depends on has no memory.
 			if in.tensor.c.buffer != nil {

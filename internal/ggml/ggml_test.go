@@ -1,0 +1,450 @@
+package ggml
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"paligemma/internal/gguf"
+)
+
+func newEngine(t *testing.T) *Engine {
+	t.Helper()
+	e, err := NewEngine(Options{Device: "cpu", Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// compute runs one graph and returns its output.
+func compute(t *testing.T, e *Engine, build func(*Graph) Tensor) ([]float32, error) {
+	t.Helper()
+	g := e.NewGraph()
+	defer g.Close()
+	out := build(g)
+	g.Output(out)
+	if err := g.Compute(context.Background()); err != nil {
+		return nil, err
+	}
+	return g.Read(out)
+}
+
+func random(n int, seed uint64) []float32 {
+	r := rand.New(rand.NewPCG(seed, 1))
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = float32(r.NormFloat64())
+	}
+	return out
+}
+
+// near fails unless got equals want to within tolerance of its largest value.
+func near(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	largest, worst, at := 0.0, 0.0, 0
+	for i := range want {
+		largest = max(largest, math.Abs(want[i]))
+		if d := math.Abs(float64(got[i]) - want[i]); d > worst || d != d {
+			worst, at = d, i
+		}
+	}
+	if !(worst <= tolerance*largest) {
+		t.Errorf("%s: value %d is %v, want %v", what, at, got[at], want[at])
+	}
+}
+
+func TestTypesMatchLibrary(t *testing.T) {
+	for typ := gguf.Type(0); typ < 64; typ++ {
+		if typ.BlockSize() == 0 { // not in gguf's table
+			continue
+		}
+		name, size, bytes := typeSizes(typ)
+		if !strings.EqualFold(name, typ.String()) || size != typ.BlockSize() || bytes != typ.BlockBytes() {
+			t.Errorf("gguf says %v %d %d, ggml says %s %d %d", typ, typ.BlockSize(), typ.BlockBytes(), name, size, bytes)
+		}
+	}
+}
+
+func TestQuantizeRoundTrip(t *testing.T) {
+	const rowLen, rows = 512, 3
+	src := random(rowLen*rows, 7)
+	// The largest error allowed, in parts of the largest value.
+	for typ, tolerance := range map[gguf.Type]float64{
+		gguf.TypeF32: 0, gguf.TypeF16: 6e-4, gguf.TypeBF16: 5e-3, gguf.TypeQ8_0: 0.006, gguf.TypeQ6_K: 0.03,
+		gguf.TypeQ5_K: 0.06, gguf.TypeQ5_0: 0.07, gguf.TypeQ5_1: 0.06, gguf.TypeQ4_K: 0.11, gguf.TypeQ4_0: 0.14,
+		gguf.TypeQ4_1: 0.11, gguf.TypeIQ4_NL: 0.14, gguf.TypeIQ4_XS: 0.14, gguf.TypeQ3_K: 0.25, gguf.TypeQ2_K: 0.45,
+	} {
+		rowBytes, err := typ.RowBytes(rowLen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packed := make([]byte, rowBytes*rows)
+		if err := Quantize(typ, packed, src, rowLen); err != nil {
+			t.Fatalf("%v: %v", typ, err)
+		}
+		got := make([]float32, len(src))
+		if err := Dequantize(typ, got, packed, rowLen); err != nil {
+			t.Fatalf("%v: %v", typ, err)
+		}
+		want := make([]float64, len(src))
+		for i, v := range src {
+			want[i] = float64(v)
+		}
+		near(t, typ.String(), got, want, tolerance)
+	}
+}
+
+func TestQuantizeRefuses(t *testing.T) {
+	src := make([]float32, 64)
+	for name, err := range map[string]error{
+		"row not a multiple": Quantize(gguf.TypeQ8_0, make([]byte, 66), src[:62], 31),
+		"dst too short":      Quantize(gguf.TypeQ8_0, make([]byte, 34), src, 32),
+		"dst too long":       Quantize(gguf.TypeQ8_0, make([]byte, 102), src, 32),
+		"ragged rows":        Quantize(gguf.TypeF32, make([]byte, 4*63), src[:63], 32),
+		"no quantiser":       Quantize(gguf.TypeI32, make([]byte, 256), src, 64),
+		"unknown type":       Quantize(gguf.Type(999), make([]byte, 256), src, 64),
+		"to float of i8":     Dequantize(gguf.TypeI8, src, make([]byte, 64), 64),
+		"short source":       Dequantize(gguf.TypeQ8_0, src, make([]byte, 67), 64),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestMulMat(t *testing.T) {
+	e := newEngine(t)
+	const k, n, tokens, heads = 64, 5, 7, 3
+	a, b := random(k*n, 1), random(k*tokens*heads, 2)
+	got, err := compute(t, e, func(g *Graph) Tensor {
+		return g.MulMat(g.Float32s(a, k, n), g.Float32s(b, k, tokens, heads))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []float64
+	for row := range tokens * heads {
+		for col := range n {
+			sum := 0.0
+			for i := range k {
+				sum += float64(a[col*k+i]) * float64(b[row*k+i])
+			}
+			want = append(want, sum)
+		}
+	}
+	near(t, "matmul", got, want, 1e-6)
+}
+
+func TestNorms(t *testing.T) {
+	e := newEngine(t)
+	const n, rows, eps = 48, 4, 1e-6
+	x := random(n*rows, 3)
+	var norm, rms []float64
+	for r := range rows {
+		mean, square := 0.0, 0.0
+		for _, v := range x[r*n : (r+1)*n] {
+			mean += float64(v) / n
+			square += float64(v) * float64(v) / n
+		}
+		for _, v := range x[r*n : (r+1)*n] {
+			norm = append(norm, (float64(v)-mean)/math.Sqrt(square-mean*mean+eps))
+			rms = append(rms, float64(v)/math.Sqrt(square+eps))
+		}
+	}
+	for name, c := range map[string]struct {
+		op   func(*Graph, Tensor, float32) Tensor
+		want []float64
+	}{"norm": {(*Graph).Norm, norm}, "rms": {(*Graph).RMSNorm, rms}} {
+		got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, n, rows), eps) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, name, got, c.want, 2e-6)
+	}
+}
+
+func TestRoPE(t *testing.T) {
+	e := newEngine(t)
+	const d, heads, tokens = 8, 2, 3
+	x := random(d*heads*tokens, 4)
+	positions := []int32{1, 7, 4100}
+	freq := make([]float32, d/2)
+	for i := range freq {
+		freq[i] = float32(math.Pow(10000, 2*float64(i)/d))
+	}
+	got, err := compute(t, e, func(g *Graph) Tensor {
+		return g.RoPE(g.Float32s(x, d, heads, tokens), g.Int32s(positions, tokens), g.Float32s(freq, d/2))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]float64, len(x))
+	for p := range tokens {
+		for h := range heads {
+			for i := range d / 2 {
+				at := (p*heads+h)*d + i
+				sin, cos := math.Sincos(float64(float32(positions[p]) / freq[i]))
+				a, b := float64(x[at]), float64(x[at+d/2])
+				want[at], want[at+d/2] = a*cos-b*sin, a*sin+b*cos
+			}
+		}
+	}
+	near(t, "rope", got, want, 1e-6)
+}
+
+func TestSoftMaxMask(t *testing.T) {
+	e := newEngine(t)
+	inf := float32(math.Inf(-1))
+	x := []float32{1, 2, 3, 1, 2, 3}
+	got, err := compute(t, e, func(g *Graph) Tensor {
+		return g.SoftMax(g.Float32s(x, 3, 2), g.Float32s([]float32{0, 0, inf, inf, 0, inf}, 3, 2), 2)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := 1 / (1 + math.Exp(2.0))
+	near(t, "softmax", got, []float64{p, 1 - p, 0, 0, 1, 0}, 1e-6)
+}
+
+func TestShapes(t *testing.T) {
+	e := newEngine(t)
+	x := []float32{0, 1, 2, 3, 4, 5}
+	for name, c := range map[string]struct {
+		op   func(*Graph, Tensor) Tensor
+		want []float64
+	}{
+		"transpose": {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Transpose(x)) }, []float64{0, 3, 1, 4, 2, 5}},
+		"slice":     {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Slice(x, 0, 1, 2)) }, []float64{1, 2, 4, 5}},
+		"concat":    {func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Slice(x, 1, 0, 1), 1) }, []float64{0, 1, 2, 3, 4, 5, 0, 1, 2}},
+		"pad":       {func(g *Graph, x Tensor) Tensor { return g.PadRows(x, 4) }, []float64{0, 1, 2, 0, 3, 4, 5, 0}},
+		"rows":      {func(g *Graph, x Tensor) Tensor { return g.GetRows(x, g.Int32s([]int32{1, 0, 1}, 3)) }, []float64{3, 4, 5, 0, 1, 2, 3, 4, 5}},
+		"split":     {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Permute(g.SplitRows(x, 1), [4]int{0, 2, 1, 3})) }, []float64{0, 3, 1, 4, 2, 5}},
+		"scale":     {func(g *Graph, x Tensor) Tensor { return g.ScaleBias(g.Scale(x, 2), 1, 1) }, []float64{1, 3, 5, 7, 9, 11}},
+	} {
+		got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, 3, 2)) })
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		near(t, name, got, c.want, 0)
+	}
+}
+
+// TestPlanIsNotReused computes two graphs with as many tensors of the same sizes
+// but other connections: ggml would lay the second's result over its input.
+func TestPlanIsNotReused(t *testing.T) {
+	e := newEngine(t)
+	x := []float32{0, 1, 2, 3, 4, 5}
+	for range 3 {
+		got, err := compute(t, e, func(g *Graph) Tensor { return g.Scale(g.Scale(g.Float32s(x, 3, 2), 2), 2) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "scaled", got, []float64{0, 4, 8, 12, 16, 20}, 0)
+		got, err = compute(t, e, func(g *Graph) Tensor { return g.Cont(g.Transpose(g.Float32s(x, 3, 2))) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "transposed", got, []float64{0, 3, 1, 4, 2, 5}, 0)
+	}
+}
+
+// TestRefuses gives each operation what ggml would abort the process on.
+func TestRefuses(t *testing.T) {
+	e := newEngine(t)
+	ints := []int32{0, 1}
+	for name, op := range map[string]func(*Graph, Tensor) Tensor{
+		"add":           func(g *Graph, x Tensor) Tensor { return g.Add(x, g.Float32s(make([]float32, 4), 4)) },
+		"add ints":      func(g *Graph, x Tensor) Tensor { return g.Add(g.Int32s(ints, 2), g.Int32s(ints, 2)) },
+		"mul missing":   func(g *Graph, x Tensor) Tensor { return g.Mul(x, Tensor{}) },
+		"matmul":        func(g *Graph, x Tensor) Tensor { return g.MulMat(x, g.Float32s(make([]float32, 4), 4)) },
+		"matmul ints":   func(g *Graph, x Tensor) Tensor { return g.MulMat(g.Int32s(ints, 2), g.Float32s(make([]float32, 2), 2)) },
+		"matmul turned": func(g *Graph, x Tensor) Tensor { return g.MulMat(g.Transpose(x), g.Float32s(make([]float32, 2), 2)) },
+		"matmul heads": func(g *Graph, x Tensor) Tensor {
+			return g.MulMat(g.Float32s(make([]float32, 6), 3, 1, 2), g.Float32s(make([]float32, 9), 3, 1, 3))
+		},
+		"geglu":        func(g *Graph, x Tensor) Tensor { return g.GegluSplit(x, g.Transpose(x)) },
+		"gelu turned":  func(g *Graph, x Tensor) Tensor { return g.Gelu(g.Transpose(x)) },
+		"scale view":   func(g *Graph, x Tensor) Tensor { return g.Scale(g.Slice(x, 0, 0, 2), 2) },
+		"norm NaN":     func(g *Graph, x Tensor) Tensor { return g.Norm(x, float32(math.NaN())) },
+		"softmax mask": func(g *Graph, x Tensor) Tensor { return g.SoftMax(x, g.Float32s(make([]float32, 3), 3), 1) },
+		"rope odd": func(g *Graph, x Tensor) Tensor {
+			return g.RoPE(g.Reshape(x, 3, 1, 2), g.Int32s(ints, 2), g.Float32s(make([]float32, 1), 1))
+		},
+		"rope positions": func(g *Graph, x Tensor) Tensor {
+			return g.RoPE(g.Reshape(x, 2, 1, 3), g.Int32s(ints, 2), g.Float32s(make([]float32, 1), 1))
+		},
+		"rope factors": func(g *Graph, x Tensor) Tensor {
+			return g.RoPE(g.Reshape(x, 2, 1, 3), g.Int32s([]int32{0, 1, 2}, 3), g.Float32s(make([]float32, 2), 2))
+		},
+		"reshape":         func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 5) },
+		"reshape zero":    func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 6, 0) },
+		"reshape 5 dims":  func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 6, 1, 1, 1, 1) },
+		"reshape turned":  func(g *Graph, x Tensor) Tensor { return g.Reshape(g.Transpose(x), 6) },
+		"slice end":       func(g *Graph, x Tensor) Tensor { return g.Slice(x, 1, 1, 2) },
+		"slice negative":  func(g *Graph, x Tensor) Tensor { return g.Slice(x, 1, -1, 1) },
+		"slice dimension": func(g *Graph, x Tensor) Tensor { return g.Slice(x, 4, 0, 1) },
+		"split":           func(g *Graph, x Tensor) Tensor { return g.SplitRows(x, 2) },
+		"permute":         func(g *Graph, x Tensor) Tensor { return g.Permute(x, [4]int{0, 0, 1, 2}) },
+		"cont":            func(g *Graph, x Tensor) Tensor { return g.Cont(x, 4) },
+		"copy":            func(g *Graph, x Tensor) Tensor { return g.Copy(x, g.Float32s(make([]float32, 5), 5)) },
+		"concat":          func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Float32s(make([]float32, 4), 4), 1) },
+		"concat dim":      func(g *Graph, x Tensor) Tensor { return g.Concat(x, x, 4) },
+		"rows":            func(g *Graph, x Tensor) Tensor { return g.GetRows(x, x) },
+		"pad":             func(g *Graph, x Tensor) Tensor { return g.PadRows(x, 2) },
+		"input size":      func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 5), 6) },
+		"input shape":     func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 0) },
+		"input overflow":  func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 1<<40, 1<<40) },
+		"nothing":         func(g *Graph, x Tensor) Tensor { return Tensor{} },
+	} {
+		if _, err := compute(t, e, func(g *Graph) Tensor { return op(g, g.Float32s(make([]float32, 6), 3, 2)) }); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestFirstErrorSticks(t *testing.T) {
+	e := newEngine(t)
+	g := e.NewGraph()
+	defer g.Close()
+	x := g.Float32s(make([]float32, 6), 3, 2)
+	g.Reshape(x, 5)
+	first := g.Err()
+	g.Output(g.Add(g.Scale(x, 2), x))
+	if err := g.Compute(context.Background()); err == nil || err != first {
+		t.Errorf("got %v, want %v", err, first)
+	}
+}
+
+func TestTooManyOperations(t *testing.T) {
+	e := newEngine(t)
+	_, err := compute(t, e, func(g *Graph) Tensor {
+		x := g.Float32s([]float32{1}, 1)
+		for range 2 * maxNodes {
+			x = g.Scale(x, 1)
+		}
+		return x
+	})
+	if err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestWeightsInPlaceAndCopied(t *testing.T) {
+	e := newEngine(t)
+	path := t.TempDir() + "/w.gguf"
+	var w gguf.Writer
+	if err := w.AddTensor("w", gguf.TypeF32, 2, 2); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Encode(file, func(_ gguf.Tensor, dst io.Writer) error {
+		_, err := dst.Write([]byte{0, 0, 128, 63, 0, 0, 0, 64, 0, 0, 64, 64, 0, 0, 128, 64}) // 1 2 3 4
+		return err
+	})
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, noMmap := range []bool{false, true} {
+		f, err := gguf.Open(path, gguf.Options{NoMmap: noMmap})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mapping []byte
+		if f.Mapped() {
+			mapping = f.Bytes()
+		}
+		tensor := f.Tensors[0]
+		store, err := e.NewWeights([]Spec{{Name: "w", Type: tensor.Type, Shape: tensor.Shape, Data: f.Data(tensor)}}, mapping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Mapped() != (store.Bytes() == 0) {
+			t.Errorf("mapped %v, but %d bytes were copied", f.Mapped(), store.Bytes())
+		}
+		got, err := compute(t, e, func(g *Graph) Tensor {
+			return g.MulMat(store.Tensors()[0], g.Float32s([]float32{1, 10}, 2))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "product", got, []float64{21, 43}, 0)
+		store.Close()
+		f.Close()
+	}
+	if _, err := e.NewWeights([]Spec{{Name: "short", Type: gguf.TypeF32, Shape: []int64{4}, Data: make([]byte, 12)}}, nil); err == nil {
+		t.Error("short data: no error")
+	}
+}
+
+func TestStoreKeepsValues(t *testing.T) {
+	e := newEngine(t)
+	store, err := e.NewStore([]Spec{{Name: "cache", Type: gguf.TypeF16, Shape: []int64{2, 3}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	cache := store.Tensors()[0]
+	for i, want := range [][]float64{{1, 2, 0, 0, 0, 0}, {1, 2, 3, 4, 0, 0}} {
+		got, err := compute(t, e, func(g *Graph) Tensor {
+			g.Run(g.Copy(g.Float32s([]float32{float32(2*i + 1), float32(2*i + 2)}, 2, 1), g.Slice(cache, 1, int64(i), 1)))
+			return g.GetRows(cache, g.Int32s([]int32{0, 1, 2}, 3))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "cache", got, want, 0)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	e := newEngine(t)
+	g := e.NewGraph()
+	defer g.Close()
+	x := g.Float32s(random(512*512, 5), 512, 512)
+	y := x
+	for range 2000 {
+		y = g.MulMat(x, y)
+	}
+	g.Output(y)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(30*time.Millisecond, cancel)
+	if err := g.Compute(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	// The engine computes again afterwards.
+	got, err := compute(t, e, func(g *Graph) Tensor { return g.Scale(g.Float32s([]float32{3}, 1), 2) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "after", got, []float64{6}, 0)
+}
+
+func TestEngineOptions(t *testing.T) {
+	for _, o := range []Options{{Device: "cuda99"}, {Threads: -1}, {Threads: maxThreads + 1}} {
+		if e, err := NewEngine(o); err == nil {
+			e.Close()
+			t.Errorf("%+v: no error", o)
+		}
+	}
+	if n := DefaultThreads(); n < 1 {
+		t.Errorf("%d threads", n)
+	}
+	devices := Devices()
+	if len(devices) == 0 {
+		t.Error("no devices")
+	}
+}
