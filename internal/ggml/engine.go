@@ -158,7 +158,7 @@ func (e *Engine) run(ctx context.Context, g *Graph, upload func()) error {
 		}
 	}()
 	C.ggml_backend_sched_reset(e.sched)
-	if !e.prepare(g) || !C.ggml_backend_sched_alloc_graph(e.sched, g.graph) {
+	if !e.prepare(g) || !bool(C.ggml_backend_sched_alloc_graph(e.sched, g.graph)) {
 		return errors.New("not enough memory for the computation")
 	}
 	upload()

@@ -63,7 +63,7 @@ import "C"
 func (e *Engine) prepare(g *Graph) bool {
 	topology := uint64(C.pg_topology(g.graph, g.ctx))
 	if topology != e.topology {
-		if !C.pg_forget_plan(e.sched) {
+		if !bool(C.pg_forget_plan(e.sched)) {
 			return false
 		}
 		e.topology = topology
