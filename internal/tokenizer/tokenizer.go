@@ -1,0 +1,262 @@
+// Package tokenizer turns text into token ids and ids into text, as PaliGemma's
+// processor does.
+//
+// Encoding is left to Hugging Face's tokenizers library (through
+// github.com/daulet/tokenizers), which reads the checkpoint's own
+// tokenizer.json. Loading a real vocabulary takes it more than a second, so
+// [Open] does that in the background. Decoding is done here, from the pieces.
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/daulet/tokenizers"
+
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+	_ "paligemma/third_party/tokenizers" // link flags
+)
+
+// Values of Source.Types: enum llama_token_type, as GGUF files have it.
+const (
+	TypeNormal      int32 = 1
+	TypeUnknown     int32 = 2
+	TypeControl     int32 = 3
+	TypeUserDefined int32 = 4
+	TypeUnused      int32 = 5
+	TypeByte        int32 = 6
+)
+
+// Source is all that a tokenizer is made from.
+type Source struct {
+	JSON   string   // the checkpoint's tokenizer.json
+	Pieces []string // the text of each id
+	Types  []int32  // of each id: Type…
+
+	Image, BOS, EOS, PAD, UNK int
+}
+
+// FromGGUF reads the tokenizer in a model's header.
+func FromGGUF(h *gguf.Header) (Source, error) {
+	var src Source
+	config, err := model.ReadConfig(h)
+	if err != nil {
+		return src, err
+	}
+	k := config.Tokens
+	src.Image, src.BOS, src.EOS, src.PAD, src.UNK = k.Image, k.BOS, k.EOS, k.PAD, k.UNK
+	if src.JSON, err = h.String(model.KeyTokenizerJSON); err != nil {
+		return src, err
+	}
+	if src.Pieces, err = h.Strings(model.KeyTokens); err != nil {
+		return src, err
+	}
+	if src.Types, err = h.Int32s(model.KeyTokenTypes); err != nil {
+		return src, err
+	}
+	return src, src.check()
+}
+
+func (s Source) check() error {
+	if len(s.Pieces) == 0 || len(s.Pieces) != len(s.Types) {
+		return fmt.Errorf("tokenizer: %d pieces with %d types", len(s.Pieces), len(s.Types))
+	}
+	for i, t := range s.Types {
+		if t < TypeNormal || t > TypeByte {
+			return fmt.Errorf("tokenizer: token %d is of the unknown type %d", i, t)
+		}
+	}
+	for _, id := range []int{s.Image, s.BOS, s.EOS, s.PAD, s.UNK} {
+		if id < 0 || id >= len(s.Pieces) {
+			return fmt.Errorf("tokenizer: the special token %d is not among the %d pieces", id, len(s.Pieces))
+		}
+	}
+	return nil
+}
+
+// Tokenizer encodes and decodes. Its methods may be called from several
+// goroutines, Close excepted.
+type Tokenizer struct {
+	src     Source
+	special bool
+	nul     int // the id of a zero byte
+
+	loaded chan struct{} // closed when lib and err are set
+	lib    *tokenizers.Tokenizer
+	err    error
+}
+
+// Open checks src and starts to load the encoder; Encode and Ready wait for
+// it. With special, special tokens that are typed in a text (<bos>, <image>)
+// count as such; without, they are plain text.
+func Open(src Source, special bool) (*Tokenizer, error) {
+	if err := src.check(); err != nil {
+		return nil, err
+	}
+	t := &Tokenizer{src: src, special: special, nul: src.UNK, loaded: make(chan struct{})}
+	for id, piece := range src.Pieces {
+		if piece == "<0x00>" || piece == "\x00" {
+			t.nul = id
+			break
+		}
+	}
+	go func() {
+		defer close(t.loaded)
+		t.lib, t.err = load(src.JSON, special)
+	}()
+	return t, nil
+}
+
+func load(text string, special bool) (*tokenizers.Tokenizer, error) {
+	data, err := sanitize(text)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	var opts []tokenizers.TokenizerOption
+	if !special {
+		// The library's name for: encode them as the text they are.
+		opts = append(opts, tokenizers.WithEncodeSpecialTokens())
+	}
+	lib, err := tokenizers.FromBytes(data, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	return lib, nil
+}
+
+// Ready waits until the encoder is loaded and returns the error of that, if
+// there was one.
+func (t *Tokenizer) Ready() error {
+	<-t.loaded
+	return t.err
+}
+
+// Close waits for the encoder and frees it. Decoding still works afterwards.
+func (t *Tokenizer) Close() {
+	<-t.loaded
+	if t.lib != nil {
+		t.lib.Close()
+		t.lib = nil
+	}
+	if t.err == nil {
+		t.err = errors.New("the tokenizer is closed")
+	}
+}
+
+// Encode returns the ids of a text, without any special token of its own.
+// Invalid UTF-8 counts as U+FFFD.
+func (t *Tokenizer) Encode(text string) ([]int, error) {
+	if err := t.Ready(); err != nil {
+		return nil, err
+	}
+	var ids []int
+	// The library takes C strings. No token spans a zero byte, so a text can
+	// be cut there.
+	for i, part := range strings.Split(text, "\x00") {
+		if i > 0 {
+			ids = append(ids, t.nul)
+		}
+		if part == "" {
+			continue
+		}
+		got := t.lib.EncodeWithOptions(part, false).IDs
+		if len(got) == 0 {
+			return nil, fmt.Errorf("the tokenizer cannot encode %.60q", part)
+		}
+		for _, id := range got {
+			if int(id) >= len(t.src.Pieces) {
+				return nil, fmt.Errorf("the tokenizer encodes %.60q as token %d, of %d", part, id, len(t.src.Pieces))
+			}
+			ids = append(ids, int(id))
+		}
+	}
+	return ids, nil
+}
+
+// Piece is the text of an id as the vocabulary spells it, such as "▁cat", and
+// empty for an id outside it.
+func (t *Tokenizer) Piece(id int) string {
+	if id < 0 || id >= len(t.src.Pieces) {
+		return ""
+	}
+	return t.src.Pieces[id]
+}
+
+// Decode returns the text of ids. Special tokens (unknown and control) and ids
+// beyond the vocabulary give nothing; <locNNNN> and <segNNN> give themselves.
+func (t *Tokenizer) Decode(ids []int) string { return t.decode(ids, true) }
+
+func (t *Tokenizer) decode(ids []int, skipSpecial bool) string {
+	s := Stream{t: t, all: !skipSpecial}
+	var b strings.Builder
+	for _, id := range ids {
+		b.WriteString(s.Push(id))
+	}
+	b.WriteString(s.Flush())
+	return b.String()
+}
+
+// Stream decodes ids as they come. What Push and Flush return, put together,
+// is what Decode returns for all ids.
+type Stream struct {
+	t   *Tokenizer
+	all bool   // special tokens too
+	run []byte // of byte tokens, whose text depends on what follows
+}
+
+// NewStream begins a text.
+func (t *Tokenizer) NewStream() *Stream { return &Stream{t: t} }
+
+// Push takes the next id and returns the text that is now final. A run of byte
+// tokens is held back until it ends: characters are never split.
+func (s *Stream) Push(id int) string {
+	if id < 0 || id >= len(s.t.src.Pieces) {
+		return ""
+	}
+	if typ := s.t.src.Types[id]; !s.all && (typ == TypeUnknown || typ == TypeControl) {
+		return ""
+	}
+	piece := s.t.src.Pieces[id]
+	if b, ok := byteOf(piece); ok {
+		s.run = append(s.run, b)
+		return ""
+	}
+	return s.Flush() + strings.ReplaceAll(piece, "▁", " ")
+}
+
+// Flush ends the text, or a part of it, and returns what was held back: the run
+// of bytes if it is valid UTF-8, else U+FFFD for each (tokenizers'
+// decoders/byte_fallback.rs).
+func (s *Stream) Flush() string {
+	run := s.run
+	s.run = nil
+	if utf8.Valid(run) {
+		return string(run)
+	}
+	return strings.Repeat("\uFFFD", len(run))
+}
+
+// byteOf reads a byte token, "<0x0A>".
+func byteOf(piece string) (byte, bool) {
+	if len(piece) != 6 || piece[:3] != "<0x" || piece[5] != '>' {
+		return 0, false
+	}
+	high, ok1 := hexDigit(piece[3])
+	low, ok2 := hexDigit(piece[4])
+	return high<<4 | low, ok1 && ok2
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}
