@@ -1,0 +1,245 @@
+// Command randomcheckpoint writes a full-size PaliGemma checkpoint of random
+// BF16 weights in the layout of the releases (sharded safetensors, sparse
+// config.json, tokenizer.json with 256,000 pieces): what conversion and speed
+// are measured on, since the real weights may not be passed around.
+//
+//	go run ./scripts/randomcheckpoint -model 3b-224 -out DIR
+//
+// The same model and seed give the same bytes.
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// size is a row of the released models: PaliGemma's report, table 1, and
+// PaliGemma 2's, table 1.
+type size struct {
+	hidden, mlp, layers, heads, kv, headDim int
+	queryScalar                             int // Gemma 2 only
+}
+
+var sizes = map[string]size{
+	"3b":      {2048, 16384, 18, 8, 1, 256, 0},
+	"pg2-3b":  {2304, 9216, 26, 8, 4, 256, 256},
+	"pg2-10b": {3584, 14336, 42, 16, 8, 256, 256},
+	"pg2-28b": {4608, 36864, 46, 32, 16, 128, 144},
+}
+
+const (
+	vocab      = 257216
+	visionDim  = 1152
+	visionMLP  = 4304
+	visionLen  = 27
+	patch      = 14
+	shardBytes = 5e9
+)
+
+type tensor struct {
+	name  string
+	shape []int
+}
+
+func main() {
+	model := flag.String("model", "3b-224", "3b-224, 3b-448, 3b-896, pg2-3b-224, pg2-10b-448, pg2-28b-896, …")
+	out := flag.String("out", "", "folder to write")
+	seed := flag.Uint64("seed", 7, "of the random weights")
+	tokenizer := flag.String("tokenizer", "testdata/checkpoints/pg1-tiny/tokenizer.json", "small tokenizer to enlarge")
+	flag.Parse()
+	if *out == "" || flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := run(*model, *out, *tokenizer, *seed); err != nil {
+		fmt.Fprintln(os.Stderr, "randomcheckpoint:", err)
+		os.Exit(1)
+	}
+}
+
+func run(model, out, tokenizer string, seed uint64) error {
+	at := strings.LastIndexByte(model, '-')
+	var pixels int
+	if at > 0 {
+		fmt.Sscanf(model[at+1:], "%d", &pixels)
+	}
+	s, ok := sizes[model[:max(at, 0)]]
+	if !ok || pixels%patch != 0 || pixels < patch {
+		return fmt.Errorf("no model %q", model)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	if err := writeConfigs(out, s, pixels); err != nil {
+		return err
+	}
+	if err := writeTokenizer(out, tokenizer); err != nil {
+		return err
+	}
+	return writeShards(out, tensors(s, pixels), seed)
+}
+
+// tensors lists the released names and shapes in file order.
+func tensors(s size, pixels int) []tensor {
+	list := []tensor{{"language_model.model.embed_tokens.weight", []int{vocab, s.hidden}}}
+	add := func(name string, shape ...int) { list = append(list, tensor{name, shape}) }
+	for i := range s.layers {
+		p := fmt.Sprintf("language_model.model.layers.%d.", i)
+		add(p+"input_layernorm.weight", s.hidden)
+		add(p+"mlp.down_proj.weight", s.hidden, s.mlp)
+		add(p+"mlp.gate_proj.weight", s.mlp, s.hidden)
+		add(p+"mlp.up_proj.weight", s.mlp, s.hidden)
+		add(p+"post_attention_layernorm.weight", s.hidden)
+		if s.queryScalar > 0 {
+			add(p+"post_feedforward_layernorm.weight", s.hidden)
+			add(p+"pre_feedforward_layernorm.weight", s.hidden)
+		}
+		add(p+"self_attn.k_proj.weight", s.kv*s.headDim, s.hidden)
+		add(p+"self_attn.o_proj.weight", s.hidden, s.heads*s.headDim)
+		add(p+"self_attn.q_proj.weight", s.heads*s.headDim, s.hidden)
+		add(p+"self_attn.v_proj.weight", s.kv*s.headDim, s.hidden)
+	}
+	add("language_model.model.norm.weight", s.hidden)
+	add("multi_modal_projector.linear.bias", s.hidden)
+	add("multi_modal_projector.linear.weight", s.hidden, visionDim)
+	v := "vision_tower.vision_model."
+	add(v+"embeddings.patch_embedding.bias", visionDim)
+	add(v+"embeddings.patch_embedding.weight", visionDim, 3, patch, patch)
+	add(v+"embeddings.position_embedding.weight", (pixels/patch)*(pixels/patch), visionDim)
+	for i := range visionLen {
+		p := fmt.Sprintf("%sencoder.layers.%d.", v, i)
+		for _, norm := range []string{"layer_norm1", "layer_norm2"} {
+			add(p+norm+".bias", visionDim)
+			add(p+norm+".weight", visionDim)
+		}
+		add(p+"mlp.fc1.bias", visionMLP)
+		add(p+"mlp.fc1.weight", visionMLP, visionDim)
+		add(p+"mlp.fc2.bias", visionDim)
+		add(p+"mlp.fc2.weight", visionDim, visionMLP)
+		for _, q := range []string{"k", "out", "q", "v"} {
+			add(p+"self_attn."+q+"_proj.bias", visionDim)
+			add(p+"self_attn."+q+"_proj.weight", visionDim, visionDim)
+		}
+	}
+	add(v+"post_layernorm.bias", visionDim)
+	add(v+"post_layernorm.weight", visionDim)
+	return list
+}
+
+func (t tensor) bytes() int64 {
+	n := int64(2)
+	for _, d := range t.shape {
+		n *= int64(d)
+	}
+	return n
+}
+
+// writeShards writes the tensors to files of at most shardBytes, with an index.
+func writeShards(out string, list []tensor, seed uint64) error {
+	var shards [][]tensor
+	var room, total int64
+	for _, t := range list {
+		if n := t.bytes(); len(shards) == 0 || n > room {
+			shards, room = append(shards, nil), shardBytes
+		}
+		shards[len(shards)-1] = append(shards[len(shards)-1], t)
+		room -= t.bytes()
+		total += t.bytes()
+	}
+	where := map[string]string{}
+	for i, shard := range shards {
+		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
+		for _, t := range shard {
+			where[t.name] = name
+		}
+		if err := writeShard(filepath.Join(out, name), shard, seed); err != nil {
+			return err
+		}
+		fmt.Println(name)
+	}
+	return writeJSON(filepath.Join(out, "model.safetensors.index.json"),
+		map[string]any{"metadata": map[string]any{"total_size": total}, "weight_map": where})
+}
+
+func writeShard(path string, shard []tensor, seed uint64) (err error) {
+	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
+	offset := int64(0)
+	for _, t := range shard {
+		header[t.name] = map[string]any{"dtype": "BF16", "shape": t.shape, "data_offsets": []int64{offset, offset + t.bytes()}}
+		offset += t.bytes()
+	}
+	text, err := json.Marshal(header)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriterSize(f, 1<<20)
+	binary.Write(w, binary.LittleEndian, uint64(len(text)))
+	w.Write(text)
+	for _, t := range shard {
+		if err := writeTensor(w, t, seed); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// writeTensor draws N(0, 0.02²), around 1 for SigLIP's norm weights, in chunks
+// that two goroutines fill; each chunk has a generator of its own.
+func writeTensor(w *bufio.Writer, t tensor, seed uint64) error {
+	mean := 0.0
+	if strings.HasPrefix(t.name, "vision") && strings.Contains(t.name, "norm") && strings.HasSuffix(t.name, "weight") {
+		mean = 1
+	}
+	key := uint64(14695981039346656037)
+	for _, c := range []byte(t.name) {
+		key = (key ^ uint64(c)) * 1099511628211
+	}
+	const chunk = 4 << 20
+	buffers := [2][]byte{make([]byte, chunk), make([]byte, chunk)}
+	left := t.bytes()
+	for i := uint64(0); left > 0; i += 2 {
+		var wait sync.WaitGroup
+		var parts [2][]byte
+		for j := range parts {
+			parts[j] = buffers[j][:min(left, chunk)]
+			left -= int64(len(parts[j]))
+			wait.Go(func() {
+				r := rand.New(rand.NewPCG(seed^key, i+uint64(j)))
+				for k := 0; k < len(parts[j]); k += 2 {
+					bits := math.Float32bits(float32(mean + 0.02*r.NormFloat64()))
+					binary.LittleEndian.PutUint16(parts[j][k:], uint16((bits+0x8000)>>16))
+				}
+			})
+		}
+		wait.Wait()
+		for _, part := range parts {
+			if _, err := w.Write(part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o644)
+}
