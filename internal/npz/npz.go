@@ -1,0 +1,310 @@
+// Package npz reads NumPy's files of arrays: .npz (a zip of .npy files, stored
+// or deflated) and .npy (format versions 1.0, 2.0 and 3.0:
+// numpy/lib/format.py). It trusts nothing in them: see the limits below.
+package npz
+
+import (
+	"archive/zip"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of what is read.
+const (
+	MaxArrays     = 4096      // arrays in an archive
+	MaxArrayBytes = 256 << 20 // one array, uncompressed, header included
+	maxDims       = 4
+	maxHeader     = 64 << 10
+	maxDeflate    = 1032 // what a deflated byte can become at most
+)
+
+var (
+	// ErrInvalid is wrapped by errors about a file that is damaged, or no
+	// archive of arrays.
+	ErrInvalid = errors.New("invalid npz")
+	// ErrUnsupported is wrapped by errors about a valid file that this package
+	// does not read: an element type, a compression method.
+	ErrUnsupported = errors.New("unsupported npz")
+	// ErrTooLarge is wrapped by errors about a file over a limit.
+	ErrTooLarge = errors.New("npz over a limit")
+	// ErrNotFound is wrapped by Float32's error if there is no such array.
+	ErrNotFound = errors.New("no such array")
+)
+
+// Archive is an open .npz. Its methods may be called from several goroutines.
+type Archive struct {
+	path   string // for errors; may be empty
+	file   *os.File
+	names  []string
+	arrays map[string]*zip.File
+}
+
+// Open opens the .npz at path and checks its directory; arrays are read and
+// checked when they are asked for. Close it when done.
+func Open(path string) (*Archive, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	a, err := open(file)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	a.path, a.file = path, file
+	return a, nil
+}
+
+func open(file *os.File) (*Archive, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: not a regular file", ErrInvalid)
+	}
+	return Parse(file, info.Size())
+}
+
+// Parse reads the directory of the .npz of size bytes in r and checks it: at
+// most MaxArrays entries, all named NAME.npy and no name twice, stored or
+// deflated and not encrypted, none over MaxArrayBytes nor larger than its
+// compressed bytes can become, none overlapping another. r must stay as it is
+// while the Archive is in use.
+func Parse(r io.ReaderAt, size int64) (*Archive, error) {
+	if size < 0 {
+		return nil, fmt.Errorf("%w: negative size", ErrInvalid)
+	}
+	z, err := zip.NewReader(r, size)
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // names are never used as paths
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if len(z.File) > MaxArrays {
+		return nil, fmt.Errorf("%w: %d arrays, at most %d", ErrTooLarge, len(z.File), MaxArrays)
+	}
+	a := &Archive{arrays: make(map[string]*zip.File, len(z.File))}
+	type span struct{ start, end int64 }
+	var spans []span
+	for _, f := range z.File {
+		name, ok := strings.CutSuffix(f.Name, ".npy")
+		if !ok || name == "" || !utf8.ValidString(name) {
+			return nil, fmt.Errorf("%w: entry %q is not named like an array", ErrInvalid, f.Name)
+		}
+		if a.arrays[name] != nil {
+			return nil, fmt.Errorf("%w: array %q is there twice", ErrInvalid, name)
+		}
+		if err := checkEntry(f, size); err != nil {
+			return nil, fmt.Errorf("array %q: %w", name, err)
+		}
+		start, err := f.DataOffset()
+		if err != nil {
+			return nil, fmt.Errorf("array %q: %w: %w", name, ErrInvalid, err)
+		}
+		end := start + int64(f.CompressedSize64)
+		if end > size {
+			return nil, fmt.Errorf("array %q: %w: it runs past the end of the file", name, ErrInvalid)
+		}
+		spans = append(spans, span{start, end})
+		a.names = append(a.names, name)
+		a.arrays[name] = f
+	}
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	for i := 1; i < len(spans); i++ {
+		if spans[i].start < spans[i-1].end {
+			return nil, fmt.Errorf("%w: arrays overlap", ErrInvalid)
+		}
+	}
+	return a, nil
+}
+
+// checkEntry checks what the directory says of an entry.
+func checkEntry(f *zip.File, size int64) error {
+	const encrypted = 1
+	packed, unpacked := f.CompressedSize64, f.UncompressedSize64
+	switch {
+	case f.Flags&encrypted != 0:
+		return fmt.Errorf("%w: it is encrypted", ErrUnsupported)
+	case f.Method != zip.Store && f.Method != zip.Deflate:
+		return fmt.Errorf("%w: compression method %d", ErrUnsupported, f.Method)
+	case unpacked > MaxArrayBytes:
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, unpacked, MaxArrayBytes)
+	case packed > uint64(size):
+		return fmt.Errorf("%w: %d bytes in a file of %d", ErrInvalid, packed, size)
+	case f.Method == zip.Store && packed != unpacked,
+		f.Method == zip.Deflate && unpacked > packed*maxDeflate:
+		return fmt.Errorf("%w: %d bytes cannot come from %d", ErrInvalid, unpacked, packed)
+	}
+	return nil
+}
+
+// Close closes the file, if Open opened one.
+func (a *Archive) Close() error {
+	if a.file == nil {
+		return nil
+	}
+	return a.file.Close()
+}
+
+// Names returns the arrays' names, without .npy, in the archive's order.
+func (a *Archive) Names() []string { return slices.Clone(a.names) }
+
+// Float32 reads an array as float32 values in C order, with its shape (empty for
+// a single value). Integers and bools are converted, f8 and large integers
+// rounded. The zip's checksum is verified.
+//
+// It fails on names that are not there, other element types (big-endian and
+// Python objects among them), more than 4 dimensions, a dimension of 0, a
+// number of bytes that is not the shape's, and an f8 beyond float32.
+func (a *Archive) Float32(name string) (data []float32, shape []int, err error) {
+	data, shape, err = a.float32(name)
+	if err != nil {
+		err = fmt.Errorf("array %q: %w", name, err)
+		if a.path != "" {
+			err = fmt.Errorf("%s: %w", a.path, err)
+		}
+		return nil, nil, err
+	}
+	return data, shape, nil
+}
+
+func (a *Archive) float32(name string) ([]float32, []int, error) {
+	f := a.arrays[name]
+	if f == nil {
+		return nil, nil, ErrNotFound
+	}
+	r, err := f.Open()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	defer r.Close()
+	data, shape, err := ReadNPY(r, int64(f.UncompressedSize64))
+	if err != nil {
+		return nil, nil, err
+	}
+	return data, shape, nil
+}
+
+// ReadNPY reads one .npy of exactly size bytes from r, to the end of r, as
+// Archive.Float32 does. Memory grows with what has been read, whatever the
+// header says.
+func ReadNPY(r io.Reader, size int64) (data []float32, shape []int, err error) {
+	if size > MaxArrayBytes {
+		return nil, nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, MaxArrayBytes)
+	}
+	h, headerBytes, err := readHeader(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	elem, ok := elements[h.descr]
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: element type %q", ErrUnsupported, h.descr)
+	}
+	n := int64(1)
+	for _, d := range h.shape {
+		if d > MaxArrayBytes/n { // so that n stays small enough for every product below
+			return nil, nil, fmt.Errorf("%w: shape %v", ErrTooLarge, h.shape)
+		}
+		n *= d
+	}
+	if want := headerBytes + n*int64(elem.size); want != size {
+		return nil, nil, fmt.Errorf("%w: shape %v of %s needs %d bytes, there are %d", ErrInvalid, h.shape, h.descr, want, size)
+	}
+	if data, err = readElements(r, elem, n); err != nil {
+		return nil, nil, err
+	}
+	shape = make([]int, len(h.shape))
+	for i, d := range h.shape {
+		shape[i] = int(d)
+	}
+	if h.fortran {
+		data = toCOrder(data, shape)
+	}
+	return data, shape, nil
+}
+
+// readElements reads n elements and then the end of r (where zip checks its
+// checksum).
+func readElements(r io.Reader, elem element, n int64) ([]float32, error) {
+	const chunk = 16 << 10 // elements
+	buf := make([]byte, min(n, chunk)*int64(elem.size))
+	data := make([]float32, 0, min(n, 4*chunk))
+	for left := n; left > 0; {
+		now := min(left, chunk)
+		part := buf[:now*int64(elem.size)]
+		if _, err := io.ReadFull(r, part); err != nil {
+			return nil, readError(err)
+		}
+		for i := 0; i < len(part); i += elem.size {
+			v, ok := elem.decode(part[i : i+elem.size])
+			if !ok {
+				return nil, fmt.Errorf("%w: element %d does not fit a float32", ErrUnsupported, len(data))
+			}
+			data = append(data, v)
+		}
+		left -= now
+	}
+	switch n, err := io.ReadFull(r, buf[:1]); {
+	case n > 0:
+		return nil, fmt.Errorf("%w: bytes after the array", ErrInvalid)
+	case err != io.EOF:
+		return nil, readError(err)
+	}
+	return data, nil
+}
+
+// readError is the error for a read that failed: an end that came too soon
+// means a damaged file, and so do zip's and deflate's own errors.
+func readError(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%w: it is cut short", ErrInvalid)
+	}
+	return fmt.Errorf("%w: %w", ErrInvalid, err)
+}
+
+// toCOrder rearranges values whose first index runs fastest so that the last one
+// does.
+func toCOrder(src []float32, shape []int) []float32 {
+	dst := make([]float32, len(src))
+	index := make([]int, len(shape))
+	strides := make([]int, len(shape)) // in dst
+	stride := 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		strides[i] = stride
+		stride *= shape[i]
+	}
+	at := 0
+	for _, v := range src {
+		dst[at] = v
+		for i := range index {
+			index[i]++
+			at += strides[i]
+			if index[i] < shape[i] {
+				break
+			}
+			at -= index[i] * strides[i]
+			index[i] = 0
+		}
+	}
+	return dst
+}
+
+// halfToFloat converts an IEEE 754 half.
+func halfToFloat(h uint16) float32 {
+	sign := uint32(h>>15) << 31
+	exp, frac := int(h>>10&0x1f), uint32(h&0x3ff)
+	switch exp {
+	case 0:
+		v := float32(math.Ldexp(float64(frac), -24))
+		return math.Float32frombits(math.Float32bits(v) | sign)
+	case 0x1f:
+		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
+	}
+	return math.Float32frombits(sign | uint32(exp-15+127)<<23 | frac<<13)
+}
