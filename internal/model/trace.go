@@ -3,7 +3,6 @@ package model
 import (
 	"context"
 	"fmt"
-	"math"
 )
 
 // TraceOptions say what a forward pass shall keep.
@@ -82,14 +81,4 @@ func (m *Model) Trace(ctx context.Context, p Prompt, suffix []int, o TraceOption
 }
 
 // logProb is log softmax(logits)[id], in float64.
-func logProb(logits []float32, id int) float64 {
-	top := math.Inf(-1)
-	for _, v := range logits {
-		top = max(top, float64(v))
-	}
-	sum := 0.0
-	for _, v := range logits {
-		sum += math.Exp(float64(v) - top)
-	}
-	return float64(logits[id]) - top - math.Log(sum)
-}
+func logProb(logits []float32, id int) float64 { return float64(logits[id]) - logSumExp(logits) }

@@ -1,0 +1,221 @@
+package model_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"paligemma/internal/convert"
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+	"paligemma/internal/safetensors"
+)
+
+const testdata = "../../testdata"
+
+// golden is one run of transformers (float32, eager attention).
+type golden struct {
+	Case          string
+	Prompt        string
+	Suffix        *string
+	IDs           []int   `json:"input_ids"`
+	Types         []int   `json:"token_type_ids"`
+	Generated     []int   `json:"generated_ids"`
+	StoppedByEOS  bool    `json:"stopped_by_eos"`
+	Labels        []int64 `json:"labels"`
+	Loss          float64 `json:"loss_manual_f64"`
+	MinTop2Gap    float64 `json:"min_top2_gap"`
+	prefix        int     // tokens of type 0
+	tensors       *safetensors.File
+	pixelsOfImage [][]float32
+}
+
+// goldens loads the cases of a checkpoint.
+func goldens(t *testing.T, name string) []golden {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(testdata, "goldens", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Cases []golden }
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	tensors, err := safetensors.Open(filepath.Join(testdata, "goldens", name+".safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tensors.Close() })
+	for i := range file.Cases {
+		g := &file.Cases[i]
+		g.tensors = tensors
+		for _, typ := range g.Types {
+			if typ == 0 {
+				g.prefix++
+			}
+		}
+		g.readPixels(t)
+	}
+	return file.Cases
+}
+
+// readPixels turns the stored uint8 values back into the floats they were.
+func (g *golden) readPixels(t *testing.T) {
+	t.Helper()
+	entry, ok := g.tensors.Lookup(g.Case + ".pixels")
+	if !ok {
+		t.Fatalf("%s has no pixels", g.Case)
+	}
+	data, err := g.tensors.ReadAll(entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	side := entry.Shape[len(entry.Shape)-1]
+	for size := int(3 * side * side); len(data) > 0; data = data[size:] {
+		image := make([]float32, size)
+		for i, v := range data[:size] {
+			image[i] = float32(v)/127.5 - 1
+		}
+		g.pixelsOfImage = append(g.pixelsOfImage, image)
+	}
+}
+
+// get reads a tensor; nil if the golden does not have it.
+func (g *golden) get(t *testing.T, name string) []float32 {
+	t.Helper()
+	entry, ok := g.tensors.Lookup(g.Case + "." + name)
+	if !ok {
+		return nil
+	}
+	data, err := g.tensors.ReadAll(entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := safetensors.Float32s(entry.DType, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+// prompt encodes the images and joins them with the prefix.
+func (g *golden) prompt(t *testing.T, m *model.Model) model.Prompt {
+	t.Helper()
+	p := model.Prompt{IDs: g.IDs[:g.prefix]}
+	for _, pixels := range g.pixelsOfImage {
+		features, err := m.Encode(context.Background(), pixels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Images = append(p.Images, features)
+	}
+	return p
+}
+
+// suffix is the part after the prompt, EOS included.
+func (g *golden) suffix() []int {
+	if g.prefix == len(g.IDs) {
+		return nil
+	}
+	return g.IDs[g.prefix:]
+}
+
+var converted struct {
+	sync.Mutex
+	dir   string
+	paths map[string]string
+}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "paligemma-model-")
+	if err != nil {
+		panic(err)
+	}
+	converted.dir, converted.paths = dir, map[string]string{}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// convertTo converts a test checkpoint, once for each type.
+func convertTo(t *testing.T, checkpoint, typ string) string {
+	t.Helper()
+	converted.Lock()
+	defer converted.Unlock()
+	key := checkpoint + "-" + typ
+	if converted.paths[key] == "" {
+		path := filepath.Join(converted.dir, key+".gguf")
+		from := filepath.Join(testdata, "checkpoints", checkpoint)
+		if _, err := convert.Convert(context.Background(), from, path, convert.Options{Type: typ}); err != nil {
+			t.Fatal(err)
+		}
+		converted.paths[key] = path
+	}
+	return converted.paths[key]
+}
+
+// load opens a converted checkpoint.
+func load(t *testing.T, checkpoint, typ string) *model.Model {
+	t.Helper()
+	file, err := gguf.Open(convertTo(t, checkpoint, typ), gguf.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.Load(file, engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.Close()
+		engine.Close()
+		file.Close()
+	})
+	return m
+}
+
+// compare fails unless got is within tolerance of want, in parts of want's
+// largest magnitude.
+func compare(t *testing.T, what string, got, want []float32, tolerance float64) {
+	t.Helper()
+	if want == nil {
+		return
+	}
+	if len(got) != len(want) {
+		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
+		return
+	}
+	largest, worst := 0.0, 0.0
+	for i := range want {
+		largest = max(largest, math.Abs(float64(want[i])))
+		worst = max(worst, math.Abs(float64(got[i])-float64(want[i])))
+		if got[i] != got[i] {
+			worst = math.Inf(1)
+		}
+	}
+	if !(worst <= tolerance*largest) {
+		t.Errorf("%s: off by %.2g of the largest magnitude, want %.2g", what, worst/largest, tolerance)
+	}
+}
+
+// relativeL2 is ‖got − want‖ / ‖want‖.
+func relativeL2(got, want []float32) float64 {
+	diff, norm := 0.0, 0.0
+	for i := range want {
+		d := float64(got[i]) - float64(want[i])
+		diff += d * d
+		norm += float64(want[i]) * float64(want[i])
+	}
+	return math.Sqrt(diff / norm)
+}
+
+func sameInts(a, b []int) bool { return fmt.Sprint(a) == fmt.Sprint(b) }

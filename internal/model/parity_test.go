@@ -1,0 +1,155 @@
+package model_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"testing"
+
+	"paligemma/internal/model"
+)
+
+// exactTolerance is the bar for F32 runs, in parts of the largest magnitude of
+// a tensor. What is reached is about 2e-6.
+const exactTolerance = 1e-5
+
+// checkpoints are tiny random models in the layout of save_pretrained: both
+// families, and one with widths that are no multiple of 32.
+var checkpoints = []string{"pg1-tiny", "pg1-odd", "pg2-tiny"}
+
+func TestForwardMatchesTransformers(t *testing.T) {
+	for _, name := range checkpoints {
+		m := load(t, name, "f32")
+		if !m.Exact() {
+			t.Fatalf("%s is not computed in f32", name)
+		}
+		for _, g := range goldens(t, name) {
+			t.Run(name+"/"+g.Case, func(t *testing.T) {
+				p := g.prompt(t, m)
+				var features []float32
+				for _, image := range p.Images {
+					features = append(features, image.Values...)
+				}
+				compare(t, "image features", features, g.get(t, "image_features"), exactTolerance)
+				got, err := m.Trace(context.Background(), p, g.suffix(), model.TraceOptions{HiddenStates: true, Attentions: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				logits := g.get(t, "logits")
+				compare(t, "logits", got.Logits[max(0, len(got.Logits)-len(logits)):], logits, exactTolerance)
+				for i, h := range got.HiddenStates {
+					compare(t, fmt.Sprint("hidden state ", i), h, g.get(t, fmt.Sprint("hidden_", i)), exactTolerance)
+				}
+				for i, a := range got.Attentions {
+					compare(t, fmt.Sprint("attention ", i), a, g.get(t, fmt.Sprint("attn_", i)), exactTolerance)
+				}
+				if g.Suffix == nil {
+					return
+				}
+				if fmt.Sprint(got.Labels) != fmt.Sprint(g.Labels) {
+					t.Errorf("labels %v, want %v", got.Labels, g.Labels)
+				}
+				if math.Abs(got.Loss-g.Loss) > 1e-5*g.Loss {
+					t.Errorf("loss %v, want %v", got.Loss, g.Loss)
+				}
+			})
+		}
+	}
+}
+
+func TestGenerateMatchesTransformers(t *testing.T) {
+	for _, name := range checkpoints {
+		m := load(t, name, "f32")
+		for _, g := range goldens(t, name) {
+			if g.Suffix != nil {
+				continue
+			}
+			var streamed []int
+			got, err := m.Generate(context.Background(), g.prompt(t, m), model.GenerateOptions{
+				MaxTokens: 20, OnToken: func(id int) error { streamed = append(streamed, id); return nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, reason := g.Generated, model.FinishLength
+			if g.StoppedByEOS {
+				want, reason = want[:len(want)-1], model.FinishStop
+			}
+			if !sameInts(got.Tokens, want) || got.FinishReason != reason {
+				t.Errorf("%s %s: %v (%s), want %v (%s); the closest call was %.2g", name, g.Case, got.Tokens, got.FinishReason, want, reason, g.MinTop2Gap)
+			}
+			if !sameInts(streamed, got.Tokens) || got.PrefillTokens != g.prefix {
+				t.Errorf("%s %s: streamed %v of %d tokens", name, g.Case, streamed, got.PrefillTokens)
+			}
+		}
+	}
+}
+
+// TestTraceKeeps checks that the cheaper ways to the last logits give the same.
+func TestTraceKeeps(t *testing.T) {
+	m := load(t, "pg2-tiny", "f32")
+	g := goldens(t, "pg2-tiny")[12]
+	p := g.prompt(t, m)
+	vocab := m.Config().Text.Vocab
+	all, err := m.Trace(context.Background(), p, g.suffix(), model.TraceOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []model.TraceOptions{{LogitsToKeep: 1}, {LogitsToKeep: 3, HiddenStates: true}, {LogitsToKeep: len(g.IDs)}} {
+		got, err := m.Trace(context.Background(), p, g.suffix(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.LogitRows != o.LogitsToKeep || len(got.Logits) != o.LogitsToKeep*vocab {
+			t.Errorf("%+v: %d rows, %d logits", o, got.LogitRows, len(got.Logits))
+		}
+		compare(t, fmt.Sprintf("%+v", o), got.Logits, all.Logits[len(all.Logits)-len(got.Logits):], 1e-6)
+		if math.Abs(got.Loss-all.Loss) > 1e-6*all.Loss {
+			t.Errorf("%+v: loss %v, want %v", o, got.Loss, all.Loss)
+		}
+	}
+	for _, keep := range []int{-1, len(g.IDs) + 1} {
+		if _, err := m.Trace(context.Background(), p, g.suffix(), model.TraceOptions{LogitsToKeep: keep}); err == nil {
+			t.Errorf("%d rows of logits: no error", keep)
+		}
+	}
+}
+
+// TestTypes bounds what each type costs on models whose widths are below the
+// block size of the K types: the worst case.
+func TestTypes(t *testing.T) {
+	for typ, limit := range map[string]float64{"f16": 0.005, "bf16": 0.03, "q8_0": 0.10} {
+		for _, name := range checkpoints {
+			m := load(t, name, typ)
+			if m.Exact() {
+				t.Errorf("%s %s claims to be f32", name, typ)
+			}
+			worst := 0.0
+			for _, g := range goldens(t, name) {
+				logits := g.get(t, "logits")
+				got, err := m.Trace(context.Background(), g.prompt(t, m), g.suffix(), model.TraceOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				worst = max(worst, relativeL2(got.Logits[len(got.Logits)-len(logits):], logits))
+			}
+			t.Logf("%s %s: %.2f %% relative L2", name, typ, 100*worst)
+			if !(worst <= limit) {
+				t.Errorf("%s %s: %.2f %% relative L2, want %.2f %%", name, typ, 100*worst, 100*limit)
+			}
+		}
+	}
+}
+
+// TestEveryTypeRuns generates with each type, whatever the text.
+func TestEveryTypeRuns(t *testing.T) {
+	for _, typ := range []string{"q6_k", "q5_k_m", "q5_0", "q5_1", "q4_k_m", "q4_k_s", "q4_0", "q4_1", "q3_k_m", "q2_k", "iq4_nl", "iq4_xs"} {
+		for _, name := range checkpoints {
+			m := load(t, name, typ)
+			g := goldens(t, name)[0]
+			if _, err := m.Generate(context.Background(), g.prompt(t, m), model.GenerateOptions{MaxTokens: 4}); err != nil {
+				t.Errorf("%s %s: %v", name, typ, err)
+			}
+		}
+	}
+}
