@@ -1,10 +1,16 @@
 package convert
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
+	"paligemma/internal/atomicfile"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
@@ -15,55 +21,259 @@ type Options struct {
 	Type      string                  // a name of Types, in upper or lower case; "" is q8_0
 	Overwrite bool                    // replace an existing output
 	Threads   int                     // workers; 0: one for each core
-	Progress  func(done, total int64) // bytes of output written; called from one goroutine at a time
+	Progress  func(done, total int64) // bytes of output written; called from one goroutine
 	Name      string                  // general.name; "" is the checkpoint's base name
+
+	chunk int // values converted at a time, for tests; 0: chunkValues
 }
 
-// TypeInfo describes an output type.
-type TypeInfo struct {
-	Name        string
-	Description string // a line for --help and tables
-}
-
-// Types lists the output types, widest first.
-func Types() []TypeInfo { return nil }
-
-// Row tells what became of one tensor.
-type Row struct {
-	Name   string            // in the GGUF file
-	Source string            // in the checkpoint
-	Shape  []int             // true dimensions, innermost first
-	Stored []int64           // dimensions in the file: rows may be padded
-	DType  safetensors.DType // in the checkpoint
-	Type   gguf.Type         // in the file
-	Why    string            // "" where the type is simply the one asked for
-	Bytes  int64             // in the file
-}
-
-// Report says what a conversion did.
-type Report struct {
-	Path   string // of the output
-	Type   string
-	Config model.Config
-	Rows   []Row
-	Notes  []string // what a user should know, one line each
-	Size   int64    // of the file, in bytes
-}
-
-// Parameters is the number of weights, padding not counted.
-func (r *Report) Parameters() int64 { return 0 }
-
-// BitsPerWeight is the size of the whole file over the number of weights.
-func (r *Report) BitsPerWeight() float64 { return 0 }
-
-// WriteTable prints the rows, equal ones of several layers as one.
-func (r *Report) WriteTable(w io.Writer) error { return nil }
-
-// Convert writes the checkpoint as a GGUF file, whole or not at all.
+// Convert writes a checkpoint (a folder, a safetensors file or an index, with
+// its JSON files beside it) as a GGUF file, whole or not at all. Cancelling ctx
+// stops it with ctx's error. An output that exists is an atomicfile.ErrExists
+// unless it may be overwritten, a checkpoint of another model a
+// model.ErrNotPaliGemma, and a bad Options.Type an ErrUnknownType.
 func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report, error) {
-	return nil, errors.New("not yet")
+	m, err := findMix(opts.Type)
+	if err != nil {
+		return nil, err
+	}
+	dst, err := atomicfile.Create(out, opts.Overwrite)
+	if err != nil {
+		return nil, err
+	}
+	defer dst.Abort()
+	c, err := open(ctx, checkpoint, out)
+	if err != nil {
+		return nil, fmt.Errorf("convert %s: %w", checkpoint, err)
+	}
+	defer c.ckpt.Close()
+	c.config.Name = opts.Name
+	if opts.Name == "" {
+		c.config.Name = baseName(checkpoint)
+	}
+	report, err := c.write(ctx, dst, m, opts)
+	if err != nil {
+		return nil, fmt.Errorf("convert %s: %w", checkpoint, err)
+	}
+	if err := dst.Commit(); err != nil {
+		return nil, err
+	}
+	report.Path = out
+	return report, nil
+}
+
+// conversion is a checkpoint that was checked from end to end, but for the
+// values of its weights.
+type conversion struct {
+	ckpt    *safetensors.Checkpoint
+	config  model.Config
+	tok     *tokenizer
+	sources []source
+	notes   []string
+}
+
+// open reads everything but the weights.
+func open(ctx context.Context, checkpoint, out string) (*conversion, error) {
+	dir, err := checkpointDir(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	config, err := openConfig(dir, &errs)
+	if err != nil {
+		return nil, err
+	}
+	ckpt, err := safetensors.OpenCheckpoint(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	c := &conversion{ckpt: ckpt}
+	if err = notAnInput(out, ckpt.Tensors()); err == nil {
+		err = c.read(ctx, dir, config)
+	}
+	if err != nil {
+		ckpt.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// read brings the JSON files, the tokenizer and the list of tensors together.
+func (c *conversion) read(ctx context.Context, dir string, config object) error {
+	l := findLayout(c.ckpt.Tensors())
+	positions := 0
+	if e, ok := c.ckpt.Lookup(l.vision + positionName); ok && len(e.Shape) == 2 {
+		positions = int(min(e.Shape[0], 1<<20))
+	}
+	s, err := readSettings(dir, config, positions)
+	if err != nil {
+		return err
+	}
+	c.config, c.notes = s.config, s.notes
+	if c.tok, err = readTokenizer(dir, c.config.Text.Vocab); err != nil {
+		return err
+	}
+	if c.config.Tokens, err = c.tok.special(s); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	head, ignored, err := c.findHead(ctx, l, s)
+	if err != nil {
+		return err
+	}
+	c.config.Tied = head == ""
+	if err := c.config.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(dir, "config.json"), err)
+	}
+	c.sources, err = resolve(c.config, l, c.ckpt, head, ignored)
+	return err
+}
+
+// notAnInput refuses to replace a file that is being read.
+func notAnInput(out string, entries []safetensors.Entry) error {
+	target, err := os.Stat(out)
+	if err != nil {
+		return nil // there is none
+	}
+	last := ""
+	for _, e := range entries {
+		if e.Path == last {
+			continue
+		}
+		last = e.Path
+		if in, err := os.Stat(e.Path); err == nil && os.SameFile(in, target) {
+			return fmt.Errorf("the output %s is part of the checkpoint", out)
+		}
+	}
+	return nil
+}
+
+// findHead decides whether the model has a head of its own, and gives its
+// name. As in transformers 5, what is stored counts for more than
+// tie_word_embeddings: a head that differs from the embedding is a head, one
+// that is equal to it (some savers write both) is not.
+func (c *conversion) findHead(ctx context.Context, l layout, s *settings) (head string, ignored []string, err error) {
+	var found []safetensors.Entry
+	for _, n := range headNames {
+		if e, ok := c.ckpt.Lookup(n); ok {
+			found = append(found, e)
+		}
+	}
+	embedding, ok := c.ckpt.Lookup(l.text + "embed_tokens.weight")
+	switch {
+	case len(found) == 0 && s.mustHead:
+		return headNames[0], nil, nil // resolve reports it missing
+	case len(found) == 0:
+		return "", nil, nil
+	case len(found) > 1:
+		return "", nil, fmt.Errorf("tensors %s and %s are both there", headNames[0], headNames[1])
+	case !ok: // resolve reports it missing
+		return found[0].Name, nil, nil
+	}
+	equal, err := c.equal(ctx, found[0], embedding)
+	if err != nil {
+		return "", nil, err
+	}
+	if equal {
+		c.notes = append(c.notes, fmt.Sprintf("%s is equal to the token embedding and stored once", found[0].Name))
+		return "", []string{found[0].Name}, nil
+	}
+	if s.tied {
+		c.notes = append(c.notes, fmt.Sprintf("%s differs from the token embedding and is kept, though config.json says tie_word_embeddings", found[0].Name))
+	}
+	return found[0].Name, nil, nil
+}
+
+// equal compares the bytes of two tensors.
+func (c *conversion) equal(ctx context.Context, a, b safetensors.Entry) (bool, error) {
+	if a.DType != b.DType || !slices.Equal(a.Shape, b.Shape) {
+		return false, nil
+	}
+	x, y := make([]byte, 4*chunkValues), make([]byte, 4*chunkValues)
+	for off := int64(0); off < a.Size; off += int64(len(x)) {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		n := min(int64(len(x)), a.Size-off)
+		if err := c.ckpt.ReadAt(a, x[:n], off); err != nil {
+			return false, err
+		}
+		if err := c.ckpt.ReadAt(b, y[:n], off); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(x[:n], y[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// write encodes the file.
+func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Options) (*Report, error) {
+	var w gguf.Writer
+	c.config.SetKeys(&w)
+	w.SetUint32(model.KeyFileType, m.fileType)
+	if m.base.BlockSize() > 1 {
+		w.SetUint32("general.quantization_version", 2) // GGML_QNT_VERSION
+	}
+	c.tok.setKeys(&w)
+
+	report := &Report{Type: m.name, Config: c.config, Notes: c.notes}
+	var tensors []tensor
+	for _, s := range c.sources {
+		t := tensor{s, m.choose(c.config, s.spec)}
+		if err := w.AddTensor(s.spec.Name, t.Type, t.Stored...); err != nil {
+			return nil, err
+		}
+		tensors = append(tensors, t)
+		report.Rows = append(report.Rows, Row{
+			Name: s.spec.Name, Source: s.entry.Name, Shape: s.spec.Shape, Stored: t.Stored,
+			DType: s.entry.DType, Type: t.Type, Why: t.Why, Bytes: t.Bytes,
+		})
+	}
+	var err error
+	if report.Size, err = w.Size(); err != nil {
+		return nil, err
+	}
+	if opts.Progress != nil {
+		dst = &meter{dst, opts.Progress, 0, report.Size}
+	}
+	return report, encode(ctx, c.ckpt, tensors, &w, dst, opts)
+}
+
+// meter reports how much was written.
+type meter struct {
+	w           io.Writer
+	report      func(done, total int64)
+	done, total int64
+}
+
+func (m *meter) Write(p []byte) (int, error) {
+	n, err := m.w.Write(p)
+	m.done += int64(n)
+	m.report(m.done, m.total)
+	return n, err
+}
+
+// baseName is what to call a checkpoint: its folder's or file's name.
+func baseName(checkpoint string) string {
+	if abs, err := filepath.Abs(checkpoint); err == nil {
+		checkpoint = abs
+	}
+	name := filepath.Base(checkpoint)
+	for _, suffix := range []string{".index.json", ".safetensors"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	if strings.Trim(name, `./\`) == "" {
+		return "model"
+	}
+	return name
 }
 
 // DefaultOutput is the name of the output where none is given: NAME-TYPE.gguf
-// in the current folder.
-func DefaultOutput(checkpoint, typ string) string { return "" }
+// in the current folder, after the checkpoint's folder or file.
+func DefaultOutput(checkpoint, typ string) string {
+	if m, err := findMix(typ); err == nil {
+		typ = m.name
+	}
+	return baseName(checkpoint) + "-" + typ + ".gguf"
+}

@@ -1,3 +1,16 @@
 // Package convert turns a PaliGemma checkpoint (safetensors and JSON, as
-// save_pretrained leaves them) into one GGUF file.
+// save_pretrained leaves them) into one GGUF file that holds everything:
+// weights, configuration, tokenizer and the image processor's numbers.
+//
+//	names.go      which tensor of the checkpoint is which of the file
+//	config.go     config.json → model.Config, sparse releases filled in by family
+//	processor.go  the image processor's JSON, checked against what the graph does
+//	tokenizer.go  tokenizer.json → tokenizer.* keys and the special ids
+//	policy.go     what each tensor is stored as, and what is padded
+//	stream.go     rows → float32 → blocks, in parallel and in order
+//	report.go     the table of what was chosen
+//
+// Nothing is read whole but the JSON: weights pass through in pieces of about
+// a million values, so memory does not depend on the size of the checkpoint or
+// of its shards. The same input gives the same bytes, however many threads work.
 package convert

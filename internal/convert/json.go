@@ -1,0 +1,315 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxConfigBytes    = 4 << 20  // of config.json and its like; real ones have 2 kB
+	maxTokenizerBytes = 64 << 20 // of tokenizer.json; 34 MB indented for 256,000 pieces
+	maxDepth          = 32
+)
+
+// readLimited reads a file of at most limit bytes.
+func readLimited(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s: more than %d bytes", path, limit)
+	}
+	return b, nil
+}
+
+// parser reads JSON token by token: encoding/json's own decoding would let the
+// last of two equal keys win and repair bad UTF-8, both in silence.
+type parser struct {
+	dec  *json.Decoder
+	keep bool // build values; else they are only checked
+}
+
+// parseJSON decodes JSON to maps, slices, strings, json.Number, bool and nil.
+// Without keep it checks only.
+func parseJSON(b []byte, keep bool) (any, error) {
+	if !utf8.Valid(b) {
+		return nil, errors.New("not valid utf-8")
+	}
+	p := parser{json.NewDecoder(bytes.NewReader(b)), keep}
+	p.dec.UseNumber()
+	v, err := p.value(0)
+	if err == nil {
+		if _, more := p.dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows its end")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bad json at byte %d: %w", p.dec.InputOffset(), err)
+	}
+	return v, nil
+}
+
+func (p parser) token() (json.Token, error) {
+	t, err := p.dec.Token()
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return t, err
+}
+
+func (p parser) value(depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
+	}
+	t, err := p.token()
+	if err != nil {
+		return nil, err
+	}
+	switch t {
+	case json.Delim('{'):
+		m := make(map[string]any)
+		for p.dec.More() {
+			t, err := p.token()
+			if err != nil {
+				return nil, err
+			}
+			key := t.(string) // the decoder lets nothing else stand there
+			if _, dup := m[key]; dup {
+				return nil, fmt.Errorf("key %.100q is there twice", key)
+			}
+			v, err := p.value(depth + 1)
+			if err != nil {
+				return nil, err
+			}
+			if !p.keep {
+				v = nil
+			}
+			m[key] = v
+		}
+		_, err = p.token()
+		return m, err
+	case json.Delim('['):
+		var list []any
+		for p.dec.More() {
+			v, err := p.value(depth + 1)
+			if err != nil {
+				return nil, err
+			}
+			if p.keep {
+				list = append(list, v)
+			}
+		}
+		_, err = p.token()
+		return list, err
+	}
+	return t, nil
+}
+
+// object is a JSON object whose fields are fetched by type. The first trouble
+// with each field is collected in errs; null counts as missing.
+type object struct {
+	name   string // of the file and the path in it, for errors
+	fields map[string]any
+	errs   *[]error
+}
+
+// readObject reads a JSON file that holds an object. The file's base name
+// stands for it in errors.
+func readObject(path string, errs *[]error) (object, error) {
+	b, err := readLimited(path, maxConfigBytes)
+	if err != nil {
+		return object{}, err
+	}
+	o, err := parseObject(filepath.Base(path), b, errs)
+	if err != nil {
+		return object{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return o, nil
+}
+
+func parseObject(name string, b []byte, errs *[]error) (object, error) {
+	v, err := parseJSON(b, true)
+	if err != nil {
+		return object{}, err
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		return object{}, errors.New("not a json object")
+	}
+	return object{name + ": ", m, errs}, nil
+}
+
+func (o object) fail(key, format string, args ...any) {
+	*o.errs = append(*o.errs, fmt.Errorf("%s%s %s", o.name, key, fmt.Sprintf(format, args...)))
+}
+
+func (o object) has(key string) bool { return o.fields[key] != nil }
+
+// object gives a nested object, an empty one if it is missing.
+func (o object) object(key string) object {
+	inner := object{o.name + key + ".", nil, o.errs}
+	if v := o.fields[key]; v != nil {
+		m, ok := v.(map[string]any)
+		if !ok {
+			o.fail(key, "is %s, want an object", show(v))
+		}
+		inner.fields = m
+	}
+	return inner
+}
+
+func (o object) float(key string, missing float64) float64 {
+	v := o.fields[key]
+	if v == nil {
+		return missing
+	}
+	if f, ok := number(v); ok {
+		return f
+	}
+	o.fail(key, "is %s, want a number", show(v))
+	return missing
+}
+
+func (o object) int(key string, missing int) int {
+	v := o.fields[key]
+	if v == nil {
+		return missing
+	}
+	if n, ok := integer(v); ok {
+		return n
+	}
+	o.fail(key, "is %s, want an integer from 0 to %d", show(v), math.MaxInt32)
+	return missing
+}
+
+func (o object) bool(key string, missing bool) bool {
+	v := o.fields[key]
+	if v == nil {
+		return missing
+	}
+	b, ok := v.(bool)
+	if !ok {
+		o.fail(key, "is %s, want true or false", show(v))
+	}
+	return b
+}
+
+func (o object) string(key, missing string) string {
+	v := o.fields[key]
+	if v == nil {
+		return missing
+	}
+	s, ok := v.(string)
+	if !ok {
+		o.fail(key, "is %s, want a string", show(v))
+	}
+	return s
+}
+
+// ints gives a list of integers, which may be written as a single one.
+func (o object) ints(key string) []int {
+	v := o.fields[key]
+	if v == nil {
+		return nil
+	}
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	var all []int
+	for _, v := range list {
+		n, ok := integer(v)
+		if !ok {
+			o.fail(key, "has %s, want an integer from 0 to %d", show(v), math.MaxInt32)
+			return nil
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// floats3 gives three numbers, one for each channel.
+func (o object) floats3(key string, missing [3]float32) [3]float32 {
+	v := o.fields[key]
+	if v == nil {
+		return missing
+	}
+	list, _ := v.([]any)
+	var all [3]float32
+	ok := len(list) == 3
+	for i := range all {
+		if ok {
+			var f float64
+			f, ok = number(list[i])
+			all[i] = float32(f)
+		}
+	}
+	if !ok {
+		o.fail(key, "is %s, want three numbers", show(v))
+		return missing
+	}
+	return all
+}
+
+func number(v any) (float64, bool) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	f, err := n.Float64()
+	return f, err == nil
+}
+
+func integer(v any) (int, bool) {
+	f, ok := number(v)
+	if !ok || f != math.Trunc(f) || f < 0 || f > math.MaxInt32 {
+		return 0, false
+	}
+	return int(f), true
+}
+
+// show prints a JSON value in a message, shortened.
+func show(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "?"
+	}
+	if len(b) > 60 {
+		b = append(bytes.ToValidUTF8(b[:57], nil), "..."...)
+	}
+	return string(b)
+}
+
+// oneLine joins errors, the first few of them, on one line.
+func oneLine(errs []error) error {
+	const most = 12
+	if len(errs) == 0 {
+		return nil
+	}
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	var text []string
+	for i, err := range errs {
+		if i == most {
+			text = append(text, fmt.Sprintf("and %d more such errors", len(errs)-most))
+			break
+		}
+		text = append(text, err.Error())
+	}
+	return errors.New(strings.Join(text, "; "))
+}

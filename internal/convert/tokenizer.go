@@ -1,0 +1,259 @@
+package convert
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+)
+
+// Token types of tokenizer.ggml.token_type, as llama.cpp numbers them.
+const (
+	tokenNormal      = 1
+	tokenUnknown     = 2
+	tokenControl     = 3
+	tokenUserDefined = 4 // matched before the merges
+	tokenUnused      = 5 // an id without a piece
+	tokenByte        = 6
+)
+
+// tokenizer is a tokenizer.json as the file needs it.
+type tokenizer struct {
+	json   []byte // compact
+	tokens []string
+	scores []float32
+	types  []int32
+	ids    map[string]int // by piece, the added tokens included
+}
+
+// specials are the pieces with a meaning of their own, and their names in
+// config.json.
+var specials = []struct{ name, piece string }{
+	{"bos", "<bos>"}, {"eos", "<eos>"}, {"pad", "<pad>"}, {"unk", "<unk>"}, {"image", "<image>"},
+}
+
+// readTokenizer reads tokenizer.json. Ids must be below rows, the number of
+// rows of the token embedding.
+func readTokenizer(dir string, rows int) (*tokenizer, error) {
+	path := filepath.Join(dir, "tokenizer.json")
+	b, err := readLimited(path, maxTokenizerBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, spm := os.Stat(filepath.Join(dir, "tokenizer.model")); spm == nil {
+			return nil, fmt.Errorf("%w: there is only the sentencepiece model (tokenizer.model); make it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)", err)
+		}
+		return nil, fmt.Errorf("%w: a checkpoint needs the tokenizer that came with it", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := parseTokenizer(b, rows)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
+}
+
+// field decodes a field that has to be there.
+func field(m map[string]json.RawMessage, name string, to any) error {
+	raw, ok := m[name]
+	if !ok {
+		return fmt.Errorf("%s is missing", name)
+	}
+	if err := json.Unmarshal(raw, to); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// addedToken is an entry of added_tokens.
+type addedToken struct {
+	ID      *int
+	Content string
+	Special bool
+}
+
+func parseTokenizer(b []byte, rows int) (*tokenizer, error) {
+	if _, err := parseJSON(b, false); err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, b); err != nil {
+		return nil, err
+	}
+	t := &tokenizer{json: compact.Bytes()}
+	var file, bpe map[string]json.RawMessage
+	var added []addedToken
+	var kind, unk string
+	var vocab map[string]int
+	var merges []json.RawMessage
+	if err := json.Unmarshal(t.json, &file); err != nil {
+		return nil, err
+	}
+	err := cmp.Or(field(file, "added_tokens", &added), field(file, "model", &bpe))
+	if err == nil {
+		err = cmp.Or(field(bpe, "unk_token", &unk), field(bpe, "vocab", &vocab), field(bpe, "merges", &merges))
+	}
+	if _, typed := bpe["type"]; typed && err == nil { // the oldest files leave it out
+		err = field(bpe, "type", &kind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if kind != "BPE" && kind != "" {
+		return nil, fmt.Errorf("model.type is %q, want BPE", kind)
+	}
+	if err := t.place(vocab, added, rows); err != nil {
+		return nil, err
+	}
+	t.classify(added, unk)
+	return t, t.score(merges)
+}
+
+// place puts every piece at its id. An id that nothing has gets a name of its
+// own, as in llama.cpp's files.
+func (t *tokenizer) place(vocab map[string]int, added []addedToken, rows int) error {
+	t.ids = vocab
+	if t.ids == nil {
+		t.ids = map[string]int{}
+	}
+	for _, a := range added {
+		if a.ID == nil || a.Content == "" {
+			return errors.New("an added token lacks its id or content")
+		}
+		if id, ok := t.ids[a.Content]; ok && id != *a.ID {
+			return fmt.Errorf("the added token %.100q has the id %d, and %d in the vocabulary", a.Content, *a.ID, id)
+		}
+		t.ids[a.Content] = *a.ID
+	}
+	n := 0
+	for piece, id := range t.ids {
+		if id < 0 || id >= rows {
+			return fmt.Errorf("token %.100q has the id %d, but the token embedding has %d rows", piece, id, rows)
+		}
+		n = max(n, id+1)
+	}
+	t.tokens = make([]string, n)
+	t.types = slices.Repeat([]int32{tokenUnused}, n)
+	for piece, id := range t.ids {
+		if t.types[id] != tokenUnused {
+			return fmt.Errorf("tokens %.100q and %.100q both have the id %d", min(piece, t.tokens[id]), max(piece, t.tokens[id]), id)
+		}
+		t.tokens[id], t.types[id] = piece, tokenNormal
+	}
+	for id, kind := range t.types {
+		if kind == tokenUnused {
+			t.tokens[id] = fmt.Sprintf("[PAD%d]", id)
+		}
+	}
+	return nil
+}
+
+// classify sets the types of bytes, of added tokens and of <unk>.
+func (t *tokenizer) classify(added []addedToken, unk string) {
+	for b := range 256 {
+		if id, ok := t.ids[fmt.Sprintf("<0x%02X>", b)]; ok {
+			t.types[id] = tokenByte
+		}
+	}
+	for _, a := range added {
+		t.types[*a.ID] = tokenUserDefined
+		if a.Special {
+			t.types[*a.ID] = tokenControl
+		}
+	}
+	if id, ok := t.ids[unk]; ok {
+		t.types[id] = tokenUnknown
+	}
+}
+
+// score derives sentencepiece's scores from the merges: the piece that merge r
+// makes first has −r, so that "best score first" is "lowest rank first". Single
+// characters, bytes and added tokens are never made by a merge and have 0; a
+// longer piece without a merge comes after all others.
+func (t *tokenizer) score(merges []json.RawMessage) error {
+	t.scores = make([]float32, len(t.tokens))
+	made := make([]bool, len(t.tokens))
+	for r, raw := range merges {
+		a, b, err := splitMerge(raw)
+		if err != nil {
+			return fmt.Errorf("merge %d: %w", r, err)
+		}
+		for _, piece := range []string{a, b, a + b} {
+			if _, ok := t.ids[piece]; !ok {
+				return fmt.Errorf("merge %d: %.100q is not in the vocabulary", r, piece)
+			}
+		}
+		if id := t.ids[a+b]; !made[id] {
+			made[id] = true
+			t.scores[id] = -float32(r)
+		}
+	}
+	for id, kind := range t.types {
+		if kind == tokenNormal && !made[id] && utf8.RuneCountInString(t.tokens[id]) > 1 {
+			t.scores[id] = -float32(len(merges))
+		}
+	}
+	return nil
+}
+
+// splitMerge reads ["a","b"] or "a b".
+func splitMerge(raw json.RawMessage) (a, b string, err error) {
+	var pair []string
+	if len(raw) > 0 && raw[0] == '"' {
+		var s string
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return "", "", err
+		}
+		pair = strings.Split(s, " ")
+	} else if err := json.Unmarshal(raw, &pair); err != nil {
+		return "", "", err
+	}
+	if len(pair) != 2 || pair[0] == "" || pair[1] == "" {
+		return "", "", fmt.Errorf("%.100s are not two pieces", raw)
+	}
+	return pair[0], pair[1], nil
+}
+
+// special gives the ids with a meaning of their own and compares them with
+// those that config.json names.
+func (t *tokenizer) special(s *settings) (model.TokenConfig, error) {
+	c := model.TokenConfig{Pieces: len(t.tokens)}
+	into := map[string]*int{"bos": &c.BOS, "eos": &c.EOS, "pad": &c.PAD, "unk": &c.UNK, "image": &c.Image}
+	var errs []error
+	for _, sp := range specials {
+		id, ok := t.ids[sp.piece]
+		if !ok {
+			errs = append(errs, fmt.Errorf("tokenizer.json has no %s token", sp.piece))
+			continue
+		}
+		*into[sp.name] = id
+		if err := s.checkID(sp.name, sp.piece, id); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return c, oneLine(errs)
+}
+
+// setKeys writes the tokenizer's keys but for the special ids, which are the
+// configuration's.
+func (t *tokenizer) setKeys(w *gguf.Writer) {
+	w.SetString("tokenizer.ggml.model", "llama")
+	w.SetString("tokenizer.ggml.pre", "default")
+	w.SetStrings(model.KeyTokens, t.tokens)
+	w.SetFloat32s("tokenizer.ggml.scores", t.scores)
+	w.SetInt32s(model.KeyTokenTypes, t.types)
+	w.SetBool("tokenizer.ggml.add_bos_token", true)
+	w.SetBool("tokenizer.ggml.add_eos_token", false)
+	w.SetBool("tokenizer.ggml.add_space_prefix", false)
+	w.SetString(model.KeyTokenizerJSON, string(t.json))
+}
