@@ -5,13 +5,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -353,87 +350,4 @@ func TestHalfToFloat(t *testing.T) {
 			t.Fatalf("half %04x is %v, want %v", h, got, want)
 		}
 	}
-}
-
-// FuzzNPZ: no panic, and what is accepted survives writing and reading.
-func FuzzNPZ(f *testing.F) {
-	for _, name := range []string{"stored.npz", "deflated.npz"} {
-		data, err := os.ReadFile(filepath.Join("testdata", name))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Add(makeZip(f, entry{"a.npy", zip.Store, npy(2, 0, dict4, four)}))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := parse(data)
-		if err != nil {
-			return
-		}
-		for _, name := range a.Names() {
-			values, shape, err := a.Float32(name)
-			if err == nil {
-				roundTrip(t, values, shape)
-			}
-		}
-	})
-}
-
-// FuzzReadNPY does the same below the zip and its checksums.
-func FuzzReadNPY(f *testing.F) {
-	a, err := Open(filepath.Join("testdata", "stored.npz"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	defer a.Close()
-	for _, name := range a.Names() {
-		r, err := a.arrays[name].Open()
-		if err != nil {
-			f.Fatal(err)
-		}
-		data, err := io.ReadAll(r)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Add(npy(2, 0, dict4, four))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		values, shape, err := ReadNPY(bytes.NewReader(data), int64(len(data)))
-		if err != nil {
-			return
-		}
-		if len(values) > len(data) {
-			t.Fatalf("%d values from %d bytes", len(values), len(data))
-		}
-		roundTrip(t, values, shape)
-	})
-}
-
-func roundTrip(t *testing.T, values []float32, shape []int) {
-	t.Helper()
-	n := 1
-	dims := make([]string, len(shape))
-	for i, d := range shape {
-		n *= d
-		dims[i] = strconv.Itoa(d) + ","
-	}
-	if n != len(values) {
-		t.Fatalf("shape %v, %d values", shape, len(values))
-	}
-	dict := "{'descr': '<f4', 'fortran_order': False, 'shape': (" + strings.Join(dims, " ") + "), }\n"
-	data := npy(1, 0, dict, values)
-	back, backShape, err := ReadNPY(bytes.NewReader(data), int64(len(data)))
-	if err != nil || !slices.Equal(backShape, shape) || !reflect.DeepEqual(bits(back), bits(values)) {
-		t.Fatalf("%v came back as %v, %v", shape, backShape, err)
-	}
-}
-
-// bits makes NaN equal to itself.
-func bits(values []float32) []uint32 {
-	b := make([]uint32, len(values))
-	for i, v := range values {
-		b[i] = math.Float32bits(v)
-	}
-	return b
 }

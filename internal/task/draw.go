@@ -1,0 +1,224 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"math"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Overlay is an object to draw.
+type Overlay struct {
+	Label string
+	Box   [4]float64 // x0, y0, x1, y1 in pixels of the picture; inverted ones are turned round
+	Mask  []byte     // nil, or [H][W] of the picture
+}
+
+// DrawOptions are the sizes of what is drawn. Zero means: as fits the picture.
+type DrawOptions struct {
+	LineWidth int     // of boxes, pixels
+	FontSize  float64 // of labels, pixels
+}
+
+const (
+	maskAlpha    = 0.45 // of a mask over the picture
+	maxLabel     = 200  // characters considered
+	minFontSize  = 7.0  // labels too wide for the picture shrink down to this, then are cut
+	maxFontSize  = 400.0
+	maxLineWidth = 100
+)
+
+// FromRGB makes the picture to draw on from rows of 8-bit RGB, [H][W][3]. It
+// fails if pix has another length.
+func FromRGB(pix []byte, W, H int) (*image.NRGBA, error) {
+	if err := checkMask(-1, W, H); err != nil {
+		return nil, err
+	}
+	if len(pix) != 3*W*H {
+		return nil, fmt.Errorf("picture of %d×%d pixels has %d bytes, want 3 each", W, H, len(pix))
+	}
+	img := image.NewNRGBA(image.Rect(0, 0, W, H))
+	for i := range W * H {
+		img.Pix[4*i], img.Pix[4*i+1], img.Pix[4*i+2], img.Pix[4*i+3] = pix[3*i], pix[3*i+1], pix[3*i+2], 0xff
+	}
+	return img, nil
+}
+
+// Draw draws objects on img: first all masks, translucent with an outline, then
+// boxes, then labels, each in LabelColor of its label. Boxes and labels are kept
+// inside the picture. It fails on a mask of another size and on a box with a NaN
+// or infinity; img is then unchanged.
+func Draw(img *image.NRGBA, objects []Overlay, opt DrawOptions) error {
+	bounds := img.Bounds()
+	W, H := bounds.Dx(), bounds.Dy()
+	if W == 0 || H == 0 {
+		return errors.New("draw: the picture has no pixels")
+	}
+	for i, o := range objects {
+		for _, v := range o.Box {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return fmt.Errorf("draw: box %v of object %d is not finite", o.Box, i)
+			}
+		}
+		if o.Mask != nil {
+			if err := checkMask(len(o.Mask), W, H); err != nil {
+				return fmt.Errorf("draw: object %d: %w", i, err)
+			}
+		}
+	}
+	mean := float64(W+H) / 2
+	if opt.LineWidth <= 0 {
+		opt.LineWidth = int(math.Round(mean / 300))
+	}
+	if !(opt.FontSize > 0) {
+		opt.FontSize = math.Max(mean/36, 11)
+	}
+	opt.LineWidth = min(max(opt.LineWidth, 1), maxLineWidth)
+	opt.FontSize = min(max(opt.FontSize, minFontSize), maxFontSize)
+
+	for _, o := range objects {
+		if o.Mask != nil {
+			drawMask(img, o.Mask, LabelColor(o.Label), max(opt.LineWidth/2, 1))
+		}
+	}
+	for _, o := range objects {
+		drawBox(img, boxRect(o.Box, bounds), LabelColor(o.Label), opt.LineWidth)
+	}
+	for _, o := range objects {
+		if err := drawLabel(img, boxRect(o.Box, bounds), o.Label, opt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// boxRect rounds box to pixels of the picture: at least one pixel, and inside.
+func boxRect(box [4]float64, bounds image.Rectangle) image.Rectangle {
+	side := func(a, b float64, low, high int) (int, int) {
+		clamp := func(v float64) int { // before the conversion, which a huge v would break
+			return low + int(math.Round(min(max(v, 0), float64(high-low))))
+		}
+		from, to := clamp(min(a, b)), clamp(max(a, b))
+		from = min(from, high-1)
+		return from, max(to, from+1)
+	}
+	var r image.Rectangle
+	r.Min.X, r.Max.X = side(box[0], box[2], bounds.Min.X, bounds.Max.X)
+	r.Min.Y, r.Max.Y = side(box[1], box[3], bounds.Min.Y, bounds.Max.Y)
+	return r
+}
+
+// drawMask tints the mask's pixels and draws those within width of its rim solid.
+func drawMask(img *image.NRGBA, mask []byte, c color.NRGBA, width int) {
+	bounds := img.Bounds()
+	W, H := bounds.Dx(), bounds.Dy()
+	set := func(x, y int) bool { return x >= 0 && y >= 0 && x < W && y < H && mask[y*W+x] != 0 }
+	for y := range H {
+		row := img.Pix[img.PixOffset(bounds.Min.X, bounds.Min.Y+y):]
+		for x := range W {
+			if mask[y*W+x] == 0 {
+				continue
+			}
+			alpha := maskAlpha
+			if !set(x-width, y) || !set(x+width, y) || !set(x, y-width) || !set(x, y+width) {
+				alpha = 1
+			}
+			p := row[4*x : 4*x+4 : 4*x+4]
+			p[0], p[1], p[2] = mix(p[0], c.R, alpha), mix(p[1], c.G, alpha), mix(p[2], c.B, alpha)
+			p[3] = 0xff
+		}
+	}
+}
+
+func mix(under, over uint8, alpha float64) uint8 {
+	return uint8(math.Round(float64(under)*(1-alpha) + float64(over)*alpha))
+}
+
+// drawBox draws the frame of r inwards.
+func drawBox(img *image.NRGBA, r image.Rectangle, c color.NRGBA, width int) {
+	src := image.NewUniform(c)
+	inner := r.Inset(width) // empty, in the middle of r, if r is smaller than its frame
+	if inner.Empty() {
+		draw.Draw(img, r, src, image.Point{}, draw.Src)
+		return
+	}
+	for _, side := range [...]image.Rectangle{
+		{r.Min, image.Pt(r.Max.X, inner.Min.Y)},
+		{image.Pt(r.Min.X, inner.Max.Y), r.Max},
+		{image.Pt(r.Min.X, inner.Min.Y), image.Pt(inner.Min.X, inner.Max.Y)},
+		{image.Pt(inner.Max.X, inner.Min.Y), image.Pt(r.Max.X, inner.Max.Y)},
+	} {
+		draw.Draw(img, side, src, image.Point{}, draw.Src)
+	}
+}
+
+// drawLabel writes label on a plate above the box, or inside the box's upper edge
+// if there is no room above, moved to lie inside the picture.
+func drawLabel(img *image.NRGBA, box image.Rectangle, label string, opt DrawOptions) error {
+	text := printable(label)
+	if text == "" {
+		return nil
+	}
+	bounds := img.Bounds()
+	face, err := newTypeface(opt.FontSize)
+	if err != nil {
+		return err
+	}
+	pad := func(f *typeface) int { return max(f.height/6, 1) }
+	room := func(f *typeface) int { return bounds.Dx() - 2*pad(f) }
+	if w := face.width(text); w > room(face) && opt.FontSize > minFontSize {
+		size := max(opt.FontSize*float64(max(room(face), 0))/float64(w), minFontSize)
+		if face, err = newTypeface(size); err != nil {
+			return err
+		}
+	}
+	text = fit(face, text, room(face))
+	size := image.Pt(face.width(text)+2*pad(face), face.height)
+	at := image.Pt(box.Min.X, box.Min.Y-size.Y)
+	if at.Y < bounds.Min.Y {
+		at.Y = box.Min.Y
+	}
+	at.X = max(min(at.X, bounds.Max.X-size.X), bounds.Min.X)
+	at.Y = max(min(at.Y, bounds.Max.Y-size.Y), bounds.Min.Y)
+	c := LabelColor(label)
+	draw.Draw(img, image.Rectangle{at, at.Add(size)}, image.NewUniform(c), image.Point{}, draw.Src)
+	face.write(img, at.X+pad(face), at.Y, text, textColor(c))
+	return nil
+}
+
+// printable makes one short line of a label: whatever is not printable becomes a
+// blank, runs of blanks one.
+func printable(label string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range label {
+		if n++; n > maxLabel {
+			break
+		}
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			r = ' '
+		}
+		b.WriteRune(r)
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// fit cuts text, with an ellipsis, until it is at most room pixels wide; what is
+// left may be nothing.
+func fit(face *typeface, text string, room int) string {
+	if face.width(text) <= room {
+		return text
+	}
+	runes := []rune(text)
+	for n := len(runes) - 1; n > 0; n-- {
+		if s := strings.TrimRight(string(runes[:n]), " ") + "…"; face.width(s) <= room {
+			return s
+		}
+	}
+	return ""
+}
