@@ -1,0 +1,174 @@
+// Package cli is the command line: flags in, results out. A command is an
+// options struct, a function that makes its flags and a run function; it talks
+// to the world through Streams and reports failures as errors, which exit.go
+// maps to exit codes.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"paligemma/internal/ggml"
+)
+
+// version is set by the linker (see the Makefile).
+var version = "unknown"
+
+// Streams are what a command reads and writes: results go to Out, everything
+// else to Err.
+type Streams struct {
+	In     io.Reader
+	Out    io.Writer
+	Err    io.Writer
+	OutTTY bool // Out is a terminal
+	ErrTTY bool
+}
+
+// Main runs the command line and returns the exit code. Interrupts end it in an
+// orderly way, once; a second one at once.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// A write to a closed pipe shall be an error and not a signal.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return Run(ctx, args, Streams{In: stdin, Out: stdout, Err: stderr, OutTTY: isTTY(stdout), ErrTTY: isTTY(stderr)})
+}
+
+func isTTY(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Run is Main without signals: ctx ends the command.
+func Run(ctx context.Context, args []string, s Streams) int {
+	out := &resultWriter{w: s.Out}
+	s.Out = out
+	a := &app{Streams: s}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if out.err != nil {
+		err = out.err
+	}
+	code := exitCode(err)
+	if code == exitOK {
+		return code
+	}
+	a.complain(err)
+	if code == exitUsage {
+		fmt.Fprintf(s.Err, "\n%s", cmd.UsageString())
+	}
+	return code
+}
+
+// app is what all commands share.
+type app struct {
+	Streams
+	common commonOptions
+}
+
+// complain prints an error as one line.
+func (a *app) complain(err error) {
+	fmt.Fprintf(a.Err, "paligemma: %s\n", oneLine(err.Error()))
+}
+
+// note prints a line that -q leaves out.
+func (a *app) note(format string, args ...any) {
+	if !a.common.Quiet {
+		a.complain(fmt.Errorf(format, args...))
+	}
+}
+
+// detail prints a line that is shown with -v only.
+func (a *app) detail(format string, args ...any) {
+	if a.common.Verbose {
+		a.note(format, args...)
+	}
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "paligemma COMMAND",
+		Short: "Run PaliGemma vision-language models",
+		Long: `paligemma captions pictures, answers questions about them and reads their text,
+with PaliGemma and PaliGemma 2 models in GGUF files.
+
+    paligemma convert CHECKPOINT model.gguf
+    paligemma caption photo.jpg -m model.gguf
+
+Every flag can be given as an environment variable: --max-tokens is
+PALIGEMMA_MAX_TOKENS. A flag on the command line wins.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several images failed,
+4 model missing, corrupt or not a PaliGemma, 5 image missing, unreadable or
+over a limit, 130 interrupted.`,
+		Version:           version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		// With Args and RunE set, an unknown command is our error, not cobra's.
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("paligemma {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := applyEnv(cmd.Flags(), os.LookupEnv); err != nil {
+			return err
+		}
+		ggml.Verbose(a.common.Verbose)
+		return a.common.check()
+	}
+	a.common.flags(root.PersistentFlags())
+	root.AddCommand(
+		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.generateCommand(), a.forwardCommand(),
+		a.convertCommand(), a.inspectCommand(), a.devicesCommand(), a.versionCommand(),
+		a.completionCommand(), a.manCommand(),
+	)
+	root.SetHelpCommand(helpCommand())
+	for _, cmd := range append(root.Commands(), root) {
+		completeEnums(cmd)
+	}
+	return root
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	text := fmt.Sprintf("unknown command %q", name)
+	if like := cmd.Root().SuggestionsFor(name); len(like) > 0 {
+		text += fmt.Sprintf(" (did you mean %s?)", strings.Join(like, " or "))
+	}
+	return usageError{errors.New(text)}
+}
+
+// maxArgs is a cobra.PositionalArgs that allows low to high arguments and
+// otherwise says which they are.
+func argsBetween(low, high int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < low:
+			return usageError{fmt.Errorf("%s is missing", what)}
+		case len(args) > high:
+			return usageError{fmt.Errorf("unexpected argument %q", args[high])}
+		}
+		return nil
+	}
+}

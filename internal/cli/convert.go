@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"paligemma/internal/atomicfile"
+	"paligemma/internal/convert"
+)
+
+type convertOptions struct {
+	Type      string
+	Overwrite bool
+	Threads   int
+}
+
+func (a *app) convertCommand() *cobra.Command {
+	o := &convertOptions{}
+	var types strings.Builder
+	table := tabwriter.NewWriter(&types, 0, 0, 2, ' ', 0)
+	var names []string
+	for _, t := range convert.Types() {
+		fmt.Fprintf(table, "    %s\t%s\n", t.Name, t.Description)
+		names = append(names, t.Name)
+	}
+	table.Flush()
+	cmd := &cobra.Command{
+		Use:   "convert CHECKPOINT [OUT.gguf]",
+		Short: "Make a GGUF file of a checkpoint",
+		Long: `Convert a checkpoint (a folder as transformers' save_pretrained leaves it, a
+safetensors file with its JSON files beside it, or the index of a sharded one)
+to one GGUF file, and print its path. Without OUT the file is NAME-TYPE.gguf in
+the current folder. What was chosen for each tensor goes to stderr.
+
+Types, widest first:
+
+` + types.String(),
+		Example: "  paligemma convert paligemma-3b-mix-224 model.gguf --type q8_0",
+		Args:    argsBetween(1, 2, "CHECKPOINT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runConvert(cmd, o, args)
+		},
+	}
+	cmd.Flags().StringVar(&o.Type, "type", "q8_0", "`TYPE` of the weights, see above")
+	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace OUT if it exists")
+	cmd.Flags().IntVarP(&o.Threads, "threads", "t", 0, "`N` workers (default: one for each core)")
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// conversion is the result of convert in JSON.
+type conversion struct {
+	Output        string            `json:"output"`
+	Type          string            `json:"type"`
+	Bytes         int64             `json:"bytes"`
+	Parameters    int64             `json:"parameters"`
+	BitsPerWeight float64           `json:"bits_per_weight"`
+	Notes         []string          `json:"notes,omitempty"`
+	Tensors       []convertedTensor `json:"tensors"`
+}
+
+type convertedTensor struct {
+	Name   string `json:"name"`
+	Source string `json:"source"` // its name in the checkpoint
+	Type   string `json:"type"`
+	Shape  []int  `json:"shape"`            // innermost first, without padding
+	Reason string `json:"reason,omitempty"` // of another type than asked for
+	Bytes  int64  `json:"bytes"`
+}
+
+func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) error {
+	if err := checkThreads(o.Threads); err != nil {
+		return err
+	}
+	typ, err := convertType(o.Type)
+	if err != nil {
+		return err
+	}
+	out := convert.DefaultOutput(args[0], typ)
+	if len(args) == 2 {
+		out = args[1]
+	}
+	// Whatever is wrong with the output is found before hours of work, and is
+	// not the checkpoint's fault.
+	probe, err := atomicfile.Create(out, o.Overwrite)
+	if err != nil {
+		return err
+	}
+	probe.Abort()
+
+	var progress bar
+	started := false
+	report, err := convert.Convert(cmd.Context(), args[0], out, convert.Options{
+		Type: typ, Overwrite: o.Overwrite, Threads: o.Threads,
+		Progress: func(done, total int64) {
+			if !started {
+				started = true
+				progress = a.newBar(total, "", true)
+			}
+			progress.set(done)
+		},
+	})
+	progress.close()
+	if err != nil {
+		return convertError(err)
+	}
+	if !a.common.Quiet {
+		if err := report.WriteTable(a.Err); err != nil {
+			return err
+		}
+	}
+	p := a.newPrinter(false)
+	if p.format == formatText {
+		return p.write(out + "\n")
+	}
+	c := conversion{
+		Output: out, Type: report.Type, Bytes: report.Size, Parameters: report.Parameters(),
+		BitsPerWeight: report.BitsPerWeight(), Notes: report.Notes, Tensors: []convertedTensor{},
+	}
+	for _, r := range report.Rows {
+		c.Tensors = append(c.Tensors, convertedTensor{Name: r.Name, Source: r.Source, Type: r.Type.String(), Shape: r.Shape, Reason: r.Why, Bytes: r.Bytes})
+	}
+	return p.object(c)
+}
+
+// convertType finds an output type by its name.
+func convertType(name string) (string, error) {
+	var names []string
+	for _, t := range convert.Types() {
+		if strings.EqualFold(t.Name, name) {
+			return t.Name, nil
+		}
+		names = append(names, t.Name)
+	}
+	return "", usageError{fmt.Errorf("--type %q: want %s", name, strings.Join(names, ", "))}
+}
+
+// convertError tells failures to write from those of the checkpoint.
+func convertError(err error) error {
+	for _, full := range []error{atomicfile.ErrExists, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, full) {
+			return err
+		}
+	}
+	return modelError{err}
+}

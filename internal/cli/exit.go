@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+
+	"paligemma/internal/model"
+	"paligemma/internal/tokenizer"
+)
+
+// Exit codes, as the documentation promises them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitPartly      = 3
+	exitModel       = 4
+	exitImage       = 5
+	exitInterrupted = 130
+)
+
+// usageError says that the command line is wrong; usage is printed after it.
+type usageError struct{ error }
+
+// modelError says that a model is missing, corrupt or not a PaliGemma.
+type modelError struct{ error }
+
+// imageError says that an image is missing, unreadable or over a limit.
+type imageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+func (e modelError) Unwrap() error { return e.error }
+func (e imageError) Unwrap() error { return e.error }
+
+// partlyError says that some of several inputs failed, each with an error that
+// was already printed.
+type partlyError struct{ failed, total int }
+
+func (e partlyError) Error() string {
+	return fmt.Sprintf("%d of %d images failed", e.failed, e.total)
+}
+
+// errClosedPipe says that nobody reads the results any more.
+var errClosedPipe = errors.New("standard output was closed")
+
+// exitCode is the one place where errors become exit codes.
+func exitCode(err error) int {
+	var (
+		usage  usageError
+		partly partlyError
+		mod    modelError
+		img    imageError
+		count  *tokenizer.ImageCountError
+	)
+	switch {
+	case err == nil, errors.Is(err, errClosedPipe):
+		return exitOK
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &usage), errors.As(err, &count):
+		return exitUsage
+	case errors.As(err, &partly):
+		return exitPartly
+	case errors.As(err, &mod), errors.Is(err, model.ErrNaN):
+		return exitModel
+	case errors.As(err, &img):
+		return exitImage
+	}
+	return exitFailed
+}
+
+// resultWriter is standard output. It remembers the first error, for callers
+// that do not look at it.
+type resultWriter struct {
+	w   io.Writer
+	err error
+}
+
+// Write writes through.
+func (r *resultWriter) Write(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.w.Write(p)
+	switch {
+	case errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrClosedPipe):
+		r.err = errClosedPipe
+	case err != nil:
+		r.err = fmt.Errorf("write standard output: %w", cause(err))
+	}
+	return n, r.err
+}

@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
+)
+
+// Values of --format and --progress.
+const (
+	formatText  = "text"
+	formatJSON  = "json"
+	formatJSONL = "jsonl"
+
+	progressAuto   = "auto"
+	progressNever  = "never"
+	progressAlways = "always"
+)
+
+// enums are the flags that take one of a few words.
+var enums = map[string][]string{
+	"format":   {formatText, formatJSON, formatJSONL},
+	"progress": {progressAuto, progressNever, progressAlways},
+}
+
+// commonOptions are the flags of every command.
+type commonOptions struct {
+	Format   string
+	Progress string
+	Quiet    bool
+	Verbose  bool
+	Timings  bool
+}
+
+func (o *commonOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.Format, "format", formatText, "`FORMAT` of the results: text, json or jsonl")
+	f.StringVar(&o.Progress, "progress", progressAuto, "`WHEN` to show progress: auto (on a terminal), never or always")
+	f.BoolVarP(&o.Quiet, "quiet", "q", false, "no notes and no progress")
+	f.BoolVarP(&o.Verbose, "verbose", "v", false, "say more on stderr")
+	f.BoolVar(&o.Timings, "timings", false, "print timings on stderr")
+}
+
+func (o *commonOptions) check() error {
+	for flag, value := range map[string]string{"format": o.Format, "progress": o.Progress} {
+		if err := checkWord(flag, value, enums[flag]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkWord(flag, value string, words []string) error {
+	if slices.Contains(words, value) {
+		return nil
+	}
+	return usageError{fmt.Errorf("--%s %q: want %s", flag, value, strings.Join(words, ", "))}
+}
+
+// modelOptions are the flags of commands that run a model.
+type modelOptions struct {
+	Model   string
+	Device  string
+	Threads int
+	NoMmap  bool
+	Special bool
+}
+
+func (o *modelOptions) flags(f *pflag.FlagSet) {
+	f.StringVarP(&o.Model, "model", "m", "", "GGUF `FILE` of the model, as convert writes it")
+	f.StringVar(&o.Device, "device", "auto", "`NAME` of what to compute on (see paligemma devices)")
+	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads (default: the physical cores available)")
+	f.BoolVar(&o.NoMmap, "no-mmap", false, "read the model into memory instead of mapping the file")
+	f.BoolVar(&o.Special, "special", false, "special tokens typed in a prompt (<image>, <bos>) count as such")
+}
+
+func (o *modelOptions) check() error {
+	if err := checkThreads(o.Threads); err != nil {
+		return err
+	}
+	if o.Device == "" || o.Device == "auto" {
+		return nil
+	}
+	names := []string{"auto"}
+	for _, d := range ggml.Devices() {
+		if strings.EqualFold(d.Name, o.Device) {
+			return nil
+		}
+		names = append(names, d.Name)
+	}
+	return usageError{fmt.Errorf("--device %q: this build has %s", o.Device, strings.Join(names, ", "))}
+}
+
+func checkThreads(n int) error {
+	if n < 0 || n > 512 {
+		return usageError{fmt.Errorf("--threads %d: want 1 to 512", n)}
+	}
+	return nil
+}
+
+// samplingOptions are the flags of commands that generate text.
+type samplingOptions struct {
+	MaxTokens int
+	model.Sampling
+}
+
+func (o *samplingOptions) flags(f *pflag.FlagSet, maxTokens int) {
+	f.IntVar(&o.MaxTokens, "max-tokens", maxTokens, "write at most `N` tokens")
+	f.Float64Var(&o.Temperature, "temperature", 0, "sample at temperature `T`; 0 takes the most likely token")
+	f.IntVar(&o.TopK, "top-k", 0, "sample from the `K` most likely tokens; 0: from all")
+	f.Float64Var(&o.TopP, "top-p", 1, "sample from the most likely tokens that make up probability `P`")
+	f.Uint64Var(&o.Seed, "seed", 0, "`SEED` of sampling: the same gives the same text (default random)")
+}
+
+// check validates the flags, and draws a seed if none was given.
+func (o *samplingOptions) check(a *app, f *pflag.FlagSet) error {
+	if o.MaxTokens < 1 {
+		return usageError{fmt.Errorf("--max-tokens %d: want 1 or more", o.MaxTokens)}
+	}
+	if err := o.Sampling.Validate(); err != nil {
+		return usageError{err}
+	}
+	if o.TopP == 0 {
+		return usageError{errors.New("--top-p 0: want more than 0, up to 1")}
+	}
+	if o.Temperature == 0 {
+		for _, name := range []string{"top-k", "top-p", "seed"} {
+			if f.Changed(name) {
+				a.note("--%s does nothing without --temperature", name)
+			}
+		}
+	} else if !f.Changed("seed") {
+		o.Seed = rand.Uint64()
+		a.detail("seed %d", o.Seed)
+	}
+	return nil
+}
+
+// imageOptions are the flags of commands that take images.
+type imageOptions struct {
+	FilesFrom string
+	Null      bool
+	MaxPixels int64
+}
+
+func (o *imageOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.FilesFrom, "files-from", "", "take the names of more images from `LIST`, one a line; - is stdin")
+	f.BoolVarP(&o.Null, "null", "0", false, "names in --files-from end with a zero byte")
+	f.Int64Var(&o.MaxPixels, "max-pixels", preprocess.DefaultLimits.MaxPixels, "refuse images of more than `N` pixels")
+}
+
+func (o *imageOptions) check() error {
+	if o.MaxPixels < 1 {
+		return usageError{fmt.Errorf("--max-pixels %d: want 1 or more", o.MaxPixels)}
+	}
+	if o.Null && o.FilesFrom == "" {
+		return usageError{errors.New("--null (-0) needs --files-from")}
+	}
+	return nil
+}
+
+// envName is the environment variable that stands for a flag.
+func envName(flag string) string {
+	return "PALIGEMMA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// applyEnv sets flags that are not on the command line from the environment.
+// An empty variable is as good as none.
+func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var first error
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed || flag.Name == "help" || flag.Name == "version" {
+			return
+		}
+		value, ok := lookup(envName(flag.Name))
+		if !ok || value == "" {
+			return
+		}
+		if err := f.Set(flag.Name, value); err != nil && first == nil {
+			first = usageError{fmt.Errorf("%s=%q: %w", envName(flag.Name), value, errors.Unwrap(err))}
+			if errors.Unwrap(err) == nil {
+				first = usageError{fmt.Errorf("%s=%q: %w", envName(flag.Name), value, err)}
+			}
+		}
+	})
+	return first
+}
+
+// completeEnums lets shells complete the words that flags take.
+func completeEnums(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { completeFlag(cmd, f.Name) })
+	cmd.PersistentFlags().VisitAll(func(f *pflag.Flag) { completeFlag(cmd, f.Name) })
+}
+
+func completeFlag(cmd *cobra.Command, name string) {
+	if words, ok := enums[name]; ok {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	}
+}

@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+type inspectOptions struct {
+	Path   string
+	Verify bool
+}
+
+func (a *app) inspectCommand() *cobra.Command {
+	o := &inspectOptions{}
+	cmd := &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "Show the metadata and tensors of a model file",
+		Long: `Show the metadata and the tensors of a GGUF file, a safetensors file or a
+checkpoint folder. Shapes are given as the file has them: innermost dimension
+first in GGUF, last in safetensors.
+
+--verify reads everything: no number may be NaN or infinite, and a GGUF file of
+a PaliGemma must load.`,
+		Args: argsBetween(1, 1, "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Path = args[0]
+			return a.runInspect(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().BoolVar(&o.Verify, "verify", false, "read everything and check it")
+	return cmd
+}
+
+// inspection is the result of inspect.
+type inspection struct {
+	Path       string            `json:"path"`
+	Format     string            `json:"format"` // gguf, safetensors or checkpoint
+	Version    int               `json:"version,omitempty"`
+	Bytes      int64             `json:"bytes"` // of the tensors' data
+	Parameters int64             `json:"parameters"`
+	Metadata   map[string]any    `json:"metadata"`
+	Tensors    []inspectedTensor `json:"tensors"`
+	Verified   bool              `json:"verified,omitempty"` // --verify found nothing wrong
+
+	keys   []string // of Metadata, in the file's order
+	types  []string // of the keys, for the table
+	verify func(context.Context, func(done int64)) error
+	close  func()
+}
+
+type inspectedTensor struct {
+	Name  string  `json:"name"`
+	Type  string  `json:"type"`
+	Shape []int64 `json:"shape"`
+	File  string  `json:"file,omitempty"` // of a checkpoint
+	Bytes int64   `json:"bytes"`
+}
+
+// add appends a metadata row.
+func (i *inspection) add(key, typ string, value any) {
+	i.keys, i.types = append(i.keys, key), append(i.types, typ)
+	i.Metadata[key] = value
+}
+
+func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
+	in, err := inspectPath(o.Path)
+	if err != nil {
+		return modelError{err}
+	}
+	defer in.close()
+	if o.Verify {
+		bar := a.newBar(in.Bytes, "", true)
+		err := in.verify(ctx, bar.set)
+		bar.close()
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			return modelError{fmt.Errorf("%s: %w", o.Path, err)}
+		}
+		in.Verified = true
+	}
+	p := a.newPrinter(false)
+	if p.format != formatText {
+		return p.object(in)
+	}
+	return in.write(a.Out, a.OutTTY)
+}
+
+// inspectPath opens what path is: a folder, a GGUF file by its magic, an index
+// by its name, and otherwise a safetensors file.
+func inspectPath(path string) (*inspection, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, cause(err))
+	}
+	switch {
+	case info.IsDir():
+		return inspectCheckpoint(path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	magic, err := firstBytes(path, 4)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, cause(err))
+	}
+	switch {
+	case bytes.Equal(magic, []byte("GGUF")):
+		return inspectGGUF(path)
+	case strings.EqualFold(filepath.Ext(path), ".gguf"):
+		return nil, fmt.Errorf("%s: not a GGUF file: it begins with %q", path, magic)
+	case strings.EqualFold(filepath.Ext(path), ".json"):
+		return inspectCheckpoint(path)
+	}
+	return inspectSafetensors(path)
+}
+
+func firstBytes(path string, n int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, n)
+	got, err := io.ReadFull(f, b)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return b[:got], err
+}
+
+// write prints the tables. Names and values come from the file: nothing of
+// them may steer a terminal or break a line.
+func (i *inspection) write(out io.Writer, tty bool) error {
+	clean := func(s string) string {
+		s = escapePath.Replace(s)
+		if tty {
+			s = printable(s)
+		}
+		return s
+	}
+	format := i.Format
+	if i.Version > 0 {
+		format = fmt.Sprintf("%s version %d", format, i.Version)
+	}
+	fmt.Fprintf(out, "%s: %s, %d tensors, %d parameters, %s\n", clean(i.Path), format, len(i.Tensors), i.Parameters, byteSize(i.Bytes))
+	if i.Verified {
+		fmt.Fprintln(out, "verified: everything was read and is sound")
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.DiscardEmptyColumns)
+	if len(i.keys) > 0 {
+		fmt.Fprintln(w, "\nKEY\tTYPE\tVALUE")
+	}
+	for n, key := range i.keys {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", clean(key), i.types[n], clean(shorten(fmt.Sprint(i.Metadata[key]))))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\nTENSOR\tTYPE\tSHAPE\tBYTES")
+	for _, t := range i.Tensors {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", clean(t.Name), t.Type, strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", " × "), "[]"), t.Bytes)
+	}
+	return w.Flush()
+}
+
+// shorten keeps a table's cell readable.
+func shorten(s string) string {
+	const most = 80
+	r := []rune(s)
+	if len(r) <= most {
+		return s
+	}
+	return string(r[:most-1]) + "…"
+}

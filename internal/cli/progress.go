@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// bar is a progress bar on stderr, or nothing.
+type bar struct{ bar *progressbar.ProgressBar }
+
+// newBar makes a bar of total steps, or bytes if what is empty. With
+// --progress auto it is there only if wanted is true and stderr is a terminal.
+func (a *app) newBar(total int64, what string, wanted bool) bar {
+	show := wanted && a.ErrTTY
+	switch a.common.Progress {
+	case progressAlways:
+		show = true
+	case progressNever:
+		show = false
+	}
+	if !show || a.common.Quiet || total < 1 {
+		return bar{}
+	}
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(a.Err),
+		progressbar.OptionEnableColorCodes(false), // NO_COLOR or not
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionThrottle(100 * time.Millisecond),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetRenderBlankState(true),
+	}
+	if what == "" {
+		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true))
+	} else {
+		options = append(options, progressbar.OptionSetDescription(what), progressbar.OptionClearOnFinish())
+	}
+	return bar{progressbar.NewOptions64(total, options...)}
+}
+
+// set shows that done steps are behind us.
+func (b bar) set(done int64) {
+	if b.bar != nil {
+		_ = b.bar.Set64(done)
+	}
+}
+
+// clear makes room for a message.
+func (b bar) clear() {
+	if b.bar != nil {
+		_ = b.bar.Clear()
+	}
+}
+
+// close leaves the line.
+func (b bar) close() {
+	if b.bar != nil {
+		_ = b.bar.Exit()
+	}
+}

@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+	"paligemma/internal/tokenizer"
+)
+
+// errNoModel says how to get a model.
+var errNoModel = modelError{errors.New("no model given: make one with `paligemma convert CHECKPOINT model.gguf`, then name it with -m model.gguf or PALIGEMMA_MODEL=model.gguf")}
+
+// session is an open model and what it runs on.
+type session struct {
+	file   *gguf.File
+	engine *ggml.Engine
+	model  *model.Model
+	tok    *tokenizer.Tokenizer
+	config model.Config
+	load   time.Duration // until the model was ready, and waiting for the tokenizer
+}
+
+// openModel opens the model that the flags name. The caller closes the session.
+// The tokenizer loads in the background: prompt waits for it.
+func (a *app) openModel(o modelOptions) (*session, error) {
+	if o.Model == "" {
+		return nil, errNoModel
+	}
+	start := time.Now()
+	s := &session{}
+	if err := s.open(o); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.load = time.Since(start)
+	a.detail("%s: %s, %s, %d threads", o.Model, s.config.Arch, s.engine.Device().Name, s.engine.Threads())
+	return s, nil
+}
+
+func (s *session) open(o modelOptions) error {
+	if info, err := os.Stat(o.Model); err != nil {
+		return modelError{fmt.Errorf("model %s: %w", o.Model, cause(err))}
+	} else if info.IsDir() {
+		return modelError{fmt.Errorf("model %s is a folder: make a GGUF file of it with `paligemma convert`", o.Model)}
+	}
+	file, err := gguf.Open(o.Model, gguf.Options{NoMmap: o.NoMmap})
+	if err != nil {
+		return modelError{err}
+	}
+	s.file = file
+	src, err := tokenizer.FromGGUF(file.Header)
+	if err != nil {
+		return modelError{fmt.Errorf("%s: %w", o.Model, err)}
+	}
+	if s.tok, err = tokenizer.Open(src, o.Special); err != nil {
+		return modelError{fmt.Errorf("%s: %w", o.Model, err)}
+	}
+	if s.engine, err = ggml.NewEngine(ggml.Options{Device: o.Device, Threads: o.Threads}); err != nil {
+		return err
+	}
+	if s.model, err = model.Load(file, s.engine); err != nil {
+		return modelError{err}
+	}
+	s.config = s.model.Config()
+	return nil
+}
+
+// close frees everything, in the order that owners and users ask for.
+func (s *session) close() {
+	if s.model != nil {
+		s.model.Close()
+	}
+	if s.engine != nil {
+		s.engine.Close()
+	}
+	if s.tok != nil {
+		s.tok.Close()
+	}
+	if s.file != nil {
+		s.file.Close()
+	}
+}
+
+// ready waits for the tokenizer.
+func (s *session) ready() error {
+	start := time.Now()
+	if err := s.tok.Ready(); err != nil {
+		return modelError{fmt.Errorf("%s: %w", s.file.Path(), err)}
+	}
+	s.load += time.Since(start)
+	return nil
+}
+
+// prompt lays out a prompt for images.
+func (s *session) prompt(text string, images []model.Features) (model.Prompt, error) {
+	if err := s.ready(); err != nil {
+		return model.Prompt{}, err
+	}
+	ids, err := s.tok.Prompt(text, len(images), s.config.Vision.ImageTokens)
+	if err != nil {
+		return model.Prompt{}, err
+	}
+	return model.Prompt{IDs: ids, Images: images}, nil
+}
+
+// encode runs the vision tower on a picture.
+func (s *session) encode(ctx context.Context, p picture) (model.Features, time.Duration, error) {
+	if err := s.unchanged(); err != nil {
+		return model.Features{}, 0, err
+	}
+	start := time.Now()
+	features, err := s.model.Encode(ctx, p.pixels)
+	return features, time.Since(start), err
+}
+
+// generate continues a prompt, within the context that the model was made for.
+func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOptions, onToken func(int) error) (model.Generation, error) {
+	if err := s.unchanged(); err != nil {
+		return model.Generation{}, err
+	}
+	room := s.config.Text.Context - len(p.IDs)
+	if room < 1 {
+		return model.Generation{}, fmt.Errorf("the prompt has %d tokens, which leaves no room in the model's context of %d", len(p.IDs), s.config.Text.Context)
+	}
+	return s.model.Generate(ctx, p, model.GenerateOptions{
+		MaxTokens: min(o.MaxTokens, room),
+		Sampling:  o.Sampling,
+		OnToken:   onToken,
+	})
+}
+
+// unchanged makes sure that the mapped file is still the one that was checked.
+func (s *session) unchanged() error {
+	if err := s.file.Unchanged(); err != nil {
+		return modelError{err}
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"paligemma/internal/task"
+)
+
+// What max-tokens is where nobody says.
+const (
+	maxTokensCaption = 128
+	maxTokensOCR     = 512
+)
+
+// askFlags adds the flags that all commands of this file share.
+func askFlags(cmd *cobra.Command, q *asking, maxTokens int) {
+	q.model.flags(cmd.Flags())
+	q.image.flags(cmd.Flags())
+	q.sampling.flags(cmd.Flags(), maxTokens)
+}
+
+const imageHelp = `
+IMAGE is a JPEG, PNG, GIF or WebP file, - for standard input, a folder or a
+pattern such as '*.jpg'. With more than one, each result is a line: the path, a
+tab and the text, in which backslash, newline and carriage return are escaped
+as \\, \n and \r.`
+
+type captionOptions struct {
+	asking
+	Lang  string
+	Style string
+}
+
+func init() { enums["style"] = []string{task.StyleShort, task.StyleCOCO, task.StyleDetailed} }
+
+func (a *app) captionCommand() *cobra.Command {
+	o := &captionOptions{}
+	cmd := &cobra.Command{
+		Use:     "caption IMAGE...",
+		Short:   "Describe images",
+		Long:    "Describe each image in a sentence." + "\n" + imageHelp,
+		Example: "  paligemma caption photo.jpg -m model.gguf\n  paligemma caption 'holidays/*.jpg' --lang de --style detailed --format jsonl",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.images = args
+			return a.runCaption(cmd, o)
+		},
+	}
+	askFlags(cmd, &o.asking, maxTokensCaption)
+	cmd.Flags().StringVar(&o.Lang, "lang", task.DefaultLang, "`CODE` of the caption's language, such as en or de")
+	cmd.Flags().StringVar(&o.Style, "style", task.StyleCOCO, "`STYLE` of the caption: short, coco or detailed")
+	return cmd
+}
+
+func (a *app) runCaption(cmd *cobra.Command, o *captionOptions) error {
+	if err := o.sampling.check(a, cmd.Flags()); err != nil {
+		return err
+	}
+	prompt, err := task.Caption(o.Lang, o.Style)
+	if err != nil {
+		return usageError{err}
+	}
+	o.task, o.prompts = "caption", []string{prompt}
+	return a.ask(cmd.Context(), o.asking)
+}
+
+type vqaOptions struct {
+	asking
+	Questions []string
+	Lang      string
+}
+
+func (a *app) vqaCommand() *cobra.Command {
+	o := &vqaOptions{}
+	cmd := &cobra.Command{
+		Use:     "vqa IMAGE... --prompt QUESTION",
+		Short:   "Answer questions about images",
+		Long:    "Answer each question about each image. An image is looked at once for all its questions." + "\n" + imageHelp,
+		Example: `  paligemma vqa photo.jpg --prompt "Where is the cat standing?" -m model.gguf`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.images = args
+			return a.runVQA(cmd, o)
+		},
+	}
+	askFlags(cmd, &o.asking, maxTokensCaption)
+	cmd.Flags().StringArrayVar(&o.Questions, "prompt", nil, "the `QUESTION`; may be repeated")
+	cmd.Flags().StringVar(&o.Lang, "lang", "", "put \"answer `CODE`\" before the question, as some checkpoints want")
+	return cmd
+}
+
+func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
+	if err := o.sampling.check(a, cmd.Flags()); err != nil {
+		return err
+	}
+	if len(o.Questions) == 0 {
+		return usageError{errors.New("--prompt is missing: what is the question?")}
+	}
+	if o.Lang != "" {
+		if err := task.CheckLang(o.Lang); err != nil {
+			return usageError{err}
+		}
+	}
+	o.task, o.prompts = "vqa", nil
+	for _, question := range o.Questions {
+		o.prompts = append(o.prompts, task.VQA(question, o.Lang))
+	}
+	return a.ask(cmd.Context(), o.asking)
+}
+
+func (a *app) ocrCommand() *cobra.Command {
+	o := &asking{}
+	cmd := &cobra.Command{
+		Use:   "ocr IMAGE...",
+		Short: "Read the text in images",
+		Long:  "Read the text in each image." + "\n" + imageHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.images = args
+			return a.runOCR(cmd, o)
+		},
+	}
+	askFlags(cmd, o, maxTokensOCR)
+	return cmd
+}
+
+func (a *app) runOCR(cmd *cobra.Command, o *asking) error {
+	if err := o.sampling.check(a, cmd.Flags()); err != nil {
+		return err
+	}
+	o.task, o.prompts = "ocr", []string{task.OCR()}
+	return a.ask(cmd.Context(), *o)
+}
+
+type generateOptions struct {
+	asking
+	Prompts []string
+	Join    bool
+}
+
+func (a *app) generateCommand() *cobra.Command {
+	o := &generateOptions{}
+	cmd := &cobra.Command{
+		Use:   "generate [IMAGE...] --prompt PROMPT",
+		Short: "Continue any prompt, with or without images",
+		Long: `Continue each prompt, as it is, for each image. The text is written as it comes.
+With --special an <image> typed in the prompt is where an image goes.
+` + imageHelp,
+		Example: `  cat photo.jpg | paligemma generate - --prompt "describe en" -m model.gguf --format json
+  paligemma generate before.png after.png --join --prompt "what has changed?" -m model.gguf`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.images = args
+			return a.runGenerate(cmd, o)
+		},
+	}
+	askFlags(cmd, &o.asking, maxTokensCaption)
+	cmd.Flags().StringArrayVar(&o.Prompts, "prompt", nil, "the `PROMPT`, taken as it is; may be repeated")
+	cmd.Flags().BoolVar(&o.Join, "join", false, "put all images into one prompt")
+	return cmd
+}
+
+func (a *app) runGenerate(cmd *cobra.Command, o *generateOptions) error {
+	if err := o.sampling.check(a, cmd.Flags()); err != nil {
+		return err
+	}
+	if len(o.Prompts) == 0 {
+		return usageError{fmt.Errorf("--prompt is missing (it may be \"\")")}
+	}
+	o.task, o.prompts = "generate", o.Prompts
+	o.join, o.noImage, o.stream = o.Join, true, true
+	return a.ask(cmd.Context(), o.asking)
+}
