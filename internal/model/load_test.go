@@ -1,0 +1,254 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+)
+
+// rewrite copies a GGUF file, with some keys replaced (a nil value drops the
+// key) and its tensors changed.
+func rewrite(t *testing.T, path string, keys map[string]any, tensors func([]gguf.Tensor) []gguf.Tensor) string {
+	t.Helper()
+	f, err := gguf.Open(path, gguf.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var w gguf.Writer
+	for _, key := range f.Keys() {
+		value, replaced := keys[key]
+		switch v := value.(type) {
+		case nil:
+			if !replaced {
+				w.CopyKey(f.Header, key)
+			}
+		case int:
+			w.SetUint32(key, uint32(v))
+		case float64:
+			w.SetFloat32(key, float32(v))
+		case string:
+			w.SetString(key, v)
+		case []float32:
+			w.SetFloat32s(key, v)
+		}
+	}
+	list := f.Tensors
+	if tensors != nil {
+		list = tensors(append([]gguf.Tensor(nil), list...))
+	}
+	for _, tensor := range list {
+		if err := w.AddTensor(tensor.Name, tensor.Type, tensor.Shape...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := os.Create(filepath.Join(t.TempDir(), "x.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Encode(out, func(tensor gguf.Tensor, dst io.Writer) error {
+		data := make([]byte, tensor.Size)
+		if old, ok := f.Lookup(tensor.Name); ok {
+			copy(data, f.Data(old))
+		}
+		_, err := dst.Write(data)
+		return err
+	})
+	if err := errors.Join(err, out.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Name()
+}
+
+// tryLoad loads a file that may be bad.
+func tryLoad(t *testing.T, path string, use func(*model.Model) error) error {
+	t.Helper()
+	f, err := gguf.Open(path, gguf.Options{})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	m, err := model.Load(f, e)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if use != nil {
+		return use(m)
+	}
+	return nil
+}
+
+// change edits the tensor of a name.
+func change(name string, edit func(*gguf.Tensor)) func([]gguf.Tensor) []gguf.Tensor {
+	return func(list []gguf.Tensor) []gguf.Tensor {
+		for i := range list {
+			if list[i].Name == name {
+				edit(&list[i])
+			}
+		}
+		return list
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	type keys = map[string]any
+	for name, c := range map[string]struct {
+		from    string
+		keys    keys
+		tensors func([]gguf.Tensor) []gguf.Tensor
+		want    string // in the error
+	}{
+		"another architecture":   {keys: keys{"general.architecture": "gemma3"}, want: "not a PaliGemma"},
+		"no architecture":        {keys: keys{"general.architecture": nil}, want: "general.architecture"},
+		"key missing":            {keys: keys{"paligemma.embedding_length": nil}, want: "paligemma.embedding_length"},
+		"key of another type":    {keys: keys{"paligemma.embedding_length": "64"}, want: "paligemma.embedding_length"},
+		"no heads":               {keys: keys{"paligemma.attention.head_count": 0}, want: "heads"},
+		"no kv heads":            {keys: keys{"paligemma.attention.head_count_kv": 0}, want: "key-value heads"},
+		"heads do not divide":    {keys: keys{"paligemma.attention.head_count_kv": 3}, want: "cannot share"},
+		"odd head":               {keys: keys{"paligemma.attention.key_length": 31}, want: "odd"},
+		"no vision heads":        {keys: keys{"paligemma.vision.attention.head_count": 0}, want: "vision tower's number of heads"},
+		"no patch":               {keys: keys{"paligemma.vision.patch_size": 0}, want: "patch size"},
+		"patch does not divide":  {keys: keys{"paligemma.vision.patch_size": 15}, want: "patches of 15"},
+		"image tokens":           {keys: keys{"paligemma.vision.image_seq_length": 17}, want: "17 image tokens"},
+		"absurd layers":          {keys: keys{"paligemma.block_count": 1 << 30}, want: "layers"},
+		"absurd width":           {keys: keys{"paligemma.embedding_length": 1 << 31}, want: "hidden size"},
+		"epsilon":                {keys: keys{"paligemma.attention.layer_norm_rms_epsilon": 0.0}, want: "epsilon"},
+		"one mean":               {keys: keys{"paligemma.vision.image_mean": []float32{0.5}}, want: "image_mean"},
+		"zero deviation":         {keys: keys{"paligemma.vision.image_std": []float32{0.5, 0, 0.5}}, want: "deviation"},
+		"image token outside":    {keys: keys{"tokenizer.ggml.image_token_id": 2240}, want: "image token"},
+		"eos outside":            {keys: keys{"tokenizer.ggml.eos_token_id": 1 << 31}, want: "eos token"},
+		"fewer layers than told": {keys: keys{"paligemma.block_count": 2}, want: "blk.2."},
+		"more layers than there": {keys: keys{"paligemma.block_count": 4}, want: "blk.3.attn_norm.weight is missing"},
+		"another width":          {keys: keys{"paligemma.embedding_length": 96}, want: "shape"},
+		"no soft-cap":            {from: "pg2-tiny", keys: keys{"paligemma2.final_logit_softcapping": 0.0}, want: "soft-cap"},
+		"no window":              {from: "pg2-tiny", keys: keys{"paligemma2.attention.sliding_window": 0}, want: "window"},
+		"vocabulary": {tensors: change("token_embd.weight", func(t *gguf.Tensor) { t.Shape = []int64{64, 2239}; t.Size -= 256 }),
+			want: "token_embd.weight has the shape"},
+		"missing": {tensors: func(l []gguf.Tensor) []gguf.Tensor { return l[1:] }, want: "is missing"},
+		"unknown": {tensors: func(l []gguf.Tensor) []gguf.Tensor {
+			return append(l, gguf.Tensor{Name: "blk.0.extra.weight", Type: gguf.TypeF32, Shape: []int64{4}, Size: 16})
+		}, want: "blk.0.extra.weight is unknown"},
+		"norm in f16":   {tensors: change("output_norm.weight", func(t *gguf.Tensor) { t.Type = gguf.TypeF16 }), want: "output_norm.weight is f16"},
+		"matrix of i32": {tensors: change("blk.1.attn_q.weight", func(t *gguf.Tensor) { t.Type = gguf.TypeI32 }), want: "blk.1.attn_q.weight is i32"},
+		"turned":        {tensors: change("blk.0.ffn_down.weight", func(t *gguf.Tensor) { t.Shape = []int64{64, 128} }), want: "blk.0.ffn_down.weight has the shape"},
+		"padded in f32": {tensors: change("mm.0.weight", func(t *gguf.Tensor) { t.Shape = []int64{64, 64} }), want: "mm.0.weight has the shape"},
+		"one more dimension": {tensors: change("mm.0.weight", func(t *gguf.Tensor) { t.Shape = []int64{48, 64, 1} }),
+			want: "mm.0.weight has the shape"},
+	} {
+		from := c.from
+		if from == "" {
+			from = "pg1-tiny"
+		}
+		err := tryLoad(t, rewrite(t, convertTo(t, from, "f32"), c.keys, c.tensors), nil)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want one line with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestNotAPaliGemma(t *testing.T) {
+	path := rewrite(t, convertTo(t, "pg1-tiny", "f32"), map[string]any{"general.architecture": "llama"}, nil)
+	if err := tryLoad(t, path, nil); !errors.Is(err, model.ErrNotPaliGemma) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestNaN runs a model whose final norm is not a number.
+func TestNaN(t *testing.T) {
+	path := convertTo(t, "pg1-tiny", "f32")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := gguf.FromBytes("x", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	norm, _ := f.Lookup("output_norm.weight")
+	for i := range f.Data(norm) {
+		f.Data(norm)[i] = 0xff
+	}
+	bad := filepath.Join(t.TempDir(), "nan.gguf")
+	if err := os.WriteFile(bad, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := model.Prompt{IDs: []int{2, 14}}
+	err = tryLoad(t, bad, func(m *model.Model) error {
+		_, err := m.Generate(context.Background(), p, model.GenerateOptions{MaxTokens: 1})
+		return err
+	})
+	if !errors.Is(err, model.ErrNaN) {
+		t.Errorf("generate: %v", err)
+	}
+	err = tryLoad(t, bad, func(m *model.Model) error {
+		_, _, err := m.BeamSearch(context.Background(), p, 2, 1)
+		return err
+	})
+	if !errors.Is(err, model.ErrNaN) {
+		t.Errorf("beams: %v", err)
+	}
+}
+
+func TestBadPrompts(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	size := 3 * 56 * 56
+	image, err := m.Encode(context.Background(), make([]float32, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	placeholder := m.Config().Tokens.Image
+	many := make([]int, image.Tokens+1)
+	for i := range many {
+		many[i] = placeholder
+	}
+	for name, p := range map[string]model.Prompt{
+		"empty":                  {},
+		"id outside":             {IDs: []int{2240}},
+		"negative id":            {IDs: []int{-1}},
+		"no image":               {IDs: []int{placeholder}},
+		"too many image tokens":  {IDs: many, Images: []model.Features{image}},
+		"too few image tokens":   {IDs: many[:image.Tokens-1], Images: []model.Features{image}},
+		"an image but no tokens": {IDs: []int{2, 14}, Images: []model.Features{image}},
+	} {
+		if _, err := m.Generate(context.Background(), p, model.GenerateOptions{MaxTokens: 1}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	for _, n := range []int{0, size - 1, size + 1} {
+		if _, err := m.Encode(context.Background(), make([]float32, n)); err == nil {
+			t.Errorf("an image of %d values: no error", n)
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := m.Generate(ctx, model.Prompt{IDs: []int{2, 14}}, model.GenerateOptions{
+		MaxTokens: 50, OnToken: func(int) error { cancel(); return nil },
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	stop := errors.New("enough")
+	out, err := m.Generate(context.Background(), model.Prompt{IDs: []int{2, 14}}, model.GenerateOptions{
+		MaxTokens: 50, OnToken: func(int) error { return stop },
+	})
+	if err != stop || len(out.Tokens) != 1 {
+		t.Errorf("got %v and %v", out.Tokens, err)
+	}
+}
