@@ -1,49 +1,46 @@
 package task
 
 import (
+	"fmt"
 	"image"
 	"image/color"
-	"math"
+	"image/draw"
+	"sync"
 
-	"golang.org/x/image/draw"
 	"golang.org/x/image/font"
-	"golang.org/x/image/font/inconsolata"
+	"golang.org/x/image/font/gofont/goregular"
+	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/math/fixed"
 )
 
-// typeface writes single lines in one size: Inconsolata, drawn for cells of
-// 8 × 16 pixels and scaled. It has Latin letters, with accents, and punctuation;
-// every other character is blank.
-type typeface struct {
-	scale  float64
-	height int // of a line, pixels
-}
+var labelFont = sync.OnceValues(func() (*opentype.Font, error) { return opentype.Parse(goregular.TTF) })
 
-// cellHeight is from the highest accent to the lowest descender, unscaled.
-const cellHeight = 17
+// typeface writes single lines in one size. The font is Go Regular: Latin, Greek
+// and Cyrillic; a box stands for every other character.
+type typeface struct {
+	face           font.Face
+	ascent, height int // pixels above the base line, and of a line
+}
 
 // newTypeface makes a typeface of so many pixels to the em.
 func newTypeface(size float64) (*typeface, error) {
-	scale := size / 14 // what a design of 16 pixels a line has to the em
-	return &typeface{scale: scale, height: int(math.Ceil(cellHeight * scale))}, nil
+	f, err := labelFont()
+	if err != nil {
+		return nil, fmt.Errorf("label font: %w", err)
+	}
+	face, err := opentype.NewFace(f, &opentype.FaceOptions{Size: size, DPI: 72, Hinting: font.HintingFull})
+	if err != nil {
+		return nil, fmt.Errorf("label font: %w", err)
+	}
+	m := face.Metrics()
+	return &typeface{face: face, ascent: m.Ascent.Ceil(), height: m.Ascent.Ceil() + m.Descent.Ceil()}, nil
 }
 
 // width returns the width of s in pixels.
-func (t *typeface) width(s string) int {
-	return int(math.Ceil(float64(t.plain(s)) * t.scale))
-}
-
-// plain returns the width of s before it is scaled.
-func (t *typeface) plain(s string) int { return font.MeasureString(inconsolata.Bold8x16, s).Ceil() }
+func (t *typeface) width(s string) int { return font.MeasureString(t.face, s).Ceil() }
 
 // write draws s with its top left corner at (x, y).
 func (t *typeface) write(dst draw.Image, x, y int, s string, c color.Color) {
-	face := inconsolata.Bold8x16
-	line := image.NewAlpha(image.Rect(0, 0, t.plain(s), cellHeight))
-	d := font.Drawer{Dst: line, Src: image.Opaque, Face: face, Dot: fixed.P(0, face.Metrics().Ascent.Ceil())}
+	d := font.Drawer{Dst: dst, Src: image.NewUniform(c), Face: t.face, Dot: fixed.P(x, y+t.ascent)}
 	d.DrawString(s)
-	scaled := image.NewAlpha(image.Rect(0, 0, t.width(s), t.height))
-	draw.BiLinear.Scale(scaled, scaled.Rect, line, line.Rect, draw.Src, nil)
-	at := image.Pt(x, y)
-	draw.DrawMask(dst, scaled.Rect.Add(at), image.NewUniform(c), image.Point{}, scaled, image.Point{}, draw.Over)
 }
