@@ -62,16 +62,16 @@ func openConfig(dir string, errs *[]error) (object, error) {
 	c, err := readObject(filepath.Join(dir, "config.json"), errs)
 	if err == nil {
 		if kind := c.string("model_type", ""); kind != "paligemma" {
-			return c, fmt.Errorf("%s: %w: model_type is %q", filepath.Join(dir, "config.json"), model.ErrNotPaliGemma, kind)
+			return c, fmt.Errorf("%w: config.json: model_type is %q", model.ErrNotPaliGemma, kind)
 		}
 		if c.has("quantization_config") {
-			return c, fmt.Errorf("%s: quantization_config: the checkpoint is quantised already; convert the one it was made from", filepath.Join(dir, "config.json"))
+			return c, errors.New("config.json: quantization_config: the checkpoint is quantised already; convert the one it was made from")
 		}
 		return c, nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, adapter := os.Stat(filepath.Join(dir, "adapter_config.json")); adapter == nil {
-			return c, fmt.Errorf("%s: a LoRA adapter, not a whole checkpoint: merge it into its base model first (peft: merge_and_unload, then save_pretrained)", dir)
+			return c, errors.New("a LoRA adapter, not a whole checkpoint: merge it into its base model first (peft: merge_and_unload, then save_pretrained)")
 		}
 	}
 	return c, err
@@ -86,7 +86,7 @@ func readSettings(dir string, config object, positions int) (*settings, error) {
 	kind := text.string("model_type", "gemma")
 	family, ok := families[kind]
 	if !ok {
-		return nil, fmt.Errorf("%s: %w: text_config.model_type is %q, want gemma or gemma2", filepath.Join(dir, "config.json"), model.ErrNotPaliGemma, kind)
+		return nil, fmt.Errorf("%w: config.json: text_config.model_type is %q, want gemma or gemma2", model.ErrNotPaliGemma, kind)
 	}
 	s.config = family
 	readText(&s.config, config, text)
@@ -103,10 +103,7 @@ func readSettings(dir string, config object, positions int) (*settings, error) {
 		}
 		s.tied = true
 	}
-	if err := oneLine(*config.errs); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	return s, nil
+	return s, oneLine(*config.errs)
 }
 
 // readText fills the text model's part; t holds the family's defaults.

@@ -114,7 +114,7 @@ func (c *conversion) read(ctx context.Context, dir string, config object) error 
 		return err
 	}
 	if c.config.Tokens, err = c.tok.special(s); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
+		return err
 	}
 	head, ignored, err := c.findHead(ctx, l, s)
 	if err != nil {
@@ -122,7 +122,7 @@ func (c *conversion) read(ctx context.Context, dir string, config object) error 
 	}
 	c.config.Tied = head == ""
 	if err := c.config.Validate(); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(dir, "config.json"), err)
+		return fmt.Errorf("config.json: %w", err)
 	}
 	c.sources, err = resolve(c.config, l, c.ckpt, head, ignored)
 	return err

@@ -39,7 +39,7 @@ func (s *settings) readProcessor(dir string, errs *[]error, vision object, posit
 	if v.PatchSize > 0 {
 		v.ImageTokens = v.Patches() * v.Patches()
 	}
-	if tokens != 0 && tokens != v.ImageTokens {
+	if tokens != 0 && v.PatchSize > 0 && tokens != v.ImageTokens {
 		p.fail("image_seq_length", "is %d, but an image of %d pixels in patches of %d makes %d tokens", tokens, v.ImageSize, v.PatchSize, v.ImageTokens)
 	}
 	return nil

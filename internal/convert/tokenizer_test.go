@@ -1,0 +1,193 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"paligemma/internal/model"
+)
+
+func TestTokenizerKeys(t *testing.T) {
+	f, report := run(t, tinyDir("pg1-tiny"), Options{})
+	tokens, err := f.Strings(model.KeyTokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scores, err := f.Float32s("tokenizer.ggml.scores")
+	if err != nil {
+		t.Fatal(err)
+	}
+	types, err := f.Int32s(model.KeyTokenTypes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tokens) != 2177 || len(scores) != 2177 || len(types) != 2177 || report.Config.Tokens.Pieces != 2177 {
+		t.Fatal(len(tokens), len(scores), len(types), report.Config.Tokens)
+	}
+	for id, want := range map[int]struct {
+		token string
+		kind  int32
+	}{
+		0: {"<pad>", tokenControl}, 1: {"<eos>", tokenControl}, 2: {"<bos>", tokenControl}, 3: {"<unk>", tokenUnknown},
+		14: {"\n", tokenUserDefined}, 83: {"<0x00>", tokenByte}, 338: {"<0xFF>", tokenByte},
+		1024: {"<loc0000>", tokenUserDefined}, 2048: {"<seg000>", tokenUserDefined}, 2176: {"<image>", tokenControl},
+	} {
+		if tokens[id] != want.token || types[id] != want.kind {
+			t.Errorf("token %d is %q of type %d, want %q of %d", id, tokens[id], types[id], want.token, want.kind)
+		}
+	}
+	if c := report.Config.Tokens; c != (model.TokenConfig{BOS: 2, EOS: 1, PAD: 0, UNK: 3, Image: 2176, Pieces: 2177}) {
+		t.Errorf("%+v", c)
+	}
+	for key, want := range map[string]any{
+		"tokenizer.ggml.model": "llama", "tokenizer.ggml.pre": "default",
+		"tokenizer.ggml.add_bos_token": true, "tokenizer.ggml.add_space_prefix": false,
+		"tokenizer.ggml.bos_token_id": uint32(2), "tokenizer.ggml.image_token_id": uint32(2176),
+		"general.architecture": "paligemma", "general.name": "test", "general.file_type": uint32(7), "general.quantization_version": uint32(2),
+	} {
+		if got := f.Value(key); got != want {
+			t.Errorf("%s is %v, want %v", key, got, want)
+		}
+	}
+
+	// The JSON is the checkpoint's, without white space.
+	raw, err := os.ReadFile(filepath.Join(tinyDir("pg1-tiny"), "tokenizer.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.String(model.KeyTokenizerJSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, raw, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	tok, err := parseTokenizer(indented.Bytes(), 2240)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(tok.json) != got || len(got) > len(raw) {
+		t.Errorf("%d bytes, %d when read indented, %d in the checkpoint", len(got), len(tok.json), len(raw))
+	}
+	var a, b any
+	if json.Unmarshal(raw, &a) != nil || json.Unmarshal([]byte(got), &b) != nil || !reflect.DeepEqual(a, b) {
+		t.Error("the tokenizer's JSON says something else")
+	}
+}
+
+// small is a tokenizer.json; the arguments are its vocabulary, merges and added
+// tokens.
+func small(vocab, merges, added string) []byte {
+	return []byte(`{"added_tokens":[` + added + `],"model":{"type":"BPE","unk_token":"<unk>","vocab":{` + vocab + `},"merges":[` + merges + `]}}`)
+}
+
+func TestTokenizerScores(t *testing.T) {
+	for _, merges := range []string{`["a","b"],["ab","c"],["a","bc"],["b","c"]`, `"a b","ab c","a bc","b c"`} {
+		tok, err := parseTokenizer(small(`"<unk>":0,"a":1,"b":2,"c":3,"ab":4,"abc":5,"bc":6,"xyz":7,"<0x41>":8`, merges,
+			`{"id":10,"content":"<image>","special":true},{"id":11,"content":"<loc>","special":false}`), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"<unk>", "a", "b", "c", "ab", "abc", "bc", "xyz", "<0x41>", "[PAD9]", "<image>", "<loc>"}; !reflect.DeepEqual(tok.tokens, want) {
+			t.Errorf("tokens %q", tok.tokens)
+		}
+		if want := []float32{0, 0, 0, 0, 0, -1, -3, -4, 0, 0, 0, 0}; !reflect.DeepEqual(tok.scores, want) {
+			t.Errorf("scores %v", tok.scores)
+		}
+		if want := []int32{2, 1, 1, 1, 1, 1, 1, 1, 6, 5, 3, 4}; !reflect.DeepEqual(tok.types, want) {
+			t.Errorf("types %v", tok.types)
+		}
+	}
+}
+
+func TestTokenizerRejects(t *testing.T) {
+	for want, b := range map[string][]byte{
+		`"b" has the id 64, but the token embedding has 64 rows`: small(`"a":0,"b":64`, ``, ``),
+		`"b" has the id -1`:                                         small(`"a":0,"b":-1`, ``, ``),
+		`tokens "a" and "b" both have the id 1`:                     small(`"b":1,"a":1`, ``, ``),
+		`the added token "a" has the id 2, and 1 in the vocabulary`: small(`"a":1`, ``, `{"id":2,"content":"a"}`),
+		`an added token lacks its id`:                               small(`"a":1`, ``, `{"content":"x"}`),
+		`merge 1: "ax" is not in the vocabulary`:                    small(`"a":1,"x":2,"aa":3`, `["a","a"],["a","x"]`, ``),
+		`merge 0: "a" are not two pieces`:                           small(`"a":1`, `"a"`, ``),
+		`merge 0: ["a","b","c"] are not two pieces`:                 small(`"a":1`, `["a","b","c"]`, ``),
+		`merge 0: json`:                                             small(`"a":1`, `7`, ``),
+		`key "a" is there twice`:                                    small(`"a":1,"a":2`, ``, ``),
+		`vocab: json`:                                               small(`"a":1.5`, ``, ``),
+		`not valid utf-8`:                                           small("\"\xff\":1", ``, ``),
+		`nested more than 32 deep`:                                  small(`"a":1`, strings.Repeat("[", 40), ``),
+		`model is missing`:                                          []byte(`{"added_tokens":[]}`),
+		`vocab is missing`:                                          []byte(`{"added_tokens":[],"model":{"type":"BPE","unk_token":"a"}}`),
+		`something follows its end`:                                 append(small(`"a":1`, ``, ``), '1'),
+		`json: cannot unmarshal array`:                              []byte(`[]`),
+		`bad json at byte`:                                          small(`"a"`, ``, ``),
+	} {
+		if _, err := parseTokenizer(b, 64); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
+func FuzzTokenizer(f *testing.F) {
+	f.Add(small(`"<unk>":0,"a":1,"b":2,"ab":3,"<0x41>":4`, `["a","b"]`, `{"id":5,"content":"<image>","special":true}`))
+	f.Add(small(`"a":1,"b":60`, `"a b"`, ``))
+	f.Add([]byte(`{"added_tokens":null,"model":null}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tok, err := parseTokenizer(b, 64)
+		if err != nil {
+			return
+		}
+		if len(tok.tokens) > 64 || len(tok.scores) != len(tok.tokens) || len(tok.types) != len(tok.tokens) {
+			t.Fatal(len(tok.tokens), len(tok.scores), len(tok.types))
+		}
+		again, err := parseTokenizer(tok.json, 64)
+		if err != nil || !reflect.DeepEqual(tok.tokens, again.tokens) || !reflect.DeepEqual(tok.scores, again.scores) {
+			t.Fatal("the compact form differs", err)
+		}
+	})
+}
+
+func FuzzConfig(f *testing.F) {
+	for _, name := range tiny {
+		b, err := os.ReadFile(filepath.Join(tinyDir(name), "config.json"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"text_config":{"model_type":"gemma2","rope_parameters":{},"layer_types":[1]},"eos_token_id":[1,107],"size":{}}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var errs []error
+		config, err := parseObject("config.json", b, &errs)
+		if err != nil {
+			return
+		}
+		processor := object{"preprocessor_config.json: ", config.fields, &errs}
+		var v model.VisionConfig
+		checkProcessor(processor, &v)
+		errs = nil
+		s, err := readSettings(dir, config, 256)
+		if err != nil {
+			return
+		}
+		s.config.Tokens = model.TokenConfig{Pieces: 1}
+		if s.config.Validate() != nil {
+			return
+		}
+		if n := s.config.Text.Layers + s.config.Vision.Layers; n > 100 {
+			return // slow, not unsafe
+		}
+		for _, m := range mixes {
+			plan, err := Plan(s.config, m.name)
+			if err != nil || BitsPerWeight(plan) <= 0 {
+				t.Fatal(err)
+			}
+		}
+	})
+}
