@@ -60,6 +60,7 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 	defer s.close()
 
 	p := a.newPrinter(views*len(q.prompts) > 1)
+	p.paths = views > 1
 	defer func() { err = errors.Join(err, p.close()) }()
 	bar := a.newBar(int64(views), "images", views > 1 && !a.OutTTY)
 	defer bar.close()
@@ -162,7 +163,11 @@ func (a *app) answer(ctx context.Context, s *session, q asking, v view, prompt s
 		err = p.object(r)
 	}
 	if err == nil && a.common.Timings {
-		a.complain(errors.New(times.String()))
+		label := ""
+		if p.paths {
+			label = v.result.Image + ": "
+		}
+		a.complain(errors.New(label + times.String()))
 	}
 	return err
 }

@@ -101,7 +101,7 @@ func (a *app) detail(format string, args ...any) {
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "paligemma COMMAND",
+		Use:   "paligemma",
 		Short: "Run PaliGemma vision-language models",
 		Long: `paligemma captions pictures, answers questions about them and reads their text,
 with PaliGemma and PaliGemma 2 models in GGUF files.
@@ -115,11 +115,12 @@ PALIGEMMA_MAX_TOKENS. A flag on the command line wins.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several images failed,
 4 model missing, corrupt or not a PaliGemma, 5 image missing, unreadable or
 over a limit, 130 interrupted.`,
-		Version:           version,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		DisableAutoGenTag: true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Version:                    version,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		DisableAutoGenTag:          true,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
 		// With Args and RunE set, an unknown command is our error, not cobra's.
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -159,8 +160,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	return usageError{errors.New(text)}
 }
 
-// maxArgs is a cobra.PositionalArgs that allows low to high arguments and
-// otherwise says which they are.
+// argsBetween allows low to high arguments, and says what is missing.
 func argsBetween(low, high int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch {

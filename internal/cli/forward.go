@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -163,6 +164,9 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	})
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(trace.Logits, func(v float32) bool { return v != v }) || math.IsNaN(trace.Loss) {
+		return fmt.Errorf("%s: %w", o.model.Model, model.ErrNaN)
 	}
 	result.Timings.Forward, result.Timings.Load = ms(time.Since(start)), ms(s.load)
 	result.Tokens = len(ids)

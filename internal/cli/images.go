@@ -117,7 +117,11 @@ func expandImage(arg string, argument bool) []input {
 		return []input{{arg, fmt.Errorf("%s: %w", arg, err)}}
 	}
 	var found []input
+	hidden := strings.HasPrefix(filepath.Base(arg), ".")
 	for _, match := range matches {
+		if strings.HasPrefix(filepath.Base(match), ".") && !hidden {
+			continue // as in a shell
+		}
 		if info, err := os.Stat(match); err != nil || !info.IsDir() {
 			found = append(found, input{path: match})
 		}

@@ -51,7 +51,8 @@ func (t Timings) String() string {
 type printer struct {
 	w      io.Writer
 	format string
-	many   bool // several results: lines in text, an array in JSON
+	many   bool // several results: a line each in text, an array in JSON
+	paths  bool // of text: lines begin with the image's path
 	tty    bool // of text: strip control characters
 	n      int  // results so far
 	open   bool // text: a line has been begun
@@ -64,7 +65,7 @@ func (a *app) newPrinter(many bool) *printer {
 // begin starts the text of a result, for streaming.
 func (p *printer) begin(path string) error {
 	p.open = true
-	if !p.many || path == "" {
+	if !p.paths || path == "" {
 		return nil
 	}
 	if p.tty {

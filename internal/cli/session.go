@@ -128,11 +128,15 @@ func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOption
 	if room < 1 {
 		return model.Generation{}, fmt.Errorf("the prompt has %d tokens, which leaves no room in the model's context of %d", len(p.IDs), s.config.Text.Context)
 	}
-	return s.model.Generate(ctx, p, model.GenerateOptions{
+	gen, err := s.model.Generate(ctx, p, model.GenerateOptions{
 		MaxTokens: min(o.MaxTokens, room),
 		Sampling:  o.Sampling,
 		OnToken:   onToken,
 	})
+	if errors.Is(err, model.ErrNaN) {
+		err = fmt.Errorf("%s: %w", s.file.Path(), err)
+	}
+	return gen, err
 }
 
 // unchanged makes sure that the mapped file is still the one that was checked.

@@ -1,0 +1,382 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"paligemma/internal/model"
+	"paligemma/internal/tokenizer"
+)
+
+// run runs the command line in this process.
+func run(t *testing.T, ctx context.Context, tty bool, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Run(ctx, args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs, OutTTY: tty})
+	return code, out.String(), errs.String()
+}
+
+// To a file the text is untouched; to a terminal no control character of it
+// gets through, and it comes in parts.
+func TestTerminal(t *testing.T) {
+	scene := filepath.Join(fixture(t, "IMAGES"), "scene.png")
+	args := []string{"caption", scene, "-m", fixture(t, "MODEL"), "--max-tokens", "12"}
+	const want = "<seg099> el el el el el el el\x1d<loc0421><loc0421>"
+	if code, out, errs := run(t, t.Context(), false, args...); code != 0 || !strings.HasPrefix(out, want) {
+		t.Errorf("to a file: %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := run(t, t.Context(), true, args...); code != 0 || !strings.HasPrefix(out, strings.ReplaceAll(want, "\x1d", "")) {
+		t.Errorf("to a terminal: %d, %q, %q", code, out, errs)
+	}
+	var parts writes
+	a := append([]string{}, args...)
+	if code := Run(t.Context(), a, Streams{Out: &parts, Err: io.Discard, OutTTY: true}); code != 0 || len(parts) < 10 {
+		t.Errorf("to a terminal: %d, in %d parts", code, len(parts))
+	}
+	parts = nil
+	a[0] = "generate"
+	a = append(a, "--prompt", "caption en")
+	if code := Run(t.Context(), a, Streams{Out: &parts, Err: io.Discard}); code != 0 || len(parts) < 10 {
+		t.Errorf("generate: %d, in %d parts", code, len(parts))
+	}
+	if got := strings.Join(parts, ""); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "\n") {
+		t.Errorf("generate wrote %q", got)
+	}
+}
+
+// writes keeps every Write apart.
+type writes []string
+
+func (w *writes) Write(p []byte) (int, error) {
+	*w = append(*w, string(p))
+	return len(p), nil
+}
+
+// A context that has ended means 130 and nothing left behind.
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	dir := t.TempDir()
+	scene := filepath.Join(fixture(t, "IMAGES"), "scene.png")
+	for _, args := range [][]string{
+		{"convert", fixture(t, "CHECKPOINT"), filepath.Join(dir, "x.gguf")},
+		{"forward", "--prompt", "x", "-o", filepath.Join(dir, "x.safetensors"), "-m", fixture(t, "MODEL")},
+		{"caption", scene, "-m", fixture(t, "MODEL")},
+		{"caption", scene, scene, "-m", fixture(t, "MODEL")},
+		{"generate", "--prompt", "x", "-m", fixture(t, "MODEL")},
+		{"inspect", "--verify", fixture(t, "MODEL")},
+		{"inspect", "--verify", fixture(t, "CHECKPOINT")},
+	} {
+		if code, out, errs := run(t, ctx, false, args...); code != exitInterrupted || strings.TrimSpace(out) != "" {
+			t.Errorf("%v: %d, %q, %q", args, code, out, errs)
+		}
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// start runs the program itself.
+func start(t *testing.T, dir string, args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout io.ReadCloser) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("signals")
+	}
+	cmd = exec.Command("paligemma", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PALIGEMMA_THREADS=1", "PALIGEMMA_MODEL="+fixture(t, "MODEL"))
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stdout, err = cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return cmd, stdin, stdout
+}
+
+// interrupt sends Ctrl-C and waits for the end.
+func interrupt(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
+			t.Errorf("after Ctrl-C: %v, want exit code 130", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("Ctrl-C does not end it")
+	}
+}
+
+func TestInterruptGenerate(t *testing.T) {
+	cmd, _, stdout := start(t, t.TempDir(), "generate", "--prompt", "x", "--max-tokens", "1000000", "--temperature", "2")
+	if _, err := io.ReadFull(stdout, make([]byte, 20)); err != nil { // it streams
+		t.Fatal(err)
+	}
+	interrupt(t, cmd)
+}
+
+// While it waits for standard input, with its output begun.
+func TestInterruptForward(t *testing.T) {
+	dir := t.TempDir()
+	cmd, _, _ := start(t, dir, "forward", "-", "--prompt", "x", "-o", "out.safetensors")
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no temporary file appears")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	interrupt(t, cmd)
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// A reader that goes away ends the program with 0, and early.
+func TestClosedPipe(t *testing.T) {
+	cmd, _, stdout := start(t, t.TempDir(), "generate", "--prompt", "x", "--max-tokens", "1000000", "--temperature", "2")
+	if _, err := io.ReadFull(stdout, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	stdout.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("a closed pipe: %v", err)
+	}
+	cmd, _, stdout = start(t, t.TempDir(), "inspect", fixture(t, "MODEL"))
+	stdout.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("a pipe that was never read: %v", err)
+	}
+}
+
+// A model file that is changed while it is in use is an error, not a crash.
+func TestModelReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.gguf")
+	data, err := os.ReadFile(fixture(t, "MODEL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := &app{Streams: Streams{Out: io.Discard, Err: io.Discard}}
+	s, err := a.openModel(modelOptions{Model: path, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	p, err := s.prompt("x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, time.Now(), time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); exitCode(err) != exitModel {
+		t.Errorf("generate: %v", err)
+	}
+	if _, _, err := s.encode(t.Context(), picture{}); exitCode(err) != exitModel {
+		t.Errorf("encode: %v", err)
+	}
+}
+
+// What is asked for never leaves the context the model was made for.
+func TestContextLength(t *testing.T) {
+	a := &app{Streams: Streams{Out: io.Discard, Err: io.Discard}}
+	s, err := a.openModel(modelOptions{Model: fixture(t, "MODEL"), Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	s.config.Text.Context = 10
+	gen, err := s.generate(t.Context(), model.Prompt{IDs: []int{2, 518, 369, 14}}, samplingOptions{MaxTokens: 1 << 40}, nil)
+	if err != nil || len(gen.Tokens) > 6 {
+		t.Errorf("%d tokens, %v", len(gen.Tokens), err)
+	}
+	if _, err := s.generate(t.Context(), model.Prompt{IDs: slices.Repeat([]int{2}, 10)}, samplingOptions{MaxTokens: 1}, nil); err == nil {
+		t.Error("a prompt as long as the context")
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	inner := errors.New("x")
+	for want, errs := range map[int][]error{
+		exitOK:          {nil, errClosedPipe, fmt.Errorf("a: %w", errClosedPipe), errors.Join(context.Canceled, errClosedPipe)},
+		exitFailed:      {inner, os.ErrExist},
+		exitUsage:       {usageError{inner}, fmt.Errorf("a: %w", usageError{inner}), &tokenizer.ImageCountError{}},
+		exitPartly:      {partlyError{1, 2}, errors.Join(partlyError{1, 2}, nil)},
+		exitModel:       {modelError{inner}, fmt.Errorf("a: %w", model.ErrNaN), errNoModel},
+		exitImage:       {imageError{inner}},
+		exitInterrupted: {context.Canceled, imageError{context.Canceled}, modelError{context.Canceled}},
+	} {
+		for _, err := range errs {
+			if got := exitCode(err); got != want {
+				t.Errorf("exitCode(%v) = %d, want %d", err, got, want)
+			}
+		}
+	}
+}
+
+func TestResultWriter(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{{syscall.EPIPE, exitOK}, {io.ErrClosedPipe, exitOK}, {syscall.ENOSPC, exitFailed}} {
+		broken := &resultWriter{w: brokenWriter{c.err}}
+		fmt.Fprint(broken, "a")
+		broken.w = io.Discard
+		if _, err := fmt.Fprint(broken, "b"); err == nil {
+			t.Errorf("%v is forgotten", c.err)
+		}
+		if code := Run(t.Context(), []string{"version"}, Streams{Out: brokenWriter{c.err}, Err: io.Discard}); code != c.want {
+			t.Errorf("%v: exit code %d, want %d", c.err, code, c.want)
+		}
+	}
+}
+
+type brokenWriter struct{ err error }
+
+func (b brokenWriter) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "|1", Err: b.err}
+}
+
+func TestPrinter(t *testing.T) {
+	for _, c := range []struct {
+		p    printer
+		want string
+	}{
+		{printer{format: formatText}, "a\nb\\\x1b[31mé\r\n"},
+		{printer{format: formatText, tty: true}, "a\nb\\[31mé\n"},
+		{printer{format: formatText, many: true}, "a\\nb\\\\\x1b[31mé\\r\n"},
+		{printer{format: formatText, many: true, paths: true}, "x\\ty\x1b\ta\\nb\\\\\x1b[31mé\\r\n"},
+		{printer{format: formatText, many: true, paths: true, tty: true}, "x\\ty\ta\\nb\\\\[31mé\n"},
+	} {
+		var b strings.Builder
+		c.p.w = &b
+		if err := c.p.text("x\ty\x1b", "a\nb\\\x1b[31mé\r"); err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != c.want {
+			t.Errorf("%+v: %q, want %q", c.p, b.String(), c.want)
+		}
+	}
+	var b strings.Builder
+	p := printer{w: &b, format: formatJSON, many: true}
+	if err := errors.Join(p.object(Result{Task: "<a>"}), p.object(Result{Task: "b"}), p.close()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "[\n{\"task\":\"<a>\"},\n{\"task\":\"b\"}\n]\n"; b.String() != want {
+		t.Errorf("an array: %q, want %q", b.String(), want)
+	}
+	b.Reset()
+	p = printer{w: &b, format: formatJSON, many: true}
+	if err := p.close(); err != nil || b.String() != "[]\n" {
+		t.Errorf("an empty array: %q, %v", b.String(), err)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	if got := printable("a\x00b\x07\x1b]0;t\x07\u009b1m\x7f\xff\tc\n\r日"); got != "ab]0;t1m\uFFFD\tc\n日" {
+		t.Errorf("printable: %q", got)
+	}
+	if got := oneLine("a\nb\tc\x1b"); got != "a b c" {
+		t.Errorf("oneLine: %q", got)
+	}
+}
+
+// Every flag of every command has its variable, and the command line wins.
+func TestEnvironment(t *testing.T) {
+	root := (&app{}).rootCommand()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" || cmd.Name() == "completion" {
+			continue
+		}
+		flags := cmd.Flags()
+		flags.AddFlagSet(cmd.InheritedFlags())
+		values := map[string]string{"bool": "true", "int": "7", "int64": "7", "uint64": "7", "float64": "0.5", "string": "s", "stringArray": "s"}
+		lookup := func(name string) (string, bool) {
+			var v string
+			flags.VisitAll(func(f *pflag.Flag) {
+				if envName(f.Name) == name {
+					v = values[f.Value.Type()]
+				}
+			})
+			return v, v != ""
+		}
+		if f := flags.Lookup("quiet"); f != nil {
+			flags.Set("quiet", "false")
+		}
+		if err := applyEnv(flags, lookup); err != nil {
+			t.Fatalf("%s: %v", cmd.Name(), err)
+		}
+		flags.VisitAll(func(f *pflag.Flag) {
+			switch {
+			case f.Name == "help":
+			case f.Name == "quiet":
+				if f.Value.String() != "false" {
+					t.Errorf("%s: the variable beats --quiet", cmd.Name())
+				}
+			case !f.Changed || strings.Trim(f.Value.String(), "[]") != values[f.Value.Type()]:
+				t.Errorf("%s --%s is %q in spite of %s", cmd.Name(), f.Name, f.Value, envName(f.Name))
+			}
+		})
+	}
+	if envName("max-tokens") != "PALIGEMMA_MAX_TOKENS" {
+		t.Error(envName("max-tokens"))
+	}
+}
+
+func TestByteSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1 << 20: "1.0 MiB", 1<<20 - 1: "1.0 MiB", 5 << 40: "5.0 TiB", 1<<63 - 1: "8.0 EiB"} {
+		if got := byteSize(n); got != want {
+			t.Errorf("byteSize(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestReadLimited(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{path, stdinName} {
+		stdin := func() io.Reader { return strings.NewReader("12345") }
+		if data, err := readLimited(from, stdin(), 5); err != nil || string(data) != "12345" {
+			t.Errorf("%s: %q, %v", from, data, err)
+		}
+		if _, err := readLimited(from, stdin(), 4); err == nil {
+			t.Errorf("%s: more than the limit is read", from)
+		}
+	}
+}
