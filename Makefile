@@ -125,9 +125,14 @@ $(B)/ggml-src.stamp: third_party/ggml/Cargo.toml third_party/ggml/tree.sha256 | 
 	@$(GO) run ./scripts/ggmlsrc $(B)/ggml-src
 	@touch $@
 
-$(B)/tokenizers/built: go.sum | tools
-	@mkdir -p $(B)/tokenizers
+# The folder of the Go module names its version.
+$(B)/tokenizers/module: force | tools
+	@mkdir -p $(@D)
 	@$(GO) mod download
+	@$(GO) list -m -f '{{.Path}} {{.Version}}' github.com/daulet/tokenizers | cmp -s - $@ || \
+	  $(GO) list -m -f '{{.Path}} {{.Version}}' github.com/daulet/tokenizers > $@
+
+$(B)/tokenizers/built: $(B)/tokenizers/module
 	@echo "building the tokenizers library (two minutes the first time)"
 	@dir=$$($(GO) list -m -f '{{.Dir}}' github.com/daulet/tokenizers); \
 	  RUSTFLAGS="--remap-path-prefix=$$dir=tokenizers --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo $${RUSTFLAGS:-}" \

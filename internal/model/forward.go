@@ -86,16 +86,11 @@ func (m *Model) forward(ctx context.Context, cache *Cache, b batch, t tracing) (
 
 // newStep uploads what all layers share.
 func (m *Model) newStep(g *ggml.Graph, cache *Cache, queries, keys []cell, traced bool) *step {
-	positions := make([]int32, len(queries))
-	for i, q := range queries {
-		positions[i] = q.pos
-	}
 	n, tokens := int64(len(keys)), int64(len(queries))
 	s := &step{
 		config: m.config.Text, exact: m.exact, cache: cache, tokens: tokens, traced: traced,
-		positions: g.Int32s(positions, tokens),
-		rope:      g.Float32s(m.rope, int64(len(m.rope))),
-		mask:      g.Float32s(attentionMask(queries, keys, 0), n, tokens),
+		rotary: m.newRotary(g, queries),
+		mask:   g.Float32s(attentionMask(queries, keys, 0), n, tokens),
 	}
 	if w := m.config.Text.SlidingWindow; w > 0 {
 		s.window = g.Float32s(attentionMask(queries, keys, w), n, tokens)

@@ -17,16 +17,15 @@ type block interface {
 
 // step is what the layers of one forward pass share.
 type step struct {
-	config    TextConfig
-	exact     bool
-	cache     *Cache
-	tokens    int64       // T
-	positions ggml.Tensor // I32 [T]
-	rope      ggml.Tensor // [head_dim/2]
-	mask      ggml.Tensor // [n, T]
-	window    ggml.Tensor // [n, T], the mask of layers with a sliding window
-	traced    bool        // keep the attention weights
-	weights   []ggml.Tensor
+	config  TextConfig
+	exact   bool
+	cache   *Cache
+	tokens  int64 // T
+	rotary  rotary
+	mask    ggml.Tensor // [n, T]
+	window  ggml.Tensor // [n, T], the mask of layers with a sliding window
+	traced  bool        // keep the attention weights
+	weights []ggml.Tensor
 }
 
 // attend is a pre-norm residual half (https://arxiv.org/abs/2403.08295;
@@ -49,8 +48,8 @@ func (w *Attention) forward(g *ggml.Graph, s *step, layer int, x ggml.Tensor, a 
 	q := g.Reshape(matmul(g, w.Q, x), d, heads, s.tokens)
 	k := g.Reshape(matmul(g, w.K, x), d, kv, s.tokens)
 	v := g.Reshape(matmul(g, w.V, x), d, kv, s.tokens)
-	q = g.RoPE(q, s.positions, s.rope)
-	k = g.RoPE(k, s.positions, s.rope)
+	q = s.rotary.apply(g, q)
+	k = s.rotary.apply(g, k)
 
 	past := int64(s.cache.Len())
 	n := past + s.tokens

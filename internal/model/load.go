@@ -19,7 +19,6 @@ type Model struct {
 	embedding gguf.Tensor // of the file, for looking up rows
 	rows      []byte      // its bytes
 	blocks    []block     // weights.Gemma or weights.Gemma2
-	rope      []float32   // rope[i] = theta^(2i/head_dim)
 	exact     bool        // every matrix is F32: so is all else, the cache and GELU included
 }
 
@@ -92,7 +91,6 @@ func (m *Model) bind(f *gguf.File) error {
 	for i := range m.weights.Gemma2 {
 		m.blocks = append(m.blocks, &m.weights.Gemma2[i])
 	}
-	m.rope = ropeFrequencies(m.config.Text)
 	return nil
 }
 
@@ -123,15 +121,6 @@ func (s TensorSpec) check(t gguf.Tensor) error {
 func PaddedRow(n int, t gguf.Type) int64 {
 	block := int64(t.BlockSize())
 	return (int64(n) + block - 1) / block * block
-}
-
-// ropeFrequencies are the divisors of the positions in rotary embeddings.
-func ropeFrequencies(t TextConfig) []float32 {
-	freq := make([]float32, t.HeadDim/2)
-	for i := range freq {
-		freq[i] = float32(math.Pow(float64(t.RopeTheta), 2*float64(i)/float64(t.HeadDim)))
-	}
-	return freq
 }
 
 // Config is the model's configuration.
