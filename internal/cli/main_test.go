@@ -37,6 +37,8 @@ func (m tests) Run() int {
 			os.Unsetenv(name)
 		}
 	}
+	// Threads wait for each other busily; tests of packages run side by side.
+	os.Setenv("PALIGEMMA_THREADS", "1")
 	code := m.M.Run()
 	if fixtureDir != "" {
 		os.RemoveAll(fixtureDir)
@@ -130,8 +132,7 @@ func TestScript(t *testing.T) {
 			for name, path := range f {
 				env.Setenv(name, path)
 			}
-			// Threads wait busily; scripts run side by side.
-			env.Setenv("PALIGEMMA_THREADS", "1")
+			env.Setenv("PALIGEMMA_THREADS", os.Getenv("PALIGEMMA_THREADS"))
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -98,7 +98,7 @@ func start(t *testing.T, dir string, args ...string) (cmd *exec.Cmd, stdin io.Wr
 	}
 	cmd = exec.Command("paligemma", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PALIGEMMA_THREADS=1", "PALIGEMMA_MODEL="+fixture(t, "MODEL"))
+	cmd.Env = append(os.Environ(), "PALIGEMMA_MODEL="+fixture(t, "MODEL"))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

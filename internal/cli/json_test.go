@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// schema is the part of JSON Schema that docs/json.md uses. A field that is
+// not in Properties is an error here, so that none stays undocumented.
+type schema struct {
+	Title      string             `json:"title"`
+	Type       string             `json:"type"`
+	Required   []string           `json:"required"`
+	Properties map[string]*schema `json:"properties"`
+	Items      *schema            `json:"items"`
+	Enum       []string           `json:"enum"`
+}
+
+// check returns what is wrong with v.
+func (s *schema) check(path string, v any) (wrong []string) {
+	bad := func(format string, args ...any) {
+		wrong = append(wrong, path+": "+fmt.Sprintf(format, args...))
+	}
+	if s.Enum != nil {
+		if text, ok := v.(string); !ok || !slices.Contains(s.Enum, text) {
+			bad("%v is none of %v", v, s.Enum)
+		}
+		return wrong
+	}
+	switch x := v.(type) {
+	case string:
+		if s.Type != "string" {
+			bad("a string, want %s", s.Type)
+		}
+	case bool:
+		if s.Type != "boolean" {
+			bad("a boolean, want %s", s.Type)
+		}
+	case float64:
+		if s.Type != "number" && (s.Type != "integer" || x != math.Trunc(x)) {
+			bad("%v, want %s", x, s.Type)
+		}
+	case []any:
+		if s.Type != "array" || s.Items == nil {
+			bad("an array, want %s", s.Type)
+			return wrong
+		}
+		for i, item := range x {
+			wrong = append(wrong, s.Items.check(fmt.Sprintf("%s[%d]", path, i), item)...)
+		}
+	case map[string]any:
+		if s.Type != "object" {
+			bad("an object, want %s", s.Type)
+			return wrong
+		}
+		for _, name := range s.Required {
+			if _, ok := x[name]; !ok {
+				bad("%s is missing", name)
+			}
+		}
+		if s.Properties == nil { // anything goes
+			return wrong
+		}
+		for name, field := range x {
+			if p, ok := s.Properties[name]; ok {
+				wrong = append(wrong, p.check(path+"."+name, field)...)
+			} else {
+				bad("%s is not documented", name)
+			}
+		}
+	default:
+		bad("%v, want %s", v, s.Type)
+	}
+	return wrong
+}
+
+// schemas reads the blocks of docs/json.md, by title.
+func schemas(t *testing.T) map[string]*schema {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]*schema{}
+	for i, block := range strings.Split(string(text), "```") {
+		body, ok := strings.CutPrefix(block, "json\n")
+		if !ok || i%2 == 0 {
+			continue
+		}
+		s := &schema{}
+		if err := json.Unmarshal([]byte(body), s); err != nil {
+			t.Fatalf("block %d: %v", i/2+1, err)
+		}
+		found[s.Title] = s
+	}
+	return found
+}
+
+func TestJSON(t *testing.T) {
+	dir := t.TempDir()
+	all := schemas(t)
+	m, images := fixture(t, "MODEL"), fixture(t, "IMAGES")
+	scene, photo, bad := filepath.Join(images, "scene.png"), filepath.Join(images, "photo.jpg"), filepath.Join(images, "img.bmp")
+	used := map[string]bool{}
+	for _, c := range []struct {
+		schemas string // of the results, in order
+		code    int
+		args    []string
+	}{
+		{"answer", 0, []string{"caption", scene, "-m", m}},
+		{"answer answer", 0, []string{"vqa", scene, "-m", m, "--prompt", "a", "--prompt", ""}},
+		{"answer failure answer", 3, []string{"ocr", scene, bad, photo, "-m", m}},
+		{"answer", 0, []string{"generate", "-m", m, "--prompt", ""}},
+		{"answer", 0, []string{"generate", scene, photo, "--join", "-m", m, "--prompt", "a"}},
+		{"forward", 0, []string{"forward", scene, "-m", m, "--prompt", "a", "--suffix", "b", "-o", filepath.Join(dir, "a")}},
+		{"forward", 0, []string{"forward", "-m", m, "--prompt", "a", "-o", filepath.Join(dir, "b")}},
+		{"convert", 0, []string{"convert", fixture(t, "CHECKPOINT"), filepath.Join(dir, "c"), "--type", "q4_k_m"}},
+		{"inspect", 0, []string{"inspect", m, "--verify"}},
+		{"inspect", 0, []string{"inspect", fixture(t, "CHECKPOINT")}},
+		{"inspect", 0, []string{"inspect", filepath.Join(dir, "a")}},
+		{"device", 0, []string{"devices"}},
+		{"version", 0, []string{"version"}},
+	} {
+		for _, format := range []string{formatJSON, formatJSONL} {
+			args := append(slices.Clone(c.args), "--format", format)
+			switch args[0] {
+			case "caption", "vqa", "ocr", "generate":
+				args = append(args, "--max-tokens", "9")
+			case "forward", "convert":
+				args = append(args, "--overwrite")
+			}
+			code, out, errs := run(t, t.Context(), false, args...)
+			if code != c.code {
+				t.Errorf("%v: exit code %d: %s", args, code, errs)
+				continue
+			}
+			results := decodeResults(t, out, format)
+			want := strings.Fields(c.schemas)
+			if c.schemas == "device" {
+				want = slices.Repeat(want, len(results))
+			}
+			if len(results) != len(want) || len(results) == 0 {
+				t.Errorf("%v: %d results, want %d: %s", args, len(results), len(want), out)
+				continue
+			}
+			for i, v := range results {
+				used[want[i]] = true
+				for _, wrong := range all[want[i]].check(want[i], v) {
+					t.Errorf("%v: %s", args, wrong)
+				}
+			}
+		}
+	}
+	for title := range all {
+		if !used[title] {
+			t.Errorf("the schema %q was not tried", title)
+		}
+	}
+}
+
+// decodeResults undoes --format: one object or an array of several, or lines.
+func decodeResults(t *testing.T, out, format string) []any {
+	t.Helper()
+	var results []any
+	if format == formatJSONL {
+		for line := range strings.Lines(out) {
+			var v any
+			if err := json.Unmarshal([]byte(line), &v); err != nil {
+				t.Errorf("line %q: %v", line, err)
+			}
+			results = append(results, v)
+		}
+		return results
+	}
+	var v any
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		t.Errorf("%q: %v", out, err)
+	}
+	if list, ok := v.([]any); ok {
+		return list
+	}
+	return []any{v}
+}
+
+// The checker itself finds what is wrong.
+func TestSchemaCheck(t *testing.T) {
+	answer := schemas(t)["answer"]
+	const good = `{"task":"ocr","prompt":"","text":"","tokens":[1],"finish_reason":"stop","timings":{"load_ms":1,"image_ms":1,"vision_ms":1,"prefill_ms":1,"decode_ms":0.5,"prefill_tokens":1,"decode_tokens":1}}`
+	for change, want := range map[string]int{
+		"":                            0,
+		`"text":""|"text":1`:          1,
+		`"text":""|"words":""`:        2,
+		`[1]|[1.5]`:                   1,
+		`[1]|[""]`:                    1,
+		`[1]|1`:                       1,
+		`"stop"|"end"`:                1,
+		`"load_ms":1,|`:               1,
+		`"prompt":""|"prompt":null`:   1,
+		`"decode_ms":0.5|"x":{}`:      2,
+		`"prefill_ms":1|"prefill_ms"`: -1, // no JSON
+	} {
+		old, new, _ := strings.Cut(change, "|")
+		var v any
+		err := json.Unmarshal([]byte(strings.Replace(good, old, new, 1)), &v)
+		if want < 0 {
+			if err == nil {
+				t.Errorf("%s: JSON", change)
+			}
+			continue
+		}
+		if wrong := answer.check("answer", v); err != nil || len(wrong) != want {
+			t.Errorf("%s: %v, %v; want %d errors", change, err, wrong, want)
+		}
+	}
+}
