@@ -140,6 +140,16 @@ $(B)/tokenizers/built: $(B)/tokenizers/module
 	  > $(B)/tokenizers.log 2>&1 || { tail -n 20 $(B)/tokenizers.log >&2; exit 1; }
 	@touch $@
 
+# A checkpoint of random weights until a trained model ships: it shows that all
+# parts work together, not what PaliGemma can say.
+demo: bin/paligemma
+	@echo '$$ paligemma convert testdata/checkpoints/pg1-tiny $(B)/demo.gguf'
+	@bin/paligemma convert testdata/checkpoints/pg1-tiny $(B)/demo.gguf --overwrite --quiet
+	@echo '$$ paligemma caption testdata/images/scene.png -m $(B)/demo.gguf --max-tokens 20'
+	@bin/paligemma caption testdata/images/scene.png -m $(B)/demo.gguf --max-tokens 20
+	@echo 'The picture went through the whole program, but these words are random: the checkpoint in'
+	@echo 'testdata/ was never trained. Convert a released one to read real captions.'
+
 # --- checks -----------------------------------------------------------------
 
 test: native fmt-check
