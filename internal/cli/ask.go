@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -31,7 +32,7 @@ type view struct {
 }
 
 func (a *app) ask(ctx context.Context, q asking) (err error) {
-	if err := errors.Join(q.model.check(), q.image.check()); err != nil {
+	if err := cmp.Or(q.model.check(), q.image.check()); err != nil {
 		return err
 	}
 	inputs, err := a.expandImages(ctx, q.images, q.image)

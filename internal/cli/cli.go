@@ -67,6 +67,9 @@ func Run(ctx context.Context, args []string, s Streams) int {
 	if code == exitOK {
 		return code
 	}
+	if code == exitInterrupted {
+		err = errors.New("interrupted")
+	}
 	a.complain(err)
 	if code == exitUsage {
 		fmt.Fprintf(s.Err, "\n%s", cmd.UsageString())

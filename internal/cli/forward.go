@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,7 +98,7 @@ type forwardTimings struct {
 }
 
 func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
-	if err := errors.Join(o.model.check(), o.image.check()); err != nil {
+	if err := cmp.Or(o.model.check(), o.image.check()); err != nil {
 		return err
 	}
 	inputs, err := a.expandImages(ctx, o.Images, o.image)
