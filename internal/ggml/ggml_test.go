@@ -217,6 +217,40 @@ func TestSoftMaxMask(t *testing.T) {
 	near(t, "softmax", got, []float64{p, 1 - p, 0, 0, 1, 0}, 1e-6)
 }
 
+func TestConv2D(t *testing.T) {
+	e := newEngine(t)
+	const w, h, in, out, n, k, pad = 5, 4, 3, 2, 2, 3, 1
+	x, kernel := random(w*h*in*n, 8), random(k*k*in*out, 9)
+	got, err := compute(t, e, func(g *Graph) Tensor {
+		return g.Conv2D(g.Float32s(kernel, k, k, in, out), g.Float32s(x, w, h, in, n), pad)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []float64
+	for b := range n {
+		for o := range out {
+			for y := range h {
+				for xx := range w {
+					sum := 0.0
+					for c := range in {
+						for dy := range k {
+							for dx := range k {
+								sy, sx := y+dy-pad, xx+dx-pad
+								if sy >= 0 && sy < h && sx >= 0 && sx < w {
+									sum += float64(x[((b*in+c)*h+sy)*w+sx]) * float64(kernel[((o*in+c)*k+dy)*k+dx])
+								}
+							}
+						}
+					}
+					want = append(want, sum)
+				}
+			}
+		}
+	}
+	near(t, "conv2d", got, want, 1e-6)
+}
+
 func TestShapes(t *testing.T) {
 	e := newEngine(t)
 	x := []float32{0, 1, 2, 3, 4, 5}
@@ -305,6 +339,8 @@ func TestRefuses(t *testing.T) {
 		"input size":      func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 5), 6) },
 		"input shape":     func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 0) },
 		"input overflow":  func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 1<<40, 1<<40) },
+		"conv channels":   func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 8), 1, 1, 2, 4), x, 0) },
+		"conv too small":  func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 25), 5, 5, 1, 1), x, 1) },
 		"nothing":         func(g *Graph, x Tensor) Tensor { return Tensor{} },
 	} {
 		if _, err := compute(t, e, func(g *Graph) Tensor { return op(g, g.Float32s(make([]float32, 6), 3, 2)) }); err == nil {

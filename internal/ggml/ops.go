@@ -125,6 +125,14 @@ func (g *Graph) GegluSplit(gate, up Tensor) Tensor {
 	return Tensor{C.ggml_geglu_split(g.ctx, gate.c, up.c)}
 }
 
+// Relu is max(a, 0).
+func (g *Graph) Relu(a Tensor) Tensor {
+	if !g.okContiguous("relu", a) {
+		return Tensor{}
+	}
+	return Tensor{C.ggml_relu(g.ctx, a.c)}
+}
+
 // --- normalisation ----------------------------------------------------------
 
 // Norm is (a − mean)/sqrt(variance + eps) over dimension 0.
@@ -216,6 +224,25 @@ func MatrixType(t gguf.Type) bool {
 		return true
 	}
 	return false
+}
+
+// Conv2D is a convolution of x [w, h, in, n] with an F32 kernel [kw, kh, in,
+// out], stride 1 and pad zeros around x, in F32: [w', h', out, n]. (ggml's own
+// conv_2d rounds to F16 on the way.)
+func (g *Graph) Conv2D(kernel, x Tensor, pad int) Tensor {
+	if !g.okContiguous("conv2d", kernel) || !g.okContiguous("conv2d", x) {
+		return Tensor{}
+	}
+	kw, kh, in, out := kernel.Dim(0), kernel.Dim(1), kernel.Dim(2), kernel.Dim(3)
+	w, h := x.Dim(0)+2*int64(pad)-kw+1, x.Dim(1)+2*int64(pad)-kh+1
+	if in != x.Dim(2) || pad < 0 || w < 1 || h < 1 {
+		return g.fail("conv2d: %v on %v with padding %d", kernel, x, pad)
+	}
+	columns := Tensor{C.ggml_im2col(g.ctx, kernel.c, x.c, 1, 1, C.int(pad), C.int(pad), 1, 1, true, C.GGML_TYPE_F32)} // [in·kh·kw, w', h', n]
+	n := x.Dim(3)
+	y := g.MulMat(g.Reshape(columns, kw*kh*in, w*h*n), g.Reshape(kernel, kw*kh*in, out)) // [w'·h'·n, out]
+	y = g.Permute(g.Reshape(y, w*h, n, out), [4]int{0, 2, 1, 3})                         // [w'·h', out, n]
+	return g.Cont(y, w, h, out, n)
 }
 
 // --- shapes and copies ------------------------------------------------------

@@ -62,6 +62,16 @@ func (m *Model) bind(f *gguf.File) error {
 			m.embedding, m.rows = t, f.Data(t)
 		}
 	})
+	if hasMaskDecoder(f.Header) { // optional, and read by ReadMaskDecoder
+		for _, mask := range MaskTensors() {
+			known[mask.Name] = true
+			if t, ok := f.Lookup(mask.Name); !ok {
+				errs = append(errs, fmt.Errorf("tensor %s is missing", mask.Name))
+			} else if err := mask.spec().check(t); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
 	for _, t := range f.Tensors {
 		if !known[t.Name] {
 			errs = append(errs, fmt.Errorf("tensor %s is unknown", t.Name))
