@@ -18,11 +18,12 @@ import (
 
 // Options say how to convert.
 type Options struct {
-	Type      string                  // a name of Types, in upper or lower case; "" is q8_0
-	Overwrite bool                    // replace an existing output
-	Threads   int                     // workers; 0: one for each core
-	Progress  func(done, total int64) // bytes of output written; called from one goroutine
-	Name      string                  // general.name; "" is the checkpoint's base name
+	Type        string                  // a name of Types, in upper or lower case; "" is q8_0
+	Overwrite   bool                    // replace an existing output
+	Threads     int                     // workers; 0: one for each core
+	Progress    func(done, total int64) // bytes of output written; called from one goroutine
+	Name        string                  // general.name; "" is the checkpoint's base name
+	MaskDecoder string                  // vae-oid.npz, whose decoder goes into the file; "": none
 
 	chunk int // values converted at a time, for tests; 0: chunkValues
 }
@@ -47,6 +48,11 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 		return nil, fmt.Errorf("convert %s: %w", checkpoint, err)
 	}
 	defer c.ckpt.Close()
+	if opts.MaskDecoder != "" {
+		if c.mask, err = ReadMaskDecoder(opts.MaskDecoder); err != nil {
+			return nil, fmt.Errorf("mask decoder: %w", err)
+		}
+	}
 	c.config.Name = opts.Name
 	if opts.Name == "" {
 		c.config.Name = baseName(checkpoint)
@@ -69,6 +75,7 @@ type conversion struct {
 	config  model.Config
 	tok     *tokenizer
 	sources []source
+	mask    map[string][]float32 // the mask decoder's tensors; nil: none
 	notes   []string
 }
 
@@ -230,6 +237,11 @@ func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Optio
 			DType: s.entry.DType, Type: t.Type, Why: t.Why, Bytes: t.Bytes,
 		})
 	}
+	if c.mask != nil {
+		if err := addMaskDecoder(&w, report); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	if report.Size, err = w.Size(); err != nil {
 		return nil, err
@@ -237,7 +249,7 @@ func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Optio
 	if opts.Progress != nil {
 		dst = &meter{dst, opts.Progress, 0, report.Size}
 	}
-	return report, encode(ctx, c.ckpt, tensors, &w, dst, opts)
+	return report, encode(ctx, c.ckpt, tensors, c.mask, &w, dst, opts)
 }
 
 // meter reports how much was written.

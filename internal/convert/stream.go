@@ -52,8 +52,8 @@ type stream struct {
 	free  chan []byte // used buffers
 }
 
-// encode writes the whole file to dst.
-func encode(ctx context.Context, ckpt *safetensors.Checkpoint, tensors []tensor, w *gguf.Writer, dst io.Writer, opts Options) error {
+// encode writes the whole file to dst: the tensors, then those of the mask decoder.
+func encode(ctx context.Context, ckpt *safetensors.Checkpoint, tensors []tensor, mask map[string][]float32, w *gguf.Writer, dst io.Writer, opts Options) error {
 	threads := opts.Threads
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
@@ -70,7 +70,10 @@ func encode(ctx context.Context, ckpt *safetensors.Checkpoint, tensors []tensor,
 		workers.Go(s.convert)
 	}
 	next := 0
-	return w.Encode(dst, func(_ gguf.Tensor, dst io.Writer) error {
+	return w.Encode(dst, func(t gguf.Tensor, dst io.Writer) error {
+		if next == len(tensors) {
+			return writeFloats(dst, mask[t.Name])
+		}
 		next++
 		return s.write(ctx, &tensors[next-1], dst)
 	})

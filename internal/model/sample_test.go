@@ -104,3 +104,19 @@ func TestSamplingRanges(t *testing.T) {
 		}
 	}
 }
+
+func TestTopLogProbs(t *testing.T) {
+	ln := func(p float64) float32 { return float32(math.Log(p)) }
+	got := topLogProbs([]float32{ln(0.1), ln(0.4), ln(0.2), ln(0.1), ln(0.2)}, 3, 3)
+	if got.ID != 3 || math.Abs(got.LogProb-math.Log(0.1)) > 1e-6 || len(got.Top) != 3 {
+		t.Fatalf("got %+v", got)
+	}
+	for i, want := range []TokenLogProb{{1, math.Log(0.4)}, {2, math.Log(0.2)}, {4, math.Log(0.2)}} {
+		if got.Top[i].ID != want.ID || math.Abs(got.Top[i].LogProb-want.LogProb) > 1e-6 {
+			t.Errorf("place %d: %+v, want %+v", i, got.Top[i], want)
+		}
+	}
+	if got := topLogProbs([]float32{1, 2}, 0, 5); len(got.Top) != 2 {
+		t.Errorf("%d of two tokens", len(got.Top))
+	}
+}
