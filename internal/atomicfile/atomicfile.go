@@ -45,7 +45,7 @@ func Create(path string, overwrite bool) (*File, error) {
 	}
 	f := &File{path: path, shown: path, overwrite: overwrite}
 	var mode fs.FileMode
-	info, err := os.Lstat(path)
+	_, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -56,7 +56,8 @@ func Create(path string, overwrite bool) (*File, error) {
 		if f.path, err = filepath.EvalSymlinks(path); err != nil {
 			return nil, err
 		}
-		if info, err = os.Stat(f.path); err != nil {
+		info, err := os.Stat(f.path)
+		if err != nil {
 			return nil, err
 		}
 		if !info.Mode().IsRegular() {
