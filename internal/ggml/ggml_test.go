@@ -394,13 +394,21 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 	if err := errors.Join(err, file.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for _, noMmap := range []bool{false, true} {
-		f, err := gguf.Open(path, gguf.Options{NoMmap: noMmap})
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, open := range []func() (*gguf.File, error){
+		func() (*gguf.File, error) { return gguf.Open(path, gguf.Options{}) },
+		func() (*gguf.File, error) { return gguf.Open(path, gguf.Options{NoMmap: true}) },
+		func() (*gguf.File, error) { return gguf.FromBytes("embedded", data) }, // in Go's heap: copied
+	} {
+		f, err := open()
 		if err != nil {
 			t.Fatal(err)
 		}
 		var mapping []byte
-		if f.Mapped() {
+		if f.OffHeap() {
 			mapping = f.Bytes()
 		}
 		tensor := f.Tensors[0]
@@ -408,8 +416,8 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.Mapped() != (store.Bytes() == 0) {
-			t.Errorf("mapped %v, but %d bytes were copied", f.Mapped(), store.Bytes())
+		if f.OffHeap() != (store.Bytes() == 0) {
+			t.Errorf("mapped %v, but %d bytes were copied", f.OffHeap(), store.Bytes())
 		}
 		got, err := compute(t, e, func(g *Graph) Tensor {
 			return g.MulMat(store.Tensors()[0], g.Float32s([]float32{1, 10}, 2))

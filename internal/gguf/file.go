@@ -23,7 +23,7 @@ type File struct {
 
 	path  string
 	data  []byte
-	unmap func() error // nil if data lies in ordinary memory
+	unmap func() error // nil if data lies in Go's heap
 
 	// Of a mapped file only: to notice that it was changed.
 	file *os.File
@@ -78,9 +78,11 @@ func open(path string, file *os.File, opts Options) (*File, error) {
 		f.file, f.info = file, info
 		return f, nil
 	}
-	f.data = make([]byte, size)
+	if f.data, f.unmap, err = allocate(size); err != nil {
+		return nil, fmt.Errorf("allocate %d bytes: %w", size, err)
+	}
 	if _, err := io.ReadFull(io.NewSectionReader(file, 0, size), f.data); err != nil {
-		return nil, fmt.Errorf("read: %w", err)
+		return nil, errors.Join(fmt.Errorf("read: %w", err), f.Close())
 	}
 	return f, nil
 }
@@ -154,6 +156,7 @@ func (f *File) Close() error {
 	return nil
 }
 
-// Mapped tells whether the bytes are a mapping, outside Go's heap: C code may
-// then keep pointers into them until Close.
-func (f *File) Mapped() bool { return f.unmap != nil }
+// OffHeap tells whether the bytes lie outside Go's heap, in a mapping of the
+// file or in memory of their own: C code may then keep pointers into them until
+// Close.
+func (f *File) OffHeap() bool { return f.unmap != nil }

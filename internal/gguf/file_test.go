@@ -33,8 +33,8 @@ func TestOpen(t *testing.T) {
 		if !bytes.Equal(f.Bytes(), b) || f.Path() != path {
 			t.Errorf("%+v: %d bytes of %q", opts, len(f.Bytes()), f.Path())
 		}
-		if f.Mapped() != (canMap && !opts.NoMmap) {
-			t.Errorf("%+v: Mapped is %v", opts, f.Mapped())
+		if f.OffHeap() != canMap {
+			t.Errorf("%+v: OffHeap is %v", opts, f.OffHeap())
 		}
 		x, _ := f.Lookup("v")
 		if got := f.Data(x); !bytes.Equal(got, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}) || cap(got) != len(got) {

@@ -85,7 +85,7 @@ func (m *Model) bind(f *gguf.File) error {
 		return err
 	}
 	var mapping []byte
-	if f.Mapped() {
+	if f.OffHeap() {
 		mapping = f.Bytes()
 	}
 	var err error
