@@ -144,7 +144,7 @@ func TestMain(m *testing.M) {
 }
 
 // convertTo converts a test checkpoint, once for each type.
-func convertTo(t *testing.T, checkpoint, typ string) string {
+func convertTo(t testing.TB, checkpoint, typ string) string {
 	t.Helper()
 	converted.Lock()
 	defer converted.Unlock()
