@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"image"
 	"time"
 
 	"paligemma/internal/model"
 )
 
-// asking is a run of caption, vqa, ocr or generate: every prompt is asked of
-// every image.
+// asking is a run of caption, vqa, ocr, detect, segment, generate or score:
+// every prompt is asked of every image.
 type asking struct {
 	task     string
 	prompts  []string
@@ -18,21 +19,49 @@ type asking struct {
 	join     bool     // all images in each prompt
 	noImage  bool     // images may be left out
 	stream   bool     // text is written as it comes
+	box      *box     // of the image, put into the prompt
+	suffixes []string // rated in place of a generation
+	pick     bool     // of suffixes, the answer is the most likely one
+	find     *finding // the text holds objects
 	model    modelOptions
 	image    imageOptions
 	sampling samplingOptions
 }
 
+// finding is what detect and segment do with the text.
+type finding struct {
+	objectOptions
+	segment bool // masks are wanted
+}
+
+// inquiry is an asking under way.
+type inquiry struct {
+	*app
+	asking
+	s     *session
+	p     *printer
+	views []view
+
+	finder *finder // nil: text is text
+}
+
 // view is what a prompt is asked of: an image, several or none.
 type view struct {
+	inputs []input
+	name   string // of files about it
+	drawTo string // --draw
+
+	// Known once it was looked at:
 	result   Result // the fields about the image
 	features []model.Features
+	size     image.Point // of the upright image, if it is one
+	data     []byte      // of the image's file, if it is to be drawn on
 	readTook time.Duration
 	seeTook  time.Duration
 }
 
 func (a *app) ask(ctx context.Context, q asking) (err error) {
-	if err := cmp.Or(q.model.check(), q.image.check()); err != nil {
+	if err := cmp.Or(q.model.check(), q.image.check(), q.checkBox()); err != nil {
 		return err
 	}
 	inputs, err := a.expandImages(ctx, q.images, q.image)
@@ -42,11 +71,18 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 	if len(inputs) == 0 && !q.noImage {
 		return usageError{errors.New("IMAGE is missing: a file, a folder, a pattern, - or --files-from")}
 	}
-	views := len(inputs)
-	if q.join || views == 0 {
-		views = 1
+	if len(inputs) == 0 && q.box != nil {
+		return usageError{errors.New("--box needs an image")}
 	}
-	if views == 1 || q.join {
+	run := &inquiry{app: a, asking: q}
+	if q.join || len(inputs) == 0 {
+		run.views = []view{{inputs: inputs}}
+	} else {
+		for i := range inputs {
+			run.views = append(run.views, view{inputs: inputs[i : i+1]})
+		}
+	}
+	if len(run.views) == 1 {
 		// Nothing will come of it: do not load a model first.
 		for _, in := range inputs {
 			if in.err != nil {
@@ -54,31 +90,39 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 			}
 		}
 	}
-	s, err := a.openModel(q.model)
-	if err != nil {
+	if err := run.planFinding(); err != nil {
 		return err
 	}
-	defer s.close()
+	if run.s, err = a.openModel(q.model); err != nil {
+		return err
+	}
+	defer run.s.close()
+	defer run.closeFinding()
+	if err := run.openFinding(); err != nil {
+		return err
+	}
+	run.p = a.newPrinter(len(run.views)*len(q.prompts) > 1)
+	run.p.paths = len(run.views) > 1
+	defer func() { err = errors.Join(err, run.p.close()) }()
+	return run.all(ctx)
+}
 
-	p := a.newPrinter(views*len(q.prompts) > 1)
-	p.paths = views > 1
-	defer func() { err = errors.Join(err, p.close()) }()
-	bar := a.newBar(int64(views), "images", views > 1 && !a.OutTTY)
+// all goes through the views. One of several that fails is told and counted.
+func (q *inquiry) all(ctx context.Context) error {
+	several := len(q.views) > 1
+	bar := q.newBar(int64(len(q.views)), "images", several && !q.OutTTY)
 	defer bar.close()
 	failed := 0
-	for i := range views {
-		group := inputs
-		if len(inputs) > 0 && !q.join {
-			group = inputs[i : i+1]
-		}
-		v, err := a.look(ctx, s, q, group)
+	for i := range q.views {
+		v := &q.views[i]
+		err := q.look(ctx, v)
 		var bad imageError
 		switch {
-		case errors.As(err, &bad) && views > 1:
+		case errors.As(err, &bad) && several:
 			failed++
 			bar.clear()
-			a.complain(err)
-			if err := a.printFailure(p, q.task, group[0].path, err); err != nil {
+			q.complain(err)
+			if err := q.printFailure(v.inputs[0].path, err); err != nil {
 				return err
 			}
 			bar.set(int64(i + 1))
@@ -87,96 +131,53 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 			return err
 		}
 		for _, prompt := range q.prompts {
-			if err := a.answer(ctx, s, q, v, prompt, p); err != nil {
+			if err := q.answer(ctx, v, prompt); err != nil {
 				return err
 			}
 		}
+		v.features, v.data = nil, nil
 		bar.set(int64(i + 1))
 	}
 	if failed > 0 {
-		return partlyError{failed, views}
+		return partlyError{failed, len(q.views)}
 	}
 	return nil
 }
 
 // look reads and encodes the images that share a prompt, once for all prompts.
-func (a *app) look(ctx context.Context, s *session, q asking, group []input) (view, error) {
-	v := view{result: Result{Task: q.task}}
-	for _, in := range group {
-		pic, err := a.readImage(ctx, in, q.image, s.config.Vision)
+func (q *inquiry) look(ctx context.Context, v *view) error {
+	v.result.Task = q.task
+	for _, in := range v.inputs {
+		pic, err := q.readImage(ctx, in, q.image, q.s.config.Vision)
 		if err != nil {
-			return v, err
+			return err
 		}
-		features, took, err := s.encode(ctx, pic)
+		if err := q.box.checkInside(in.path, pic.size); err != nil {
+			return imageError{err}
+		}
+		features, took, err := q.s.encode(ctx, pic)
 		if err != nil {
-			return v, err
+			return err
 		}
 		v.features = append(v.features, features)
 		v.readTook += pic.took
 		v.seeTook += took
+		v.size = pic.size
+		if v.drawTo != "" {
+			v.data = pic.data
+		}
 		v.result.Images = append(v.result.Images, in.path)
 	}
-	if !q.join && len(group) == 1 {
-		v.result.Image, v.result.Images = group[0].path, nil
+	if !q.join && len(v.inputs) == 1 {
+		v.result.Image, v.result.Images = v.inputs[0].path, nil
 	}
-	return v, nil
-}
-
-// answer asks one prompt of one view and prints the result.
-func (a *app) answer(ctx context.Context, s *session, q asking, v view, prompt string, p *printer) error {
-	laid, err := s.prompt(prompt, v.features)
-	if err != nil {
-		return err
-	}
-	var onToken func(int) error
-	stream := s.tok.NewStream()
-	streaming := p.format == formatText && (q.stream || a.OutTTY)
-	if streaming {
-		if err := p.begin(v.result.Image); err != nil {
-			return err
-		}
-		onToken = func(id int) error {
-			if text := stream.Push(id); text != "" {
-				return p.part(text)
-			}
-			return nil
-		}
-	}
-	gen, err := s.generate(ctx, laid, q.sampling, onToken)
-	if err != nil {
-		return err
-	}
-	times := Timings{
-		Load: ms(s.load), Image: ms(v.readTook), Vision: ms(v.seeTook),
-		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
-		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens),
-	}
-	switch {
-	case streaming:
-		err = errors.Join(p.part(stream.Flush()), p.end())
-	case p.format == formatText:
-		err = p.text(v.result.Image, s.tok.Decode(gen.Tokens))
-	default:
-		r := v.result
-		text, tokens := s.tok.Decode(gen.Tokens), append([]int{}, gen.Tokens...)
-		r.Prompt, r.Text, r.Tokens = &prompt, &text, &tokens
-		r.FinishReason, r.Timings = gen.FinishReason, &times
-		err = p.object(r)
-	}
-	if err == nil && a.common.Timings {
-		label := ""
-		if p.paths {
-			label = v.result.Image + ": "
-		}
-		a.complain(errors.New(label + times.String()))
-	}
-	return err
+	return nil
 }
 
 // printFailure puts an image that failed among the results.
-func (a *app) printFailure(p *printer, task, path string, err error) error {
-	if p.format == formatText {
+func (q *inquiry) printFailure(path string, err error) error {
+	if q.p.format == formatText {
 		return nil
 	}
-	return p.object(Result{Image: path, Task: task, Error: oneLine(err.Error())})
+	return q.p.object(Result{Image: path, Task: q.task, Error: oneLine(err.Error())})
 }

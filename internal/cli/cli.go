@@ -106,8 +106,8 @@ func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "paligemma",
 		Short: "Run PaliGemma vision-language models",
-		Long: `paligemma captions pictures, answers questions about them and reads their text,
-with PaliGemma and PaliGemma 2 models in GGUF files.
+		Long: `paligemma captions pictures, answers questions about them, reads their text and
+finds objects in them, with PaliGemma and PaliGemma 2 models in GGUF files.
 
     paligemma convert CHECKPOINT model.gguf
     paligemma caption photo.jpg -m model.gguf
@@ -144,7 +144,8 @@ over a limit, 130 interrupted.`,
 	}
 	a.common.flags(root.PersistentFlags())
 	root.AddCommand(
-		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.generateCommand(), a.forwardCommand(),
+		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.detectCommand(), a.segmentCommand(),
+		a.generateCommand(), a.scoreCommand(), a.parseCommand(), a.forwardCommand(),
 		a.convertCommand(), a.inspectCommand(), a.devicesCommand(), a.versionCommand(),
 		a.completionCommand(), a.manCommand(),
 	)

@@ -14,9 +14,10 @@ import (
 )
 
 type convertOptions struct {
-	Type      string
-	Overwrite bool
-	Threads   int
+	Type        string
+	MaskDecoder string
+	Overwrite   bool
+	Threads     int
 }
 
 func (a *app) convertCommand() *cobra.Command {
@@ -37,16 +38,21 @@ safetensors file with its JSON files beside it, or the index of a sharded one)
 to one GGUF file, and print its path. Without OUT the file is NAME-TYPE.gguf in
 the current folder. What was chosen for each tensor goes to stderr.
 
+With --mask-decoder the decoder of PaliGemma's mask codec goes into the file,
+and segment gives masks. Its weights are those of big_vision's vae-oid.npz.
+
 Types, widest first:
 
 ` + types.String(),
-		Example: "  paligemma convert paligemma-3b-mix-224 model.gguf --type q8_0",
-		Args:    argsBetween(1, 2, "CHECKPOINT"),
+		Example: `  paligemma convert paligemma-3b-mix-224 model.gguf --type q8_0
+  paligemma convert paligemma-3b-mix-224 model.gguf --mask-decoder vae-oid.npz`,
+		Args: argsBetween(1, 2, "CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runConvert(cmd, o, args)
 		},
 	}
 	cmd.Flags().StringVar(&o.Type, "type", "q8_0", "`TYPE` of the weights, see above")
+	cmd.Flags().StringVar(&o.MaskDecoder, "mask-decoder", "", "put the mask decoder of `FILE`, vae-oid.npz, into the model")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace OUT if it exists")
 	cmd.Flags().IntVarP(&o.Threads, "threads", "t", 0, "`N` workers (default: one for each core)")
 	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
@@ -96,7 +102,7 @@ func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) e
 	var progress bar
 	started := false
 	report, err := convert.Convert(cmd.Context(), args[0], out, convert.Options{
-		Type: typ, Overwrite: o.Overwrite, Threads: o.Threads,
+		Type: typ, Overwrite: o.Overwrite, Threads: o.Threads, MaskDecoder: o.MaskDecoder,
 		Progress: func(done, total int64) {
 			if !started {
 				started = true

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/ggml"
-	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
 )
 
@@ -102,44 +100,6 @@ func (o *modelOptions) check() error {
 func checkThreads(n int) error {
 	if n < 0 || n > 512 {
 		return usageError{fmt.Errorf("--threads %d: want 1 to 512", n)}
-	}
-	return nil
-}
-
-// samplingOptions are the flags of commands that generate text.
-type samplingOptions struct {
-	MaxTokens int
-	model.Sampling
-}
-
-func (o *samplingOptions) flags(f *pflag.FlagSet, maxTokens int) {
-	f.IntVar(&o.MaxTokens, "max-tokens", maxTokens, "write at most `N` tokens")
-	f.Float64Var(&o.Temperature, "temperature", 0, "sample at temperature `T`; 0 takes the most likely token")
-	f.IntVar(&o.TopK, "top-k", 0, "sample from the `K` most likely tokens; 0: from all")
-	f.Float64Var(&o.TopP, "top-p", 1, "sample from the most likely tokens that make up probability `P`")
-	f.Uint64Var(&o.Seed, "seed", 0, "`SEED` of sampling: the same gives the same text (default random)")
-}
-
-// check validates the flags, and draws a seed if none was given.
-func (o *samplingOptions) check(a *app, f *pflag.FlagSet) error {
-	if o.MaxTokens < 1 {
-		return usageError{fmt.Errorf("--max-tokens %d: want 1 or more", o.MaxTokens)}
-	}
-	if err := o.Sampling.Validate(); err != nil {
-		return usageError{err}
-	}
-	if o.TopP == 0 {
-		return usageError{errors.New("--top-p 0: want more than 0, up to 1")}
-	}
-	if o.Temperature == 0 {
-		for _, name := range []string{"top-k", "top-p", "seed"} {
-			if f.Changed(name) {
-				a.note("--%s does nothing without --temperature", name)
-			}
-		}
-	} else if !f.Changed("seed") {
-		o.Seed = rand.Uint64()
-		a.detail("seed %d", o.Seed)
 	}
 	return nil
 }

@@ -159,6 +159,7 @@ func expandDir(dir string) []input {
 type picture struct {
 	pixels []float32   // [3][S][S]
 	size   image.Point // of the upright original
+	data   []byte      // the file
 	took   time.Duration
 }
 
@@ -185,7 +186,7 @@ func (a *app) readImage(ctx context.Context, in input, o imageOptions, v model.V
 	if err != nil {
 		return picture{}, imageError{fmt.Errorf("%s: %w", shown, err)}
 	}
-	return picture{pixels, size, time.Since(start)}, nil
+	return picture{pixels, size, data, time.Since(start)}, nil
 }
 
 // readAll reads a file, or standard input for "-", of at most limit bytes. It

@@ -102,6 +102,12 @@ func schemas(t *testing.T) map[string]*schema {
 	return found
 }
 
+// Texts with an object.
+const (
+	boxText  = "<loc0300><loc0400><loc0700><loc1000> dog"
+	maskText = "<loc0100><loc0200><loc0900><loc0800><seg127><seg126><seg125><seg124><seg123><seg122><seg121><seg120><seg119><seg118><seg117><seg116><seg115><seg114><seg113><seg112> cat"
+)
+
 func TestJSON(t *testing.T) {
 	dir := t.TempDir()
 	all := schemas(t)
@@ -118,6 +124,15 @@ func TestJSON(t *testing.T) {
 		{"answer failure answer", 3, []string{"ocr", scene, bad, photo, "-m", m}},
 		{"answer", 0, []string{"generate", "-m", m, "--prompt", ""}},
 		{"answer", 0, []string{"generate", scene, photo, "--join", "-m", m, "--prompt", "a"}},
+		{"answer", 0, []string{"vqa", scene, "-m", m, "--prompt", "a", "--choices", "b,c"}},
+		{"answer", 0, []string{"caption", scene, "-m", m, "--beams", "3", "--num-return", "2"}},
+		{"answer", 0, []string{"caption", scene, "-m", m, "--logprobs", "3"}},
+		{"answer failure answer", 3, []string{"detect", "cat", scene, bad, photo, "-m", m, "--draw", filepath.Join(dir, "d")}},
+		{"answer answer", 0, []string{"segment", "cat", scene, photo, "-m", fixture(t, "MASKMODEL"), "--mask-dir", filepath.Join(dir, "m")}},
+		{"score failure", 3, []string{"score", scene, bad, "-m", m, "--prompt", "a", "--suffix", "b", "--suffix", ""}},
+		{"score", 0, []string{"score", "-m", m, "--prompt", "a", "--suffix", "b"}},
+		{"parse", 0, []string{"parse", boxText, "--size", "64x48"}},
+		{"parse", 0, []string{"parse", maskText + ";" + boxText, "--image", scene, "--mask-decoder", fixture(t, "CODEC"), "--mask-dir", filepath.Join(dir, "p")}},
 		{"forward", 0, []string{"forward", scene, "-m", m, "--prompt", "a", "--suffix", "b", "-o", filepath.Join(dir, "a")}},
 		{"forward", 0, []string{"forward", "-m", m, "--prompt", "a", "-o", filepath.Join(dir, "b")}},
 		{"convert", 0, []string{"convert", fixture(t, "CHECKPOINT"), filepath.Join(dir, "c"), "--type", "q4_k_m"}},
@@ -132,7 +147,9 @@ func TestJSON(t *testing.T) {
 			switch args[0] {
 			case "caption", "vqa", "ocr", "generate":
 				args = append(args, "--max-tokens", "9")
-			case "forward", "convert":
+			case "detect", "segment":
+				args = append(args, "--max-tokens", "40", "--overwrite")
+			case "forward", "convert", "parse":
 				args = append(args, "--overwrite")
 			}
 			code, out, errs := run(t, t.Context(), false, args...)

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	_ "image/jpeg"
+	_ "image/png"
 	"math"
 	"os"
 	"os/exec"
@@ -66,6 +69,14 @@ var fixtures = sync.OnceValues(func() (map[string]string, error) {
 		"NAN":        filepath.Join(dir, "nan.gguf"),     // the same with a NaN in the final norm
 		"OTHER":      filepath.Join(dir, "other.gguf"),   // a sound GGUF of another model
 		"LOSSY":      filepath.Join(dir, "missing.gguf"), // MODEL without its tensors
+		"CODEC":      filepath.Join(dir, "codec.npz"),    // a mask codec of random weights
+		"MASKMODEL":  filepath.Join(dir, "masks.gguf"),   // MODEL with CODEC
+	}
+	if err := writeCodec(f["CODEC"]); err != nil {
+		return nil, err
+	}
+	if _, err := convert.Convert(context.Background(), f["CHECKPOINT"], f["MASKMODEL"], convert.Options{Type: "f32", MaskDecoder: f["CODEC"]}); err != nil {
+		return nil, err
 	}
 	if _, err := convert.Convert(context.Background(), f["CHECKPOINT"], f["MODEL"], convert.Options{Type: "f32"}); err != nil {
 		return nil, err
@@ -140,6 +151,8 @@ func TestScript(t *testing.T) {
 			"json": cmdJSON,
 			"cut":  cmdCut,
 			"dir":  cmdDir,
+			"size": cmdSize,
+			"long": cmdLong,
 		},
 	})
 }
@@ -228,6 +241,33 @@ func cmdCut(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[2])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(data[:n]), 0o600))
+}
+
+// cmdSize is: size FILE WIDTH HEIGHT, of a PNG or JPEG that can be decoded.
+func cmdSize(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: size FILE WIDTH HEIGHT")
+	}
+	img, format, err := image.Decode(strings.NewReader(ts.ReadFile(args[0])))
+	ts.Check(err)
+	got := fmt.Sprintf("%d %d", img.Bounds().Dx(), img.Bounds().Dy())
+	if want := args[1] + " " + args[2]; got != want {
+		ts.Fatalf("%s is %s, want %s", args[0], got, want)
+	}
+	if png := strings.HasSuffix(args[0], ".png"); png != (format == "png") {
+		ts.Fatalf("%s is %s", args[0], format)
+	}
+}
+
+// cmdLong is: long FILE N: a line with an object, and a line of N bytes.
+func cmdLong(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: long FILE N")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	text := "<loc0000><loc0000><loc1000><loc1000> cat\n" + strings.Repeat("x", n) + "\n"
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 // cmdDir is: dir DIR [NAME...]: the folder holds these files and no others, hidden

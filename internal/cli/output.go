@@ -5,21 +5,31 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+
+	"paligemma/internal/task"
 )
 
 // Result is one object of JSON output; docs/json.md describes it. Fields that
 // do not apply are left out.
 type Result struct {
-	Image        string   `json:"image,omitempty"`
-	Images       []string `json:"images,omitempty"` // generate --join
-	Task         string   `json:"task"`
-	Prompt       *string  `json:"prompt,omitempty"`
-	Text         *string  `json:"text,omitempty"`
-	Tokens       *[]int   `json:"tokens,omitempty"`
-	FinishReason string   `json:"finish_reason,omitempty"`
-	Timings      *Timings `json:"timings,omitempty"`
-	Error        string   `json:"error,omitempty"`
+	Image        string        `json:"image,omitempty"`
+	Images       []string      `json:"images,omitempty"` // generate --join
+	Line         int           `json:"line,omitempty"`   // parse: of standard input
+	Task         string        `json:"task"`
+	Prompt       *string       `json:"prompt,omitempty"`
+	Text         *string       `json:"text,omitempty"`
+	Tokens       *[]int        `json:"tokens,omitempty"`
+	Boxes        *[]task.Box   `json:"boxes,omitempty"`
+	Masks        *[]task.Mask  `json:"masks,omitempty"`
+	Drawing      string        `json:"drawing,omitempty"` // the file that --draw made
+	Scores       *[]Score      `json:"scores,omitempty"`
+	Alternatives []Alternative `json:"alternatives,omitempty"`
+	LogProbs     *[]LogProb    `json:"logprobs,omitempty"`
+	FinishReason string        `json:"finish_reason,omitempty"`
+	Timings      *Timings      `json:"timings,omitempty"`
+	Error        string        `json:"error,omitempty"`
 }
 
 // Timings are in milliseconds. Those of the model and the image are repeated in
@@ -105,6 +115,23 @@ func (p *printer) text(path, text string) error {
 		return err
 	}
 	if err := p.part(text); err != nil {
+		return err
+	}
+	return p.end()
+}
+
+// row writes a line of tab-separated fields, each escaped so that it is one.
+func (p *printer) row(path string, fields ...string) error {
+	if err := p.begin(path); err != nil {
+		return err
+	}
+	for i, field := range fields {
+		if p.tty {
+			field = printable(field)
+		}
+		fields[i] = escapePath.Replace(field)
+	}
+	if err := p.write(strings.Join(fields, "\t")); err != nil {
 		return err
 	}
 	return p.end()

@@ -197,13 +197,13 @@ func TestModelReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); err != nil {
+	if _, _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chtimes(path, time.Now(), time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); exitCode(err) != exitModel {
+	if _, _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); exitCode(err) != exitModel {
 		t.Errorf("generate: %v", err)
 	}
 	if _, _, err := s.encode(t.Context(), picture{}); exitCode(err) != exitModel {
@@ -220,11 +220,11 @@ func TestContextLength(t *testing.T) {
 	}
 	defer s.close()
 	s.config.Text.Context = 10
-	gen, err := s.generate(t.Context(), model.Prompt{IDs: []int{2, 518, 369, 14}}, samplingOptions{MaxTokens: 1 << 40}, nil)
+	gen, _, err := s.generate(t.Context(), model.Prompt{IDs: []int{2, 518, 369, 14}}, samplingOptions{MaxTokens: 1 << 40}, nil)
 	if err != nil || len(gen.Tokens) > 6 {
 		t.Errorf("%d tokens, %v", len(gen.Tokens), err)
 	}
-	if _, err := s.generate(t.Context(), model.Prompt{IDs: slices.Repeat([]int{2}, 10)}, samplingOptions{MaxTokens: 1}, nil); err == nil {
+	if _, _, err := s.generate(t.Context(), model.Prompt{IDs: slices.Repeat([]int{2}, 10)}, samplingOptions{MaxTokens: 1}, nil); err == nil {
 		t.Error("a prompt as long as the context")
 	}
 }
@@ -324,7 +324,7 @@ func TestEnvironment(t *testing.T) {
 		}
 		flags := cmd.Flags()
 		flags.AddFlagSet(cmd.InheritedFlags())
-		values := map[string]string{"bool": "true", "int": "7", "int64": "7", "uint64": "7", "float64": "0.5", "string": "s", "stringArray": "s"}
+		values := map[string]string{"bool": "true", "int": "7", "int64": "7", "uint64": "7", "float64": "0.5", "string": "s", "stringArray": "s", "box": "1,2,3,4"}
 		lookup := func(name string) (string, bool) {
 			var v string
 			flags.VisitAll(func(f *pflag.Flag) {

@@ -119,24 +119,61 @@ func (s *session) encode(ctx context.Context, p picture) (model.Features, time.D
 	return features, time.Since(start), err
 }
 
-// generate continues a prompt, within the context that the model was made for.
-func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOptions, onToken func(int) error) (model.Generation, error) {
-	if err := s.unchanged(); err != nil {
-		return model.Generation{}, err
-	}
+// room is the number of tokens that fit in the context after a prompt: the
+// model was made for no more.
+func (s *session) room(p model.Prompt) (int, error) {
 	room := s.config.Text.Context - len(p.IDs)
 	if room < 1 {
-		return model.Generation{}, fmt.Errorf("the prompt has %d tokens, which leaves no room in the model's context of %d", len(p.IDs), s.config.Text.Context)
+		return 0, fmt.Errorf("the prompt has %d tokens, which leaves no room in the model's context of %d", len(p.IDs), s.config.Text.Context)
 	}
-	gen, err := s.model.Generate(ctx, p, model.GenerateOptions{
-		MaxTokens: min(o.MaxTokens, room),
-		Sampling:  o.Sampling,
-		OnToken:   onToken,
+	return room, s.unchanged()
+}
+
+// generate continues a prompt within the context, by beam search if asked for;
+// the beams are then there, too.
+func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOptions, onToken func(int) error) (gen model.Generation, beams []model.Beam, err error) {
+	room, err := s.room(p)
+	if err != nil {
+		return gen, nil, err
+	}
+	if o.Beams > 1 {
+		beams, gen, err = s.model.BeamSearch(ctx, p, o.Beams, min(o.MaxTokens, room))
+		return gen, beams, s.blame(err)
+	}
+	gen, err = s.model.Generate(ctx, p, model.GenerateOptions{
+		MaxTokens:   min(o.MaxTokens, room),
+		Sampling:    o.Sampling,
+		TopLogProbs: o.LogProbs,
+		OnToken:     onToken,
 	})
-	if errors.Is(err, model.ErrNaN) {
-		err = fmt.Errorf("%s: %w", s.file.Path(), err)
+	return gen, nil, s.blame(err)
+}
+
+// score rates texts as continuations of a prompt. It returns the ids of each, too.
+func (s *session) score(ctx context.Context, p model.Prompt, texts []string) ([]model.Score, [][]int, error) {
+	room, err := s.room(p)
+	if err != nil {
+		return nil, nil, err
 	}
-	return gen, err
+	ids := make([][]int, len(texts))
+	for i, text := range texts {
+		if ids[i], err = s.tok.Suffix(text); err != nil {
+			return nil, nil, err
+		}
+		if len(ids[i]) > room {
+			return nil, nil, fmt.Errorf("%.60q has %d tokens; after the prompt the model's context of %d has room for %d", text, len(ids[i]), s.config.Text.Context, room)
+		}
+	}
+	scores, err := s.model.Score(ctx, p, ids)
+	return scores, ids, s.blame(err)
+}
+
+// blame names the model where it computed something that is no number.
+func (s *session) blame(err error) error {
+	if errors.Is(err, model.ErrNaN) {
+		return fmt.Errorf("%s: %w", s.file.Path(), err)
+	}
+	return err
 }
 
 // unchanged makes sure that the mapped file is still the one that was checked.

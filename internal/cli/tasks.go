@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 const (
 	maxTokensCaption = 128
 	maxTokensOCR     = 512
+	maxTokensObjects = 512
 )
 
 // askFlags adds the flags that all commands of this file share.
@@ -28,6 +30,9 @@ pattern such as '*.jpg'. With more than one, each result is a line: the path, a
 tab and the text, in which backslash, newline and carriage return are escaped
 as \\, \n and \r.`
 
+// What --box is about.
+const boxUsage = "ask about a part of the image, `x0,y0,x1,y1` in pixels: its location tokens go to the end of the prompt"
+
 type captionOptions struct {
 	asking
 	Lang  string
@@ -39,10 +44,14 @@ func init() { enums["style"] = []string{task.StyleShort, task.StyleCOCO, task.St
 func (a *app) captionCommand() *cobra.Command {
 	o := &captionOptions{}
 	cmd := &cobra.Command{
-		Use:     "caption IMAGE...",
-		Short:   "Describe images",
-		Long:    "Describe each image in a sentence." + "\n" + imageHelp,
-		Example: "  paligemma caption photo.jpg -m model.gguf\n  paligemma caption 'holidays/*.jpg' --lang de --style detailed --format jsonl",
+		Use:   "caption IMAGE...",
+		Short: "Describe images",
+		Long: `Describe each image in a sentence, or with --box a part of it: the prompt is then
+"caption <loc…><loc…><loc…><loc…>", without a language.
+` + imageHelp,
+		Example: `  paligemma caption photo.jpg -m model.gguf
+  paligemma caption 'holidays/*.jpg' --lang de --style detailed --format jsonl
+  paligemma caption photo.jpg --box 120,40,380,300 --beams 4`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.images = args
 			return a.runCaption(cmd, o)
@@ -50,6 +59,7 @@ func (a *app) captionCommand() *cobra.Command {
 	}
 	askFlags(cmd, &o.asking, maxTokensCaption)
 	cmd.Flags().StringVar(&o.Lang, "lang", task.DefaultLang, "`CODE` of the caption's language, such as en or de")
+	boxFlag(cmd.Flags(), &o.asking, "describe a part of the image, `x0,y0,x1,y1` in pixels, if the checkpoint has learned to")
 	cmd.Flags().StringVar(&o.Style, "style", task.StyleCOCO, "`STYLE` of the caption: short, coco or detailed")
 	return cmd
 }
@@ -62,6 +72,12 @@ func (a *app) runCaption(cmd *cobra.Command, o *captionOptions) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if o.box.given() {
+		if cmd.Flags().Changed("lang") {
+			a.note("--lang does nothing with --box: the prompt for a box names no language")
+		}
+		prompt, _, _ = strings.Cut(prompt, " ")
+	}
 	o.task, o.prompts = "caption", []string{prompt}
 	return a.ask(cmd.Context(), o.asking)
 }
@@ -69,16 +85,21 @@ func (a *app) runCaption(cmd *cobra.Command, o *captionOptions) error {
 type vqaOptions struct {
 	asking
 	Questions []string
+	Choices   string
 	Lang      string
 }
 
 func (a *app) vqaCommand() *cobra.Command {
 	o := &vqaOptions{}
 	cmd := &cobra.Command{
-		Use:     "vqa IMAGE... --prompt QUESTION",
-		Short:   "Answer questions about images",
-		Long:    "Answer each question about each image. An image is looked at once for all its questions." + "\n" + imageHelp,
-		Example: `  paligemma vqa photo.jpg --prompt "Where is the cat standing?" -m model.gguf`,
+		Use:   "vqa IMAGE... --prompt QUESTION",
+		Short: "Answer questions about images",
+		Long: `Answer each question about each image. An image is looked at once for all its
+questions. With --choices the answer is the one that the model is likeliest to
+write, end token included; it writes nothing else.
+` + imageHelp,
+		Example: `  paligemma vqa photo.jpg --prompt "Where is the cat standing?" -m model.gguf
+  paligemma vqa photo.jpg --prompt "Is there a cat?" --choices yes,no -m model.gguf`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.images = args
 			return a.runVQA(cmd, o)
@@ -86,6 +107,8 @@ func (a *app) vqaCommand() *cobra.Command {
 	}
 	askFlags(cmd, &o.asking, maxTokensCaption)
 	cmd.Flags().StringArrayVar(&o.Questions, "prompt", nil, "the `QUESTION`; may be repeated")
+	cmd.Flags().StringVar(&o.Choices, "choices", "", "answer with the likeliest of `A,B,…`")
+	boxFlag(cmd.Flags(), &o.asking, boxUsage)
 	cmd.Flags().StringVar(&o.Lang, "lang", "", "put \"answer `CODE`\" before the question, as some checkpoints want")
 	return cmd
 }
@@ -101,6 +124,16 @@ func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
 		if err := task.CheckLang(o.Lang); err != nil {
 			return usageError{err}
 		}
+	}
+	if cmd.Flags().Changed("choices") {
+		if o.sampling.Temperature != 0 || o.sampling.Beams > 1 || o.sampling.LogProbs > 0 {
+			return usageError{errors.New("--choices excludes --temperature, --beams and --logprobs: nothing is generated")}
+		}
+		var err error
+		if o.suffixes, err = splitChoices(o.Choices); err != nil {
+			return usageError{err}
+		}
+		o.pick = true
 	}
 	o.task, o.prompts = "vqa", nil
 	for _, question := range o.Questions {
@@ -155,6 +188,7 @@ With --special an <image> typed in the prompt is where an image goes.
 	}
 	askFlags(cmd, &o.asking, maxTokensCaption)
 	cmd.Flags().StringArrayVar(&o.Prompts, "prompt", nil, "the `PROMPT`, taken as it is; may be repeated")
+	boxFlag(cmd.Flags(), &o.asking, boxUsage)
 	cmd.Flags().BoolVar(&o.Join, "join", false, "put all images into one prompt")
 	return cmd
 }

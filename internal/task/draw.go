@@ -71,19 +71,10 @@ func Draw(img *image.NRGBA, objects []Overlay, opt DrawOptions) error {
 			}
 		}
 	}
-	mean := float64(W+H) / 2
-	if opt.LineWidth <= 0 {
-		opt.LineWidth = int(math.Round(mean / 300))
-	}
-	if !(opt.FontSize > 0) {
-		opt.FontSize = math.Max(mean/36, 11)
-	}
-	opt.LineWidth = min(max(opt.LineWidth, 1), maxLineWidth)
-	opt.FontSize = min(max(opt.FontSize, minFontSize), maxFontSize)
-
+	opt = opt.fit(W, H)
 	for _, o := range objects {
 		if o.Mask != nil {
-			drawMask(img, o.Mask, LabelColor(o.Label), max(opt.LineWidth/2, 1))
+			drawMask(img, o.Mask, LabelColor(o.Label), opt.outline())
 		}
 	}
 	for _, o := range objects {
@@ -96,6 +87,35 @@ func Draw(img *image.NRGBA, objects []Overlay, opt DrawOptions) error {
 	}
 	return nil
 }
+
+// DrawMask draws one mask [H][W] on img as Draw does, for those who cannot hold
+// the masks of all objects at once: they draw the masks first, then everything
+// else with Draw. It fails if the size is not the picture's.
+func DrawMask(img *image.NRGBA, label string, mask []byte, opt DrawOptions) error {
+	W, H := img.Bounds().Dx(), img.Bounds().Dy()
+	if err := checkMask(len(mask), W, H); err != nil {
+		return fmt.Errorf("draw: %w", err)
+	}
+	drawMask(img, mask, LabelColor(label), opt.fit(W, H).outline())
+	return nil
+}
+
+// fit sets what is zero to what fits a picture, and keeps the rest in bounds.
+func (opt DrawOptions) fit(W, H int) DrawOptions {
+	mean := float64(W+H) / 2
+	if opt.LineWidth <= 0 {
+		opt.LineWidth = int(math.Round(mean / 300))
+	}
+	if !(opt.FontSize > 0) {
+		opt.FontSize = math.Max(mean/36, 11)
+	}
+	opt.LineWidth = min(max(opt.LineWidth, 1), maxLineWidth)
+	opt.FontSize = min(max(opt.FontSize, minFontSize), maxFontSize)
+	return opt
+}
+
+// outline is the width of a mask's outline.
+func (opt DrawOptions) outline() int { return max(opt.LineWidth/2, 1) }
 
 // boxRect rounds box to pixels of the picture: at least one pixel, and inside.
 func boxRect(box [4]float64, bounds image.Rectangle) image.Rectangle {

@@ -299,3 +299,39 @@ func TestEncodeMask(t *testing.T) {
 		t.Error("a mask of another size is accepted")
 	}
 }
+
+// Masks drawn one by one and then the rest are what Draw draws of all at once.
+func TestDrawMasksFirst(t *testing.T) {
+	const W, H = 60, 40
+	objects := []Overlay{
+		{Label: "cat", Box: [4]float64{2, 3, 40, 30}, Mask: make([]byte, W*H)},
+		{Label: "dog", Box: [4]float64{20, 10, 55, 39}, Mask: make([]byte, W*H)},
+	}
+	for i := range W * H {
+		if i%W > 5 && i%W < 30 && i/W > 5 {
+			objects[0].Mask[i] = 1
+		}
+		if i%W > 20 && i/W > 15 {
+			objects[1].Mask[i] = 1
+		}
+	}
+	want, got := image.NewNRGBA(image.Rect(0, 0, W, H)), image.NewNRGBA(image.Rect(0, 0, W, H))
+	if err := Draw(want, objects, DrawOptions{LineWidth: 4}); err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range objects {
+		if err := DrawMask(got, o.Label, o.Mask, DrawOptions{LineWidth: 4}); err != nil {
+			t.Fatal(err)
+		}
+		objects[i].Mask = nil
+	}
+	if err := Draw(got, objects, DrawOptions{LineWidth: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Pix, want.Pix) {
+		t.Error("the pictures differ")
+	}
+	if err := DrawMask(got, "x", make([]byte, W), DrawOptions{}); err == nil {
+		t.Error("a mask of another size is drawn")
+	}
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"paligemma/internal/model"
+)
+
+// answer asks one prompt of one view and prints the result.
+func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
+	prompt = q.box.ground(prompt, v.size)
+	laid, err := q.s.prompt(prompt, v.features)
+	if err != nil {
+		return err
+	}
+	if q.suffixes != nil {
+		return q.rate(ctx, v, prompt, laid)
+	}
+	var onToken func(int) error
+	stream := q.s.tok.NewStream()
+	streaming := q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 && (q.stream || q.OutTTY)
+	if streaming {
+		if err := q.p.begin(v.result.Image); err != nil {
+			return err
+		}
+		onToken = func(id int) error {
+			if text := stream.Push(id); text != "" {
+				return q.p.part(text)
+			}
+			return nil
+		}
+	}
+	gen, beams, err := q.s.generate(ctx, laid, q.sampling, onToken)
+	if err != nil {
+		return err
+	}
+	times := q.timings(v, gen)
+	switch {
+	case streaming:
+		err = errors.Join(q.p.part(stream.Flush()), q.p.end())
+	case q.p.format == formatText && q.find == nil:
+		err = q.texts(v, gen, beams)
+	default:
+		r := v.result
+		text, tokens := q.s.tok.Decode(gen.Tokens), append([]int{}, gen.Tokens...)
+		r.Prompt, r.Text, r.Tokens = &prompt, &text, &tokens
+		r.FinishReason, r.Timings = gen.FinishReason, &times
+		if beams != nil {
+			r.Alternatives = q.s.alternatives(beams, q.sampling.NumReturn)
+		}
+		if q.sampling.LogProbs > 0 {
+			steps := q.s.logProbs(gen.LogProbs)
+			r.LogProbs = &steps
+		}
+		err = q.finish(ctx, v, r)
+	}
+	if err == nil {
+		q.tellTimings(v, times)
+	}
+	return err
+}
+
+// texts prints a generation, or the best beams, a line each.
+func (q *inquiry) texts(v *view, gen model.Generation, beams []model.Beam) error {
+	if q.sampling.NumReturn <= 1 {
+		return q.p.text(v.result.Image, q.s.tok.Decode(gen.Tokens))
+	}
+	q.p.many = true // lines stay lines
+	for _, alternative := range q.s.alternatives(beams, q.sampling.NumReturn) {
+		if err := q.p.text(v.result.Image, alternative.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish prints a result, after its objects were found if it is about objects.
+func (q *inquiry) finish(ctx context.Context, v *view, r Result) error {
+	if q.find == nil {
+		return q.p.object(r)
+	}
+	objects, err := q.locate(ctx, v, *r.Text)
+	if err != nil {
+		return err
+	}
+	if q.p.format == formatText {
+		return q.p.table(v.result.Image, objects.rows)
+	}
+	r.Drawing = v.drawTo
+	r.Boxes = &objects.boxes
+	if q.find.segment || len(objects.masks) > 0 {
+		r.Masks = &objects.masks
+	}
+	return q.p.object(r)
+}
+
+func (q *inquiry) timings(v *view, gen model.Generation) Timings {
+	return Timings{
+		Load: ms(q.s.load), Image: ms(v.readTook), Vision: ms(v.seeTook),
+		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
+		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens),
+	}
+}
+
+func (q *inquiry) tellTimings(v *view, times Timings) {
+	if !q.common.Timings {
+		return
+	}
+	label := ""
+	if q.p.paths {
+		label = v.result.Image + ": "
+	}
+	q.complain(errors.New(label + times.String()))
+}

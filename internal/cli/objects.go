@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
+	"paligemma/internal/task"
+)
+
+// objectOptions are the flags of detect, segment and parse: what becomes of the
+// objects in a text.
+type objectOptions struct {
+	Draw        string
+	MaskDir     string
+	MaskDecoder string
+	Overwrite   bool
+}
+
+func (o *objectOptions) maskFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.MaskDir, "mask-dir", "", "write the mask of each object as a PNG into the folder `DIR`")
+	f.StringVar(&o.MaskDecoder, "mask-decoder", "", "decode masks with `FILE`: vae-oid.npz, or a GGUF that has the decoder")
+}
+
+func (o *objectOptions) drawFlags(f *pflag.FlagSet, what string) {
+	f.StringVar(&o.Draw, "draw", "", what)
+	f.BoolVar(&o.Overwrite, "overwrite", false, "replace pictures that exist (but never an input image)")
+}
+
+// finder makes boxes and masks of what a model wrote. It is the same for text
+// of our models and of others'.
+type finder struct {
+	a       *app
+	out     *outputs
+	decoder *model.MaskDecoder // nil: masks stay codes
+	maskDir string             // "": masks are not written
+	drawDir string             // the folder that --draw needs; "": none
+	noted   bool               // nothing more is to be said about a missing decoder
+}
+
+// found is what is in a text.
+type found struct {
+	boxes []task.Box
+	masks []task.Mask
+	rows  [][]string // of the table
+}
+
+// sight is what a text is about.
+type sight struct {
+	shown string       // for messages
+	name  string       // for files
+	size  image.Point  // of the upright image
+	draw  *image.NRGBA // to draw on; nil: not wanted
+}
+
+const decodedAtOnce = 32
+
+// find reads the objects in text, decodes and writes their masks and draws them.
+func (f *finder) find(ctx context.Context, text string, at sight) (found, error) {
+	out := found{boxes: []task.Box{}, masks: []task.Mask{}}
+	parsed := task.Parse(text, at.size.X, at.size.Y)
+	f.tell(parsed, at)
+	out.boxes = append(out.boxes, parsed.Boxes()...)
+	out.masks = append(out.masks, parsed.Masks()...)
+	if len(out.masks) > 0 && f.decoder == nil && !f.noted {
+		f.noted = true
+		f.a.note("masks stay codes without the mask decoder: name it with --mask-decoder vae-oid.npz")
+	}
+	var numbers []int // of the objects that have masks, from 1
+	for i, o := range parsed.Objects {
+		if o.Codes != nil {
+			numbers = append(numbers, i+1)
+		}
+	}
+	if f.decoder != nil {
+		for from := 0; from < len(out.masks); from += decodedAtOnce {
+			to := min(from+decodedAtOnce, len(out.masks))
+			if err := f.decode(ctx, out.masks[from:to], numbers[from:to], at); err != nil {
+				return out, err
+			}
+		}
+	}
+	out.table(parsed)
+	if at.draw == nil {
+		return out, nil
+	}
+	overlays := make([]task.Overlay, len(parsed.Objects))
+	for i, o := range parsed.Objects {
+		overlays[i] = task.Overlay{Label: o.Label, Box: o.Box}
+	}
+	return out, task.Draw(at.draw, overlays, task.DrawOptions{})
+}
+
+// tell says with -v what the text was and what of it is no object.
+func (f *finder) tell(parsed task.Result, at sight) {
+	for _, n := range parsed.Notes {
+		f.a.detail("%s: %s", at.shown, n)
+	}
+	if parsed.Dropped > 0 {
+		f.a.detail("%s: objects: %d, pieces left out: %d", at.shown, len(parsed.Objects), parsed.Dropped)
+	}
+}
+
+// decode fills in masks, one full-size mask at a time.
+func (f *finder) decode(ctx context.Context, masks []task.Mask, numbers []int, at sight) error {
+	codes := make([][]int, len(masks))
+	for i, m := range masks {
+		codes[i] = m.Codes
+	}
+	logits, err := f.decoder.Decode(ctx, codes)
+	if err != nil {
+		return err
+	}
+	for i := range masks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m := &masks[i]
+		pixels, err := task.PasteMask(logits[i], m.Box, at.size.X, at.size.Y)
+		if err != nil {
+			return fmt.Errorf("%s: %w", at.shown, err)
+		}
+		if err := m.SetPixels(pixels, at.size.X, at.size.Y); err != nil {
+			return fmt.Errorf("%s: %w", at.shown, err)
+		}
+		if f.maskDir != "" {
+			path := maskPath(f.maskDir, at.name, numbers[i])
+			err := f.out.write(path, func(w io.Writer) error {
+				return task.EncodeMask(w, pixels, at.size.X, at.size.Y)
+			})
+			if err != nil {
+				return err
+			}
+			m.MaskFile = path
+		}
+		if at.draw != nil {
+			if err := task.DrawMask(at.draw, m.Label, pixels, task.DrawOptions{}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// table makes a row of each object: label, box and, where there is a mask, its
+// codes, then its area and its file, as far as they are there.
+func (out *found) table(parsed task.Result) {
+	masks := out.masks
+	for _, o := range parsed.Objects {
+		row := []string{o.Label}
+		for _, v := range o.Box {
+			row = append(row, coordinate(v))
+		}
+		if o.Codes != nil {
+			m := masks[0]
+			masks = masks[1:]
+			row = append(row, joinInts(m.Codes))
+			if m.Area != nil {
+				row = append(row, strconv.Itoa(*m.Area))
+			}
+			if m.MaskFile != "" {
+				row = append(row, m.MaskFile)
+			}
+		}
+		out.rows = append(out.rows, row)
+	}
+}
+
+func joinInts(values []int) string {
+	var b strings.Builder
+	for i, v := range values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.Itoa(v))
+	}
+	return b.String()
+}
+
+// canvas is the picture in a file, upright, to be drawn on.
+func canvas(data []byte, o imageOptions) (*image.NRGBA, error) {
+	limits := preprocess.Limits{MaxBytes: preprocess.DefaultLimits.MaxBytes, MaxPixels: o.MaxPixels}
+	rgb, err := preprocess.Decode(data, limits)
+	if err != nil {
+		return nil, err
+	}
+	return task.FromRGB(rgb.Pix, rgb.W, rgb.H)
+}

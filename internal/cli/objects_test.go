@@ -1,0 +1,304 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"paligemma/internal/atomicfile"
+	"paligemma/internal/convert"
+	"paligemma/internal/ggml"
+	"paligemma/internal/model"
+	"paligemma/internal/task"
+)
+
+// decodedMask is the mask of maskText, made without the command line.
+func decodedMask(t *testing.T, W, H int) []byte {
+	t.Helper()
+	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	tensors, err := convert.ReadMaskDecoder(fixture(t, "CODEC"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := model.NewMaskDecoder(e, tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	o := task.Parse(maskText, W, H).Objects[0]
+	logits, err := d.Decode(t.Context(), [][]int{o.Codes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask, err := task.PasteMask(logits[0], o.Box, W, H)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mask
+}
+
+// What parse says of a mask, and its PNG, are the decoder's mask; a model that
+// holds the decoder gives the same.
+func TestParseMask(t *testing.T) {
+	const W, H = 320, 240
+	mask := decodedMask(t, W, H)
+	want := task.Mask{}
+	if err := want.SetPixels(mask, W, H); err != nil {
+		t.Fatal(err)
+	}
+	if *want.Area < W*H/10 || *want.Area > W*H*4/10 { // the box has 46 %
+		t.Fatalf("a mask of %d pixels tests little", *want.Area)
+	}
+	for _, decoder := range []string{"CODEC", "MASKMODEL"} {
+		dir := filepath.Join(t.TempDir(), "masks")
+		code, out, errs := run(t, t.Context(), false, "parse", maskText, "--size", "320x240", "--mask-decoder", fixture(t, decoder), "--mask-dir", dir, "--format", "json")
+		var got Result
+		if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
+			t.Fatalf("%d, %v, %s", code, err, errs)
+		}
+		m := (*got.Masks)[0]
+		if *m.Area != *want.Area || !reflect.DeepEqual(m.RLE, want.RLE) || !reflect.DeepEqual(m.Polygons, want.Polygons) || *m.PolygonArea != *want.PolygonArea {
+			t.Errorf("%s: area %d, %+v; want %d, %+v", decoder, *m.Area, m.RLE, *want.Area, want.RLE)
+		}
+		if m.Label != "cat" || !slices.Equal(m.Codes, []int{127, 126, 125, 124, 123, 122, 121, 120, 119, 118, 117, 116, 115, 114, 113, 112}) {
+			t.Errorf("%s: %q %v", decoder, m.Label, m.Codes)
+		}
+		img := readPNG(t, m.MaskFile)
+		for i, v := range mask {
+			if got := color.GrayModel.Convert(img.At(i%W, i/W)).(color.Gray).Y; got != v*0xff {
+				t.Fatalf("%s: pixel %d of %s is %d, want %d", decoder, i, m.MaskFile, got, v*0xff)
+			}
+		}
+	}
+}
+
+func readPNG(t *testing.T, path string) image.Image {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := png.Decode(bytes.NewReader(data))
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return img
+}
+
+// segmentOf runs segment on a picture of the fixtures as if the model had
+// written text.
+func segmentOf(t *testing.T, format, text string, o objectOptions) (stdout string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	a := &app{Streams: Streams{Out: &out, Err: &bytes.Buffer{}}, common: commonOptions{Format: format}}
+	path := filepath.Join(fixture(t, "IMAGES"), "scene.png")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &inquiry{app: a, asking: asking{task: "segment", find: &finding{objectOptions: o, segment: true}, image: imageOptions{MaxPixels: 1 << 20}}}
+	q.views = []view{{inputs: []input{{path: path}}, size: image.Pt(200, 150), data: data, result: Result{Image: path, Task: "segment"}}}
+	if err := q.planFinding(); err != nil {
+		return "", err
+	}
+	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if q.finder.decoder, err = openMaskDecoder(fixture(t, "CODEC"), e); err != nil {
+		t.Fatal(err)
+	}
+	defer q.finder.decoder.Close()
+	if err := q.finder.makeFolders(); err != nil {
+		t.Fatal(err)
+	}
+	q.p = a.newPrinter(false)
+	err = q.finish(t.Context(), &q.views[0], Result{Image: path, Task: "segment", Text: &text})
+	return out.String(), err
+}
+
+// detect and segment do with a text what parse does: the same boxes, masks,
+// tables and pictures.
+func TestSegmentIsParse(t *testing.T) {
+	dir := t.TempDir()
+	scene := filepath.Join(fixture(t, "IMAGES"), "scene.png")
+	text := boxText + " ; " + maskText
+	for _, format := range []string{formatText, formatJSON} {
+		folder := func(name string) objectOptions {
+			return objectOptions{Draw: filepath.Join(dir, format+name+".png"), MaskDir: filepath.Join(dir, format+name)}
+		}
+		ours := folder("segment")
+		got, err := segmentOf(t, format, text, ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs := folder("parse")
+		code, want, errs := run(t, t.Context(), false, "parse", text, "--image", scene, "--mask-decoder", fixture(t, "CODEC"),
+			"--mask-dir", theirs.MaskDir, "--draw", theirs.Draw, "--format", format)
+		if code != 0 {
+			t.Fatal(errs)
+		}
+		want = strings.ReplaceAll(want, theirs.MaskDir, ours.MaskDir)
+		if format == formatJSON {
+			var a, b Result
+			if err := errors.Join(json.Unmarshal([]byte(got), &a), json.Unmarshal([]byte(want), &b)); err != nil {
+				t.Fatal(err)
+			}
+			if a.Drawing != ours.Draw {
+				t.Errorf("drawing %q", a.Drawing)
+			}
+			a.Task, a.Drawing = b.Task, b.Drawing
+			if !reflect.DeepEqual(a, b) || len(*a.Boxes) != 2 || len(*a.Masks) != 1 {
+				t.Errorf("segment %s\nparse %s", got, want)
+			}
+		} else if got != want || strings.Count(got, "\n") != 2 {
+			t.Errorf("segment %q, parse %q", got, want)
+		}
+		for a, b := range map[string]string{ours.Draw: theirs.Draw, filepath.Join(ours.MaskDir, "scene-2.png"): filepath.Join(theirs.MaskDir, "scene-2.png")} {
+			if first, second := readPNG(t, a), readPNG(t, b); !reflect.DeepEqual(first, second) {
+				t.Errorf("%s and %s differ", a, b)
+			}
+		}
+	}
+	// The drawing has the mask and the box on it: in the colours of the labels.
+	img := readPNG(t, filepath.Join(dir, "textsegment.png"))
+	for _, label := range []string{"cat", "dog"} {
+		c, n := task.LabelColor(label), 0
+		for y := range 150 {
+			for x := range 200 {
+				if color.NRGBAModel.Convert(img.At(x, y)) == c {
+					n++
+				}
+			}
+		}
+		if n < 100 {
+			t.Errorf("%d pixels in the colour of %s", n, label)
+		}
+	}
+}
+
+// A picture that cannot be written ends the run without a result, and what is
+// there stays as it is.
+func TestSegmentDisk(t *testing.T) {
+	dir := t.TempDir()
+	inTheWay := filepath.Join(dir, "scene-1.png")
+	if err := os.WriteFile(inTheWay, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := segmentOf(t, formatText, maskText, objectOptions{MaskDir: dir}); !errors.Is(err, atomicfile.ErrExists) {
+		t.Errorf("%v", err)
+	}
+	if out, err := segmentOf(t, formatText, maskText, objectOptions{MaskDir: dir, Draw: inTheWay, Overwrite: true}); err == nil || out != "" {
+		t.Errorf("a mask and the drawing in one file: %q, %v", out, err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestOutputNames(t *testing.T) {
+	got := outputNames([]string{"a/x.jpg", "b/x.png", "X.gif", "x-2.png", "-", ".png", "y.tar.gz", "c/.hidden.png"})
+	want := []string{"x", "x-2", "X-3", "x-2-2", "stdin", "image", "y.tar", ".hidden"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestDrawTargets(t *testing.T) {
+	dir := t.TempDir()
+	dotted := filepath.Join(dir, "v1.2")
+	if err := os.Mkdir(dotted, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		draw   string
+		names  string
+		want   string
+		folder string
+	}{
+		{"out.png", "a", "out.png", ""},
+		{"out/x.JPEG", "a", "out/x.JPEG", ""},
+		{"out", "a", "out/a.png", "out"},
+		{"out.d/", "a b", "out.d/a.png out.d/b.png", "out.d/"},
+		{dotted, "a b", dotted + "/a.png " + dotted + "/b.png", dotted},
+		{"{}.jpg", "a b", "a.jpg b.jpg", "."},
+		{"x/{}-{}.png", "a", "x/a-a.png", "x"},
+		{"out.png", "a b", "", ""},
+		{"out.bmp", "a", "", ""},
+		{"{}", "a", "", ""},
+		{"{}/a.png", "a", "", ""},
+		{"-", "a", "", ""},
+	} {
+		got, folder, err := drawTargets(c.draw, strings.Fields(c.names))
+		if c.want == "" {
+			var usage usageError
+			if !errors.As(err, &usage) {
+				t.Errorf("%s: %q, %v", c.draw, got, err)
+			}
+			continue
+		}
+		if err != nil || filepath.ToSlash(strings.Join(got, " ")) != c.want || folder != c.folder {
+			t.Errorf("%s %s: %q in %q, %v; want %q in %q", c.draw, c.names, got, folder, err, c.want, c.folder)
+		}
+	}
+}
+
+// parse answers a line before the next one comes, and a line without an end.
+func TestParseIsAFilter(t *testing.T) {
+	cmd, stdin, stdout := start(t, t.TempDir(), "parse", "--size", "1023x1023", "--format", "jsonl")
+	answer := json.NewDecoder(stdout)
+	for i, text := range []string{boxText + "\n", "\r\n", boxText + "\r\n", boxText} {
+		if _, err := stdin.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if i == 3 {
+			stdin.Close()
+		}
+		var got Result
+		if err := answer.Decode(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Line != i+1 || *got.Text != strings.TrimRight(text, "\r\n") {
+			t.Errorf("line %d: %d, %q", i+1, got.Line, *got.Text)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	cmd, stdin, stdout = start(t, t.TempDir(), "parse", "--size", "9x9", "--format", "jsonl")
+	if _, err := stdin.Write([]byte("x\n")); err != nil {
+		t.Fatal(err)
+	}
+	var got Result
+	if err := json.NewDecoder(stdout).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	interrupt(t, cmd) // while it waits
+}
+
+func TestScanLinesStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for l := range scanLines(ctx, neverReader{}) {
+		t.Errorf("line %+v", l)
+	}
+}
+
+type neverReader struct{}
+
+func (neverReader) Read([]byte) (int, error) { select {} }

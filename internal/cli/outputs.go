@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"paligemma/internal/atomicfile"
+	"paligemma/internal/task"
+)
+
+// outputs are the pictures that a run writes. None is written twice, or over an
+// image that the run reads.
+type outputs struct {
+	overwrite bool
+	inputs    []os.FileInfo
+	written   map[string]bool
+}
+
+func newOutputs(overwrite bool, inputs []string) *outputs {
+	o := &outputs{overwrite: overwrite, written: map[string]bool{}}
+	for _, path := range inputs {
+		if info, err := os.Stat(path); err == nil && path != stdinName {
+			o.inputs = append(o.inputs, info)
+		}
+	}
+	return o
+}
+
+// check says why path must not be written.
+func (o *outputs) check(path string) error {
+	if _, err := os.Lstat(path); err != nil {
+		return nil // it is new; whether it can be made is seen when it is
+	}
+	if info, err := os.Stat(path); err == nil {
+		for _, in := range o.inputs {
+			if os.SameFile(in, info) {
+				return fmt.Errorf("%s: this image is an input and never overwritten", path)
+			}
+		}
+	}
+	if !o.overwrite {
+		return fmt.Errorf("%s: %w", path, atomicfile.ErrExists)
+	}
+	return nil
+}
+
+// write makes a picture, whole or not at all.
+func (o *outputs) write(path string, encode func(io.Writer) error) error {
+	if o.written[path] {
+		return fmt.Errorf("%s: this run has written it already", path)
+	}
+	if err := o.check(path); err != nil {
+		return err
+	}
+	f, err := atomicfile.Create(path, o.overwrite)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if err := encode(f); err != nil {
+		return err
+	}
+	o.written[path] = true
+	return f.Commit()
+}
+
+// picture writes a drawing in the format that its name asks for.
+func (o *outputs) picture(path string, img image.Image) error {
+	format, err := task.FormatOf(path)
+	if err != nil {
+		return err
+	}
+	return o.write(path, func(w io.Writer) error { return task.Encode(w, img, format) })
+}
+
+// outputNames are what the outputs of images are called: the images' names
+// without folder and extension, told apart by numbers where they are the same
+// (in a file system that ignores case, too).
+func outputNames(paths []string) []string {
+	names := make([]string, len(paths))
+	used := map[string]bool{}
+	for i, path := range paths {
+		base := filepath.Base(path)
+		name := strings.TrimSuffix(base, filepath.Ext(base))
+		switch {
+		case path == stdinName:
+			name = "stdin"
+		case name == "":
+			name = "image"
+		}
+		names[i] = name
+		for n := 2; used[strings.ToLower(names[i])]; n++ {
+			names[i] = fmt.Sprintf("%s-%d", name, n)
+		}
+		used[strings.ToLower(names[i])] = true
+	}
+	return names
+}
+
+// namePlace is what stands for an image's name in --draw.
+const namePlace = "{}"
+
+// drawTargets are the files that --draw makes of images with these names. folder is
+// to be made first; "" if there is none.
+func drawTargets(draw string, names []string) (paths []string, folder string, err error) {
+	pattern := draw
+	if draw == stdinName {
+		return nil, "", usageError{errors.New("--draw -: pictures are not written to standard output")}
+	}
+	switch info, err := os.Stat(draw); {
+	case strings.Contains(draw, namePlace):
+		folder = filepath.Dir(draw)
+		if strings.Contains(folder, namePlace) {
+			return nil, "", usageError{fmt.Errorf("--draw %s: %s can stand in a file's name only", draw, namePlace)}
+		}
+	case err == nil && info.IsDir(), filepath.Ext(draw) == "", os.IsPathSeparator(draw[len(draw)-1]):
+		folder, pattern = draw, filepath.Join(draw, namePlace+".png")
+	case len(names) > 1:
+		return nil, "", usageError{fmt.Errorf("--draw %s is one file, but there are %d images: name a folder, or a pattern such as drawn/%s.jpg", draw, len(names), namePlace)}
+	default:
+		pattern = draw
+		names = []string{""}
+	}
+	if _, err := task.FormatOf(pattern); err != nil {
+		return nil, "", usageError{fmt.Errorf("--draw %w", err)}
+	}
+	dir, base := filepath.Split(pattern)
+	for _, name := range names {
+		paths = append(paths, dir+strings.ReplaceAll(base, namePlace, name))
+	}
+	return paths, folder, nil
+}
+
+// maskPath is the file of the mask of object n, counted from 1.
+func maskPath(dir, name string, n int) string {
+	return filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, n))
+}
+
+var maskName = regexp.MustCompile(`^(.*)-[0-9]+\.png$`)
+
+// checkMaskDir finds masks in the folder that would be in the way. A folder that
+// does not exist is made later.
+func (o *outputs) checkMaskDir(dir string, names []string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("--mask-dir %s: %w", dir, cause(err))
+	}
+	ours := map[string]bool{}
+	for _, name := range names {
+		ours[name] = true
+	}
+	for _, e := range entries {
+		if m := maskName.FindStringSubmatch(e.Name()); m != nil && ours[m[1]] {
+			if err := o.check(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// coordinate prints pixels for people and their tools.
+func coordinate(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
