@@ -78,6 +78,11 @@ func TestCancelled(t *testing.T) {
 		{"caption", scene, "-m", fixture(t, "MODEL")},
 		{"caption", scene, scene, "-m", fixture(t, "MODEL")},
 		{"generate", "--prompt", "x", "-m", fixture(t, "MODEL")},
+		{"generate", "--prompt", "x", "-m", fixture(t, "MODEL"), "--beams", "2"},
+		{"score", "--prompt", "x", "-m", fixture(t, "MODEL"), "--suffix", "y"},
+		{"detect", "cat", scene, "-m", fixture(t, "MODEL"), "--draw", filepath.Join(dir, "x.png")},
+		{"parse", "--size", "9x9"},
+		{"parse", maskText, "--image", scene, "--mask-decoder", fixture(t, "CODEC"), "--draw", filepath.Join(dir, "x.png")},
 		{"inspect", "--verify", fixture(t, "MODEL")},
 		{"inspect", "--verify", fixture(t, "CHECKPOINT")},
 	} {
@@ -220,9 +225,19 @@ func TestContextLength(t *testing.T) {
 	}
 	defer s.close()
 	s.config.Text.Context = 10
-	gen, _, err := s.generate(t.Context(), model.Prompt{IDs: []int{2, 518, 369, 14}}, samplingOptions{MaxTokens: 1 << 40}, nil)
+	p4 := model.Prompt{IDs: []int{2, 518, 369, 14}}
+	gen, _, err := s.generate(t.Context(), p4, samplingOptions{MaxTokens: 1 << 40}, nil)
 	if err != nil || len(gen.Tokens) > 6 {
 		t.Errorf("%d tokens, %v", len(gen.Tokens), err)
+	}
+	if _, _, err := s.generate(t.Context(), p4, samplingOptions{MaxTokens: 1 << 40, Beams: 2}, nil); err != nil {
+		t.Errorf("beams: %v", err)
+	}
+	if _, _, err := s.score(t.Context(), p4, []string{"a cat"}); err != nil {
+		t.Errorf("score: %v", err)
+	}
+	if _, _, err := s.score(t.Context(), p4, []string{"two dogs on the green grass"}); err == nil {
+		t.Error("a suffix that leaves the context is scored")
 	}
 	if _, _, err := s.generate(t.Context(), model.Prompt{IDs: slices.Repeat([]int{2}, 10)}, samplingOptions{MaxTokens: 1}, nil); err == nil {
 		t.Error("a prompt as long as the context")
