@@ -1,0 +1,185 @@
+package scene
+
+import (
+	"image"
+	"image/color"
+	"image/draw"
+	"math"
+	"math/rand/v2"
+	"sync"
+
+	xdraw "golang.org/x/image/draw"
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/gofont/gobold"
+	"golang.org/x/image/font/gofont/goitalic"
+	"golang.org/x/image/font/gofont/gomedium"
+	"golang.org/x/image/font/gofont/gomono"
+	"golang.org/x/image/font/gofont/gomonobold"
+	"golang.org/x/image/font/gofont/goregular"
+	"golang.org/x/image/font/inconsolata"
+	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/math/f64"
+	"golang.org/x/image/math/fixed"
+)
+
+// Fonts are the fonts of signs: the Go family, and Inconsolata, which is a
+// bitmap of 16 pixels and is scaled.
+var Fonts = []string{"Go Regular", "Go Medium", "Go Bold", "Go Italic", "Go Mono", "Go Mono Bold", "Inconsolata"}
+
+// textHeight is the size at which words are drawn before they are scaled to the
+// card; one size, so that glyphs are parsed once.
+const textHeight = 64
+
+var faces = sync.OnceValue(func() map[string]*opentype.Font {
+	out := map[string]*opentype.Font{}
+	for name, ttf := range map[string][]byte{
+		"Go Regular": goregular.TTF, "Go Medium": gomedium.TTF, "Go Bold": gobold.TTF, "Go Italic": goitalic.TTF,
+		"Go Mono": gomono.TTF, "Go Mono Bold": gomonobold.TTF,
+	} {
+		if f, err := opentype.Parse(ttf); err == nil { // they are compiled in; a test opens each
+			out[name] = f
+		}
+	}
+	return out
+})
+
+// newFace returns a face for a font. A face is not for several goroutines.
+func newFace(name string) font.Face {
+	if f := faces()[name]; f != nil {
+		if face, err := opentype.NewFace(f, &opentype.FaceOptions{Size: textHeight, DPI: 72}); err == nil {
+			return face
+		}
+	}
+	return inconsolata.Bold8x16
+}
+
+// card is a sign while it is drawn.
+type card struct {
+	Sign
+	img    *image.RGBA // straight, at its size in the picture
+	cx, cy float64
+	angle  float64
+}
+
+// newCard makes a card of a width and a place at random, large enough that its
+// words can be read when the picture is squashed to 112 × 112.
+func newCard(r *rand.Rand, words []string, W, H int) *card {
+	c := &card{Sign: Sign{Words: words, Font: choice(r, Fonts)}}
+	var text, paper rgb
+	for {
+		paper = hsv(r.Float64(), uniform(r, 0, 0.7), uniform(r, 0.1, 1))
+		text = hsv(r.Float64(), uniform(r, 0, 0.8), uniform(r, 0, 1))
+		if contrast(text, paper) >= minContrast {
+			break
+		}
+	}
+	c.TextColor, c.CardColor = text.bytes(), paper.bytes()
+
+	lines := [][]string{words}
+	if len(words) == 2 && (len(words[0])+len(words[1]) > 6 || r.IntN(2) == 0) {
+		lines = [][]string{words[:1], words[1:]}
+	}
+	mask := typeset(newFace(c.Font), lines)
+	// The text's share of the picture's width and height: letters of 112/16 = 7
+	// pixels' width and more where there is room.
+	letters := 0
+	for _, l := range lines {
+		n := len(l) - 1
+		for _, w := range l {
+			n += len(w)
+		}
+		letters = max(letters, n)
+	}
+	wide := math.Min(math.Max(float64(letters)*uniform(r, 0.066, 0.09), 0.3), 0.78)
+	tw := wide * float64(W)
+	th := tw * float64(mask.Rect.Dy()) / float64(mask.Rect.Dx())
+	// Lines between 0.12 and 0.2 of the height, whatever the shape of the picture.
+	lo, hi := 0.13*float64(len(lines)*H), 0.21*float64(len(lines)*H)
+	th = math.Min(math.Max(th, lo), hi)
+	padX, padY := uniform(r, 0.03, 0.05)*float64(W), uniform(r, 0.02, 0.05)*float64(H)
+	w, h := int(tw+2*padX), int(th+2*padY)
+
+	c.img = image.NewRGBA(image.Rect(0, 0, w, h))
+	edge := text
+	if r.IntN(2) == 0 {
+		edge = paper.scaled(0.6)
+	}
+	draw.Draw(c.img, c.img.Rect, uniformColor(edge), image.Point{}, draw.Src)
+	border := max(2, int(0.012*math.Sqrt(float64(W)*float64(H))))
+	draw.Draw(c.img, c.img.Rect.Inset(border), uniformColor(paper), image.Point{}, draw.Src)
+	inner := image.Rect(int(padX), int(padY), int(padX+tw), int(padY+th))
+	scaled := image.NewAlpha(image.Rect(0, 0, inner.Dx(), inner.Dy()))
+	xdraw.ApproxBiLinear.Scale(scaled, scaled.Rect, mask, mask.Rect, xdraw.Src, nil)
+	if scaled.Rect.Dx() < mask.Rect.Dx()/2 {
+		xdraw.BiLinear.Scale(scaled, scaled.Rect, mask, mask.Rect, xdraw.Src, nil)
+	}
+	draw.DrawMask(c.img, inner, uniformColor(text), image.Point{}, scaled, image.Point{}, draw.Over)
+
+	if r.Float64() < 0.5 {
+		c.angle = uniform(r, -0.1, 0.1)
+	}
+	bw, bh := c.extent()
+	c.cx = bw/2 + 1 + r.Float64()*math.Max(float64(W)-bw-2, 0)
+	c.cy = bh/2 + 1 + r.Float64()*math.Max(float64(H)-bh-2, 0)
+	c.Box = box(image.Rect(int(math.Floor(c.cx-bw/2)), int(math.Floor(c.cy-bh/2)),
+		int(math.Ceil(c.cx+bw/2)), int(math.Ceil(c.cy+bh/2))).Intersect(image.Rect(0, 0, W, H)))
+	return c
+}
+
+// typeset writes lines of words, centred, and cuts the margins off.
+func typeset(face font.Face, lines [][]string) *image.Alpha {
+	m := face.Metrics()
+	line := (m.Ascent + m.Descent).Ceil()
+	var texts []string
+	width := 0
+	for _, l := range lines {
+		t := l[0]
+		if len(l) > 1 {
+			t += " " + l[1]
+		}
+		texts = append(texts, t)
+		width = max(width, font.MeasureString(face, t).Ceil())
+	}
+	img := image.NewAlpha(image.Rect(0, 0, width+line, line*(len(texts)+1)))
+	for i, t := range texts {
+		x := (img.Rect.Dx() - font.MeasureString(face, t).Ceil()) / 2
+		d := font.Drawer{Dst: img, Src: image.Opaque, Face: face, Dot: fixed.P(x, line*i+m.Ascent.Ceil())}
+		d.DrawString(t)
+	}
+	mask := maskOf(img)
+	ink := mask.Bounds()
+	if ink.Empty() {
+		return img
+	}
+	cut, _ := img.SubImage(ink).(*image.Alpha)
+	return cut
+}
+
+func uniformColor(c rgb) *image.Uniform {
+	b := c.bytes()
+	return image.NewUniform(color.RGBA{b[0], b[1], b[2], 255})
+}
+
+// extent is the size of the box around the turned card.
+func (c *card) extent() (w, h float64) {
+	sin, cos := math.Sincos(c.angle)
+	iw, ih := float64(c.img.Rect.Dx()), float64(c.img.Rect.Dy())
+	return iw*math.Abs(cos) + ih*math.Abs(sin), iw*math.Abs(sin) + ih*math.Abs(cos)
+}
+
+// near reports whether a box w × h around (x, y) touches the card's, or nearly.
+func (c *card) near(x, y, w, h float64) bool {
+	bw, bh := c.extent()
+	return math.Abs(x-c.cx) < (w+bw)/2+3 && math.Abs(y-c.cy) < (h+bh)/2+3
+}
+
+// paint lays the card over the picture.
+func (c *card) paint(dst *image.RGBA) {
+	sin, cos := math.Sincos(c.angle)
+	w, h := float64(c.img.Rect.Dx()), float64(c.img.Rect.Dy())
+	m := f64.Aff3{
+		cos, -sin, c.cx - cos*w/2 + sin*h/2,
+		sin, cos, c.cy - sin*w/2 - cos*h/2,
+	}
+	xdraw.BiLinear.Transform(dst, m, c.img, c.img.Rect, xdraw.Over, nil)
+}

@@ -1,0 +1,60 @@
+package scene
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// functionWords are the words of prompts and questions that name nothing.
+var functionWords = strings.Fields(`
+caption en es detect segment ocr
+what color colour is the shape how many shapes are there where a an larger smaller than or which more sign yes no and
+y letrero un una 0 1 2 3 4
+`)
+
+// Vocabulary lists all words of prompts and answers, sorted, without blanks and
+// punctuation (which is "?", "," and ";"), <locNNNN> and <segNNN>.
+func Vocabulary() []string {
+	all := slices.Concat(functionWords, SignWords, Colors, Shapes, Sizes)
+	for _, v := range Shapes {
+		all = append(all, Plural(v))
+	}
+	for _, v := range slices.Concat(Positions, Relations) {
+		all = append(all, strings.Fields(v)...)
+	}
+	for _, v := range spanishRelations {
+		all = append(all, strings.Fields(v)...)
+	}
+	for w := range words {
+		all = append(all, w)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Words splits a prompt or an answer into words and punctuation marks; a tag in
+// angle brackets is a word.
+func Words(text string) []string {
+	var out []string
+	for len(text) > 0 {
+		end := 0
+		switch c := text[0]; {
+		case c == ' ' || c == '\n':
+			text = text[1:]
+			continue
+		case c == '<':
+			end = strings.IndexByte(text, '>') + 1
+		case strings.IndexByte("?,;", c) >= 0:
+			end = 1
+		default:
+			end = strings.IndexFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("?,;<", r) })
+		}
+		if end <= 0 {
+			end = len(text)
+		}
+		out = append(out, text[:end])
+		text = text[end:]
+	}
+	return out
+}
