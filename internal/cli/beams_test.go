@@ -2,12 +2,15 @@ package cli
 
 import (
 	"encoding/json"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"paligemma/internal/model"
 )
 
 // TestBeamGoldens compares --beams and score with transformers' beam search and
@@ -142,5 +145,31 @@ func TestLogProbsAreScores(t *testing.T) {
 	}
 	if text.String() != *written.Text {
 		t.Errorf("texts of tokens %q, text %q", text.String(), *written.Text)
+	}
+}
+
+// With --num-return each text is one line, whatever is in it.
+func TestAlternativesAreLines(t *testing.T) {
+	var out strings.Builder
+	a := &app{Streams: Streams{Out: &out, Err: io.Discard}, common: commonOptions{Format: formatText}}
+	s, err := a.openModel(modelOptions{Model: fixture(t, "MODEL"), Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	var beams []model.Beam
+	for _, text := range []string{"a\nb", "c"} {
+		ids, err := s.tok.Encode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		beams = append(beams, model.Beam{Tokens: ids})
+	}
+	q := &inquiry{app: a, s: s, p: a.newPrinter(false), asking: asking{sampling: samplingOptions{Beams: 2, NumReturn: 2}}}
+	if err := q.texts(&view{}, model.Generation{Tokens: beams[0].Tokens}, beams); err != nil {
+		t.Fatal(err)
+	}
+	if want := "a\\nb\nc\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
