@@ -304,6 +304,12 @@ func TestRefuses(t *testing.T) {
 		"matmul":        func(g *Graph, x Tensor) Tensor { return g.MulMat(x, g.Float32s(make([]float32, 4), 4)) },
 		"matmul ints":   func(g *Graph, x Tensor) Tensor { return g.MulMat(g.Int32s(ints, 2), g.Float32s(make([]float32, 2), 2)) },
 		"matmul turned": func(g *Graph, x Tensor) Tensor { return g.MulMat(g.Transpose(x), g.Float32s(make([]float32, 2), 2)) },
+		"matmul too large": func(g *Graph, x Tensor) Tensor {
+			y := g.Float32s(make([]float32, 1<<16), 1, 1<<16)
+			y = g.MulMat(y, y)
+			y = g.Reshape(y, 1, 1<<32)
+			return g.MulMat(y, y)
+		},
 		"matmul heads": func(g *Graph, x Tensor) Tensor {
 			return g.MulMat(g.Float32s(make([]float32, 6), 3, 1, 2), g.Float32s(make([]float32, 9), 3, 1, 3))
 		},
@@ -478,7 +484,7 @@ func TestCancel(t *testing.T) {
 }
 
 func TestEngineOptions(t *testing.T) {
-	for _, o := range []Options{{Device: "cuda99"}, {Threads: -1}, {Threads: maxThreads + 1}} {
+	for _, o := range []Options{{Device: "cuda99"}, {Threads: -1}, {Threads: MaxThreads() + 1}} {
 		if e, err := NewEngine(o); err == nil {
 			e.Close()
 			t.Errorf("%+v: no error", o)
@@ -491,4 +497,39 @@ func TestEngineOptions(t *testing.T) {
 	if len(devices) == 0 {
 		t.Error("no devices")
 	}
+}
+
+func TestPhysicalCores(t *testing.T) {
+	// Eight threads of four cores, of which CPU 1 is offline.
+	groups := map[int]string{0: "0,4", 2: "2,6", 3: "3,7", 4: "0,4", 5: "1,5", 6: "2,6", 7: "3,7"}
+	siblings := func(cpu int) string { return groups[cpu] }
+	for _, c := range []struct {
+		cpus []int
+		want int
+	}{{[]int{0, 1, 2, 3, 4, 5, 6, 7}, 4}, {[]int{0, 4}, 1}, {[]int{1, 2, 3}, 2}, {[]int{1}, 0}, {nil, 0}} {
+		if got := physicalCores(c.cpus, siblings); got != c.want {
+			t.Errorf("%v: %d cores, want %d", c.cpus, got, c.want)
+		}
+	}
+}
+
+// TestAfterOutOfMemory computes a graph that there is no memory for, twice: the
+// second must fail as the first did, and others still work.
+func TestAfterOutOfMemory(t *testing.T) {
+	e := newEngine(t)
+	const n = 1 << 23
+	for range 2 {
+		_, err := compute(t, e, func(g *Graph) Tensor {
+			x := g.Float32s(make([]float32, n), 1, n)
+			return g.MulMat(x, x) // 2^48 bytes: beyond the address space
+		})
+		if err == nil {
+			t.Fatal("no error")
+		}
+	}
+	got, err := compute(t, e, func(g *Graph) Tensor { return g.Scale(g.Float32s([]float32{3}, 1), 2) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "after", got, []float64{6}, 0)
 }

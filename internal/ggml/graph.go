@@ -35,13 +35,13 @@ type input struct {
 // then gone.
 func (e *Engine) NewGraph() *Graph {
 	g := &Graph{engine: e}
-	size := C.size_t(maxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxNodes, false)
+	size := C.size_t(maxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
 	g.ctx = C.ggml_init(C.struct_ggml_init_params{mem_size: size, no_alloc: true})
 	if g.ctx == nil {
 		g.err = errors.New("out of memory")
 		return g
 	}
-	g.graph = C.ggml_new_graph_custom(g.ctx, maxNodes, false)
+	g.graph = C.ggml_new_graph_custom(g.ctx, maxTensors, false)
 	return g
 }
 
@@ -75,7 +75,7 @@ func (g *Graph) ok(tensors ...Tensor) bool {
 			return false
 		}
 	}
-	// One object and one node for each operation; leave room for the graph itself.
+	// An operation makes four tensors at most.
 	if C.ggml_used_mem(g.ctx)+4*C.ggml_tensor_overhead() > C.ggml_get_mem_size(g.ctx) {
 		g.fail("more than %d operations", maxNodes)
 		return false

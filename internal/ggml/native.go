@@ -4,6 +4,8 @@ package ggml
 #cgo CFLAGS: -I${SRCDIR}/../../build/include
 #include <stdlib.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
 #include "ggml.h"
 #include "ggml-cpu.h"
 #include "ggml-backend.h"
@@ -18,7 +20,16 @@ static void pg_log(enum ggml_log_level level, const char * text, void * data) {
 		fputs(text, stderr);
 	}
 }
-static void pg_log_init(void) { ggml_log_set(pg_log, NULL); }
+
+// An assert that the checks in Go did not foresee: one line, no core dump.
+static void pg_abort(const char * message) {
+	fprintf(stderr, "paligemma: internal error in ggml: %s\n", message);
+	_exit(1);
+}
+static void pg_hooks(void) {
+	ggml_log_set(pg_log, NULL);
+	ggml_set_abort_callback(pg_abort);
+}
 static void pg_log_set_level(int level) { atomic_store(&pg_log_level, level); }
 */
 import "C"
@@ -30,7 +41,7 @@ var initOnce sync.Once
 // initLibrary prepares ggml's tables; nothing of ggml may be called before it.
 func initLibrary() {
 	initOnce.Do(func() {
-		C.pg_log_init()
+		C.pg_hooks()
 		C.ggml_time_init()
 		C.ggml_cpu_init()
 	})

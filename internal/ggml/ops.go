@@ -210,8 +210,14 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if !a.denseRows() || a.stride(0) > a.stride(1) || !MatrixType(a.Type()) {
 		return g.fail("matmul: %v cannot be a matrix", a)
 	}
+	if b.Elements()/b.Dim(0) > maxElements/a.Dim(1) {
+		return g.fail("matmul: the product of %v and %v is too large", a, b)
+	}
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
 }
+
+// maxElements is more than any memory holds, and far from overflowing.
+const maxElements = 1 << 50
 
 // MatrixType tells whether MulMat takes matrices of type t. These are also the
 // types that Quantize makes.

@@ -75,6 +75,9 @@ func (s *Store) Bytes() int64 { return s.bytes }
 
 // declare makes the tensors without memory.
 func (s *Store) declare(specs []Spec) error {
+	if len(specs) > MaxStored {
+		return fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
+	}
 	s.ctx = C.ggml_init(C.struct_ggml_init_params{
 		mem_size: C.size_t(len(specs)+1) * C.ggml_tensor_overhead(),
 		no_alloc: true,

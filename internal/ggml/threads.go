@@ -7,28 +7,43 @@ import (
 	"strings"
 )
 
+// MaxThreads is the largest number of threads that an Engine takes: more than
+// a few for each CPU only fight each other, and ggml aborts where the system
+// refuses to start one.
+func MaxThreads() int {
+	const most = 512 // GGML_MAX_N_THREADS
+	return min(most, max(16, 4*runtime.NumCPU()))
+}
+
 // DefaultThreads is the number of physical cores available to the process: its
-// CPU affinity and its cgroup's quota count (the Go runtime knows both), and
-// hyper-threads of one core count once, for they share the units that a
+// CPU affinity and its cgroup's quota count (the Go runtime knows the latter),
+// and hyper-threads of one core count once, for they share the units that a
 // matrix product keeps busy.
 func DefaultThreads() int {
 	n := min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
-	if cores := physicalCores(); cores > 0 {
+	if cores := physicalCores(affinity(), siblings); cores > 0 {
 		n = min(n, cores)
 	}
-	return max(1, min(n, maxThreads))
+	return max(1, min(n, MaxThreads()))
 }
 
-// physicalCores counts distinct groups of sibling threads among the CPUs that
-// Linux shows; 0 where it does not say.
-func physicalCores() int {
+// physicalCores counts the distinct groups of sibling threads among cpus; 0 if
+// nothing is known of any of them.
+func physicalCores(cpus []int, siblings func(cpu int) string) int {
 	groups := map[string]bool{}
-	for cpu := range 4096 {
-		data, err := os.ReadFile(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu))
-		if err != nil {
-			break
+	for _, cpu := range cpus {
+		if group := siblings(cpu); group != "" {
+			groups[group] = true
 		}
-		groups[strings.TrimSpace(string(data))] = true
 	}
 	return len(groups)
+}
+
+// siblings is what Linux says of the threads that share a core with cpu.
+func siblings(cpu int) string {
+	data, err := os.ReadFile(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
 }

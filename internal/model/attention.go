@@ -2,9 +2,13 @@ package model
 
 import "paligemma/internal/ggml"
 
-// scoreBytes bounds the scores [keys, queries, heads] held at once: queries are
-// taken in groups that fit. 4,096 patches and 16 heads would need 1 GB.
-const scoreBytes = 128 << 20
+// Queries are taken in groups whose scores [keys, queries, heads] stay below
+// scoreBytes: 4,096 patches and 16 heads would need 1 GB at once. There are
+// maxGroups at most, since each makes the graph longer.
+const (
+	scoreBytes = 128 << 20
+	maxGroups  = 16
+)
 
 // attention is softmax(mask + cap(scale·Q·Kᵀ))·V for each head.
 type attention struct {
@@ -22,7 +26,7 @@ func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, w
 	}
 	d, heads, tokens, keys := q.Dim(0), q.Dim(1), q.Dim(2), k.Dim(1)
 	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
-	group := max(32, scoreBytes/(4*heads*keys))
+	group := max(32, scoreBytes/(4*heads*keys), (tokens+maxGroups-1)/maxGroups)
 	if whole || group > tokens {
 		group = tokens
 	}

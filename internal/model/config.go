@@ -63,11 +63,11 @@ type TokenConfig struct {
 // Bounds far beyond any model, that keep products of sizes from overflowing.
 const (
 	maxDim    = 1 << 20 // any width
-	maxLayers = 1024
+	maxLayers = 256
 	maxHeads  = 1 << 12
 	maxVocab  = 1 << 22
-	maxImage  = 1 << 14
-	maxTokens = 1 << 16 // image tokens; 4,096 in the largest model
+	maxImage  = 1 << 12
+	maxTokens = 1 << 14 // image tokens; 4,096 in the largest model
 )
 
 // Patches is the number of patches along a side.
