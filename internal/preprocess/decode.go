@@ -17,8 +17,8 @@ var errTruncated = errors.New("the file is cut short")
 // grey and CMYK become RGB. Colour profiles are not applied. The type is told
 // by content, never by a name.
 //
-// PNG, GIF and WebP give the very samples Pillow gives (except 16-bit grey,
-// which Pillow clips to white); JPEG is within a few levels of it.
+// The samples are the very ones Pillow gives (except of 16-bit grey, which
+// Pillow clips to white).
 //
 // Errors wrap [ErrUnsupported], [ErrTooLarge] or the decoder's own error. A
 // file cut short is an error; bytes after a complete picture are ignored.

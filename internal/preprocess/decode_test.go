@@ -49,7 +49,7 @@ func TestGray16(t *testing.T) {
 func TestPrefixes(t *testing.T) {
 	for _, file := range []string{
 		"one.png", "three_by_two.png", "extra/palette1.png", "extra/exif.png", "extra/interlaced_gray.png",
-		"extra/narrow4.jpg", "extra/progressive_odd.jpg", "extra/cmyk_half.jpg",
+		"extra/narrow4.jpg", "extra/progressive_odd.jpg", "extra/cmyk_half.jpg", "extra/scans.jpg", "extra/scans_prog.jpg",
 		"extra/offset.gif", "extra/offset_transparent.gif", "extra/interlaced.gif",
 		"extra/odd.webp", "extra/lossy_alpha.webp", "extra/exif5.webp", "extra/anim_offset.webp",
 	} {

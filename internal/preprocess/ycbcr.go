@@ -1,7 +1,5 @@
 package preprocess
 
-import "image"
-
 // plane is one component of a JPEG at its own resolution. w and h are the size
 // that belongs to the picture: what the file has beyond them, up to whole
 // blocks, must not take part in upsampling.
@@ -14,28 +12,6 @@ type plane struct {
 
 func (p *plane) row(y int) []byte {
 	return p.pix[p.stride*min(max(y, 0), p.h-1):][:p.w]
-}
-
-func planes(m *image.YCbCr) (y, cb, cr plane) {
-	w, h := m.Rect.Dx(), m.Rect.Dy()
-	hx, vx := 1, 1
-	switch m.SubsampleRatio {
-	case image.YCbCrSubsampleRatio422:
-		hx, vx = 2, 1
-	case image.YCbCrSubsampleRatio420:
-		hx, vx = 2, 2
-	case image.YCbCrSubsampleRatio440:
-		hx, vx = 1, 2
-	case image.YCbCrSubsampleRatio411:
-		hx, vx = 4, 1
-	case image.YCbCrSubsampleRatio410:
-		hx, vx = 4, 2
-	}
-	y = plane{pix: m.Y, stride: m.YStride, w: w, h: h, hx: 1, vx: 1}
-	cb = plane{pix: m.Cb, stride: m.CStride, w: (w + hx - 1) / hx, h: (h + vx - 1) / vx, hx: hx, vx: vx}
-	cr = cb
-	cr.pix = m.Cr
-	return y, cb, cr
 }
 
 // upsample writes row y of the picture to dst as libjpeg-turbo's "fancy"
@@ -80,20 +56,20 @@ func (p *plane) blendRows(sums []int32, y int) {
 
 // triangle doubles a row of sums. even and odd are what is added before the
 // shift to round samples left and right of a sum's centre.
-func triangle(dst []byte, sums []int32, even, odd int32, shift int) {
-	last := len(sums) - 1
-	for i, v := range sums {
-		before, after := v, v // at the ends the sample stands for its neighbour
-		if i > 0 {
-			before = sums[i-1]
-		}
-		if i < last {
-			after = sums[i+1]
-		}
-		dst[2*i] = byte((3*v + before + even) >> shift)
-		if 2*i+1 < len(dst) {
-			dst[2*i+1] = byte((3*v + after + odd) >> shift)
-		}
+func triangle(dst []byte, sums []int32, even, odd int32, shift uint) {
+	shift &= 31 // known to the compiler
+	v := sums[0]
+	before := v // at the ends the sample stands for its neighbour
+	for i, after := range sums[1:] {
+		pair := (*[2]byte)(dst[2*i:])
+		pair[0] = byte((3*v + before + even) >> shift)
+		pair[1] = byte((3*v + after + odd) >> shift)
+		before, v = v, after
+	}
+	rest := dst[2*(len(sums)-1):]
+	rest[0] = byte((3*v + before + even) >> shift)
+	if len(rest) > 1 {
+		rest[1] = byte((4*v + odd) >> shift)
 	}
 }
 
@@ -120,70 +96,79 @@ func yccToRGB(y, cb, cr byte) (r, g, b byte) {
 	return clamp(l + yccTable.red[cr]), clamp(l + (yccTable.greenCb[cb]+yccTable.greenCr[cr])>>16), clamp(l + yccTable.blue[cb])
 }
 
-func fromYCbCr(y, cb, cr plane) *RGB {
-	img := newRGB(y.w, y.h)
-	w := y.w
-	parallel(y.h, 6*w, func(lo, hi int) {
-		sums := make([]int32, cb.w)
-		b, r := make([]byte, w), make([]byte, w)
-		for i := lo; i < hi; i++ {
-			cb.upsample(b, i, sums)
-			cr.upsample(r, i, sums)
-			dst := img.Pix[3*w*i:][:3*w]
-			for x, l := range y.row(i) {
-				dst[3*x], dst[3*x+1], dst[3*x+2] = yccToRGB(l, b[x], r[x])
+// fromPlanes makes RGB of all components of a JPEG.
+func fromPlanes(planes []plane, f *jpegHeader) *RGB {
+	w := f.w
+	img := newRGB(w, f.h)
+	convert := fromGray
+	switch {
+	case len(planes) == 4:
+		convert = fromCMYK
+		if f.ycc() {
+			convert = fromYCCK
+		}
+	case f.ycc():
+		convert = fromYCC
+	case len(planes) == 3:
+		convert = interleave
+	}
+	parallel(f.h, 3*w*len(planes), func(lo, hi int) {
+		sums := make([]int32, w)
+		var rows [4][]byte
+		for c := range planes {
+			rows[c] = make([]byte, w)
+		}
+		for y := lo; y < hi; y++ {
+			for c := range planes {
+				if p := &planes[c]; p.hx == 1 && p.vx == 1 {
+					rows[c] = p.row(y)
+				} else {
+					p.upsample(rows[c], y, sums)
+				}
 			}
+			convert(img.Pix[3*w*y:][:3*w], &rows)
 		}
 	})
 	return img
 }
 
-// fromCMYK converts a JPEG of four components, decoded as plain CMYK: m holds
-// 255 minus each stored sample. As Pillow does, inks are taken to be stored
-// inverted (Adobe's way) in every file, and are converted without a profile.
-func fromCMYK(m *image.CMYK, f jpegHeader) *RGB {
-	w, h := m.Rect.Dx(), m.Rect.Dy()
-	var stored [4]plane
-	for c := range stored {
-		stored[c] = plane{w: w, h: h, hx: 1, vx: 1}
-		// image/jpeg takes no other ratio than half in both directions, and
-		// repeats samples, so that every other one is the original.
-		if f.hSampling[c] != f.hSampling[0] {
-			stored[c] = plane{w: (w + 1) / 2, h: (h + 1) / 2, hx: 2, vx: 2}
-		}
-		p := &stored[c]
-		p.stride = p.w
-		p.pix = make([]byte, p.w*p.h)
-		for y := range p.h {
-			src := m.Pix[y*p.vx*m.Stride+c:]
-			for x := range p.w {
-				p.pix[y*p.stride+x] = 255 - src[4*p.hx*x]
-			}
-		}
+func fromGray(dst []byte, rows *[4][]byte) {
+	for x, v := range rows[0] {
+		dst[3*x], dst[3*x+1], dst[3*x+2] = v, v, v
 	}
-	ycck := len(f.adobe) > 0 && f.transform != 0
-	img := newRGB(w, h)
-	parallel(h, 12*w, func(lo, hi int) {
-		sums := make([]int32, w)
-		var rows [4][]byte
-		for c := range rows {
-			rows[c] = make([]byte, w)
-		}
-		for i := lo; i < hi; i++ {
-			for c := range rows {
-				stored[c].upsample(rows[c], i, sums)
-			}
-			dst := img.Pix[3*w*i:][:3*w]
-			for x := range w {
-				cyan, magenta, yellow, paper := 255-rows[0][x], 255-rows[1][x], 255-rows[2][x], rows[3][x]
-				if ycck {
-					cyan, magenta, yellow = yccToRGB(rows[0][x], rows[1][x], rows[2][x])
-				}
-				dst[3*x], dst[3*x+1], dst[3*x+2] = underInk(cyan, paper), underInk(magenta, paper), underInk(yellow, paper)
-			}
-		}
-	})
-	return img
+}
+
+func interleave(dst []byte, rows *[4][]byte) {
+	r, g, b := rows[0], rows[1], rows[2]
+	for x := range r {
+		dst[3*x], dst[3*x+1], dst[3*x+2] = r[x], g[x], b[x]
+	}
+}
+
+func fromYCC(dst []byte, rows *[4][]byte) {
+	l, cb, cr := rows[0], rows[1], rows[2]
+	cb, cr = cb[:len(l)], cr[:len(l)]
+	for x, y := range l {
+		d := (*[3]byte)(dst[3*x:])
+		d[0], d[1], d[2] = yccToRGB(y, cb[x], cr[x])
+	}
+}
+
+// fromCMYK takes inks to be stored inverted (Adobe's way), as Pillow does with
+// every file, and converts without a profile.
+func fromCMYK(dst []byte, rows *[4][]byte) {
+	for x, paper := range rows[3] {
+		cyan, magenta, yellow := 255-rows[0][x], 255-rows[1][x], 255-rows[2][x]
+		dst[3*x], dst[3*x+1], dst[3*x+2] = underInk(cyan, paper), underInk(magenta, paper), underInk(yellow, paper)
+	}
+}
+
+// fromYCCK is [fromCMYK] for inks stored as luma and chroma.
+func fromYCCK(dst []byte, rows *[4][]byte) {
+	for x, paper := range rows[3] {
+		cyan, magenta, yellow := yccToRGB(rows[0][x], rows[1][x], rows[2][x])
+		dst[3*x], dst[3*x+1], dst[3*x+2] = underInk(cyan, paper), underInk(magenta, paper), underInk(yellow, paper)
+	}
 }
 
 // underInk is the light that an ink leaves of what black has left, as Pillow

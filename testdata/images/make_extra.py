@@ -45,6 +45,25 @@ def reshape(b, w, h, first):
     return b
 
 
+def scans(w, h, progressive, factors, ids):
+    """A JPEG whose components, of these sampling factors, come one after the other: the scans of grey pictures."""
+    across, down, body = max(f >> 4 for f in factors), max(f & 15 for f in factors), b""
+    for c, f in enumerate(factors):
+        g = jpeg(scene(-(-w * (f >> 4) // across), -(-h * (f & 15) // down), 70 + c).convert("L"), quality=60 + 15 * c, optimize=True,
+                 progressive=progressive, restart_marker_blocks=3 + c)
+        i = 2
+        while g[i + 1] != 0xD9:
+            n = 2 + struct.unpack(">H", g[i + 2:i + 4])[0]
+            if g[i + 1] == 0xDB: g[i + 4] = c
+            if g[i + 1] == 0xDA: g[i + 5] = ids[c]
+            j = i + n
+            while g[i + 1] == 0xDA and not (g[j] == 0xFF and g[j + 1] and not 0xD0 <= g[j + 1] <= 0xD7): j += 1
+            if g[i + 1] not in (0xE0, 0xC0, 0xC2): body += g[i:j]
+            i = j
+    sof = struct.pack(">BBHBHHB", 0xFF, 0xC2 if progressive else 0xC1, 17, 8, h, w, 3) + b"".join(bytes([ids[c], f, c]) for c, f in enumerate(factors))
+    return b"\xff\xd8" + sof + body + b"\xff\xd9"
+
+
 def png(w, h, depth, kind, raw, chunks=(), interlace=0):
     c = lambda t, d: struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d))
     return (b"\x89PNG\r\n\x1a\n" + c(b"IHDR", struct.pack(">IIBBBBB", w, h, depth, kind, 0, 0, interlace))
@@ -107,6 +126,13 @@ def main():
     half[j + 5:j + 9] = struct.pack(">HH", 61, 45); half[j + 11] = half[j + 20] = 0x22
     F["cmyk_half.jpg"] = half
     F["ycck_half.jpg"] = bytearray(half); F["ycck_half.jpg"][i + 15] = 2
+
+    big = jpeg(Image.fromarray(np.random.default_rng(28).integers(0, 256, (24, 40), dtype=np.uint8)), quality=100)
+    q = segment(big, 0xDB)                                                    # 16-bit quantisers far beyond what an encoder makes
+    F["overflow.jpg"] = big[:q] + b"\xff\xdb\0\x83\x10" + np.random.default_rng(29).integers(1, 3000, 64).astype(">u2").tobytes() + big[q + 69:]
+    for name, progressive, factors, ids in (("scans.jpg", False, (0x22, 0x12, 0x21), (1, 2, 3)), ("scans_prog.jpg", True, (0x42, 0x22, 0x11), (7, 0, 200)),
+                                            ("scans_rgb.jpg", False, (0x13, 0x11, 0x13), b"RGB")):
+        F[name] = scans(51, 45, progressive, factors, ids)
 
     save = lambda im, f, **k: (b := io.BytesIO(), im.save(b, f, **k), b.getvalue())[2]
     rgba = lambda w, h, s: Image.fromarray(np.dstack([np.asarray(scene(w, h, s)), np.asarray(scene(w, h, s + 1))[..., 1]]), "RGBA")

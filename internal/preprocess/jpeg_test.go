@@ -1,0 +1,275 @@
+package preprocess
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// planesOf decodes as [decodeJPEG] does, up to the planes. With keep, the
+// coefficients are left in the decoder.
+func planesOf(data []byte, keep bool) (*jpegDecoder, []plane, error) {
+	f, err := parseJPEG(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := newJPEGDecoder(&f)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.keep = keep
+	if err := d.scans(data); err != nil {
+		return nil, nil, err
+	}
+	planes, err := d.planes()
+	return d, planes, err
+}
+
+// TestStreamed: rows of blocks that are transformed while others are decoded
+// give what the coefficients of the whole picture give.
+func TestStreamed(t *testing.T) {
+	n := 0
+	for _, file := range jpegFiles(t) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, streamed, err := planesOf(data, false)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		d, kept, err := planesOf(data, true)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for i := range kept {
+			if !bytes.Equal(kept[i].pix, streamed[i].pix) {
+				t.Errorf("%s: component %d differs", file, i)
+			}
+			if d.comps[i].coef == nil {
+				t.Errorf("%s: component %d was not kept", file, i)
+			}
+		}
+		n++
+	}
+	if n < 30 {
+		t.Errorf("only %d files", n)
+	}
+}
+
+func jpegFiles(t testing.TB) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range []string{"*.jpg", "extra/*.jpg"} {
+		files, err := filepath.Glob(filepath.Join(images, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, files...)
+	}
+	return all
+}
+
+// without returns a JPEG without the segments that have that marker.
+func without(t *testing.T, data []byte, marker byte) []byte {
+	t.Helper()
+	out := bytes.Clone(data[:2])
+	at := len(data)
+	err := walkJPEG(data, func(m byte, body, rest []byte) error {
+		start := len(data) - len(rest) - len(body) - 4
+		if at < start { // the data of a scan
+			out = append(out, data[at:start]...)
+		}
+		if m != marker {
+			out = append(out, data[start:len(data)-len(rest)]...)
+		}
+		at = len(data) - len(rest)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(out, data[at:]...)
+}
+
+// TestStandardHuffmans: a sequential file may lack the tables of the standard.
+func TestStandardHuffmans(t *testing.T) {
+	data := readPicture(t, "extra/h2v1.jpg")
+	want, err := Decode(data, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := without(t, data, markerDHT)
+	if len(bare) > len(data)-400 {
+		t.Fatalf("%d bytes of %d", len(bare), len(data))
+	}
+	got, err := Decode(bare, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Pix, want.Pix) {
+		t.Error("another picture")
+	}
+	bare = without(t, readPicture(t, "extra/progressive_odd.jpg"), markerDHT)
+	if _, err := Decode(bare, Limits{}); err == nil || !strings.Contains(err.Error(), "Huffman table 0 is missing") {
+		t.Errorf("progressive: %v", err)
+	}
+}
+
+// TestDamagedJPEG changes one thing in a good file: an error that names it.
+func TestDamagedJPEG(t *testing.T) {
+	replace := func(old, new string) func([]byte) []byte {
+		return func(b []byte) []byte {
+			if !bytes.Contains(b, []byte(old)) {
+				t.Errorf("%x is not there", old)
+			}
+			return bytes.Replace(b, []byte(old), []byte(new), 1)
+		}
+	}
+	at := func(marker string, offset int, v byte) func([]byte) []byte {
+		return func(b []byte) []byte {
+			b[bytes.Index(b, []byte(marker))+offset] = v
+			return b
+		}
+	}
+	const sof, sos, dht, dqt, dri = "\xff\xc0", "\xff\xda", "\xff\xc4", "\xff\xdb", "\xff\xdd"
+	for name, c := range map[string]struct {
+		file   string
+		change func([]byte) []byte
+		want   string
+	}{
+		"scan too short":     {"h2v1.jpg", func(b []byte) []byte { return append(b[:len(b)-200], 0xFF, 0xD9) }, "less data"},
+		"no restart marker":  {"restart.jpg", replace("\xff\xd2", ""), "restart marker 2 is missing"},
+		"wrong restart":      {"restart.jpg", replace("\xff\xd2", "\xff\xd4"), "restart marker 2 is missing"},
+		"restart interval":   {"restart.jpg", at(dri, 3, 5), "restart"},
+		"no quantiser":       {"h2v1.jpg", func(b []byte) []byte { return without(t, b, markerDQT) }, "lacks its quantisation table"},
+		"quantiser kind":     {"h2v1.jpg", at(dqt, 4, 0x20), "quantisation table"},
+		"quantiser length":   {"h2v1.jpg", at(dqt, 4, 0x10), "too short"},
+		"quantiser number":   {"h2v1.jpg", at(sof, 12, 9), "quantisation table 9"},
+		"factor 0":           {"h2v1.jpg", at(sof, 11, 0x01), "factors 0×1"},
+		"factor 5":           {"h2v1.jpg", at(sof, 14, 0x15), "factors 1×5"},
+		"factors 3 to 2":     {"h2v1.jpg", at(sof, 14, 0x31), "factors 2×1 of 3×1"},
+		"too many blocks":    {"h2v1.jpg", at(sof, 11, 0x44), "18 blocks"},
+		"height open":        {"h2v1.jpg", func(b []byte) []byte { return at(sof, 5, 0)(at(sof, 6, 0)(b)) }, "height"},
+		"Huffman kind":       {"h2v1.jpg", at(dht, 4, 0x22), "Huffman table"},
+		"Huffman length":     {"h2v1.jpg", at(dht, 6, 200), "wrong length"},
+		"Huffman code":       {"h2v1.jpg", at(dht, 5, 2), "Huffman table"},
+		"DC of 16 bits":      {"h2v1.jpg", at(dht, 21, 16), "16 bits"},
+		"Huffman number":     {"h2v1.jpg", at(sos, 6, 0x30), "Huffman table 3 is missing"},
+		"unknown component":  {"h2v1.jpg", at(sos, 5, 77), "component 77"},
+		"component twice":    {"h2v1.jpg", at(sos, 7, 1), "twice"},
+		"scan header":        {"h2v1.jpg", at(sos, 4, 2), "scan header"},
+		"four in a scan":     {"h2v1.jpg", replace("\xff\xda\x00\x0c\x03", "\xff\xda\x00\x0e\x04\x01\x00"), "4 components"},
+		"two scans":          {"gray", func(b []byte) []byte { return append(b[:len(b)-2], b[bytes.Index(b, []byte(sos)):]...) }, "two scans"},
+		"a component absent": {"narrow1.jpg", replace("\xff\xda\x00\x0c\x03\x01\x00\x02\x11\x03\x11\x00", "\xff\xda\x00\x08\x01\x01\x00\x00"), "has no data"},
+		"spectral selection": {"progressive_odd.jpg", at(sos, 12, 5), "coefficients 0 to 5"},
+		"bits":               {"progressive_odd.jpg", at(sos, 13, 0x31), "bits from 3 to 1"},
+	} {
+		path := filepath.Join("extra", c.file)
+		if c.file == "gray" {
+			path = "gray.jpg"
+		}
+		data := c.change(bytes.Clone(readPicture(t, path)))
+		if _, err := Decode(data, Limits{}); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "decoder failed") {
+			t.Errorf("%s: %v, want %q in it", name, err, c.want)
+		}
+	}
+	// Bytes of a scan that are wrong anywhere: an error or some picture.
+	for _, file := range []string{"extra/restart.jpg", "extra/progressive_odd.jpg", "extra/ycck_half.jpg"} {
+		data := readPicture(t, file)
+		r := rand.New(rand.NewPCG(3, 4))
+		failed := 0
+		for range 2000 {
+			bad := bytes.Clone(data)
+			bad[r.IntN(len(bad))] = byte(r.Uint32())
+			_, err := Decode(bad, Limits{MaxPixels: 1 << 16})
+			if err != nil {
+				failed++
+				if strings.Contains(err.Error(), "decoder failed") {
+					t.Fatal(err)
+				}
+			}
+		}
+		if failed < 200 {
+			t.Errorf("%s: only %d errors", file, failed)
+		}
+	}
+}
+
+// TestTolerated: harmless oddities between segments and at the end of scans.
+func TestTolerated(t *testing.T) {
+	for _, file := range []string{"extra/restart.jpg", "extra/progressive_odd.jpg", "extra/h2v1.jpg"} {
+		data := readPicture(t, file)
+		want, err := Decode(data, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, odd := range map[string][]byte{
+			"fill bytes":      bytes.ReplaceAll(data, []byte("\xff\xc4"), []byte("\xff\xff\xff\xc4")),
+			"junk":            bytes.ReplaceAll(data, []byte("\xff\xc4"), []byte("junk\xff\xc4")),
+			"after scans":     bytes.ReplaceAll(data, []byte("\xff\xd9"), []byte("\x00\xff\x00\xff\xd7\xff\xff\xd9")),
+			"doubled stuffed": bytes.ReplaceAll(data, []byte("\xff\x00"), []byte("\xff\xff\x00")),
+			"comment":         bytes.Replace(data, []byte("\xff\xda"), []byte("\xff\xfe\x00\x06\xff\xd9oh\xff\xda"), 1),
+		} {
+			got, err := Decode(odd, Limits{})
+			if err != nil {
+				t.Errorf("%s, %s: %v", file, name, err)
+			} else if !bytes.Equal(got.Pix, want.Pix) {
+				t.Errorf("%s, %s: another picture", file, name)
+			}
+		}
+	}
+}
+
+// TestSamplingAlone: the sampling factors of a grey picture mean nothing.
+func TestSamplingAlone(t *testing.T) {
+	data := readPicture(t, "gray.jpg")
+	want, err := Decode(data, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte("\xff\xc0")) + 11
+	for _, factors := range []byte{0x22, 0x14, 0x31} {
+		data[at] = factors
+		if got, err := Decode(data, Limits{}); err != nil || !bytes.Equal(got.Pix, want.Pix) {
+			t.Errorf("factors %#x: %v, or another picture", factors, err)
+		}
+	}
+}
+
+// TestColourSpace: JFIF goes before Adobe, and that before the components'
+// numbers, as in libjpeg.
+func TestColourSpace(t *testing.T) {
+	ids := func(s string) (c []jpegComponent) {
+		for _, id := range []byte(s) {
+			c = append(c, jpegComponent{id: id})
+		}
+		return c
+	}
+	for _, c := range []struct {
+		f    jpegHeader
+		want bool
+	}{
+		{jpegHeader{components: ids("\x01")}, false},
+		{jpegHeader{components: ids("\x01"), jfif: true}, false},
+		{jpegHeader{components: ids("\x01\x02\x03")}, true},
+		{jpegHeader{components: ids("\x00\x01\x02")}, true},
+		{jpegHeader{components: ids("RGB")}, false},
+		{jpegHeader{components: ids("RGB"), jfif: true}, true},
+		{jpegHeader{components: ids("RGB"), adobe: true, transform: 1}, true},
+		{jpegHeader{components: ids("\x01\x02\x03"), adobe: true}, false},
+		{jpegHeader{components: ids("\x01\x02\x03"), adobe: true, jfif: true}, true},
+		{jpegHeader{components: ids("\x01\x02\x03"), adobe: true, transform: 2}, true},
+		{jpegHeader{components: ids("CMYK")}, false},
+		{jpegHeader{components: ids("CMYK"), jfif: true}, false},
+		{jpegHeader{components: ids("CMYK"), adobe: true}, false},
+		{jpegHeader{components: ids("CMYK"), adobe: true, transform: 2}, true},
+	} {
+		if got := c.f.ycc(); got != c.want {
+			t.Errorf("%+v: %t", c.f, got)
+		}
+	}
+}
