@@ -32,7 +32,8 @@ func (a *app) detectCommand() *cobra.Command {
 		Short: "Find objects in images and give their boxes",
 		Long: `Find objects in each image. OBJECTS are what to look for, several with " ; "
 between them; they come before the images.
-` + tableHelp + `
+` + imageKinds + "\n" + tableHelp + `
+
 A group of location tokens that is not whole is left out; -v says so.`,
 		Example: `  paligemma detect "cat ; dog" photo.jpg -m model.gguf --draw boxes.png
   paligemma detect car 'street/*.jpg' --draw 'drawn/{}.jpg' --format jsonl`,
@@ -50,7 +51,7 @@ func (a *app) segmentCommand() *cobra.Command {
 		Short: "Find objects in images and give their masks",
 		Long: `Find an object in each image and give its box and its mask. OBJECT comes before
 the images.
-` + tableHelp + `
+` + imageKinds + "\n" + tableHelp + `
 
 Masks are decoded by the decoder of PaliGemma's mask codec, vae-oid.npz. It is
 in the model if that was made with convert --mask-decoder, or is given here with

@@ -6,11 +6,16 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"testing"
 
+	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 )
 
@@ -49,4 +54,69 @@ func writeCodec(path string) error {
 		return err
 	}
 	return os.WriteFile(path, buf.Bytes(), 0o600)
+}
+
+// A decoder in a GGUF file must be there as a whole, in F32 and in its shapes,
+// whatever else the file is.
+func TestGGUFDecoderRefused(t *testing.T) {
+	write := func(edit func(i int, name string, shape []int64) (string, gguf.Type, []int64)) string {
+		var w gguf.Writer
+		w.SetString("general.architecture", "other")
+		for i, m := range model.MaskTensors() {
+			var shape []int64
+			for _, n := range slices.Backward(m.Shape) {
+				shape = append(shape, int64(n))
+			}
+			name, typ, shape := edit(i, m.Name, shape)
+			if err := w.AddTensor(name, typ, shape...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(t.TempDir(), "d.gguf")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		err = w.Encode(f, func(t gguf.Tensor, dst io.Writer) error {
+			_, err := dst.Write(make([]byte, t.Size))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for want, edit := range map[string]func(i int, name string, shape []int64) (string, gguf.Type, []int64){
+		"": func(_ int, name string, shape []int64) (string, gguf.Type, []int64) {
+			return name, gguf.TypeF32, shape
+		},
+		"tensor mask.decoder.0.bias is missing": func(i int, name string, shape []int64) (string, gguf.Type, []int64) {
+			if i == 2 {
+				name = "x"
+			}
+			return name, gguf.TypeF32, shape
+		},
+		"tensor mask.codebook is f32 [128 512], want f32 [512 128]": func(i int, name string, shape []int64) (string, gguf.Type, []int64) {
+			if i == 0 {
+				slices.Reverse(shape)
+			}
+			return name, gguf.TypeF32, shape
+		},
+		"tensor mask.codebook is f16": func(i int, name string, shape []int64) (string, gguf.Type, []int64) {
+			if i == 0 {
+				return name, gguf.TypeF16, shape
+			}
+			return name, gguf.TypeF32, shape
+		},
+	} {
+		tensors, err := readMaskDecoder(write(edit))
+		if want == "" {
+			if err != nil || len(tensors) != len(model.MaskTensors()) {
+				t.Errorf("a whole decoder: %d tensors, %v", len(tensors), err)
+			}
+		} else if err == nil || !strings.Contains(strings.ToLower(err.Error()), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
 }

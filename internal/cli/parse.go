@@ -42,6 +42,7 @@ the masks of <seg000>….
 The size of the image gives the boxes in pixels: --size, or --image, which is the
 image itself and can be drawn on.
 ` + tableHelp + `
+
 Text without objects gives no line, and in JSON empty lists. With standard input
 JSON has the number of the line; use jsonl to get each result as it comes.
 A --draw of several lines shows the objects of all of them.`,

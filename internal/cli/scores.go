@@ -49,7 +49,7 @@ the log-probabilities of its tokens, their mean, the loss (the mean with the
 sign turned), the perplexity (e to the power of the loss) and the text. The end
 token counts as one of the tokens. The best has the highest sum: it is the
 likeliest as a whole. Longer texts have lower sums: to compare texts of
-different lengths by the word, sort by the second field.
+different lengths, sort by the second field.
 ` + imageHelp,
 		Example: `  paligemma score photo.jpg --prompt "What animal is this?" --suffix cat --suffix dog -m model.gguf
   paligemma score photo.jpg --prompt "caption en" --suffixes-from captions.txt --format json`,

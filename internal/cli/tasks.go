@@ -24,9 +24,11 @@ func askFlags(cmd *cobra.Command, q *asking, maxTokens int) {
 	q.sampling.flags(cmd.Flags(), maxTokens)
 }
 
-const imageHelp = `
+const imageKinds = `
 IMAGE is a JPEG, PNG, GIF or WebP file, - for standard input, a folder or a
-pattern such as '*.jpg'. With more than one, each result is a line: the path, a
+pattern such as '*.jpg'.`
+
+const imageHelp = imageKinds + ` With more than one, each result is a line: the path, a
 tab and the text, in which backslash, newline and carriage return are escaped
 as \\, \n and \r.`
 
