@@ -138,13 +138,17 @@ func readText(c *model.Config, config, text object) {
 	if text.bool("attention_bias", false) {
 		text.fail("attention_bias", "is true: Gemma's attention has no biases")
 	}
-	// hidden_activation, where there is one, is what transformers heeds. The
-	// first Gemma releases say "gelu" and mean the tanh form they were trained with.
-	key := "hidden_activation"
+	// hidden_activation, where there is one, is what counts. Without it the first
+	// Gemma releases say hidden_act "gelu" and mean the tanh form that they were
+	// trained with; elsewhere "gelu" is the erf form, which is not computed here.
+	key, known := "hidden_activation", tanhGELU
 	if !text.has(key) {
 		key = "hidden_act"
+		if c.Arch == model.ArchPaliGemma {
+			known = append(slices.Clone(tanhGELU), "gelu")
+		}
 	}
-	if act := text.string(key, tanhGELU[0]); act != "gelu" && !slices.Contains(tanhGELU, act) {
+	if act := text.string(key, tanhGELU[0]); !slices.Contains(known, act) {
 		text.fail(key, "is %q, want a tanh gelu (%s)", act, tanhGELU[0])
 	}
 }

@@ -77,6 +77,7 @@ func TestReject(t *testing.T) {
 		{"strings", func(c *checkpoint) { c.text()["hidden_size"], c.vision()["layer_norm_eps"] = "64", "small" },
 			[]string{`hidden_size is "64"`, `layer_norm_eps is "small"`}},
 		{"no object", func(c *checkpoint) { c.config()["text_config"] = "gemma" }, []string{`text_config is "gemma", want an object`}},
+		{"erf gelu in the text", func(c *checkpoint) { c.text()["hidden_activation"] = "gelu" }, []string{"text_config.hidden_activation", "tanh gelu"}},
 		{"erf gelu", func(c *checkpoint) { c.vision()["hidden_act"] = "gelu" }, []string{"vision_config.hidden_act", "tanh gelu"}},
 		{"silu", func(c *checkpoint) { c.text()["hidden_act"] = "silu" }, []string{`text_config.hidden_act is "silu"`}},
 		{"biases", func(c *checkpoint) { c.text()["attention_bias"] = true }, []string{"attention_bias"}},

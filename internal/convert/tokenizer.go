@@ -15,6 +15,7 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	reader "paligemma/internal/tokenizer"
 )
 
 // Token types of tokenizer.ggml.token_type, as llama.cpp numbers them.
@@ -116,7 +117,13 @@ func parseTokenizer(b []byte, rows int) (*tokenizer, error) {
 		return nil, err
 	}
 	t.classify(added, unk)
-	return t, t.score(merges)
+	if err := t.score(merges); err != nil {
+		return nil, err
+	}
+	if _, ok := vocab[unk]; !ok {
+		return nil, fmt.Errorf("model.unk_token %.100q is not in the vocabulary", unk)
+	}
+	return t, reader.Check(string(t.json))
 }
 
 // place puts every piece at its id. An id that nothing has gets a name of its

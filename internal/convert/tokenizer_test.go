@@ -125,6 +125,8 @@ func TestTokenizerRejects(t *testing.T) {
 		`vocab is missing`:                                          []byte(`{"added_tokens":[],"model":{"type":"BPE","unk_token":"a"}}`),
 		`something follows its end`:                                 append(small(`"a":1`, ``, ``), '1'),
 		`json: cannot unmarshal array`:                              []byte(`[]`),
+		`unk_token "<unk>" is not in the vocabulary`:                small(`"a":1`, ``, ``),
+		`"Strip" is not Gemma's`:                                    []byte(strings.Replace(string(small(`"<unk>":0`, ``, ``)), `"model"`, `"normalizer":{"type":"Strip"},"model"`, 1)),
 		`bad json at byte`:                                          small(`"a"`, ``, ``),
 	} {
 		if _, err := parseTokenizer(b, 64); err == nil || !strings.Contains(err.Error(), want) {

@@ -167,7 +167,7 @@ func load(t *testing.T, checkpoint, typ string) *model.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 2})
+	engine, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func naiveDecode(w map[string][]float32, codes []int) []float64 {
 }
 
 func TestMaskDecoder(t *testing.T) {
-	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 2})
+	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

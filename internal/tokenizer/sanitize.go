@@ -8,6 +8,13 @@ import (
 	"math"
 )
 
+// Check tells whether a tokenizer.json is one that Open takes: what the
+// converter asks before it writes one into a model.
+func Check(text string) error {
+	_, err := sanitize(text)
+	return err
+}
+
 // sanitize checks a tokenizer.json that comes from outside, before the library
 // sees it: a panic in there would end the process. What is known to be
 // harmless passes; what the library is not asked for (truncation, padding, the
@@ -93,6 +100,8 @@ func (m *bpe) check() error {
 		return errors.New("dropout is for training")
 	case m.Prefix != nil && *m.Prefix != "", m.Suffix != nil && *m.Suffix != "":
 		return errors.New("prefixes and suffixes of subwords are not Gemma's")
+	case m.Unk == nil || *m.Unk == "":
+		return errors.New("unk_token is missing")
 	case len(m.Vocab) == 0 || len(m.Merges) == 0:
 		return errors.New("vocab or merges are missing")
 	case hasNUL(m.Merges):
@@ -135,6 +144,7 @@ func checkPart(what string, raw json.RawMessage, depth int) error {
 			String *string
 			Regex  *string
 		} `json:"pattern"`
+		Content       *string           `json:"content"` // of a Replace
 		Normalizers   []json.RawMessage `json:"normalizers"`
 		PreTokenizers []json.RawMessage `json:"pretokenizers"`
 	}
@@ -146,8 +156,10 @@ func checkPart(what string, raw json.RawMessage, depth int) error {
 		if part.Pattern.Regex != nil || part.Pattern.String == nil || *part.Pattern.String == "" {
 			return fmt.Errorf("%s: %s takes a string as its pattern here", what, part.Type)
 		}
-		return nil
-	case "Prepend", "Metaspace", "NFC", "NFD", "NFKC", "NFKD":
+		// An added token that became empty would match inside of characters.
+		if part.Type == "Replace" && (part.Content == nil || *part.Content == "") {
+			return fmt.Errorf("%s: Replace by nothing is not Gemma's", what)
+		}
 		return nil
 	case "Sequence":
 		if depth > 4 {

@@ -66,6 +66,8 @@ func TestHostileJSON(t *testing.T) {
 		"added empty":         change(`"added_tokens":[]`, `"added_tokens":[{"id":9,"content":""}]`),
 		"regex normalizer":    change(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"Regex":"(a*)*b"},"content":"x"}`),
 		"empty pattern":       change(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"String":""},"content":"x"}`),
+		"replace by nothing":  change(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"String":"▁▁"},"content":""}`),
+		"unicode normalizer":  change(`"normalizer":null`, `"normalizer":{"type":"NFC"}`),
 		"charsmap":            change(`"normalizer":null`, `"normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}`),
 		"unknown normalizer":  change(`"normalizer":null`, `"normalizer":{"type":"Nul\u0000"}`),
 		"number as splitter":  change(`"pre_tokenizer":null`, `"pre_tokenizer":7`),
