@@ -6,7 +6,7 @@
 #   make NATIVE=0     a portable baseline (x86-64 with AVX2) instead of -march=native
 #   make CUDA=1 | METAL=1 | VULKAN=1     switch a GPU backend on
 #   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
-#   make install PREFIX=/usr/local       install the binary, man pages, completions
+#   make install PREFIX=/usr/local       install the binary and its man pages
 #   make bench fmt lint race asan fuzz clean
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -23,6 +23,8 @@ DESTDIR ?=
 GGML_SRC ?=
 FUZZTIME ?= 30s
 GO ?= go
+# What cgo compiles with.
+CGO_CC := $(or $(shell $(GO) env CC 2>/dev/null),cc)
 
 B       := build
 JOBS    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -58,7 +60,7 @@ endif
 GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION)
 GO_BUILD   := $(GO) build -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native demo test test-go race asan fuzz bench fmt fmt-check lint install uninstall clean distclean tools force
+.PHONY: all native demo test test-go race asan fuzz bench fmt fmt-check lint install uninstall clean tools force
 
 all: bin/paligemma
 
@@ -74,9 +76,9 @@ endef
 
 tools:
 	$(call need,$(GO),install Go 1.26 or newer)
-	$(call need,cmake,install CMake 3.14 or newer)
+	$(call need,cmake,install CMake 3.15 or newer)
 	$(call need,cargo,install Rust; its cargo builds the tokenizers library)
-	$(call need,cc,install a C compiler)
+	$(call need,$(firstword $(CGO_CC)),install a C compiler)
 	$(call need,c++,install a C++ compiler)
 
 native: $(B)/link.stamp
@@ -87,9 +89,9 @@ native: $(B)/link.stamp
 $(B)/link.stamp: $(GGML_BUILD)/built $(B)/tokenizers/built $(B)/flavor Makefile
 	@mkdir -p $(B)/lib
 	@rm -f $(B)/lib/*.a && rm -rf $(B)/include
-	@cp $$(find $(GGML_BUILD) -name 'libggml*.a') $(B)/lib/
+	@find $(GGML_BUILD) -name 'libggml*.a' -exec cp {} $(B)/lib/ \;
 	@cp $(B)/tokenizers/release/libtokenizers.a $(B)/lib/
-	@cp -R $$(cat $(GGML_BUILD)/source)/include $(B)/include
+	@cp -R "$$(cat $(GGML_BUILD)/source)/include" $(B)/include
 	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -- -lggml $(LIBS_BACKEND) -lggml-base $(LIBS_SYSTEM)
 	@touch $@
 
@@ -98,7 +100,8 @@ $(B)/flavor: force
 	@mkdir -p $(B)
 	@echo '$(FLAVOR)' | cmp -s - $@ || echo '$(FLAVOR)' > $@
 
-$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt $(GGML_BUILD)/source | tools
+# A checkout of the user's own may change at any time: CMake looks each time.
+$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools
 	@echo "building ggml ($(FLAVOR); a minute or two the first time)"
 	@cmake -S third_party/ggml -B $(GGML_BUILD) -DCMAKE_BUILD_TYPE=Release \
 	  -DGGML_SRC="$$(cat $(GGML_BUILD)/source)" \
@@ -107,7 +110,8 @@ $(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt $(GGML_BUILD)/source | tool
 	  > $(GGML_BUILD)/cmake.log 2>&1 || { tail -n 20 $(GGML_BUILD)/cmake.log >&2; exit 1; }
 	@cmake --build $(GGML_BUILD) -j $(JOBS) >> $(GGML_BUILD)/cmake.log 2>&1 \
 	  || { tail -n 30 $(GGML_BUILD)/cmake.log >&2; exit 1; }
-	@touch $@
+	@new=$$(cd $(GGML_BUILD) && find . -name 'libggml*.a' -newer built 2>/dev/null || echo new); \
+	  if [ -n "$$new" ] || [ ! -f $@ ]; then touch $@; fi
 
 ifeq ($(GGML_SRC),)
 $(GGML_BUILD)/source: $(B)/ggml-src.stamp
@@ -120,7 +124,8 @@ $(GGML_BUILD)/source: force
 	@p=$$(cd '$(GGML_SRC)' && pwd -P); echo "$$p" | cmp -s - $@ || echo "$$p" > $@
 endif
 
-$(B)/ggml-src.stamp: third_party/ggml/Cargo.toml third_party/ggml/tree.sha256 | tools
+# Fetched again if cargo's cache was cleaned meanwhile.
+$(B)/ggml-src.stamp: third_party/ggml/Cargo.toml third_party/ggml/tree.sha256 $(if $(wildcard $(B)/ggml-src/include/ggml.h),,force) | tools
 	@mkdir -p $(B)
 	@$(GO) run ./scripts/ggmlsrc $(B)/ggml-src
 	@touch $@
@@ -135,8 +140,9 @@ $(B)/tokenizers/module: force | tools
 $(B)/tokenizers/built: $(B)/tokenizers/module
 	@echo "building the tokenizers library (two minutes the first time)"
 	@dir=$$($(GO) list -m -f '{{.Dir}}' github.com/daulet/tokenizers); \
-	  RUSTFLAGS="--remap-path-prefix=$$dir=tokenizers --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo $${RUSTFLAGS:-}" \
-	  cargo build --quiet --release --locked --manifest-path "$$dir/Cargo.toml" --target-dir $(abspath $(B)/tokenizers) \
+	  sep=$$(printf '\037'); \
+	  CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$$dir=tokenizers$$sep--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
+	  cargo build --quiet --release --locked --manifest-path "$$dir/Cargo.toml" --target-dir "$$PWD/$(B)/tokenizers" \
 	  > $(B)/tokenizers.log 2>&1 || { tail -n 20 $(B)/tokenizers.log >&2; exit 1; }
 	@touch $@
 
