@@ -110,8 +110,11 @@ $(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt $(GGML_BUILD)/source $(if $
 	  > $(GGML_BUILD)/cmake.log 2>&1 || { tail -n 20 $(GGML_BUILD)/cmake.log >&2; exit 1; }
 	@cmake --build $(GGML_BUILD) -j $(JOBS) >> $(GGML_BUILD)/cmake.log 2>&1 \
 	  || { tail -n 30 $(GGML_BUILD)/cmake.log >&2; exit 1; }
-	@new=$$(cd $(GGML_BUILD) && find . -name 'libggml*.a' -newer built 2>/dev/null || echo new); \
-	  if [ -n "$$new" ] || [ ! -f $@ ]; then touch $@; fi
+ifeq ($(GGML_SRC),)
+	@touch $@
+else
+	@[ -f $@ ] && [ -z "$$(find $(GGML_BUILD) -name 'libggml*.a' -newer $@)" ] || touch $@
+endif
 
 ifeq ($(GGML_SRC),)
 $(GGML_BUILD)/source: $(B)/ggml-src.stamp
