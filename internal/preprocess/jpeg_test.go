@@ -224,6 +224,18 @@ func TestTolerated(t *testing.T) {
 	}
 }
 
+// TestCorrections: each coefficient that is not zero takes a bit, which moves it
+// away from zero unless it is set already.
+func TestCorrections(t *testing.T) {
+	r := &bitReader{data: []byte{0b1111_0111, 0}}
+	b := [64]int16{1: 4, 8: -4, 16: 0, 9: 6, 2: -6, 3: 4, 10: -4, 17: 4, 24: 0, 32: 8}
+	k := r.correct(&b, 1, 1, jpegScan{first: 1, last: 63, low: 1})
+	want := [64]int16{1: 6, 8: -6, 16: 0, 9: 6, 2: -6, 3: 4, 10: -6, 17: 6, 24: 0, 32: 8}
+	if b != want || k != 9 || r.left < 0 {
+		t.Errorf("%v to place %d, want %v to 9", b, k, want)
+	}
+}
+
 // TestSamplingAlone: the sampling factors of a grey picture mean nothing.
 func TestSamplingAlone(t *testing.T) {
 	data := readPicture(t, "gray.jpg")

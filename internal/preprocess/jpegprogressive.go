@@ -86,7 +86,8 @@ func (r *bitReader) refineAC(ac *huffman, b *[64]int16, s jpegScan) {
 
 // correct reads a bit for each coefficient from k on that is not zero, up to
 // the zero that comes after that many others, and returns where that is; or
-// s.last+1.
+// s.last+1. As in libjpeg, a correction that is there already (in damaged files)
+// is not made again.
 func (r *bitReader) correct(b *[64]int16, k, zeros int, s jpegScan) int {
 	bit := int16(1) << s.low
 	for ; k <= s.last; k++ {
@@ -97,7 +98,7 @@ func (r *bitReader) correct(b *[64]int16, k, zeros int, s jpegScan) int {
 				return k
 			}
 			zeros--
-		case r.bits(1) == 0:
+		case r.bits(1) == 0 || *c&bit != 0:
 		case *c > 0:
 			*c += bit
 		default:
