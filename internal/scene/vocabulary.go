@@ -15,8 +15,17 @@ y letrero un una 0 1 2 3 4
 
 // Vocabulary lists all words of prompts and answers, sorted, without blanks and
 // punctuation (which is "?", "," and ";"), <locNNNN> and <segNNN>.
-func Vocabulary() []string {
-	all := slices.Concat(functionWords, SignWords, Colors, Shapes, Sizes)
+func Vocabulary() []string { return sorted(slices.Concat(promptWords(), SignWords)) }
+
+// OnlyOnSigns lists the words of Vocabulary that stand on signs and nowhere else.
+func OnlyOnSigns() []string {
+	others := promptWords()
+	return sorted(slices.DeleteFunc(slices.Clone(SignWords), func(w string) bool { return slices.Contains(others, w) }))
+}
+
+// promptWords are all words but those of signs.
+func promptWords() []string {
+	all := slices.Concat(functionWords, Colors, Shapes, Sizes)
 	for _, v := range Shapes {
 		all = append(all, Plural(v))
 	}
@@ -29,8 +38,12 @@ func Vocabulary() []string {
 	for w := range words {
 		all = append(all, w)
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return all
+}
+
+func sorted(words []string) []string {
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 // Words splits a prompt or an answer into words and punctuation marks; a tag in

@@ -41,9 +41,14 @@ func main() {
 	flag.IntVar(&o.maxSide, "max-side", 0, "longest side of the pictures before that (0: the standard)")
 	flag.StringVar(&o.out, "out", "", "write PNG files and scenes.jsonl to this folder")
 	words := flag.Bool("words", false, "print the words of all prompts and answers, one a line, and end")
+	signWords := flag.Bool("sign-words", false, "print the words that stand on signs only, one a line, and end")
 	flag.Parse()
-	if *words {
-		for _, w := range scene.Vocabulary() {
+	if *words || *signWords {
+		list := scene.Vocabulary()
+		if *signWords {
+			list = scene.OnlyOnSigns()
+		}
+		for _, w := range list {
 			fmt.Println(w)
 		}
 		return
