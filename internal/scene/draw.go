@@ -94,11 +94,11 @@ func pickCount(r *rand.Rand, withSign bool) int {
 		return 1
 	case withSign:
 		return 2
-	case x < 0.2:
+	case x < 0.15:
 		return 1
-	case x < 0.5:
+	case x < 0.4:
 		return 2
-	case x < 0.78:
+	case x < 0.7:
 		return 3
 	}
 	return 4
@@ -135,7 +135,7 @@ func (s *Scene) throw(r *rand.Rand, n int, small bool, c *card) []placed {
 				o.Shape = objects[0].Shape
 			}
 		}
-		o.Size = choice(r, Sizes)
+		o.Size = Sizes[min(r.IntN(7)/2, 2)] // large ones find less room
 		if small && o.Size == "large" {
 			o.Size = choice(r, Sizes[:2])
 		}

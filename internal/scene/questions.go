@@ -73,12 +73,12 @@ func Plural(shape string) string {
 func askCount(s *Scene, r *rand.Rand) (q, a string, ok bool) {
 	o := choice(r, s.Objects)
 	n := named{}
-	switch r.IntN(5) {
-	case 0, 1:
+	switch r.IntN(6) {
+	case 0, 1, 2:
 		return "how many shapes are there?", strconv.Itoa(len(s.Objects)), true
-	case 2:
-		n.shape = o.Shape
 	case 3:
+		n.shape = o.Shape
+	case 4:
 		n.color = o.Color
 	default:
 		if r.IntN(2) == 0 {
@@ -204,7 +204,10 @@ func opposite(rel string) string {
 // askComparison compares the sizes of two objects of which one is clearly
 // larger, or how many there are of two shapes.
 func askComparison(s *Scene, r *rand.Rand) (q, a string, ok bool) {
-	if r.IntN(4) == 0 {
+	if len(s.Objects) < 2 {
+		return "", "", false
+	}
+	if r.IntN(12) == 0 { // the rest fails more often, and is tried again
 		x, y := choice(r, s.Objects).Shape, choice(r, Shapes)
 		if x == y {
 			return "", "", false
@@ -222,7 +225,7 @@ func askComparison(s *Scene, r *rand.Rand) (q, a string, ok bool) {
 	}
 	larger := oa.Scale > ob.Scale
 	word := choice(r, []string{"larger", "smaller"})
-	if r.IntN(2) == 0 {
+	if r.IntN(3) == 0 {
 		return "is the " + na.String() + " " + word + " than the " + nb.String() + "?", yesNo(larger == (word == "larger")), true
 	}
 	a = nb.String()
