@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -46,64 +47,132 @@ type Generation struct {
 // Generate continues a prompt until EOS or MaxTokens. What was generated
 // before an error is returned with it.
 func (m *Model) Generate(ctx context.Context, p Prompt, o GenerateOptions) (Generation, error) {
-	out := Generation{PrefillTokens: len(p.IDs), FinishReason: FinishLength}
+	var onToken func(int, int) error
+	if o.OnToken != nil {
+		onToken = func(_, id int) error { return o.OnToken(id) }
+	}
+	out, err := m.GenerateBatch(ctx, []Prompt{p}, o, onToken)
+	return out[0], err
+}
+
+// GenerateBatch continues several prompts, 64 at most, each as if it were alone.
+// They are computed one by one and then decoded together, so that every step
+// reads the weights once for all. onToken, which may be nil, is called in place
+// of o.OnToken, with the prompt's number; sampling draws from a generator of
+// its own for each. What was generated before an error is returned with it.
+func (m *Model) GenerateBatch(ctx context.Context, prompts []Prompt, o GenerateOptions, onToken func(sequence, id int) error) ([]Generation, error) {
+	out := make([]Generation, max(1, len(prompts)))
+	if len(prompts) < 1 || len(prompts) > maxSequences {
+		return out, fmt.Errorf("%d prompts in a batch: want 1 to %d", len(prompts), maxSequences)
+	}
 	if o.MaxTokens < 0 {
 		return out, errors.New("a negative number of tokens to generate")
 	}
-	b, err := m.prefix(p, 1)
-	if err != nil {
-		return out, err
+	room := 0
+	sequences := make([]sequence, len(prompts))
+	for i, p := range prompts {
+		room += len(p.IDs) + o.MaxTokens
+		out[i] = Generation{PrefillTokens: len(p.IDs), FinishReason: FinishLength}
+		sample, err := newSampler(o.Sampling, uint64(i))
+		if err != nil {
+			return out, err
+		}
+		sequences[i] = sequence{out: &out[i], sample: sample, last: len(p.IDs)}
+		if onToken != nil {
+			sequences[i].onToken = func(id int) error { return onToken(i, id) }
+		}
 	}
-	cache, err := m.NewCache(len(p.IDs) + o.MaxTokens)
+	cache, err := m.NewCache(room)
 	if err != nil {
 		return out, err
 	}
 	defer cache.Close()
-	sample, err := newSampler(o.Sampling)
-	if err != nil {
-		return out, err
-	}
-	start := time.Now()
-	for last := len(p.IDs); ; last++ {
+	for i, p := range prompts {
+		start := time.Now()
+		b, err := m.prefix(p, 1<<i)
+		if err != nil {
+			return out, err
+		}
 		b.outputs = []int{len(b.cells) - 1}
 		result, err := m.forward(ctx, cache, b, tracing{})
 		if err != nil {
 			return out, err
 		}
-		if out.Prefill == 0 {
-			out.Prefill = time.Since(start)
-			start = time.Now()
-		}
-		out.Decode = time.Since(start)
-		if len(out.Tokens) == o.MaxTokens {
-			return out, nil
-		}
-		id, err := sample.next(result.logits)
-		if err != nil {
-			return out, err
-		}
-		if o.TopLogProbs > 0 {
-			out.LogProbs = append(out.LogProbs, topLogProbs(result.logits, id, o.TopLogProbs))
-		}
-		if id == m.config.Tokens.EOS {
-			out.FinishReason = FinishStop
-			return out, nil
-		}
-		out.Tokens = append(out.Tokens, id)
-		if o.OnToken != nil {
-			if err := o.OnToken(id); err != nil {
-				return out, err
-			}
-		}
-		if len(out.Tokens) == o.MaxTokens {
-			out.Decode = time.Since(start)
-			return out, nil
-		}
-		b = batch{}
-		if err := m.suffix(&b, []int{id}, last, 1); err != nil {
+		out[i].Prefill = time.Since(start)
+		if err := m.accept(&sequences[i], result.logits, o); err != nil {
 			return out, err
 		}
 	}
+	return out, m.decode(ctx, cache, sequences, o)
+}
+
+// sequence is one of the texts that grow in a batch.
+type sequence struct {
+	out     *Generation
+	sample  *sampler
+	last    int // position of the last token in the cache
+	done    bool
+	onToken func(id int) error // may be nil
+}
+
+// decode continues all sequences, a token of each at a time.
+func (m *Model) decode(ctx context.Context, cache *Cache, sequences []sequence, o GenerateOptions) error {
+	start := time.Now()
+	for {
+		var b batch
+		var active []*sequence
+		for i := range sequences {
+			s := &sequences[i]
+			if s.done {
+				continue
+			}
+			if err := m.suffix(&b, s.out.Tokens[len(s.out.Tokens)-1:], s.last, 1<<i); err != nil {
+				return err
+			}
+			s.last++
+			b.outputs = append(b.outputs, len(active))
+			active = append(active, s)
+		}
+		if len(active) == 0 {
+			return nil
+		}
+		result, err := m.forward(ctx, cache, b, tracing{})
+		if err != nil {
+			return err
+		}
+		vocab := m.config.Text.Vocab
+		for i, s := range active {
+			s.out.Decode = time.Since(start)
+			if err := m.accept(s, result.logits[i*vocab:(i+1)*vocab], o); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// accept chooses the next token of a sequence by its logits.
+func (m *Model) accept(s *sequence, logits []float32, o GenerateOptions) error {
+	if o.MaxTokens == 0 {
+		s.done = true
+		return nil
+	}
+	id, err := s.sample.next(logits)
+	if err != nil {
+		return err
+	}
+	if o.TopLogProbs > 0 {
+		s.out.LogProbs = append(s.out.LogProbs, topLogProbs(logits, id, o.TopLogProbs))
+	}
+	if id == m.config.Tokens.EOS {
+		s.out.FinishReason, s.done = FinishStop, true
+		return nil
+	}
+	s.out.Tokens = append(s.out.Tokens, id)
+	s.done = len(s.out.Tokens) == o.MaxTokens
+	if s.onToken != nil {
+		return s.onToken(id)
+	}
+	return nil
 }
 
 // topLogProbs finds the n most likely tokens; of equal ones the first.

@@ -26,8 +26,8 @@ func draw(cells []cell, window int) string {
 	return b.String()
 }
 
-// sequence makes prefix and suffix cells of one sequence.
-func sequence(prefix, suffix int, seqs uint64) (cells []cell) {
+// cellsOf makes prefix and suffix cells of one sequence.
+func cellsOf(prefix, suffix int, seqs uint64) (cells []cell) {
 	for i := range prefix + suffix {
 		cells = append(cells, cell{pos: int32(i + 1), seqs: seqs, prefix: i < prefix})
 	}
@@ -35,8 +35,8 @@ func sequence(prefix, suffix int, seqs uint64) (cells []cell) {
 }
 
 func TestMask(t *testing.T) {
-	two := append(sequence(2, 1, 0b01), sequence(1, 2, 0b10)...)
-	shared := sequence(2, 0, 0b11) // one prompt, two suffixes of two tokens each
+	two := append(cellsOf(2, 1, 0b01), cellsOf(1, 2, 0b10)...)
+	shared := cellsOf(2, 0, 0b11) // one prompt, two suffixes of two tokens each
 	for s := range uint64(2) {
 		for i := range 2 {
 			shared = append(shared, cell{pos: int32(3 + i), seqs: 1 << s})
@@ -47,12 +47,12 @@ func TestMask(t *testing.T) {
 		window int
 		want   string
 	}{
-		"prefix only": {sequence(3, 0, 1), 0, `
+		"prefix only": {cellsOf(3, 0, 1), 0, `
 xxx
 xxx
 xxx
 `},
-		"prefix and suffix": {sequence(3, 3, 1), 0, `
+		"prefix and suffix": {cellsOf(3, 3, 1), 0, `
 xxx...
 xxx...
 xxx...
@@ -60,7 +60,7 @@ xxxx..
 xxxxx.
 xxxxxx
 `},
-		"window of 3": {sequence(4, 3, 1), 3, `
+		"window of 3": {cellsOf(4, 3, 1), 3, `
 xxxx...
 xxxx...
 xxxx...
@@ -69,7 +69,7 @@ xxxx...
 ...xxx.
 ....xxx
 `},
-		"window of 1": {sequence(2, 2, 1), 1, `
+		"window of 1": {cellsOf(2, 2, 1), 1, `
 xx..
 xx..
 ..x.

@@ -85,6 +85,47 @@ func TestGenerateMatchesTransformers(t *testing.T) {
 	}
 }
 
+// TestBatch generates all cases of a checkpoint in one batch: each must come out
+// as it does alone, and as transformers has it.
+func TestBatch(t *testing.T) {
+	for _, name := range checkpoints {
+		m := load(t, name, "f32")
+		var prompts []model.Prompt
+		var cases []golden
+		for _, g := range goldens(t, name) {
+			if g.Suffix == nil {
+				prompts, cases = append(prompts, g.prompt(t, m)), append(cases, g)
+			}
+		}
+		streamed := make([][]int, len(prompts))
+		got, err := m.GenerateBatch(context.Background(), prompts, model.GenerateOptions{MaxTokens: 20, TopLogProbs: 1}, func(i, id int) error {
+			streamed[i] = append(streamed[i], id)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, g := range cases {
+			want, steps := g.Generated, len(g.Generated)
+			if g.StoppedByEOS {
+				want = want[:len(want)-1]
+			}
+			if !sameInts(got[i].Tokens, want) || !sameInts(streamed[i], want) || (got[i].FinishReason == model.FinishStop) != g.StoppedByEOS {
+				t.Errorf("%s %s: %v (%s), want %v", name, g.Case, got[i].Tokens, got[i].FinishReason, want)
+			}
+			if len(got[i].LogProbs) != steps {
+				t.Errorf("%s %s: log-probabilities of %d steps of %d", name, g.Case, len(got[i].LogProbs), steps)
+			}
+		}
+	}
+	m := load(t, "pg1-tiny", "f32")
+	for _, n := range []int{0, 65} {
+		if _, err := m.GenerateBatch(context.Background(), make([]model.Prompt, n), model.GenerateOptions{MaxTokens: 1}, nil); err == nil {
+			t.Errorf("%d prompts: no error", n)
+		}
+	}
+}
+
 // TestTraceKeeps checks that the cheaper ways to the last logits give the same.
 func TestTraceKeeps(t *testing.T) {
 	m := load(t, "pg2-tiny", "f32")

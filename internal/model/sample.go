@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -37,11 +38,12 @@ type sampler struct {
 	random *rand.Rand
 }
 
-func newSampler(s Sampling) (*sampler, error) {
+// newSampler makes the generator of one of several streams of random numbers.
+func newSampler(s Sampling, stream uint64) (*sampler, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	return &sampler{s, rand.New(rand.NewPCG(s.Seed, 0))}, nil
+	return &sampler{s, rand.New(rand.NewPCG(s.Seed, stream))}, nil
 }
 
 // next picks a token by its logits.
@@ -72,22 +74,7 @@ func argmax(logits []float32) (int, error) {
 
 // draw samples in the order of transformers: temperature, top-k, top-p.
 func (s *sampler) draw(logits []float32) int {
-	ids := make([]int, len(logits))
-	for i := range ids {
-		ids[i] = i
-	}
-	slices.SortStableFunc(ids, func(a, b int) int {
-		switch {
-		case logits[a] > logits[b]:
-			return -1
-		case logits[a] < logits[b]:
-			return 1
-		}
-		return 0
-	})
-	if s.TopK > 0 {
-		ids = ids[:min(s.TopK, len(ids))]
-	}
+	ids := largest(logits, s.TopK)
 	p := make([]float64, len(ids))
 	total := 0.0
 	for i, id := range ids {
@@ -110,4 +97,29 @@ func (s *sampler) draw(logits []float32) int {
 		}
 	}
 	return ids[len(p)-1]
+}
+
+// largest gives the indices of the k largest logits (of all, if k is 0) in
+// descending order, equal ones in the order of their indices.
+func largest(logits []float32, k int) []int {
+	descending := func(a, b int) int {
+		return cmp.Or(cmp.Compare(logits[b], logits[a]), cmp.Compare(a, b))
+	}
+	ids := make([]int, 0, len(logits))
+	if k <= 0 || k >= len(logits) {
+		for i := range logits {
+			ids = append(ids, i)
+		}
+		slices.SortFunc(ids, descending)
+		return ids
+	}
+	for i, v := range logits {
+		if len(ids) == k && v <= logits[ids[k-1]] {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(ids, i, descending)
+		ids = slices.Insert(ids, at, i)
+		ids = ids[:min(k, len(ids))]
+	}
+	return ids
 }

@@ -2,12 +2,13 @@ package model
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 )
 
 func TestGreedy(t *testing.T) {
-	s, err := newSampler(Sampling{})
+	s, err := newSampler(Sampling{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +26,7 @@ func TestGreedy(t *testing.T) {
 // shares draws many tokens and returns how often each came.
 func shares(t *testing.T, o Sampling, logits []float32) []float64 {
 	t.Helper()
-	s, err := newSampler(o)
+	s, err := newSampler(o, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestSampling(t *testing.T) {
 func TestSeed(t *testing.T) {
 	logits := make([]float32, 1000)
 	draw := func(seed uint64) (ids []int) {
-		s, err := newSampler(Sampling{Temperature: 1, Seed: seed})
+		s, err := newSampler(Sampling{Temperature: 1, Seed: seed}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,5 +119,14 @@ func TestTopLogProbs(t *testing.T) {
 	}
 	if got := topLogProbs([]float32{1, 2}, 0, 5); len(got.Top) != 2 {
 		t.Errorf("%d of two tokens", len(got.Top))
+	}
+}
+
+func TestLargest(t *testing.T) {
+	logits := []float32{2, 5, 1, 5, 3, 2}
+	for k, want := range map[int]string{0: "[1 3 4 0 5 2]", 1: "[1]", 2: "[1 3]", 4: "[1 3 4 0]", 6: "[1 3 4 0 5 2]", 9: "[1 3 4 0 5 2]"} {
+		if got := fmt.Sprint(largest(logits, k)); got != want {
+			t.Errorf("%d largest: %s, want %s", k, got, want)
+		}
 	}
 }
