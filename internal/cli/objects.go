@@ -60,7 +60,12 @@ type sight struct {
 	draw  *image.NRGBA // to draw on; nil: not wanted
 }
 
-const decodedAtOnce = 32
+// Masks decoded at once, and of one text: more than a model's context has room
+// for. A hostile text could ask for thousands, which JSON has to hold together.
+const (
+	decodedAtOnce = 32
+	maxDecoded    = 512
+)
 
 // find reads the objects in text, decodes and writes their masks and draws them.
 func (f *finder) find(ctx context.Context, text string, at sight) (found, error) {
@@ -80,8 +85,12 @@ func (f *finder) find(ctx context.Context, text string, at sight) (found, error)
 		}
 	}
 	if f.decoder != nil {
-		for from := 0; from < len(out.masks); from += decodedAtOnce {
-			to := min(from+decodedAtOnce, len(out.masks))
+		n := min(len(out.masks), maxDecoded)
+		if n < len(out.masks) {
+			f.a.note("%s: there are %d masks, the first %d are decoded", at.shown, len(out.masks), n)
+		}
+		for from := 0; from < n; from += decodedAtOnce {
+			to := min(from+decodedAtOnce, n)
 			if err := f.decode(ctx, out.masks[from:to], numbers[from:to], at); err != nil {
 				return out, err
 			}

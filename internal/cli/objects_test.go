@@ -86,6 +86,23 @@ func TestParseMask(t *testing.T) {
 	}
 }
 
+// A text of very many masks does not take all memory.
+func TestManyMasks(t *testing.T) {
+	text := strings.Repeat(maskText+";", maxDecoded+1)
+	code, out, errs := run(t, t.Context(), false, "parse", text, "--size", "4x4", "--mask-decoder", fixture(t, "CODEC"), "--format", "json")
+	var got Result
+	if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
+		t.Fatalf("%d, %v, %s", code, err, errs)
+	}
+	m := *got.Masks
+	if len(m) != maxDecoded+1 || m[maxDecoded-1].RLE == nil || m[maxDecoded].RLE != nil || len(m[maxDecoded].Codes) != 16 {
+		t.Errorf("%d masks", len(m))
+	}
+	if !strings.Contains(errs, "there are 513 masks, the first 512 are decoded") {
+		t.Errorf("%q", errs)
+	}
+}
+
 func readPNG(t *testing.T, path string) image.Image {
 	t.Helper()
 	data, err := os.ReadFile(path)
