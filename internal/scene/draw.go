@@ -203,7 +203,11 @@ func (s *Scene) settle(objects []placed) bool {
 				a.Visible.subtract(&b.Full)
 			}
 		}
-		if float64(area-a.Visible.Area()) > MaxOverlap*float64(area) {
+		limit := MaxOverlap
+		if a.Size == "small" { // a few pixels more, and nobody could name its shape
+			limit /= 2
+		}
+		if float64(area-a.Visible.Area()) > limit*float64(area) {
 			return false
 		}
 		a.Box = box(a.Visible.Bounds())

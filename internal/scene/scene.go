@@ -27,7 +27,7 @@ const MaxObjects = 4
 const (
 	MinSize    = 0.10
 	MaxSize    = 0.50
-	MaxOverlap = 0.30 // of an object's pixels, hidden; and of the smaller one's of any two
+	MaxOverlap = 0.30 // of an object's pixels, hidden (half of that if small); and of the smaller one's of any two
 	MinSide    = 160  // pixels of a picture's side
 	MaxSide    = 480
 )
