@@ -3,8 +3,7 @@
 //
 // An [Engine] holds the device that was asked for, the CPU as its fallback, a
 // persistent thread pool and the scheduler that spreads a graph over both.
-// [Weights] and [Buffers] are tensors that live as long as a model or a cache;
-// a [Graph] is built anew for every computation and dies with it.
+// A [Store] has tensors that live as long as a model or a cache; a [Graph] is built anew for every computation and dies with it.
 //
 // ggml's own checks abort the process. Every operation is therefore checked
 // here first; the first error of a graph sticks, makes all later operations

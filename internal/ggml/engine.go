@@ -59,6 +59,9 @@ type Engine struct {
 // NewEngine opens the device and starts the threads. The caller closes it
 // after everything that was made with it.
 func NewEngine(opts Options) (*Engine, error) {
+	if err := checkCPU(); err != nil {
+		return nil, err
+	}
 	device, err := findDevice(opts.Device)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package ggml
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math"
@@ -437,6 +438,35 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 	}
 	if _, err := e.NewWeights([]Spec{{Name: "short", Type: gguf.TypeF32, Shape: []int64{4}, Data: make([]byte, 12)}}, nil); err == nil {
 		t.Error("short data: no error")
+	}
+}
+
+// TestPlacement splits weights between a device and the CPU, as for types that
+// the device cannot compute with.
+func TestPlacement(t *testing.T) {
+	e := newEngine(t)
+	var specs []Spec
+	for i := range 5 {
+		data := make([]byte, 8)
+		binary.LittleEndian.PutUint32(data, math.Float32bits(float32(i)))
+		binary.LittleEndian.PutUint32(data[4:], math.Float32bits(1))
+		specs = append(specs, Spec{Name: "w", Type: gguf.TypeF32, Shape: []int64{2, 1}, Data: data})
+	}
+	n := 0
+	s, err := e.place(specs, nil, func(Spec) bool { n++; return n%2 == 0 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if len(s.buffers) != 2 {
+		t.Errorf("%d buffers, want one on each side", len(s.buffers))
+	}
+	for i, w := range s.Tensors() {
+		got, err := compute(t, e, func(g *Graph) Tensor { return g.MulMat(w, g.Float32s([]float32{10, 1}, 2)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "product", got, []float64{float64(10*i + 1)}, 0)
 	}
 }
 

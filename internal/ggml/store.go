@@ -48,7 +48,7 @@ func (s Spec) check() (size int64, err error) {
 
 // Store holds tensors that outlive a graph: a model's weights or a cache.
 type Store struct {
-	ctx     *C.struct_ggml_context
+	ctxs    []*C.struct_ggml_context
 	buffers []C.ggml_backend_buffer_t
 	tensors []Tensor
 	bytes   int64 // allocated by the store itself, not mapped
@@ -60,10 +60,10 @@ func (s *Store) Close() {
 		C.ggml_backend_buffer_free(b)
 	}
 	s.buffers = nil
-	if s.ctx != nil {
-		C.ggml_free(s.ctx)
-		s.ctx = nil
+	for _, ctx := range s.ctxs {
+		C.ggml_free(ctx)
 	}
+	s.ctxs = nil
 	s.tensors = nil
 }
 
@@ -73,27 +73,24 @@ func (s *Store) Tensors() []Tensor { return s.tensors }
 // Bytes is the memory that the store allocated: 0 for mapped weights.
 func (s *Store) Bytes() int64 { return s.bytes }
 
-// declare makes the tensors without memory.
-func (s *Store) declare(specs []Spec) error {
-	if len(specs) > MaxStored {
-		return fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
-	}
-	s.ctx = C.ggml_init(C.struct_ggml_init_params{
+// declare makes tensors without memory, in a context of their own.
+func declare(specs []Spec) (*C.struct_ggml_context, []Tensor, error) {
+	ctx := C.ggml_init(C.struct_ggml_init_params{
 		mem_size: C.size_t(len(specs)+1) * C.ggml_tensor_overhead(),
 		no_alloc: true,
 	})
-	if s.ctx == nil {
-		return errors.New("out of memory")
+	if ctx == nil {
+		return nil, nil, errors.New("out of memory")
 	}
+	var tensors []Tensor
 	for _, spec := range specs {
 		ne := [4]C.int64_t{1, 1, 1, 1}
 		for i, d := range spec.Shape {
 			ne[i] = C.int64_t(d)
 		}
-		t := C.ggml_new_tensor(s.ctx, C.enum_ggml_type(spec.Type), 4, &ne[0])
-		s.tensors = append(s.tensors, Tensor{t})
+		tensors = append(tensors, Tensor{C.ggml_new_tensor(ctx, C.enum_ggml_type(spec.Type), 4, &ne[0])})
 	}
-	return nil
+	return ctx, tensors, nil
 }
 
 // NewWeights places a model's tensors. If mapping is memory outside Go's heap
@@ -109,22 +106,87 @@ func (e *Engine) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
 			return nil, fmt.Errorf("tensor %s has %d bytes, want %d", spec.Name, len(spec.Data), size)
 		}
 	}
-	s := &Store{}
-	if err := s.declare(specs); err != nil {
-		s.Close()
-		return nil, err
-	}
-	var err error
-	if e.cpuOnly() && inPlace(specs, mapping) {
-		err = s.adopt(specs, mapping)
-	} else {
-		err = s.upload(e, specs)
-	}
+	s, err := e.place(specs, mapping, e.runsOnDevice)
 	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// place puts the tensors that the device can compute with into its memory, and
+// the others into the CPU's: ggml aborts on a weight in the memory of a device
+// that cannot multiply with its type.
+func (e *Engine) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) (*Store, error) {
+	s := &Store{tensors: make([]Tensor, len(specs))}
+	if len(specs) > MaxStored {
+		return s, fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
+	}
+	var device, host []int
+	for i, spec := range specs {
+		if onDevice(spec) {
+			device = append(device, i)
+		} else {
+			host = append(host, i)
+		}
+	}
+	cpu := e.backends[len(e.backends)-1]
+	for _, group := range []struct {
+		indices []int
+		backend C.ggml_backend_t
+	}{{device, e.primary()}, {host, cpu}} {
+		if len(group.indices) == 0 {
+			continue
+		}
+		part := make([]Spec, len(group.indices))
+		for i, index := range group.indices {
+			part[i] = specs[index]
+		}
+		tensors, err := s.add(part, mapping, group.backend, group.backend == cpu)
+		if err != nil {
+			return s, err
+		}
+		for i, index := range group.indices {
+			s.tensors[index] = tensors[i]
+		}
+	}
+	return s, nil
+}
+
+// runsOnDevice asks the device whether it multiplies with a weight.
+func (e *Engine) runsOnDevice(spec Spec) bool {
+	if e.cpuOnly() || len(spec.Shape) != 2 || !MatrixType(spec.Type) {
+		return true
+	}
+	ctx := C.ggml_init(C.struct_ggml_init_params{mem_size: 8 * C.ggml_tensor_overhead(), no_alloc: true})
+	if ctx == nil {
+		return false
+	}
+	defer C.ggml_free(ctx)
+	w := C.ggml_new_tensor_2d(ctx, C.enum_ggml_type(spec.Type), C.int64_t(spec.Shape[0]), C.int64_t(spec.Shape[1]))
+	x := C.ggml_new_tensor_2d(ctx, C.GGML_TYPE_F32, C.int64_t(spec.Shape[0]), 16)
+	return bool(C.ggml_backend_dev_supports_op(e.device.handle, C.ggml_mul_mat(ctx, w, x)))
+}
+
+// add makes tensors with their data, in place where they can be.
+func (s *Store) add(specs []Spec, mapping []byte, backend C.ggml_backend_t, cpu bool) ([]Tensor, error) {
+	ctx, tensors, err := declare(specs)
+	if err != nil {
+		return nil, err
+	}
+	s.ctxs = append(s.ctxs, ctx)
+	if cpu && inPlace(specs, mapping) {
+		return tensors, s.adopt(specs, tensors, mapping)
+	}
+	buffer, err := s.allocate(ctx, backend)
+	if err != nil {
+		return nil, err
+	}
+	C.ggml_backend_buffer_set_usage(buffer, C.GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
+	for i, spec := range specs {
+		tensors[i].write(unsafe.Pointer(&spec.Data[0]), int64(len(spec.Data)))
+	}
+	return tensors, nil
 }
 
 // inPlace tells whether every spec's data lie in mapping, aligned as ggml wants.
@@ -143,7 +205,7 @@ func inPlace(specs []Spec, mapping []byte) bool {
 }
 
 // adopt points the tensors into the mapping.
-func (s *Store) adopt(specs []Spec, mapping []byte) error {
+func (s *Store) adopt(specs []Spec, tensors []Tensor, mapping []byte) error {
 	buffer := C.ggml_backend_cpu_buffer_from_ptr(unsafe.Pointer(&mapping[0]), C.size_t(len(mapping)))
 	if buffer == nil {
 		return errors.New("out of memory")
@@ -151,33 +213,22 @@ func (s *Store) adopt(specs []Spec, mapping []byte) error {
 	s.buffers = append(s.buffers, buffer)
 	C.ggml_backend_buffer_set_usage(buffer, C.GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
 	for i, spec := range specs {
-		if C.ggml_backend_tensor_alloc(buffer, s.tensors[i].c, unsafe.Pointer(&spec.Data[0])) != C.GGML_STATUS_SUCCESS {
+		if C.ggml_backend_tensor_alloc(buffer, tensors[i].c, unsafe.Pointer(&spec.Data[0])) != C.GGML_STATUS_SUCCESS {
 			return fmt.Errorf("tensor %s: ggml does not take it", spec.Name)
 		}
 	}
 	return nil
 }
 
-// upload copies the data to memory of the device.
-func (s *Store) upload(e *Engine, specs []Spec) error {
-	if err := s.allocate(e); err != nil {
-		return err
-	}
-	C.ggml_backend_buffer_set_usage(s.buffers[0], C.GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
-	for i, spec := range specs {
-		s.tensors[i].write(unsafe.Pointer(&spec.Data[0]), int64(len(spec.Data)))
-	}
-	return nil
-}
-
-func (s *Store) allocate(e *Engine) error {
-	buffer := C.ggml_backend_alloc_ctx_tensors(s.ctx, e.primary())
+// allocate gives the tensors of a context memory.
+func (s *Store) allocate(ctx *C.struct_ggml_context, backend C.ggml_backend_t) (C.ggml_backend_buffer_t, error) {
+	buffer := C.ggml_backend_alloc_ctx_tensors(ctx, backend)
 	if buffer == nil {
-		return fmt.Errorf("not enough memory on %s", e.device.Name)
+		return nil, fmt.Errorf("not enough memory on %s", C.GoString(C.ggml_backend_name(backend)))
 	}
 	s.buffers = append(s.buffers, buffer)
-	s.bytes = int64(C.ggml_backend_buffer_get_size(buffer))
-	return nil
+	s.bytes += int64(C.ggml_backend_buffer_get_size(buffer))
+	return buffer, nil
 }
 
 // NewStore allocates tensors on the device and clears them; Data is not read.
@@ -187,15 +238,20 @@ func (e *Engine) NewStore(specs []Spec) (*Store, error) {
 			return nil, err
 		}
 	}
-	s := &Store{}
-	err := s.declare(specs)
-	if err == nil {
-		err = s.allocate(e)
+	if len(specs) > MaxStored {
+		return nil, fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
 	}
+	s := &Store{}
+	ctx, tensors, err := declare(specs)
+	if err != nil {
+		return nil, err
+	}
+	s.ctxs, s.tensors = append(s.ctxs, ctx), tensors
+	buffer, err := s.allocate(ctx, e.primary())
 	if err != nil {
 		s.Close()
 		return nil, err
 	}
-	C.ggml_backend_buffer_clear(s.buffers[0], 0)
+	C.ggml_backend_buffer_clear(buffer, 0)
 	return s, nil
 }

@@ -66,6 +66,16 @@ func (c *Config) ints() []intKey {
 	return keys
 }
 
+// repeated are keys that gguf-py writes beside others with the same value.
+func (c *Config) repeated() []intKey {
+	p := c.Arch + "."
+	return []intKey{
+		{p + "attention.value_length", &c.Text.HeadDim},
+		{p + "rope.dimension_count", &c.Text.HeadDim},
+		{p + "vision.projection_dim", &c.Text.Hidden},
+	}
+}
+
 func (c *Config) floats() []floatKey {
 	t, v := &c.Text, &c.Vision
 	p := c.Arch + "."
@@ -94,10 +104,9 @@ func (c Config) SetKeys(w *gguf.Writer) {
 	for _, k := range c.ints() {
 		w.SetUint32(k.key, uint32(*k.field))
 	}
-	// The same width for keys and values, as gguf-py writes it.
-	w.SetUint32(c.Arch+".attention.value_length", uint32(c.Text.HeadDim))
-	w.SetUint32(c.Arch+".rope.dimension_count", uint32(c.Text.HeadDim))
-	w.SetUint32(c.Arch+".vision.projection_dim", uint32(c.Text.Hidden))
+	for _, k := range c.repeated() {
+		w.SetUint32(k.key, uint32(*k.field))
+	}
 	for _, k := range c.floats() {
 		w.SetFloat32(k.key, *k.field)
 	}
@@ -127,6 +136,16 @@ func ReadConfig(h *gguf.Header) (Config, error) {
 	for _, k := range c.ints() {
 		if *k.field, err = h.Int(k.key); err != nil {
 			return c, err
+		}
+	}
+	for _, k := range c.repeated() {
+		if !h.Has(k.key) {
+			continue
+		}
+		if v, err := h.Int(k.key); err != nil {
+			return c, err
+		} else if v != *k.field {
+			return c, fmt.Errorf("gguf key %q is %d, want %d as elsewhere in the file", k.key, v, *k.field)
 		}
 	}
 	for _, k := range c.floats() {
