@@ -98,8 +98,8 @@ func (o *modelOptions) check() error {
 }
 
 func checkThreads(n int) error {
-	if n < 0 || n > 512 {
-		return usageError{fmt.Errorf("--threads %d: want 1 to 512", n)}
+	if n < 0 || n > ggml.MaxThreads() {
+		return usageError{fmt.Errorf("--threads %d: want 1 to %d", n, ggml.MaxThreads())}
 	}
 	return nil
 }
