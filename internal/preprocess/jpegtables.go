@@ -64,7 +64,7 @@ func (t *jpegTables) huffmans(body []byte) error {
 	for len(body) > 0 {
 		class, id := body[0]>>4, body[0]&15
 		if class > 1 || id > 3 {
-			return fmt.Errorf("Huffman table %#x is not of a known kind", body[0])
+			return fmt.Errorf("the Huffman table %#x is not of a known kind", body[0])
 		}
 		n := 17
 		if len(body) >= n {
@@ -73,7 +73,7 @@ func (t *jpegTables) huffmans(body []byte) error {
 			}
 		}
 		if len(body) < n || n > 17+256 {
-			return fmt.Errorf("Huffman table %d has a wrong length", id)
+			return fmt.Errorf("the Huffman table %d has a wrong length", id)
 		}
 		t.huff[class][id] = huffmanSource{counts: body[1:17], symbols: body[17:n]}
 		body = body[n:]
@@ -85,19 +85,19 @@ func (t *jpegTables) huffmans(body []byte) error {
 // Sequential files may leave out the standard's own.
 func (t *jpegTables) huffman(class, id byte, sequential bool) (*huffman, error) {
 	if id > 3 {
-		return nil, fmt.Errorf("Huffman table %d is not of a known kind", id)
+		return nil, fmt.Errorf("the Huffman table %d is not of a known kind", id)
 	}
 	source := &t.huff[class][id]
 	if source.counts == nil {
 		if !sequential || id > 1 {
-			return nil, fmt.Errorf("Huffman table %d is missing", id)
+			return nil, fmt.Errorf("the Huffman table %d is missing", id)
 		}
 		*source = standardHuffmans().huff[class][id]
 	}
 	if source.made == nil {
 		for _, symbol := range source.symbols {
 			if class == 0 && symbol > 15 {
-				return nil, fmt.Errorf("Huffman table %d has numbers of %d bits", id, symbol)
+				return nil, fmt.Errorf("the Huffman table %d has numbers of %d bits", id, symbol)
 			}
 		}
 		var err error
