@@ -12,18 +12,26 @@ static uint64_t pg_mix(uint64_t h, uint64_t v) {
 }
 
 // A graph's tensors lie in its context in the order in which they were made:
-// their distances from its start name them, whatever their addresses.
-static uint64_t pg_topology(struct ggml_cgraph * graph, struct ggml_context * ctx) {
-	uintptr_t base = (uintptr_t) ggml_get_mem_buffer(ctx);
+// their distances from its start name them, wherever it lies. Weights and
+// caches stay at their addresses.
+struct pg_range { uintptr_t base, size; };
+
+static uint64_t pg_name(struct pg_range ctx, const struct ggml_tensor * t) {
+	uintptr_t distance = (uintptr_t) t - ctx.base;
+	return distance < ctx.size ? distance : (uintptr_t) t;
+}
+
+static uint64_t pg_topology(struct ggml_cgraph * graph, struct ggml_context * context) {
+	struct pg_range ctx = { (uintptr_t) ggml_get_mem_buffer(context), ggml_get_mem_size(context) };
 	uint64_t h = 1;
 	for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
 		struct ggml_tensor * t = ggml_graph_node(graph, i);
 		h = pg_mix(h, (uint64_t) t->op);
 		h = pg_mix(h, (uint64_t) t->flags);
-		h = pg_mix(h, (uintptr_t) t - base);
-		h = pg_mix(h, t->view_src ? (uintptr_t) t->view_src - base : 0);
+		h = pg_mix(h, pg_name(ctx, t));
+		h = pg_mix(h, t->view_src ? pg_name(ctx, t->view_src) : 0);
 		for (int j = 0; j < GGML_MAX_SRC && t->src[j]; j++) {
-			h = pg_mix(h, (uintptr_t) t->src[j] - base);
+			h = pg_mix(h, pg_name(ctx, t->src[j]));
 			h = pg_mix(h, (uint64_t) t->src[j]->flags);
 		}
 	}
