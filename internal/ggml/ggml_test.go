@@ -2,15 +2,10 @@ package ggml
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
-	"io"
 	"math"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"paligemma/internal/gguf"
 )
@@ -277,23 +272,6 @@ func TestShapes(t *testing.T) {
 
 // TestPlanIsNotReused computes two graphs with as many tensors of the same sizes
 // but other connections: ggml would lay the second's result over its input.
-func TestPlanIsNotReused(t *testing.T) {
-	e := newEngine(t)
-	x := []float32{0, 1, 2, 3, 4, 5}
-	for range 3 {
-		got, err := compute(t, e, func(g *Graph) Tensor { return g.Scale(g.Scale(g.Float32s(x, 3, 2), 2), 2) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, "scaled", got, []float64{0, 4, 8, 12, 16, 20}, 0)
-		got, err = compute(t, e, func(g *Graph) Tensor { return g.Cont(g.Transpose(g.Float32s(x, 3, 2))) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, "transposed", got, []float64{0, 3, 1, 4, 2, 5}, 0)
-	}
-}
-
 // TestRefuses gives each operation what ggml would abort the process on.
 func TestRefuses(t *testing.T) {
 	e := newEngine(t)
@@ -383,183 +361,7 @@ func TestTooManyOperations(t *testing.T) {
 	}
 }
 
-func TestWeightsInPlaceAndCopied(t *testing.T) {
-	e := newEngine(t)
-	path := t.TempDir() + "/w.gguf"
-	var w gguf.Writer
-	if err := w.AddTensor("w", gguf.TypeF32, 2, 2); err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = w.Encode(file, func(_ gguf.Tensor, dst io.Writer) error {
-		_, err := dst.Write([]byte{0, 0, 128, 63, 0, 0, 0, 64, 0, 0, 64, 64, 0, 0, 128, 64}) // 1 2 3 4
-		return err
-	})
-	if err := errors.Join(err, file.Close()); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, open := range []func() (*gguf.File, error){
-		func() (*gguf.File, error) { return gguf.Open(path, gguf.Options{}) },
-		func() (*gguf.File, error) { return gguf.Open(path, gguf.Options{NoMmap: true}) },
-		func() (*gguf.File, error) { return gguf.FromBytes("embedded", data) }, // in Go's heap: copied
-	} {
-		f, err := open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var mapping []byte
-		if f.OffHeap() {
-			mapping = f.Bytes()
-		}
-		tensor := f.Tensors[0]
-		store, err := e.NewWeights([]Spec{{Name: "w", Type: tensor.Type, Shape: tensor.Shape, Data: f.Data(tensor)}}, mapping)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f.OffHeap() != (store.Bytes() == 0) {
-			t.Errorf("mapped %v, but %d bytes were copied", f.OffHeap(), store.Bytes())
-		}
-		got, err := compute(t, e, func(g *Graph) Tensor {
-			return g.MulMat(store.Tensors()[0], g.Float32s([]float32{1, 10}, 2))
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, "product", got, []float64{21, 43}, 0)
-		store.Close()
-		f.Close()
-	}
-	if _, err := e.NewWeights([]Spec{{Name: "short", Type: gguf.TypeF32, Shape: []int64{4}, Data: make([]byte, 12)}}, nil); err == nil {
-		t.Error("short data: no error")
-	}
-}
-
 // TestPlacement splits weights between a device and the CPU, as for types that
 // the device cannot compute with.
-func TestPlacement(t *testing.T) {
-	e := newEngine(t)
-	var specs []Spec
-	for i := range 5 {
-		data := make([]byte, 8)
-		binary.LittleEndian.PutUint32(data, math.Float32bits(float32(i)))
-		binary.LittleEndian.PutUint32(data[4:], math.Float32bits(1))
-		specs = append(specs, Spec{Name: "w", Type: gguf.TypeF32, Shape: []int64{2, 1}, Data: data})
-	}
-	n := 0
-	s, err := e.place(specs, nil, func(Spec) bool { n++; return n%2 == 0 })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if len(s.buffers) != 2 {
-		t.Errorf("%d buffers, want one on each side", len(s.buffers))
-	}
-	for i, w := range s.Tensors() {
-		got, err := compute(t, e, func(g *Graph) Tensor { return g.MulMat(w, g.Float32s([]float32{10, 1}, 2)) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, "product", got, []float64{float64(10*i + 1)}, 0)
-	}
-}
-
-func TestStoreKeepsValues(t *testing.T) {
-	e := newEngine(t)
-	store, err := e.NewStore([]Spec{{Name: "cache", Type: gguf.TypeF16, Shape: []int64{2, 3}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	cache := store.Tensors()[0]
-	for i, want := range [][]float64{{1, 2, 0, 0, 0, 0}, {1, 2, 3, 4, 0, 0}} {
-		got, err := compute(t, e, func(g *Graph) Tensor {
-			g.Run(g.Copy(g.Float32s([]float32{float32(2*i + 1), float32(2*i + 2)}, 2, 1), g.Slice(cache, 1, int64(i), 1)))
-			return g.GetRows(cache, g.Int32s([]int32{0, 1, 2}, 3))
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, "cache", got, want, 0)
-	}
-}
-
-func TestCancel(t *testing.T) {
-	e := newEngine(t)
-	g := e.NewGraph()
-	defer g.Close()
-	x := g.Float32s(random(512*512, 5), 512, 512)
-	y := x
-	for range 2000 {
-		y = g.MulMat(x, y)
-	}
-	g.Output(y)
-	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(30*time.Millisecond, cancel)
-	if err := g.Compute(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-	// The engine computes again afterwards.
-	got, err := compute(t, e, func(g *Graph) Tensor { return g.Scale(g.Float32s([]float32{3}, 1), 2) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	near(t, "after", got, []float64{6}, 0)
-}
-
-func TestEngineOptions(t *testing.T) {
-	for _, o := range []Options{{Device: "cuda99"}, {Threads: -1}, {Threads: MaxThreads() + 1}} {
-		if e, err := NewEngine(o); err == nil {
-			e.Close()
-			t.Errorf("%+v: no error", o)
-		}
-	}
-	if n := DefaultThreads(); n < 1 {
-		t.Errorf("%d threads", n)
-	}
-	devices := Devices()
-	if len(devices) == 0 {
-		t.Error("no devices")
-	}
-}
-
-func TestPhysicalCores(t *testing.T) {
-	// Eight threads of four cores, of which CPU 1 is offline.
-	groups := map[int]string{0: "0,4", 2: "2,6", 3: "3,7", 4: "0,4", 5: "1,5", 6: "2,6", 7: "3,7"}
-	siblings := func(cpu int) string { return groups[cpu] }
-	for _, c := range []struct {
-		cpus []int
-		want int
-	}{{[]int{0, 1, 2, 3, 4, 5, 6, 7}, 4}, {[]int{0, 4}, 1}, {[]int{1, 2, 3}, 2}, {[]int{1}, 0}, {nil, 0}} {
-		if got := physicalCores(c.cpus, siblings); got != c.want {
-			t.Errorf("%v: %d cores, want %d", c.cpus, got, c.want)
-		}
-	}
-}
-
 // TestAfterOutOfMemory computes a graph that there is no memory for, twice: the
 // second must fail as the first did, and others still work.
-func TestAfterOutOfMemory(t *testing.T) {
-	e := newEngine(t)
-	const n = 1 << 23
-	for range 2 {
-		_, err := compute(t, e, func(g *Graph) Tensor {
-			x := g.Float32s(make([]float32, n), 1, n)
-			return g.MulMat(x, x) // 2^48 bytes: beyond the address space
-		})
-		if err == nil {
-			t.Fatal("no error")
-		}
-	}
-	got, err := compute(t, e, func(g *Graph) Tensor { return g.Scale(g.Float32s([]float32{3}, 1), 2) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	near(t, "after", got, []float64{6}, 0)
-}
