@@ -66,12 +66,12 @@ func Create(path string, overwrite bool) (*File, error) {
 		mode = info.Mode().Perm()
 	}
 	if f.file, err = createTemp(f.path); err != nil {
-		return nil, fmt.Errorf("%s: create temporary file: %w", path, cause(err))
+		return nil, fmt.Errorf("%s: create temporary file: %w", path, Cause(err))
 	}
 	if mode != 0 {
 		if err := f.file.Chmod(mode); err != nil {
 			f.Abort()
-			return nil, fmt.Errorf("%s: create temporary file: %w", path, cause(err))
+			return nil, fmt.Errorf("%s: create temporary file: %w", path, Cause(err))
 		}
 	}
 	return f, nil
@@ -112,7 +112,7 @@ func (f *File) do(write func(*os.File) (int, error)) (int, error) {
 	}
 	n, err := write(f.file)
 	if err != nil {
-		err = fmt.Errorf("write %s: %w", f.shown, cause(err))
+		err = fmt.Errorf("write %s: %w", f.shown, Cause(err))
 		if f.err == nil {
 			f.err = err
 		}
@@ -135,7 +135,7 @@ func (f *File) Commit() error {
 	temp := f.file.Name()
 	if err := f.file.Sync(); err != nil {
 		f.abort()
-		return fmt.Errorf("sync %s: %w", f.shown, cause(err))
+		return fmt.Errorf("sync %s: %w", f.shown, Cause(err))
 	}
 	err := f.file.Close()
 	f.file = nil
@@ -151,7 +151,7 @@ func (f *File) Commit() error {
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("%s: %w", f.shown, ErrExists)
 		}
-		return fmt.Errorf("commit %s: %w", f.shown, cause(err))
+		return fmt.Errorf("commit %s: %w", f.shown, Cause(err))
 	}
 	syncDir(filepath.Dir(f.path))
 	return nil
@@ -203,9 +203,10 @@ func syncDir(dir string) {
 	}
 }
 
-// cause drops the temporary file's name from an error: it means nothing to the
-// user, who gave another.
-func cause(err error) error {
+// Cause drops from an error of package os what a message around it already
+// says, the name of the system call and the path: here that of the temporary
+// file, which means nothing to the user.
+func Cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return path.Err

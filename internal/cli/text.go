@@ -1,11 +1,10 @@
 package cli
 
 import (
-	"errors"
-	"io/fs"
-	"os"
 	"strings"
 	"unicode"
+
+	"paligemma/internal/atomicfile"
 )
 
 // printable strips what could steer a terminal from text that is not ours: all
@@ -36,16 +35,5 @@ var (
 	escapePath = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 )
 
-// cause drops what a message already says from an error of package os: the
-// name of the system call and the path.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	var link *os.LinkError
-	if errors.As(err, &link) {
-		return link.Err
-	}
-	return err
-}
+// cause drops what a message already says from an error of package os.
+var cause = atomicfile.Cause

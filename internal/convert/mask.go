@@ -1,10 +1,8 @@
 package convert
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 
@@ -64,14 +62,4 @@ func addMaskDecoder(w *gguf.Writer, r *Report) error {
 		})
 	}
 	return nil
-}
-
-// writeFloats writes values as little-endian F32.
-func writeFloats(w io.Writer, values []float32) error {
-	data := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-	}
-	_, err := w.Write(data)
-	return err
 }

@@ -72,7 +72,7 @@ func encode(ctx context.Context, ckpt *safetensors.Checkpoint, tensors []tensor,
 	next := 0
 	return w.Encode(dst, func(t gguf.Tensor, dst io.Writer) error {
 		if next == len(tensors) {
-			return writeFloats(dst, mask[t.Name])
+			return binary.Write(dst, binary.LittleEndian, mask[t.Name])
 		}
 		next++
 		return s.write(ctx, &tensors[next-1], dst)

@@ -134,15 +134,6 @@ func (e *Engine) Device() Device { return e.device }
 // Threads is the number of CPU threads.
 func (e *Engine) Threads() int { return e.threads }
 
-// ComputeBytes is the memory that the scheduler holds for intermediate results.
-func (e *Engine) ComputeBytes() int64 {
-	total := int64(0)
-	for _, b := range e.backends {
-		total += int64(C.ggml_backend_sched_get_buffer_size(e.sched, b))
-	}
-	return total
-}
-
 func (e *Engine) cpuOnly() bool { return e.device.Kind == KindCPU }
 
 // primary is the backend that weights and caches live on.

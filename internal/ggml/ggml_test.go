@@ -259,7 +259,6 @@ func TestShapes(t *testing.T) {
 		"concat":    {func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Slice(x, 1, 0, 1), 1) }, []float64{0, 1, 2, 3, 4, 5, 0, 1, 2}},
 		"pad":       {func(g *Graph, x Tensor) Tensor { return g.PadRows(x, 4) }, []float64{0, 1, 2, 0, 3, 4, 5, 0}},
 		"rows":      {func(g *Graph, x Tensor) Tensor { return g.GetRows(x, g.Int32s([]int32{1, 0, 1}, 3)) }, []float64{3, 4, 5, 0, 1, 2, 3, 4, 5}},
-		"split":     {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Permute(g.SplitRows(x, 1), [4]int{0, 2, 1, 3})) }, []float64{0, 3, 1, 4, 2, 5}},
 		"scale":     {func(g *Graph, x Tensor) Tensor { return g.ScaleBias(g.Scale(x, 2), 1, 1) }, []float64{1, 3, 5, 7, 9, 11}},
 	} {
 		got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, 3, 2)) })
@@ -313,7 +312,6 @@ func TestRefuses(t *testing.T) {
 		"slice end":       func(g *Graph, x Tensor) Tensor { return g.Slice(x, 1, 1, 2) },
 		"slice negative":  func(g *Graph, x Tensor) Tensor { return g.Slice(x, 1, -1, 1) },
 		"slice dimension": func(g *Graph, x Tensor) Tensor { return g.Slice(x, 4, 0, 1) },
-		"split":           func(g *Graph, x Tensor) Tensor { return g.SplitRows(x, 2) },
 		"permute":         func(g *Graph, x Tensor) Tensor { return g.Permute(x, [4]int{0, 0, 1, 2}) },
 		"cont":            func(g *Graph, x Tensor) Tensor { return g.Cont(x, 4) },
 		"copy":            func(g *Graph, x Tensor) Tensor { return g.Copy(x, g.Float32s(make([]float32, 5), 5)) },

@@ -152,9 +152,6 @@ func (g *Graph) Compute(ctx context.Context) error {
 	})
 }
 
-// Nodes is the number of operations recorded by Run and Output.
-func (g *Graph) Nodes() int { return int(C.ggml_graph_n_nodes(g.graph)) }
-
 // Read copies the values of a contiguous F32 output after Compute.
 func (g *Graph) Read(t Tensor) ([]float32, error) {
 	if g.err != nil {

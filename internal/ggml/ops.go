@@ -182,7 +182,7 @@ func (g *Graph) SoftMax(a, mask Tensor, scale float32) Tensor {
 // with freq[i] = theta^(2i/d).
 //
 // ggml would derive the frequencies by repeated multiplication, whose error
-// grows with i; a base of 1 leaves all of it to freq, which is exact.
+// grows with i; a base of 1 leaves them to freq, rounded once.
 func (g *Graph) RoPE(a, positions, freq Tensor) Tensor {
 	if !g.okF32("rope", a, freq) || !g.ok(positions) {
 		return Tensor{}
@@ -292,18 +292,6 @@ func (g *Graph) Slice(a Tensor, dim int, from, n int64) Tensor {
 	ne[dim] = n
 	return Tensor{C.ggml_view_4d(g.ctx, a.c, C.int64_t(ne[0]), C.int64_t(ne[1]), C.int64_t(ne[2]), C.int64_t(ne[3]),
 		a.c.nb[1], a.c.nb[2], a.c.nb[3], C.size_t(from*a.stride(dim)))}
-}
-
-// SplitRows views a matrix [heads·d, n] with any row stride as [d, heads, n].
-func (g *Graph) SplitRows(a Tensor, d int64) Tensor {
-	if !g.ok(a) {
-		return Tensor{}
-	}
-	if d < 1 || a.Dim(0)%d != 0 || a.Dim(2) != 1 || a.Dim(3) != 1 || a.Type().BlockSize() != 1 || !a.denseRows() {
-		return g.fail("split rows of %v by %d", a, d)
-	}
-	return Tensor{C.ggml_view_3d(g.ctx, a.c, C.int64_t(d), C.int64_t(a.Dim(0)/d), C.int64_t(a.Dim(1)),
-		C.size_t(d*a.stride(0)), a.c.nb[1], 0)}
 }
 
 // Permute moves dimension i of a to place axes[i], without a copy.

@@ -139,9 +139,6 @@ func (m *Model) Config() Config { return m.config }
 // Exact tells whether every weight is F32, so that the whole computation is.
 func (m *Model) Exact() bool { return m.exact }
 
-// WeightBytes is the memory taken by weights that could not be used in place.
-func (m *Model) WeightBytes() int64 { return m.store.Bytes() }
-
 // Close frees what the model placed; the file and the engine stay open.
 func (m *Model) Close() {
 	if m.store != nil {
