@@ -13,6 +13,7 @@ type GenerateOptions struct {
 	MaxTokens   int
 	Sampling    Sampling
 	TopLogProbs int                // of every step keep the log-probabilities of the N most likely tokens; 0: none
+	IgnoreEOS   bool               // EOS is a token like any other: for measuring, where the number of tokens counts
 	OnToken     func(id int) error // called for every token but the last, EOS; an error ends the generation
 }
 
@@ -163,7 +164,7 @@ func (m *Model) accept(s *sequence, logits []float32, o GenerateOptions) error {
 	if o.TopLogProbs > 0 {
 		s.out.LogProbs = append(s.out.LogProbs, topLogProbs(logits, id, o.TopLogProbs))
 	}
-	if id == m.config.Tokens.EOS {
+	if id == m.config.Tokens.EOS && !o.IgnoreEOS {
 		s.out.FinishReason, s.done = FinishStop, true
 		return nil
 	}

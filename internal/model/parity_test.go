@@ -85,6 +85,29 @@ func TestGenerateMatchesTransformers(t *testing.T) {
 	}
 }
 
+// TestIgnoreEOS goes on after the end of the text, for as long as asked.
+func TestIgnoreEOS(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	ended := false
+	for _, g := range goldens(t, "pg1-tiny") {
+		if g.Suffix != nil || !g.StoppedByEOS {
+			continue
+		}
+		ended = true
+		want := len(g.Generated) + 1
+		got, err := m.Generate(t.Context(), g.prompt(t, m), model.GenerateOptions{MaxTokens: want, IgnoreEOS: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Tokens) != want || got.FinishReason != model.FinishLength || !sameInts(got.Tokens[:want-1], g.Generated) {
+			t.Errorf("%s: %v (%s), want %v and one more", g.Case, got.Tokens, got.FinishReason, g.Generated)
+		}
+	}
+	if !ended {
+		t.Error("no case ends by itself")
+	}
+}
+
 // TestBatch generates all cases of a checkpoint in one batch: each must come out
 // as it does alone, and as transformers has it.
 func TestBatch(t *testing.T) {
