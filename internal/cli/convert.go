@@ -39,7 +39,8 @@ to one GGUF file, and print its path. Without OUT the file is NAME-TYPE.gguf in
 the current folder. What was chosen for each tensor goes to stderr.
 
 With --mask-decoder the decoder of PaliGemma's mask codec goes into the file,
-and segment gives masks. Its weights are those of big_vision's vae-oid.npz.
+and segment gives masks. Its weights are those of big_vision's vae-oid.npz; they
+are stored as f16 if that is the type, else as f32, and never quantised.
 
 Types, widest first:
 

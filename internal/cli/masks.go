@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 
 	"paligemma/internal/convert"
 	"paligemma/internal/ggml"
@@ -61,26 +60,11 @@ func readGGUFDecoder(path string) (map[string][]float32, error) {
 		return nil, err
 	}
 	defer f.Close()
-	out := map[string][]float32{}
-	for _, want := range model.MaskTensors() {
-		t, ok := f.Lookup(want.Name)
-		if !ok {
-			return nil, fmt.Errorf("%s: tensor %s is missing: a model has a mask decoder if it was made with `paligemma convert --mask-decoder vae-oid.npz`", path, want.Name)
-		}
-		var shape []int64
-		for _, n := range slices.Backward(want.Shape) {
-			shape = append(shape, int64(n))
-		}
-		if t.Type != gguf.TypeF32 || !slices.Equal(t.Shape, shape) {
-			return nil, fmt.Errorf("%s: tensor %s is %v %v, want f32 %v", path, want.Name, t.Type, t.Shape, shape)
-		}
-		values := make([]float32, t.Elements())
-		if err := ggml.Dequantize(t.Type, values, f.Data(t), int(t.Shape[0])); err != nil {
-			return nil, fmt.Errorf("%s: tensor %s: %w", path, want.Name, err)
-		}
-		out[want.Name] = values
+	tensors, err := model.ReadMaskTensors(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return out, f.Unchanged()
+	return tensors, f.Unchanged()
 }
 
 // maskDecoder is the decoder that the flags or else the model give; nil if

@@ -218,52 +218,20 @@ func (c *conversion) equal(ctx context.Context, a, b safetensors.Entry) (bool, e
 func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Options) (*Report, error) {
 	var w gguf.Writer
 	c.config.SetKeys(&w)
-	w.SetUint32(model.KeyFileType, m.fileType)
-	if m.base.BlockSize() > 1 {
-		w.SetUint32("general.quantization_version", 2) // GGML_QNT_VERSION
-	}
+	m.setKeys(&w)
 	c.tok.setKeys(&w)
-
-	report := &Report{Type: m.name, Config: c.config, Notes: c.notes}
 	var tensors []tensor
 	for _, s := range c.sources {
-		t := tensor{s, m.choose(c.config, s.spec)}
-		if err := w.AddTensor(s.spec.Name, t.Type, t.Stored...); err != nil {
-			return nil, err
-		}
-		tensors = append(tensors, t)
-		report.Rows = append(report.Rows, Row{
-			Name: s.spec.Name, Source: s.entry.Name, Shape: s.spec.Shape, Stored: t.Stored,
-			DType: s.entry.DType, Type: t.Type, Why: t.Why, Bytes: t.Bytes,
+		tensors = append(tensors, tensor{
+			Choice: m.choose(c.config, s.spec), source: s.entry.Name, from: strings.ToLower(string(s.entry.DType)),
+			rows: checkpointRows{c.ckpt, s.entry, s.spec.Shape[0], s.plusOne},
 		})
 	}
 	if c.mask != nil {
-		if err := addMaskDecoder(&w, report); err != nil {
-			return nil, err
-		}
+		tensors = append(tensors, maskTensors(c.config, m, c.mask)...)
 	}
-	var err error
-	if report.Size, err = w.Size(); err != nil {
-		return nil, err
-	}
-	if opts.Progress != nil {
-		dst = &meter{dst, opts.Progress, 0, report.Size}
-	}
-	return report, encode(ctx, c.ckpt, tensors, c.mask, &w, dst, opts)
-}
-
-// meter reports how much was written.
-type meter struct {
-	w           io.Writer
-	report      func(done, total int64)
-	done, total int64
-}
-
-func (m *meter) Write(p []byte) (int, error) {
-	n, err := m.w.Write(p)
-	m.done += int64(n)
-	m.report(m.done, m.total)
-	return n, err
+	report := &Report{Type: m.name, Config: c.config, Notes: c.notes}
+	return report, write(ctx, dst, &w, tensors, report, opts)
 }
 
 // baseName is what to call a checkpoint: its folder's or file's name.

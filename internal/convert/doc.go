@@ -7,7 +7,9 @@
 //	processor.go  the image processor's JSON, checked against what the graph does
 //	tokenizer.go  tokenizer.json → tokenizer.* keys and the special ids
 //	policy.go     what each tensor is stored as, and what is padded
+//	rows.go       where the values of tensors come from
 //	stream.go     rows → float32 → blocks, in parallel and in order
+//	output.go     the header, the tensors and the report of a file
 //	report.go     the table of what was chosen
 //
 // Nothing is read whole but the JSON: weights pass through in pieces of about

@@ -9,7 +9,6 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/npz"
-	"paligemma/internal/safetensors"
 )
 
 // ReadMaskDecoder reads the decoder of PaliGemma's mask codec from its
@@ -43,23 +42,15 @@ func ReadMaskDecoder(path string) (map[string][]float32, error) {
 	return out, nil
 }
 
-// addMaskDecoder declares the decoder's tensors, in F32, and reports them.
-func addMaskDecoder(w *gguf.Writer, r *Report) error {
+// maskTensors are the decoder's tensors: in F16 if the file is, else in F32.
+func maskTensors(c model.Config, m mix, values map[string][]float32) []tensor {
+	var all []tensor
 	for _, t := range model.MaskTensors() {
-		var shape []int
-		var stored []int64
-		size := int64(4)
-		for i := len(t.Shape) - 1; i >= 0; i-- {
-			shape, stored = append(shape, t.Shape[i]), append(stored, int64(t.Shape[i]))
-			size *= int64(t.Shape[i])
-		}
-		if err := w.AddTensor(t.Name, gguf.TypeF32, stored...); err != nil {
-			return err
-		}
-		r.Rows = append(r.Rows, Row{
-			Name: t.Name, Source: t.Source, Shape: shape, Stored: stored,
-			DType: safetensors.F32, Type: gguf.TypeF32, Why: "mask decoder, always f32", Bytes: size,
+		spec := t.Spec()
+		all = append(all, tensor{
+			Choice: m.choose(c, spec), source: t.Source, from: gguf.TypeF32.String(),
+			rows: memoryRows{values[t.Name], spec.Shape[0]},
 		})
 	}
-	return nil
+	return all
 }

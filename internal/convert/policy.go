@@ -152,7 +152,8 @@ type Choice struct {
 //     adds (588 → 608). No matrix stays at 16 bits.
 //
 // Zeros in the padding change nothing: the graph pads the other side likewise.
-// Vectors (norms, biases) and position embeddings are F32.
+// Vectors (norms, biases) and position embeddings are F32. So are the weights of
+// a mask decoder, unless typ is f16: it is small, and never quantised.
 func Plan(c model.Config, typ string) ([]Choice, error) {
 	m, err := findMix(typ)
 	if err != nil {
@@ -170,9 +171,14 @@ func (m mix) choose(c model.Config, spec model.TensorSpec) Choice {
 	for _, d := range spec.Shape {
 		choice.Stored = append(choice.Stored, int64(d))
 	}
-	if spec.Role == model.RoleMatrix {
+	switch {
+	case spec.Role == model.RoleMatrix:
 		m.chooseMatrix(c, &choice)
-	} else if m.base != gguf.TypeF32 {
+	case spec.Role == model.RoleKernel && m.base == gguf.TypeF16:
+		choice.Type = gguf.TypeF16
+	case spec.Role == model.RoleKernel && m.base != gguf.TypeF32:
+		choice.Why = "mask decoder: f32 but for type f16"
+	case m.base != gguf.TypeF32:
 		choice.Why = "always f32"
 	}
 	choice.Bytes = choice.Stored[0] / int64(choice.Type.BlockSize()) * int64(choice.Type.BlockBytes())

@@ -10,19 +10,18 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
-	"paligemma/internal/safetensors"
 )
 
 // Row tells what became of one tensor.
 type Row struct {
-	Name   string            // in the GGUF file
-	Source string            // in the checkpoint
-	Shape  []int             // true dimensions, innermost first
-	Stored []int64           // dimensions in the file: rows may be padded
-	DType  safetensors.DType // in the checkpoint
-	Type   gguf.Type         // in the file
-	Why    string            // "" where the type is simply the one asked for
-	Bytes  int64             // in the file
+	Name   string    // in the GGUF file
+	Source string    // where it comes from
+	Shape  []int     // true dimensions, innermost first
+	Stored []int64   // dimensions in the file: rows may be padded
+	From   string    // its type there, in lower case
+	Type   gguf.Type // in the file
+	Why    string    // "" where the type is simply the one asked for
+	Bytes  int64     // in the file
 }
 
 // Report says what a conversion did.
@@ -73,7 +72,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 		if _, ok := first[row.Name]; !ok {
 			first[row.Name] = len(first)
 		}
-		key := fmt.Sprint(row.Name, row.Source, row.Stored, row.DType, row.Type, row.Why)
+		key := fmt.Sprint(row.Name, row.Source, row.Stored, row.From, row.Type, row.Why)
 		g := byKey[key]
 		if g == nil {
 			g = &group{row: row}
@@ -97,7 +96,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 			shape = append(shape, fmt.Sprint(d))
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", name, strings.Join(shape, "×"),
-			strings.ToLower(string(g.row.DType)), g.row.Type, size(g.bytes), g.row.Why)
+			g.row.From, g.row.Type, size(g.bytes), g.row.Why)
 	}
 	if err := t.Flush(); err != nil {
 		return err

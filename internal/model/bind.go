@@ -14,6 +14,7 @@ type Role int
 const (
 	RoleVector Role = iota // norms, biases, positions: F32
 	RoleMatrix             // the left side of a product: any type of ggml.MatrixType, rows padded
+	RoleKernel             // codebook and kernels of the mask decoder: F32 or F16
 )
 
 // TensorSpec is a tensor that a model of some configuration has.

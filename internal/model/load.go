@@ -37,24 +37,16 @@ func Load(f *gguf.File, e *ggml.Engine) (*Model, error) {
 	return m, nil
 }
 
-// bind checks the file's tensors against the configuration and places them.
+// bind checks the file's tensors and places them.
 func (m *Model) bind(f *gguf.File) error {
+	if err := m.config.CheckTensors(f.Header); err != nil {
+		return err
+	}
 	var specs []ggml.Spec
 	var fields []*ggml.Tensor
-	var errs []error
-	known := map[string]bool{}
 	m.exact = true
 	m.config.walk(&m.weights, func(spec TensorSpec, field *ggml.Tensor) {
-		known[spec.Name] = true
-		t, ok := f.Lookup(spec.Name)
-		if !ok {
-			errs = append(errs, fmt.Errorf("tensor %s is missing", spec.Name))
-			return
-		}
-		if err := spec.check(t); err != nil {
-			errs = append(errs, err)
-			return
-		}
+		t, _ := f.Lookup(spec.Name)
 		m.exact = m.exact && t.Type == gguf.TypeF32
 		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t)})
 		fields = append(fields, field)
@@ -62,28 +54,6 @@ func (m *Model) bind(f *gguf.File) error {
 			m.embedding, m.rows = t, f.Data(t)
 		}
 	})
-	if hasMaskDecoder(f.Header) { // optional, and read by ReadMaskDecoder
-		for _, mask := range MaskTensors() {
-			known[mask.Name] = true
-			if t, ok := f.Lookup(mask.Name); !ok {
-				errs = append(errs, fmt.Errorf("tensor %s is missing", mask.Name))
-			} else if err := mask.spec().check(t); err != nil {
-				errs = append(errs, err)
-			}
-		}
-	}
-	for _, t := range f.Tensors {
-		if !known[t.Name] {
-			errs = append(errs, fmt.Errorf("tensor %s is unknown", t.Name))
-		}
-	}
-	const most = 8 // a file of another model would give hundreds
-	if n := len(errs); n > most {
-		errs = append(errs[:most], fmt.Errorf("and %d more such errors", n-most))
-	}
-	if err := joinLines(errs); err != nil {
-		return err
-	}
 	var mapping []byte
 	if f.OffHeap() {
 		mapping = f.Bytes()
@@ -104,17 +74,54 @@ func (m *Model) bind(f *gguf.File) error {
 	return nil
 }
 
+// CheckTensors compares the tensors that a file declares with those that the
+// configuration, which must be valid, calls for: whatever is missing, misshapen,
+// of a wrong type or unknown is in the one error. A mask decoder is optional.
+func (c Config) CheckTensors(h *gguf.Header) error {
+	specs := c.Tensors()
+	if HasMaskDecoder(h) {
+		for _, t := range MaskTensors() {
+			specs = append(specs, t.Spec())
+		}
+	}
+	var errs []error
+	known := map[string]bool{}
+	for _, spec := range specs {
+		known[spec.Name] = true
+		if t, ok := h.Lookup(spec.Name); !ok {
+			errs = append(errs, fmt.Errorf("tensor %s is missing", spec.Name))
+		} else if err := spec.check(t); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, t := range h.Tensors {
+		if !known[t.Name] {
+			errs = append(errs, fmt.Errorf("tensor %s is unknown", t.Name))
+		}
+	}
+	const most = 8 // a file of another model would give hundreds
+	if n := len(errs); n > most {
+		errs = append(errs[:most], fmt.Errorf("and %d more such errors", n-most))
+	}
+	return joinLines(errs)
+}
+
 // check compares a tensor of the file with what the configuration wants.
 func (s TensorSpec) check(t gguf.Tensor) error {
 	want := make([]int64, len(s.Shape))
 	for i, d := range s.Shape {
 		want[i] = int64(d)
 	}
-	if s.Role == RoleVector {
+	switch s.Role {
+	case RoleVector:
 		if t.Type != gguf.TypeF32 {
 			return fmt.Errorf("tensor %s is %v, want f32", s.Name, t.Type)
 		}
-	} else {
+	case RoleKernel:
+		if t.Type != gguf.TypeF32 && t.Type != gguf.TypeF16 {
+			return fmt.Errorf("tensor %s is %v, want f32 or f16", s.Name, t.Type)
+		}
+	case RoleMatrix:
 		if !ggml.MatrixType(t.Type) {
 			return fmt.Errorf("tensor %s is %v, which this program does not compute with", s.Name, t.Type)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +105,31 @@ func change(name string, edit func(*gguf.Tensor)) func([]gguf.Tensor) []gguf.Ten
 	}
 }
 
+// withMask adds a mask decoder, biases in F32 and the rest in F16, and edits the list.
+func withMask(edit func([]gguf.Tensor) []gguf.Tensor) func([]gguf.Tensor) []gguf.Tensor {
+	return func(list []gguf.Tensor) []gguf.Tensor {
+		for _, m := range model.MaskTensors() {
+			t := gguf.Tensor{Name: m.Name, Type: gguf.TypeF16}
+			if len(m.Shape) == 1 {
+				t.Type = gguf.TypeF32
+			}
+			for _, d := range slices.Backward(m.Shape) {
+				t.Shape = append(t.Shape, int64(d))
+			}
+			list = append(list, t)
+		}
+		return edit(list)
+	}
+}
+
+// TestMaskDecoderInF16 loads a file with such a decoder.
+func TestMaskDecoderInF16(t *testing.T) {
+	all := func(l []gguf.Tensor) []gguf.Tensor { return l }
+	if err := tryLoad(t, rewrite(t, convertTo(t, "pg1-tiny", "f32"), nil, withMask(all)), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	type keys = map[string]any
 	for name, c := range map[string]struct {
@@ -145,10 +171,15 @@ func TestLoadRefuses(t *testing.T) {
 		"unknown": {tensors: func(l []gguf.Tensor) []gguf.Tensor {
 			return append(l, gguf.Tensor{Name: "blk.0.extra.weight", Type: gguf.TypeF32, Shape: []int64{4}, Size: 16})
 		}, want: "blk.0.extra.weight is unknown"},
-		"norm in f16":   {tensors: change("output_norm.weight", func(t *gguf.Tensor) { t.Type = gguf.TypeF16 }), want: "output_norm.weight is f16"},
-		"matrix of i32": {tensors: change("blk.1.attn_q.weight", func(t *gguf.Tensor) { t.Type = gguf.TypeI32 }), want: "blk.1.attn_q.weight is i32"},
-		"turned":        {tensors: change("blk.0.ffn_down.weight", func(t *gguf.Tensor) { t.Shape = []int64{64, 128} }), want: "blk.0.ffn_down.weight has the shape"},
-		"padded in f32": {tensors: change("mm.0.weight", func(t *gguf.Tensor) { t.Shape = []int64{64, 64} }), want: "mm.0.weight has the shape"},
+		"norm in f16":            {tensors: change("output_norm.weight", func(t *gguf.Tensor) { t.Type = gguf.TypeF16 }), want: "output_norm.weight is f16"},
+		"matrix of i32":          {tensors: change("blk.1.attn_q.weight", func(t *gguf.Tensor) { t.Type = gguf.TypeI32 }), want: "blk.1.attn_q.weight is i32"},
+		"turned":                 {tensors: change("blk.0.ffn_down.weight", func(t *gguf.Tensor) { t.Shape = []int64{64, 128} }), want: "blk.0.ffn_down.weight has the shape"},
+		"padded in f32":          {tensors: change("mm.0.weight", func(t *gguf.Tensor) { t.Shape = []int64{64, 64} }), want: "mm.0.weight has the shape"},
+		"part of a mask decoder": {tensors: withMask(func(l []gguf.Tensor) []gguf.Tensor { return l[:len(l)-1] }), want: "mask.decoder.12.bias is missing"},
+		"mask bias in f16":       {tensors: withMask(change("mask.decoder.4.bias", func(t *gguf.Tensor) { t.Type = gguf.TypeF16 })), want: "mask.decoder.4.bias is f16, want f32"},
+		"mask kernel in bf16":    {tensors: withMask(change("mask.decoder.4.weight", func(t *gguf.Tensor) { t.Type = gguf.TypeBF16 })), want: "mask.decoder.4.weight is bf16, want f32 or f16"},
+		"quantised codebook":     {tensors: withMask(change("mask.codebook", func(t *gguf.Tensor) { t.Type = gguf.TypeQ8_0 })), want: "mask.codebook is q8_0, want f32 or f16"},
+		"turned mask kernel":     {tensors: withMask(change("mask.decoder.4.weight", func(t *gguf.Tensor) { t.Shape = []int64{4, 4, 64, 128} })), want: "mask.decoder.4.weight has the shape"},
 		"one more dimension": {tensors: change("mm.0.weight", func(t *gguf.Tensor) { t.Shape = []int64{48, 64, 1} }),
 			want: "mm.0.weight has the shape"},
 	} {

@@ -28,8 +28,8 @@ type MaskTensor struct {
 	Shape  []int  // outermost first, in PyTorch's layout
 }
 
-// MaskTensors lists the decoder's tensors. In a GGUF file they are F32 and
-// optional, but there are all of them or none.
+// MaskTensors lists the decoder's tensors. In a GGUF file they are optional, but
+// there are all of them or none: biases in F32, the others in F32 or F16.
 func MaskTensors() []MaskTensor {
 	list := []MaskTensor{{"mask.codebook", "_vq_vae._embedding", []int{maskBook, maskVector}}}
 	conv := func(layer string, weight ...int) {
@@ -267,23 +267,40 @@ var ErrNoMaskDecoder = errors.New("the model has no mask decoder: add it with `p
 // ReadMaskDecoder makes the decoder that a GGUF file holds; ErrNoMaskDecoder if
 // it holds none.
 func ReadMaskDecoder(f *gguf.File, e *ggml.Engine) (*MaskDecoder, error) {
-	if !hasMaskDecoder(f.Header) {
-		return nil, ErrNoMaskDecoder
-	}
-	tensors := map[string][]float32{}
-	for _, spec := range MaskTensors() {
-		t, _ := f.Lookup(spec.Name) // Load has checked that it is there
-		values := make([]float32, t.Elements())
-		if err := ggml.Dequantize(t.Type, values, f.Data(t), int(t.Shape[0])); err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", spec.Name, err)
-		}
-		tensors[spec.Name] = values
+	tensors, err := ReadMaskTensors(f)
+	if err != nil {
+		return nil, err
 	}
 	return NewMaskDecoder(e, tensors)
 }
 
-// hasMaskDecoder tells whether a file holds the decoder, or a part of it.
-func hasMaskDecoder(h *gguf.Header) bool {
+// ReadMaskTensors reads the decoder's tensors from a GGUF file, whatever else is
+// in it: values by MaskTensor.Name, row-major in PyTorch's layouts. It is
+// ErrNoMaskDecoder if there are none.
+func ReadMaskTensors(f *gguf.File) (map[string][]float32, error) {
+	if !HasMaskDecoder(f.Header) {
+		return nil, ErrNoMaskDecoder
+	}
+	tensors := map[string][]float32{}
+	for _, mask := range MaskTensors() {
+		t, ok := f.Lookup(mask.Name)
+		if !ok {
+			return nil, fmt.Errorf("tensor %s is missing", mask.Name)
+		}
+		if err := mask.Spec().check(t); err != nil {
+			return nil, err
+		}
+		values := make([]float32, t.Elements())
+		if err := ggml.Dequantize(t.Type, values, f.Data(t), int(t.Shape[0])); err != nil {
+			return nil, fmt.Errorf("tensor %s: %w", mask.Name, err)
+		}
+		tensors[mask.Name] = values
+	}
+	return tensors, nil
+}
+
+// HasMaskDecoder tells whether a file holds the decoder, or a part of it.
+func HasMaskDecoder(h *gguf.Header) bool {
 	for _, t := range MaskTensors() {
 		if _, ok := h.Lookup(t.Name); ok {
 			return true
@@ -292,9 +309,12 @@ func hasMaskDecoder(h *gguf.Header) bool {
 	return false
 }
 
-// spec is how a file must hold the tensor.
-func (t MaskTensor) spec() TensorSpec {
-	s := TensorSpec{Name: t.Name, Role: RoleVector, Layer: -1}
+// Spec is how a file must hold the tensor.
+func (t MaskTensor) Spec() TensorSpec {
+	s := TensorSpec{Name: t.Name, Role: RoleKernel, Layer: -1}
+	if len(t.Shape) == 1 { // a bias
+		s.Role = RoleVector
+	}
 	for i := len(t.Shape) - 1; i >= 0; i-- {
 		s.Shape = append(s.Shape, t.Shape[i])
 	}

@@ -1,0 +1,113 @@
+package convert
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"paligemma/internal/safetensors"
+)
+
+// rowSource gives the values of a tensor, from wherever they are.
+type rowSource interface {
+	// read fills dst with whole rows, without padding, from the row given on. It
+	// may be called from several goroutines, each with a scratch of its own.
+	read(dst []float32, row int, s *scratch) error
+}
+
+// scratch is the memory that a worker lends to sources.
+type scratch struct {
+	bytes  []byte
+	floats []float32
+}
+
+// room gives a slice of n elements, b itself if it is large enough.
+func room[T any](b []T, n int) []T {
+	if cap(b) < n {
+		return make([]T, n)
+	}
+	return b[:n]
+}
+
+// checkpointRows are the rows of a tensor in a checkpoint.
+type checkpointRows struct {
+	ckpt    *safetensors.Checkpoint
+	entry   safetensors.Entry
+	width   int
+	plusOne bool
+}
+
+func (c checkpointRows) read(dst []float32, row int, s *scratch) error {
+	size := c.entry.DType.Size()
+	s.bytes = room(s.bytes, len(dst)*int(size))
+	if err := c.ckpt.ReadAt(c.entry, s.bytes, int64(row)*int64(c.width)*size); err != nil {
+		return err
+	}
+	if err := decode(dst, c.entry.DType, s.bytes); err != nil {
+		return fmt.Errorf("tensor %s: %w", c.entry.Name, err)
+	}
+	if c.plusOne {
+		for i := range dst {
+			dst[i]++
+		}
+	}
+	return nil
+}
+
+// memoryRows are rows in memory.
+type memoryRows struct {
+	values []float32
+	width  int
+}
+
+func (m memoryRows) read(dst []float32, row int, _ *scratch) error {
+	copy(dst, m.values[row*m.width:])
+	return nil
+}
+
+// spread makes rows of stored values of those of width at the start of values,
+// with zeros after them.
+func spread(values []float32, width, stored int) {
+	if width == stored {
+		return
+	}
+	for r := len(values)/stored - 1; r >= 0; r-- {
+		copy(values[r*stored:], values[r*width:(r+1)*width])
+		clear(values[r*stored+width : (r+1)*stored])
+	}
+}
+
+// decode converts little-endian values to float32, exactly.
+func decode(dst []float32, dtype safetensors.DType, src []byte) error {
+	le := binary.LittleEndian
+	switch dtype {
+	case safetensors.F32:
+		for i := range dst {
+			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
+		}
+	case safetensors.BF16:
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(le.Uint16(src[2*i:])) << 16)
+		}
+	case safetensors.F16:
+		for i := range dst {
+			dst[i] = half(le.Uint16(src[2*i:]))
+		}
+	default:
+		return fmt.Errorf("its type is %s, want F32, F16 or BF16", dtype)
+	}
+	return nil
+}
+
+// half converts IEEE 754 binary16 to binary32.
+func half(h uint16) float32 {
+	s := uint32(h&0x8000) << 16
+	switch exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff); exp {
+	case 0: // zero and subnormals: frac · 2^-24, exact
+		return math.Float32frombits(s | math.Float32bits(float32(frac)*(1.0/(1<<24))))
+	case 0x1f:
+		return math.Float32frombits(s | infinity | frac<<13)
+	default:
+		return math.Float32frombits(s | (exp+127-15)<<23 | frac<<13)
+	}
+}
