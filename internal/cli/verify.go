@@ -70,11 +70,6 @@ func verifyGGUF(ctx context.Context, f *gguf.File, progress func(int64)) error {
 	if err != nil {
 		return err
 	}
-	tok, err := tokenizer.Open(src, false)
-	if err != nil {
-		return err
-	}
-	defer tok.Close()
 	engine, err := ggml.NewEngine(ggml.Options{Device: "cpu"})
 	if err != nil {
 		return err
@@ -85,7 +80,7 @@ func verifyGGUF(ctx context.Context, f *gguf.File, progress func(int64)) error {
 		return err
 	}
 	defer m.Close()
-	return tok.Ready()
+	return src.Verify()
 }
 
 func verifyTensor(ctx context.Context, f *gguf.File, t gguf.Tensor) error {

@@ -35,6 +35,8 @@ type tokenizer struct {
 	scores []float32
 	types  []int32
 	ids    map[string]int // by piece, the added tokens included
+
+	compiled *reader.Compiled // nil if only the library can encode
 }
 
 // specials are the pieces with a meaning of their own, and their names in
@@ -123,7 +125,12 @@ func parseTokenizer(b []byte, rows int) (*tokenizer, error) {
 	if _, ok := vocab[unk]; !ok {
 		return nil, fmt.Errorf("model.unk_token %.100q is not in the vocabulary", unk)
 	}
-	return t, reader.Check(string(t.json))
+	if err := reader.Check(string(t.json)); err != nil {
+		return nil, err
+	}
+	// The error says why there is none: the file is not laid out as Gemma's.
+	t.compiled, _ = reader.Compile(string(t.json), t.tokens)
+	return t, nil
 }
 
 // place puts every piece at its id. An id that nothing has gets a name of its
@@ -263,4 +270,9 @@ func (t *tokenizer) setKeys(w *gguf.Writer) {
 	w.SetBool("tokenizer.ggml.add_eos_token", false)
 	w.SetBool("tokenizer.ggml.add_space_prefix", false)
 	w.SetString(model.KeyTokenizerJSON, string(t.json))
+	if t.compiled != nil {
+		w.SetString(model.KeyPipeline, reader.Pipeline)
+		w.SetInt32s(model.KeyMerges, t.compiled.Merges)
+		w.SetInt32s(model.KeyAddedTokens, t.compiled.Added)
+	}
 }

@@ -153,14 +153,15 @@ func decodeArray[T any](v value) []T {
 	return all
 }
 
-// decodeStrings decodes an array of strings.
+// decodeStrings decodes an array of strings. They share the memory of one copy:
+// a vocabulary has a quarter of a million.
 func decodeStrings(v value) []string {
 	all := make([]string, v.count)
-	b := v.data
+	b, text := v.data, string(v.data)
 	for i := range all {
 		n := binary.LittleEndian.Uint64(b) // checked by parseArray
-		all[i] = string(b[8 : 8+n])
-		b = b[8+n:]
+		all[i] = text[8 : 8+n]
+		b, text = b[8+n:], text[8+n:]
 	}
 	return all
 }

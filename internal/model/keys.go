@@ -13,7 +13,10 @@ const (
 	KeyArchitecture  = "general.architecture"
 	KeyName          = "general.name"
 	KeyFileType      = "general.file_type"
-	KeyTokenizerJSON = "tokenizer.huggingface.json" // the checkpoint's tokenizer.json, compact
+	KeyTokenizerJSON = "tokenizer.huggingface.json"     // the checkpoint's tokenizer.json, compact
+	KeyPipeline      = "tokenizer.huggingface.pipeline" // how the tokenizer encodes, if package tokenizer can do it
+	KeyMerges        = "tokenizer.huggingface.merges"   // array of int32: tokenizer.Compiled.Merges
+	KeyAddedTokens   = "tokenizer.huggingface.added"    // array of int32: tokenizer.Compiled.Added
 	KeyTokens        = "tokenizer.ggml.tokens"
 	KeyTokenTypes    = "tokenizer.ggml.token_type"
 	keyBOS           = "tokenizer.ggml.bos_token_id"

@@ -20,20 +20,34 @@ func Check(text string) error {
 // harmless passes; what the library is not asked for (truncation, padding, the
 // post-processor, the decoder) is left out.
 func sanitize(text string) ([]byte, error) {
+	file, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	file.Version = json.RawMessage(`"1.0"`)
+	file.Truncation, file.Padding, file.Post, file.Decoder = nil, nil, nil, nil
+	return encode(file)
+}
+
+// tokenizerFile is a tokenizer.json.
+type tokenizerFile struct {
+	Version    json.RawMessage `json:"version"`
+	Truncation json.RawMessage `json:"truncation"`
+	Padding    json.RawMessage `json:"padding"`
+	Added      []addedToken    `json:"added_tokens"`
+	Normalizer json.RawMessage `json:"normalizer"`
+	Splitter   json.RawMessage `json:"pre_tokenizer"`
+	Post       json.RawMessage `json:"post_processor"`
+	Decoder    json.RawMessage `json:"decoder"`
+	Model      *bpe            `json:"model"`
+}
+
+// parse reads a tokenizer.json and checks the parts that the library is to see.
+func parse(text string) (*tokenizerFile, error) {
 	if len(text) > math.MaxInt32 {
 		return nil, fmt.Errorf("%d bytes are too many", len(text))
 	}
-	var file struct {
-		Version    json.RawMessage `json:"version"`
-		Truncation json.RawMessage `json:"truncation"`
-		Padding    json.RawMessage `json:"padding"`
-		Added      []addedToken    `json:"added_tokens"`
-		Normalizer json.RawMessage `json:"normalizer"`
-		Splitter   json.RawMessage `json:"pre_tokenizer"`
-		Post       json.RawMessage `json:"post_processor"`
-		Decoder    json.RawMessage `json:"decoder"`
-		Model      *bpe            `json:"model"`
-	}
+	var file tokenizerFile
 	if err := json.Unmarshal([]byte(text), &file); err != nil {
 		return nil, err
 	}
@@ -51,9 +65,7 @@ func sanitize(text string) ([]byte, error) {
 			return nil, fmt.Errorf("the added token %q has the id %d", a.Content, a.ID)
 		}
 	}
-	file.Version = json.RawMessage(`"1.0"`)
-	file.Truncation, file.Padding, file.Post, file.Decoder = nil, nil, nil, nil
-	return encode(file)
+	return &file, nil
 }
 
 func encode(v any) ([]byte, error) {
@@ -112,11 +124,16 @@ func (m *bpe) check() error {
 	return nil
 }
 
-// hasNUL finds \u0000 in JSON: with an even number of backslashes before it,
-// for "\\u0000" is six characters of text.
+// hasNUL finds \u0000 in JSON.
 func hasNUL(raw []byte) bool {
+	return hasEscape(raw, `\u0000`)
+}
+
+// hasEscape finds an escape in JSON: with an even number of backslashes before
+// it, for "\\u0000" is six characters of text.
+func hasEscape(raw []byte, escape string) bool {
 	for {
-		i := bytes.Index(raw, []byte(`\u0000`))
+		i := bytes.Index(raw, []byte(escape))
 		if i < 0 {
 			return false
 		}

@@ -1,10 +1,12 @@
 // Package tokenizer turns text into token ids and ids into text, as PaliGemma's
 // processor does.
 //
-// Encoding is left to Hugging Face's tokenizers library (through
-// github.com/daulet/tokenizers), which reads the checkpoint's own
-// tokenizer.json. Loading a real vocabulary takes it more than a second, so
-// [Open] does that in the background. Decoding is done here, from the pieces.
+// Texts are encoded here if the checkpoint's tokenizer.json has Gemma's layout
+// and a model file holds it compiled (see [Compiled]): that is ready in some
+// milliseconds. Else they are left to Hugging Face's tokenizers library (through
+// github.com/daulet/tokenizers), which reads the tokenizer.json itself and takes
+// more than a second for a real vocabulary. The ids are the same. [Open] does
+// either in the background. Decoding is done here, from the pieces.
 package tokenizer
 
 import (
@@ -30,13 +32,24 @@ const (
 	TypeByte        int32 = 6
 )
 
+// maxText is the longest text to encode, in bytes: no model has a context for
+// more.
+const maxText = 1 << 28
+
 // Source is all that a tokenizer is made from.
 type Source struct {
 	JSON   string   // the checkpoint's tokenizer.json
 	Pieces []string // the text of each id
 	Types  []int32  // of each id: Type…
 
+	// Compiled is what Compile makes of JSON, or nil to let the library encode.
+	Compiled *Compiled
+
 	Image, BOS, EOS, PAD, UNK int
+
+	// header holds JSON and Compiled instead, if it is there: they are read
+	// when they are needed.
+	header *gguf.Header
 }
 
 // FromGGUF reads the tokenizer in a model's header.
@@ -48,7 +61,9 @@ func FromGGUF(h *gguf.Header) (Source, error) {
 	}
 	k := config.Tokens
 	src.Image, src.BOS, src.EOS, src.PAD, src.UNK = k.Image, k.BOS, k.EOS, k.PAD, k.UNK
-	if src.JSON, err = h.String(model.KeyTokenizerJSON); err != nil {
+	src.header = h
+	if h.KeyType(model.KeyTokenizerJSON) != "string" {
+		_, err := h.String(model.KeyTokenizerJSON)
 		return src, err
 	}
 	if src.Pieces, err = h.Strings(model.KeyTokens); err != nil {
@@ -58,6 +73,35 @@ func FromGGUF(h *gguf.Header) (Source, error) {
 		return src, err
 	}
 	return src, src.check()
+}
+
+// json is the tokenizer.json.
+func (s Source) json() (string, error) {
+	if s.header == nil {
+		return s.JSON, nil
+	}
+	return s.header.String(model.KeyTokenizerJSON)
+}
+
+// compiled is the compiled form, or nil if there is none that this package
+// knows.
+func (s Source) compiled() (*Compiled, error) {
+	h := s.header
+	if h == nil || !h.Has(model.KeyPipeline) {
+		return s.Compiled, nil
+	}
+	name, err := h.String(model.KeyPipeline)
+	if err != nil || name != Pipeline {
+		return nil, err
+	}
+	c := new(Compiled)
+	if c.Merges, err = h.Int32s(model.KeyMerges); err != nil {
+		return nil, err
+	}
+	if c.Added, err = h.Int32s(model.KeyAddedTokens); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (s Source) check() error {
@@ -84,13 +128,14 @@ type Tokenizer struct {
 	special bool
 	nul     int // the id of a zero byte
 
-	loaded chan struct{} // closed when lib and err are set
-	lib    *tokenizers.Tokenizer
+	loaded chan struct{} // closed when the following are set
+	own    *encoder
+	lib    *tokenizers.Tokenizer // if there is no own
 	err    error
 }
 
-// Open checks src and starts to load the encoder; Encode and Ready wait for
-// it. With special, special tokens that are typed in a text (<bos>, <image>)
+// Open checks src and starts to make the encoder ready; Encode and Ready wait
+// for it. With special, special tokens that are typed in a text (<bos>, <image>)
 // count as such; without, they are plain text.
 func Open(src Source, special bool) (*Tokenizer, error) {
 	if err := src.check(); err != nil {
@@ -105,12 +150,34 @@ func Open(src Source, special bool) (*Tokenizer, error) {
 	}
 	go func() {
 		defer close(t.loaded)
-		t.lib, t.err = load(src.JSON, special)
+		t.err = t.load()
 	}()
 	return t, nil
 }
 
-func load(text string, special bool) (*tokenizers.Tokenizer, error) {
+// load makes an encoder of the compiled form, or of the JSON where there is
+// none.
+func (t *Tokenizer) load() error {
+	compiled, err := t.src.compiled()
+	if err != nil {
+		return err
+	}
+	if compiled != nil {
+		if t.own, err = newEncoder(compiled, t.src.Pieces); err != nil {
+			return fmt.Errorf("%s: %w", Pipeline, err)
+		}
+		return nil
+	}
+	text, err := t.src.json()
+	if err != nil {
+		return err
+	}
+	t.lib, err = loadLibrary(text, t.special)
+	return err
+}
+
+// loadLibrary reads a tokenizer.json with the library.
+func loadLibrary(text string, special bool) (*tokenizers.Tokenizer, error) {
 	data, err := sanitize(text)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer.json: %w", err)
@@ -127,7 +194,7 @@ func load(text string, special bool) (*tokenizers.Tokenizer, error) {
 	return lib, nil
 }
 
-// Ready waits until the encoder is loaded and returns the error of that, if
+// Ready waits until the encoder is ready and returns the error of that, if
 // there was one.
 func (t *Tokenizer) Ready() error {
 	<-t.loaded
@@ -152,6 +219,9 @@ func (t *Tokenizer) Encode(text string) ([]int, error) {
 	if err := t.Ready(); err != nil {
 		return nil, err
 	}
+	if len(text) > maxText {
+		return nil, fmt.Errorf("a text of %d bytes is too long", len(text))
+	}
 	var ids []int
 	// The library takes C strings. No token spans a zero byte, so a text can
 	// be cut there.
@@ -162,16 +232,29 @@ func (t *Tokenizer) Encode(text string) ([]int, error) {
 		if part == "" {
 			continue
 		}
-		got := t.lib.EncodeWithOptions(part, false).IDs
-		if len(got) == 0 {
-			return nil, fmt.Errorf("the tokenizer cannot encode %.60q", part)
+		if t.own != nil {
+			ids = t.own.encode(ids, part, !t.special)
+			continue
 		}
-		for _, id := range got {
-			if int(id) >= len(t.src.Pieces) {
-				return nil, fmt.Errorf("the tokenizer encodes %.60q as token %d, of %d", part, id, len(t.src.Pieces))
-			}
-			ids = append(ids, int(id))
+		var err error
+		if ids, err = t.encodeLibrary(ids, part); err != nil {
+			return nil, err
 		}
+	}
+	return ids, nil
+}
+
+// encodeLibrary appends what the library makes of a text.
+func (t *Tokenizer) encodeLibrary(ids []int, text string) ([]int, error) {
+	got := t.lib.EncodeWithOptions(text, false).IDs
+	if len(got) == 0 {
+		return nil, fmt.Errorf("the tokenizer cannot encode %.60q", text)
+	}
+	for _, id := range got {
+		if int(id) >= len(t.src.Pieces) {
+			return nil, fmt.Errorf("the tokenizer encodes %.60q as token %d, of %d", text, id, len(t.src.Pieces))
+		}
+		ids = append(ids, int(id))
 	}
 	return ids, nil
 }

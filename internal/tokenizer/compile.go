@@ -1,0 +1,226 @@
+package tokenizer
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Pipeline names the one way of encoding that this package does itself,
+// Gemma's: added tokens are cut out, the longest first, those that are not
+// normalized before those that are; a space becomes "▁"; what lies between the
+// added tokens is merged as one word, and a character that the vocabulary
+// lacks becomes its bytes.
+const Pipeline = "gemma"
+
+// Compiled is what a tokenizer.json of that pipeline says beyond the pieces, in
+// a form that needs no parsing.
+type Compiled struct {
+	// Merges has four numbers for each merge, in ascending order of the first
+	// two: the ids of the left and the right piece, of the piece that they
+	// make, and the merge's rank.
+	Merges []int32
+	// Added has two numbers for each added token: its id and the sum of
+	// FlagSpecial and FlagNormalized.
+	Added []int32
+}
+
+// Flags of an added token in Compiled.Added.
+const (
+	FlagSpecial    int32 = 1 // plain text unless special tokens are heeded
+	FlagNormalized int32 = 2 // looked for after the spaces have become "▁"
+)
+
+// Limits on added tokens: matching takes no more steps per character than a
+// token has bytes. Gemma has some 1,500 of up to 93 bytes.
+const (
+	maxAdded    = 1 << 16
+	maxAddedLen = 255
+)
+
+// The parts of a tokenizer.json that the pipeline stands for, as the library
+// writes them. After the normalizer there is no space left to split at.
+const (
+	gemmaNormalizer = `{"type":"Replace","pattern":{"String":" "},"content":"▁"}`
+	gemmaSplitter   = `{"type":"Split","pattern":{"String":" "},"behavior":"MergedWithPrevious","invert":false}`
+)
+
+// Compile reads a tokenizer.json whose ids have the given pieces. Its error
+// says why the file is not of this package's pipeline, in which case the
+// library has to encode.
+func Compile(text string, pieces []string) (*Compiled, error) {
+	if !utf8.ValidString(text) {
+		return nil, errors.New("invalid utf-8")
+	}
+	file, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	// A surrogate without its other half is an error to the library only.
+	if hasEscape([]byte(text), `\ud`) || hasEscape([]byte(text), `\uD`) {
+		return nil, errors.New("surrogates")
+	}
+	m := file.Model
+	switch {
+	case !isJSON(file.Normalizer, gemmaNormalizer):
+		return nil, errors.New("the normalizer is not Gemma's")
+	case len(file.Splitter) != 0 && !isJSON(file.Splitter, "null") && !isJSON(file.Splitter, gemmaSplitter):
+		return nil, errors.New("the pre-tokenizer is not Gemma's")
+	case !m.ByteFallback || m.IgnoreMerges:
+		return nil, errors.New("the model's flags are not Gemma's")
+	}
+	vocab, err := m.pieces(pieces)
+	if err != nil {
+		return nil, err
+	}
+	c := new(Compiled)
+	if c.Merges, err = m.compileMerges(vocab); err != nil {
+		return nil, err
+	}
+	if c.Added, err = compileAdded(file.Added, vocab, pieces); err != nil {
+		return nil, err
+	}
+	// The last word is that of the code which will read it.
+	if _, err := newEncoder(c, pieces); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// isJSON tells whether raw is want but for white space.
+func isJSON(raw json.RawMessage, want string) bool {
+	var compact bytes.Buffer
+	return len(raw) <= 4*len(want) && json.Compact(&compact, raw) == nil && compact.String() == want
+}
+
+// pieces reads the vocabulary and makes sure that it says what the list of
+// pieces says, and that every byte has a token.
+func (m *bpe) pieces(list []string) (map[string]uint32, error) {
+	var vocab map[string]uint32
+	if err := json.Unmarshal(m.Vocab, &vocab); err != nil {
+		return nil, fmt.Errorf("vocab: %w", err)
+	}
+	for piece, id := range vocab {
+		if int64(id) >= int64(len(list)) || list[id] != piece {
+			return nil, fmt.Errorf("the piece %.100q is not token %d", piece, id)
+		}
+	}
+	for b := range 256 {
+		if _, ok := vocab[fmt.Sprintf("<0x%02X>", b)]; !ok {
+			return nil, fmt.Errorf("byte %#02x has no token", b)
+		}
+	}
+	return vocab, nil
+}
+
+// compileMerges reads merges in either of their forms, [["a","b"]] or ["a b"].
+// Of a merge that is there twice the last counts.
+func (m *bpe) compileMerges(vocab map[string]uint32) ([]int32, error) {
+	var pairs [][]string
+	if err := json.Unmarshal(m.Merges, &pairs); err != nil {
+		var lines []string
+		if err := json.Unmarshal(m.Merges, &lines); err != nil {
+			return nil, fmt.Errorf("merges: %w", err)
+		}
+		pairs = make([][]string, len(lines))
+		for i, line := range lines {
+			if strings.HasPrefix(line, "#version") { // a comment to the library
+				return nil, errors.New("merges: a line begins with #version")
+			}
+			pairs[i] = strings.Split(line, " ")
+		}
+	}
+	if pairs == nil {
+		return nil, errors.New("merges: null")
+	}
+	all := make([][4]int32, len(pairs))
+	for rank, pair := range pairs {
+		if len(pair) != 2 || pair[0] == "" || pair[1] == "" {
+			return nil, fmt.Errorf("merge %d is not of two pieces", rank)
+		}
+		left, ok1 := vocab[pair[0]]
+		right, ok2 := vocab[pair[1]]
+		made, ok3 := vocab[pair[0]+pair[1]]
+		if !ok1 || !ok2 || !ok3 {
+			return nil, fmt.Errorf("merge %d is of pieces that the vocabulary lacks", rank)
+		}
+		all[rank] = [4]int32{int32(left), int32(right), int32(made), int32(rank)}
+	}
+	slices.SortFunc(all, func(a, b [4]int32) int {
+		return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]), cmp.Compare(a[3], b[3]))
+	})
+	flat := make([]int32, 0, 4*len(all))
+	for i, q := range all {
+		if i+1 == len(all) || q[0] != all[i+1][0] || q[1] != all[i+1][1] {
+			flat = append(flat, q[:]...)
+		}
+	}
+	return flat, nil
+}
+
+// compileAdded checks that the added tokens are plain strings and have the ids
+// that the library gives them: those of the vocabulary, or else the next free
+// one (added_vocabulary.rs, add_tokens).
+func compileAdded(added []addedToken, vocab map[string]uint32, pieces []string) ([]int32, error) {
+	flat := make([]int32, 0, 2*len(added))
+	seen := make(map[string]bool, len(added))
+	next := int64(len(vocab))
+	for _, a := range added {
+		id := next
+		if known, ok := vocab[a.Content]; ok {
+			id = int64(known)
+		} else if utf8.RuneCountInString(a.Content) == 1 {
+			return nil, fmt.Errorf("the added token %q is a character that the vocabulary lacks", a.Content)
+		}
+		switch {
+		case seen[a.Content]:
+			return nil, fmt.Errorf("the added token %q is there twice", a.Content)
+		case a.ID != id || id >= int64(len(pieces)) || pieces[id] != a.Content:
+			return nil, fmt.Errorf("the added token %q has the id %d", a.Content, a.ID)
+		case a.SingleWord || a.Lstrip || a.Rstrip:
+			return nil, fmt.Errorf("the added token %q looks at what is beside it", a.Content)
+		}
+		seen[a.Content] = true
+		next = max(next, id+1)
+		flags := int32(0)
+		if a.Special {
+			flags |= FlagSpecial
+		}
+		if a.Normalized {
+			flags |= FlagNormalized
+		}
+		flat = append(flat, int32(id), flags)
+	}
+	return flat, nil
+}
+
+// Verify reads the tokenizer.json with the library, which encoding need not do,
+// and makes sure that the compiled form, if there is one, is made of it.
+func (s Source) Verify() error {
+	text, err := s.json()
+	if err != nil {
+		return err
+	}
+	lib, err := loadLibrary(text, false)
+	if err != nil {
+		return err
+	}
+	lib.Close()
+	have, err := s.compiled()
+	if have == nil || err != nil {
+		return err
+	}
+	want, err := Compile(text, s.Pieces)
+	if err != nil {
+		return fmt.Errorf("tokenizer.json is not what was compiled: %w", err)
+	}
+	if !slices.Equal(have.Merges, want.Merges) || !slices.Equal(have.Added, want.Added) {
+		return errors.New("the compiled tokenizer differs from tokenizer.json")
+	}
+	return nil
+}
