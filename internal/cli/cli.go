@@ -145,7 +145,7 @@ over a limit, 130 interrupted.`,
 	a.common.flags(root.PersistentFlags())
 	root.AddCommand(
 		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.detectCommand(), a.segmentCommand(),
-		a.generateCommand(), a.scoreCommand(), a.parseCommand(), a.forwardCommand(),
+		a.generateCommand(), a.scoreCommand(), a.parseCommand(), a.forwardCommand(), a.benchCommand(),
 		a.convertCommand(), a.inspectCommand(), a.devicesCommand(), a.versionCommand(),
 		a.completionCommand(), a.manCommand(),
 	)

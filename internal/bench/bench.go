@@ -1,0 +1,244 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
+)
+
+// captionTokens is the length of the caption that is timed as a whole.
+const captionTokens = 20
+
+// Session is an open model.
+type Session struct {
+	File      *gguf.File
+	Engine    *ggml.Engine
+	Model     *model.Model
+	Prompt    func() ([]int, error) // the ids that caption a picture, those of the image included; nil: random ones, of a synthetic model
+	Tokenizer func() error          // loads and frees one more tokenizer; nil: a synthetic model has none
+	Close     func()
+}
+
+// Options say what to measure.
+type Options struct {
+	Open         func() (*Session, error) // as the program opens a model; called for each repetition
+	Image        []byte                   // a picture's file; nil: SyntheticPicture
+	Limits       preprocess.Limits        // of the picture
+	Repetitions  int                      // that count
+	PromptTokens int                      // after those of the image, BOS included
+	DecodeTokens int                      // steps of decoding, each of which computes one token from the one before
+	Probe        bool                     // measure what the machine can do, too
+	Progress     func(done, total int)    // repetitions, the one that warms up included; may be nil
+}
+
+// Check refuses numbers that make no sense.
+func (o Options) Check() error {
+	for _, n := range []struct {
+		name      string
+		value, to int
+	}{
+		{"repetitions", o.Repetitions, 1000},
+		{"prompt tokens", o.PromptTokens, 1 << 20},
+		{"decode tokens", o.DecodeTokens, 1 << 20},
+	} {
+		if n.value < 1 || n.value > n.to {
+			return fmt.Errorf("%d %s: want 1 to %d", n.value, n.name, n.to)
+		}
+	}
+	return nil
+}
+
+// bench is a series of repetitions.
+type bench struct {
+	Options
+	report Report
+	ids    []int // of the prompt, those of the image included
+	work   work
+}
+
+// Measure runs the repetitions. Cancelling ctx ends it with ctx's error.
+func Measure(ctx context.Context, o Options) (*Report, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	b := &bench{Options: o}
+	if b.Image == nil {
+		b.Image = SyntheticPicture()
+	}
+	for i := range o.Repetitions + 1 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		run, err := b.repetition(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b.report.Runs = append(b.report.Runs, run)
+		}
+		if o.Progress != nil {
+			o.Progress(i+1, o.Repetitions+1)
+		}
+	}
+	b.report.summarise()
+	b.report.PeakRSS = peakRSS() // before the probe, which has matrices of its own
+	if o.Probe {
+		probe, err := runProbe(ctx, ggml.Options{Device: b.report.Device, Threads: b.report.Threads})
+		if err != nil {
+			return nil, fmt.Errorf("probe: %w", err)
+		}
+		b.report.Probe = probe
+	}
+	return &b.report, nil
+}
+
+// repetition opens the model and measures everything once.
+func (b *bench) repetition(ctx context.Context) (Run, error) {
+	var r Run
+	start := time.Now()
+	s, err := b.Open()
+	if err != nil {
+		return r, err
+	}
+	defer s.Close()
+	r.Open = ms(time.Since(start))
+	if b.ids == nil {
+		if err := b.describe(s); err != nil {
+			return r, err
+		}
+	}
+	if err := b.caption(ctx, s, start, &r); err != nil {
+		return r, err
+	}
+	if err := b.parts(ctx, s, &r); err != nil {
+		return r, err
+	}
+	if s.Tokenizer != nil {
+		start := time.Now()
+		if err := s.Tokenizer(); err != nil {
+			return r, err
+		}
+		r.Tokenizer = ms(time.Since(start))
+	}
+	return r, nil
+}
+
+// caption goes from the picture's bytes to its last token, as the program does.
+func (b *bench) caption(ctx context.Context, s *Session, start time.Time, r *Run) error {
+	pixels, err := b.pixels(s)
+	if err != nil {
+		return err
+	}
+	features, err := s.Model.Encode(ctx, pixels)
+	if err != nil {
+		return err
+	}
+	ids := b.ids
+	if s.Prompt != nil {
+		if ids, err = s.Prompt(); err != nil {
+			return err
+		}
+	}
+	if err := fits(s, len(ids), captionTokens); err != nil {
+		return err
+	}
+	tokens := 0
+	_, err = s.Model.Generate(ctx, model.Prompt{IDs: ids, Images: []model.Features{features}}, model.GenerateOptions{
+		MaxTokens: captionTokens,
+		IgnoreEOS: true,
+		OnToken: func(int) error {
+			tokens++
+			switch tokens {
+			case 1:
+				r.FirstToken = ms(time.Since(start))
+			case captionTokens:
+				r.Caption20 = ms(time.Since(start))
+			}
+			return nil
+		},
+	})
+	return err
+}
+
+// parts measures each part by itself.
+func (b *bench) parts(ctx context.Context, s *Session, r *Run) error {
+	start := time.Now()
+	pixels, err := b.pixels(s)
+	if err != nil {
+		return err
+	}
+	r.Image = ms(time.Since(start))
+
+	start = time.Now()
+	features, err := s.Model.Encode(ctx, pixels)
+	if err != nil {
+		return err
+	}
+	vision := time.Since(start)
+
+	// The prefill gives the first token, each step of decoding one more.
+	gen, err := s.Model.Generate(ctx, model.Prompt{IDs: b.ids, Images: []model.Features{features}}, model.GenerateOptions{
+		MaxTokens: b.DecodeTokens + 1,
+		IgnoreEOS: true,
+	})
+	if err != nil {
+		return err
+	}
+	if len(gen.Tokens) != b.DecodeTokens+1 || gen.Decode <= 0 {
+		return errors.New("the model did not decode")
+	}
+	r.Vision, r.Prefill = ms(vision), ms(gen.Prefill)
+	r.VisionGFLOPS = b.work.vision / vision.Seconds() / 1e9
+	r.PrefillGFLOPS = b.work.prefill / gen.Prefill.Seconds() / 1e9
+	r.DecodeRate = float64(b.DecodeTokens) / gen.Decode.Seconds()
+	r.DecodeGBs = b.work.decodeBytes * r.DecodeRate / 1e9
+	return nil
+}
+
+func (b *bench) pixels(s *Session) ([]float32, error) {
+	v := s.Model.Config().Vision
+	pixels, _, err := preprocess.Pixels(b.Image, v.ImageSize, v.Mean, v.Std, b.Limits)
+	return pixels, err
+}
+
+// describe notes what is measured, and makes the prompt: random ids after the
+// image, of the pieces that a tokenizer could give.
+func (b *bench) describe(s *Session) error {
+	c := s.Model.Config()
+	n := c.Vision.ImageTokens + b.PromptTokens
+	if err := fits(s, n, b.DecodeTokens+1); err != nil {
+		return err
+	}
+	random := rand.New(rand.NewPCG(1, uint64(b.PromptTokens)))
+	for range c.Vision.ImageTokens {
+		b.ids = append(b.ids, c.Tokens.Image)
+	}
+	b.ids = append(b.ids, c.Tokens.BOS)
+	for len(b.ids) < n {
+		if id := random.IntN(c.Tokens.Pieces); id != c.Tokens.Image || c.Tokens.Pieces == 1 {
+			b.ids = append(b.ids, id)
+		}
+	}
+	b.work = newWork(s, n, b.DecodeTokens)
+	b.report.describe(s)
+	b.report.Repetitions, b.report.PrefillTokens, b.report.DecodeTokens = b.Repetitions, n, b.DecodeTokens
+	return nil
+}
+
+// fits refuses what the model was not made for.
+func fits(s *Session, prompt, generated int) error {
+	if context := s.Model.Config().Text.Context; prompt+generated > context {
+		return fmt.Errorf("a prompt of %d tokens and %d more do not fit in the model's context of %d", prompt, generated, context)
+	}
+	return nil
+}
+
+// ms is a duration in milliseconds, to the microsecond.
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

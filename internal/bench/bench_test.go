@@ -1,0 +1,289 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"image"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
+)
+
+func TestMeasure(t *testing.T) {
+	for _, name := range []string{"tiny", "pg2-tiny"} {
+		s := synthetic(t, name, "q4_k_m")
+		opened, progress := 0, []int{}
+		r, err := Measure(t.Context(), Options{
+			Open: func() (*Session, error) {
+				opened++
+				return s.Open(ggml.Options{Device: "cpu", Threads: 1})
+			},
+			Repetitions:  3,
+			PromptTokens: 5,
+			DecodeTokens: 7,
+			Progress:     func(done, total int) { progress = append(progress, done, total) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if opened != 4 || len(progress) != 8 || progress[0] != 1 || progress[6] != 4 || progress[7] != 4 {
+			t.Errorf("%s: opened %d times, progress %v", name, opened, progress)
+		}
+		if len(r.Runs) != 3 || r.Model != name || !r.Synthetic || r.Type != "q4_k_m" || r.Device != "cpu" || r.Threads != 1 || r.CPU == "" {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if r.PrefillTokens != 16+5 || r.DecodeTokens != 7 || r.Repetitions != 3 || r.Bytes != int64(len(s.file.Bytes())) {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if r.Tokenizer != 0 || r.Probe != nil {
+			t.Errorf("%s: a tokenizer or a probe: %+v", name, r)
+		}
+		for _, run := range append(r.Runs, r.Run) {
+			// Of a caption each part comes after the one before.
+			if !(run.Open > 0 && run.Open < run.FirstToken && run.FirstToken < run.Caption20) {
+				t.Errorf("%s: %+v", name, run)
+			}
+			for _, v := range []float64{run.Image, run.Vision, run.Prefill, run.DecodeRate, run.VisionGFLOPS, run.PrefillGFLOPS, run.DecodeGBs} {
+				if !(v > 0) || math.IsInf(v, 0) {
+					t.Errorf("%s: %+v", name, run)
+				}
+			}
+		}
+		if (r.PeakRSS <= 0) != (runtime.GOOS != "linux" && runtime.GOOS != "darwin") {
+			t.Errorf("peak memory of %d bytes", r.PeakRSS)
+		}
+	}
+}
+
+// A model of one's own prompt and with a tokenizer: both are asked for.
+func TestMeasureFile(t *testing.T) {
+	s := synthetic(t, "tiny", "f32")
+	prompts, loaded := 0, 0
+	o := Options{
+		Open: func() (*Session, error) {
+			session, err := s.Open(ggml.Options{Device: "cpu", Threads: 1})
+			if err != nil {
+				return nil, err
+			}
+			session.Prompt = func() ([]int, error) {
+				prompts++
+				return append(repeat(session.Model.Config().Tokens.Image, 16), 2, 108), nil
+			}
+			session.Tokenizer = func() error { loaded++; return nil }
+			return session, nil
+		},
+		Repetitions: 1, PromptTokens: 1, DecodeTokens: 1,
+	}
+	r, err := Measure(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if prompts != 2 || loaded != 2 || r.Synthetic {
+		t.Errorf("%d prompts, %d tokenizers, synthetic %v", prompts, loaded, r.Synthetic)
+	}
+	if r.Runs[0] != r.Run {
+		t.Errorf("medians %+v of the one run %+v", r.Run, r.Runs[0])
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"probe_", "null"} {
+		if strings.Contains(string(data), name) {
+			t.Errorf("%s in %s", name, data)
+		}
+	}
+
+	failure := errors.New("broken")
+	open := o.Open
+	o.Open = func() (*Session, error) {
+		session, err := open()
+		session.Tokenizer = func() error { return failure }
+		return session, err
+	}
+	if _, err := Measure(t.Context(), o); !errors.Is(err, failure) {
+		t.Errorf("a tokenizer that fails: %v", err)
+	}
+}
+
+func repeat(id, n int) []int {
+	ids := make([]int, n)
+	for i := range ids {
+		ids[i] = id
+	}
+	return ids
+}
+
+func TestMeasureRefuses(t *testing.T) {
+	s := synthetic(t, "tiny", "q8_0")
+	good := Options{
+		Open:        func() (*Session, error) { return s.Open(ggml.Options{Device: "cpu", Threads: 1}) },
+		Repetitions: 1, PromptTokens: 1, DecodeTokens: 1,
+	}
+	for want, change := range map[string]func(*Options){
+		"0 repetitions: want 1 to 1000":          func(o *Options) { o.Repetitions = 0 },
+		"-1 prompt tokens: want 1 to 1048576":    func(o *Options) { o.PromptTokens = -1 },
+		"1048577 decode tokens: want 1 to":       func(o *Options) { o.DecodeTokens = 1<<20 + 1 },
+		"a prompt of 8191 tokens and 2 more":     func(o *Options) { o.PromptTokens = 8175 },
+		"a prompt of 17 tokens and 8176 more":    func(o *Options) { o.DecodeTokens = 8175 },
+		"unsupported picture":                    func(o *Options) { o.Image = []byte("text") },
+		"no model":                               func(o *Options) { o.Open = func() (*Session, error) { return nil, errors.New("no model") } },
+		"a prompt of 8190 tokens and 20 more do": func(o *Options) { longPrompt(o, 8190) },
+	} {
+		o := good
+		change(&o)
+		if _, err := Measure(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	good.Progress = func(int, int) { cancel() }
+	if _, err := Measure(ctx, good); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func longPrompt(o *Options, n int) {
+	open := o.Open
+	o.Open = func() (*Session, error) {
+		s, err := open()
+		s.Prompt = func() ([]int, error) { return make([]int, n), nil }
+		return s, err
+	}
+}
+
+func TestMedians(t *testing.T) {
+	r := Report{Runs: []Run{{Open: 5, DecodeRate: 2}, {Open: 1, DecodeRate: 4}, {Open: 3, DecodeRate: 3}}}
+	r.summarise()
+	low, high := r.Spread()
+	if r.Open != 3 || r.DecodeRate != 3 || low.Open != 1 || high.Open != 5 || low.DecodeRate != 2 || high.DecodeRate != 4 {
+		t.Errorf("%+v, %+v, %+v", r.Run, low, high)
+	}
+	r.Runs = append(r.Runs, Run{Open: 4, DecodeRate: 9})
+	if r.summarise(); r.Open != 3.5 || r.DecodeRate != 3.5 {
+		t.Errorf("of four: %+v", r.Run)
+	}
+	// No field of Run is left out.
+	var all Run
+	for i, field := range fields {
+		*field(&all) = float64(i + 1)
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values map[string]float64
+	if err := json.Unmarshal(data, &values); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range values {
+		if v == 0 {
+			t.Errorf("%s is no field", name)
+		}
+	}
+}
+
+// The arithmetic of a PaliGemma 3B, counted by hand.
+func TestFlops(t *testing.T) {
+	c, err := syntheticConfig("3b-224")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		vision = 256 * 2 * (588*1152 + 27*(4*1152*1152+2*1152*4304) + 1152*2048) // matrices
+		look   = 27 * 16 * 2 * 2 * 256 * 256 * 72                                // attention: layers, heads, scores and sums
+		attn   = 2048*2048 + 2*2048*256 + 2048*2048
+		mlp    = 3 * 2048 * 16384
+		text   = 264*2*(18*attn+17*mlp) + 2*mlp + 2*2048*257216
+		mix    = 18 * 8 * 2 * 2 * 264 * 264 * 256
+	)
+	if got := flops(c, 264); got.vision != vision+look || got.prefill != text+mix {
+		t.Errorf("%.0f and %.0f, want %d and %d", got.vision, got.prefill, vision+look, text+mix)
+	}
+}
+
+// What a step of decoding reads: all but the tower, the projector, the final
+// norm, and the embedding where it is not the head.
+func TestDecodeBytes(t *testing.T) {
+	for typ, element := range map[string]float64{"q8_0": 2, "f32": 4} {
+		session := open(t, synthetic(t, "pg2-tiny", typ))
+		var want int64
+		for _, tensor := range session.File.Tensors {
+			if !strings.HasPrefix(tensor.Name, "v.") && !strings.HasPrefix(tensor.Name, "mm.") && tensor.Name != "output_norm.weight" {
+				want += tensor.Size
+			}
+		}
+		cache := 2 * 2 * 2 * 64 * element * (20 + 5.5) // keys and values, layers, heads, width, tokens
+		if got := newWork(session, 20, 10).decodeBytes; got != float64(want)+cache {
+			t.Errorf("%s: %.0f bytes, want %d and %.0f of the cache", typ, got, want, cache)
+		}
+	}
+	if headName(model.Config{}) != model.TensorHead || headName(model.Config{Tied: true}) != model.TensorEmbedding {
+		t.Error("the head")
+	}
+}
+
+// A file that does not say what it was converted to.
+func TestTypeName(t *testing.T) {
+	for _, fileType := range []int32{-1, 1 << 20} {
+		var w gguf.Writer
+		if fileType > 0 {
+			w.SetUint32(model.KeyFileType, uint32(fileType))
+		}
+		for name, typ := range map[string]gguf.Type{"a": gguf.TypeF32, "b": gguf.TypeQ6_K, "c": gguf.TypeQ6_K} {
+			if err := w.AddTensor(name, typ, 256, 1+int64(name[0]-'a')); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.AddTensor("d", gguf.TypeQ6_K, 256, 10); err != nil {
+			t.Fatal(err)
+		}
+		f, err := w.Build("x", func(gguf.Tensor, []byte) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if got := typeName(f); got != "q6_k" {
+			t.Errorf("file type %d: %s", fileType, got)
+		}
+	}
+}
+
+func TestProbe(t *testing.T) {
+	p, err := runProbe(t.Context(), ggml.Options{Device: "cpu", Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []float64{p.Read, p.F32, p.BF16, p.Q8_0, p.Q4_K} {
+		if !(v > 0) || math.IsInf(v, 0) {
+			t.Errorf("%+v", p)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := runProbe(ctx, ggml.Options{Device: "cpu", Threads: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if _, err := runProbe(t.Context(), ggml.Options{Device: "none"}); err == nil {
+		t.Error("a device that is not there")
+	}
+}
+
+func TestSyntheticPicture(t *testing.T) {
+	data := SyntheticPicture()
+	pixels, size, err := preprocess.Pixels(data, 224, [3]float32{0.5, 0.5, 0.5}, [3]float32{0.5, 0.5, 0.5}, preprocess.Limits{})
+	if err != nil || size != image.Pt(1024, 768) || len(pixels) != 3*224*224 {
+		t.Errorf("%v, %v", size, err)
+	}
+	if len(data) < 100_000 || !bytes.Equal(data, SyntheticPicture()) {
+		t.Errorf("%d bytes", len(data))
+	}
+}

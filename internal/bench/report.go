@@ -1,0 +1,136 @@
+package bench
+
+import (
+	"slices"
+
+	"paligemma/internal/convert"
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+)
+
+// Run is what one repetition took, or the medians of several.
+type Run struct {
+	Open          float64 `json:"open_ms"`                // until the vision tower can start: file, engine, weights
+	Tokenizer     float64 `json:"tokenizer_ms,omitempty"` // to load it with nothing else going on; 0: the model has none
+	Image         float64 `json:"image_ms"`               // decode and resize
+	Vision        float64 `json:"vision_ms"`              // tower and projector
+	Prefill       float64 `json:"prefill_ms"`             // Report.PrefillTokens, up to the first logits
+	DecodeRate    float64 `json:"decode_tok_s"`           // tokens a second after the first
+	FirstToken    float64 `json:"first_token_ms"`         // of a caption, from before opening the model
+	Caption20     float64 `json:"caption20_ms"`           // likewise, to its 20th token
+	VisionGFLOPS  float64 `json:"vision_gflops"`          // the arithmetic asked for (see work) over vision_ms
+	PrefillGFLOPS float64 `json:"prefill_gflops"`         // likewise over prefill_ms
+	DecodeGBs     float64 `json:"decode_gb_s"`            // what a step has to read (see work) times decode_tok_s
+}
+
+// Report is the result of Measure.
+type Report struct {
+	Model         string `json:"model"` // path, or name of the synthetic model
+	Synthetic     bool   `json:"synthetic"`
+	Type          string `json:"type"`
+	Parameters    int64  `json:"parameters"` // padding not counted
+	Bytes         int64  `json:"file_bytes"` // of the file, or of what stands for it in memory
+	Device        string `json:"device"`
+	CPU           string `json:"cpu"`
+	Threads       int    `json:"threads"`
+	Repetitions   int    `json:"repetitions"`
+	PrefillTokens int    `json:"prefill_tokens"` // image tokens included
+	DecodeTokens  int    `json:"decode_tokens"`
+	Run                  // medians
+	PeakRSS       int64  `json:"peak_rss_bytes,omitempty"` // of the process after the last repetition; 0: unknown
+	*Probe               // nil: not measured
+	Runs          []Run  `json:"runs"`
+}
+
+// fields are those of a Run, for what is done to each of them.
+var fields = []func(*Run) *float64{
+	func(r *Run) *float64 { return &r.Open },
+	func(r *Run) *float64 { return &r.Tokenizer },
+	func(r *Run) *float64 { return &r.Image },
+	func(r *Run) *float64 { return &r.Vision },
+	func(r *Run) *float64 { return &r.Prefill },
+	func(r *Run) *float64 { return &r.DecodeRate },
+	func(r *Run) *float64 { return &r.FirstToken },
+	func(r *Run) *float64 { return &r.Caption20 },
+	func(r *Run) *float64 { return &r.VisionGFLOPS },
+	func(r *Run) *float64 { return &r.PrefillGFLOPS },
+	func(r *Run) *float64 { return &r.DecodeGBs },
+}
+
+// Spread is the smallest and the largest value of each field.
+func (r *Report) Spread() (low, high Run) {
+	for _, field := range fields {
+		values := r.values(field)
+		*field(&low), *field(&high) = values[0], values[len(values)-1]
+	}
+	return low, high
+}
+
+// summarise sets the medians.
+func (r *Report) summarise() {
+	for _, field := range fields {
+		values := r.values(field)
+		n := len(values)
+		*field(&r.Run) = (values[(n-1)/2] + values[n/2]) / 2
+	}
+}
+
+// values are those of a field in all runs, ascending.
+func (r *Report) values(field func(*Run) *float64) []float64 {
+	var values []float64
+	for i := range r.Runs {
+		values = append(values, *field(&r.Runs[i]))
+	}
+	slices.Sort(values)
+	return values
+}
+
+// describe fills in what does not depend on the repetition.
+func (r *Report) describe(s *Session) {
+	r.Model = s.File.Path()
+	r.Synthetic = s.Prompt == nil
+	r.Type = typeName(s.File)
+	r.Parameters = parameters(s.Model.Config())
+	r.Bytes = int64(len(s.File.Bytes()))
+	r.Device, r.Threads = s.Engine.Device().Name, s.Engine.Threads()
+	for _, d := range ggml.Devices() {
+		if d.Kind == ggml.KindCPU {
+			r.CPU = d.Description
+		}
+	}
+}
+
+// typeName is the output type that a file was converted to; for a file that
+// does not say, or not one of ours, the type of most of its bytes.
+func typeName(f *gguf.File) string {
+	if n, err := f.Int(model.KeyFileType); err == nil {
+		for _, t := range convert.Types() {
+			if int(t.FileType) == n {
+				return t.Name
+			}
+		}
+	}
+	bytes := map[gguf.Type]int64{}
+	var most gguf.Type
+	for _, t := range f.Tensors {
+		bytes[t.Type] += t.Size
+		if bytes[t.Type] > bytes[most] {
+			most = t.Type
+		}
+	}
+	return most.String()
+}
+
+// parameters is the number of weights.
+func parameters(c model.Config) int64 {
+	var all int64
+	for _, t := range c.Tensors() {
+		n := int64(1)
+		for _, d := range t.Shape {
+			n *= int64(d)
+		}
+		all += n
+	}
+	return all
+}

@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"paligemma/internal/bench"
+	"paligemma/internal/convert"
+	"paligemma/internal/ggml"
+	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
+	"paligemma/internal/tokenizer"
+)
+
+type benchOptions struct {
+	model        modelOptions
+	Image        string // "": a synthetic one
+	MaxPixels    int64
+	Synthetic    string
+	Type         string
+	Repetitions  int
+	PromptTokens int
+	DecodeTokens int
+	NoProbe      bool
+}
+
+func (a *app) benchCommand() *cobra.Command {
+	o := &benchOptions{}
+	cmd := &cobra.Command{
+		Use:   "bench [IMAGE]",
+		Short: "Measure how fast a model runs here",
+		Long: `Measure opening a model, reading a picture, vision tower, prefill, decoding and a
+whole caption, several times, and print medians and the spread: of a model file,
+or of random weights made in memory, for which no file is needed (--synthetic).
+Without IMAGE a synthetic picture of 1024x768 pixels is read.
+
+Each repetition opens the model anew and writes a caption of 20 tokens, timed
+from before the model is opened. The parts are then measured by themselves, with
+a prompt of random tokens after the image. One repetition more, before all
+others, warms up.
+
+Beside the times stand the arithmetic and the memory traffic that they stand
+for, and at the end what ggml reaches on this machine with the same threads:
+reading memory, and one large product of matrices in a few types.
+
+Measure on a quiet machine: ggml's threads wait for each other by spinning.
+
+Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
+` + strings.Join(bench.SyntheticNames()[6:], ", ") + `.`,
+		Example: `  paligemma bench -m model.gguf
+  paligemma bench photo.jpg -m model.gguf --repetitions 9 --format json
+  paligemma bench --synthetic pg2-3b-448 --type q4_k_m`,
+		Args: argsBetween(0, 1, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.Image = args[0]
+			}
+			return a.runBench(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	o.model.flags(f)
+	_ = f.MarkHidden("special") // no prompt is typed here
+	f.StringVar(&o.Synthetic, "synthetic", "", "measure random weights of the model `NAME`, see above, and not a file")
+	f.StringVar(&o.Type, "type", "q8_0", "`TYPE` of the synthetic weights (see paligemma help convert)")
+	f.Int64Var(&o.MaxPixels, "max-pixels", preprocess.DefaultLimits.MaxPixels, "refuse images of more than `N` pixels")
+	f.IntVar(&o.Repetitions, "repetitions", 5, "measure `N` times")
+	f.IntVar(&o.PromptTokens, "prompt-tokens", 8, "`N` tokens of text after those of the image")
+	f.IntVar(&o.DecodeTokens, "decode-tokens", 20, "decode `N` tokens after the first")
+	f.BoolVar(&o.NoProbe, "no-probe", false, "do not measure what the machine can do")
+	var types []string
+	for _, t := range convert.Types() {
+		types = append(types, t.Name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("synthetic", cobra.FixedCompletions(bench.SyntheticNames(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (a *app) runBench(ctx context.Context, o *benchOptions) error {
+	typ, err := convertType(o.Type)
+	if err != nil {
+		return err
+	}
+	o.Synthetic = strings.ToLower(o.Synthetic)
+	if o.Synthetic != "" {
+		if err := checkWord("synthetic", o.Synthetic, bench.SyntheticNames()); err != nil {
+			return err
+		}
+	}
+	images := imageOptions{MaxPixels: o.MaxPixels}
+	measure := bench.Options{
+		Limits:       preprocess.Limits{MaxPixels: o.MaxPixels},
+		Repetitions:  o.Repetitions,
+		PromptTokens: o.PromptTokens,
+		DecodeTokens: o.DecodeTokens,
+		Probe:        !o.NoProbe,
+	}
+	if err := cmp.Or(o.model.check(), images.check()); err != nil {
+		return err
+	}
+	if err := measure.Check(); err != nil {
+		return usageError{err}
+	}
+	if o.Image != "" {
+		if measure.Image, err = a.benchImage(ctx, o.Image, measure.Limits); err != nil {
+			return err
+		}
+	}
+	if o.Synthetic == "" {
+		measure.Open = a.benchOpener(o.model)
+	} else {
+		a.detail("making %s, %s", o.Synthetic, typ)
+		weights, err := bench.NewSynthetic(ctx, o.Synthetic, typ)
+		if err != nil {
+			return err
+		}
+		defer weights.Close()
+		measure.Open = func() (*bench.Session, error) {
+			return weights.Open(ggml.Options{Device: o.model.Device, Threads: o.model.Threads})
+		}
+	}
+	var progress bar
+	measure.Progress = func(done, total int) {
+		if done == 1 {
+			progress = a.newBar(int64(total), "repetitions", true)
+		}
+		progress.set(int64(done))
+	}
+	report, err := bench.Measure(ctx, measure)
+	progress.close()
+	if err != nil {
+		return err
+	}
+	p := a.newPrinter(false)
+	if p.format != formatText {
+		return p.object(report)
+	}
+	text, err := benchText(report)
+	if err != nil {
+		return err
+	}
+	return p.write(text)
+}
+
+// benchImage reads a picture and makes sure that it can be decoded.
+func (a *app) benchImage(ctx context.Context, path string, limits preprocess.Limits) ([]byte, error) {
+	data, err := a.readAll(ctx, path, preprocess.DefaultLimits.MaxBytes)
+	if err == nil {
+		_, err = preprocess.Decode(data, limits)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && path == stdinName:
+		return nil, imageError{fmt.Errorf("standard input: %w", err)}
+	case err != nil:
+		return nil, imageError{fmt.Errorf("%s: %w", path, err)}
+	}
+	return data, nil
+}
+
+// benchOpener opens a model as the other commands do.
+func (a *app) benchOpener(o modelOptions) func() (*bench.Session, error) {
+	opener := *a
+	return func() (*bench.Session, error) {
+		s, err := opener.openModel(o)
+		if err != nil {
+			return nil, err
+		}
+		opener.common.Quiet = true // what it has to say is said once
+		return &bench.Session{
+			File: s.file, Engine: s.engine, Model: s.model, Close: s.close,
+			Prompt: func() ([]int, error) {
+				p, err := s.prompt("caption en", make([]model.Features, 1))
+				return p.IDs, err
+			},
+			Tokenizer: func() error {
+				src, err := tokenizer.FromGGUF(s.file.Header)
+				if err != nil {
+					return modelError{err}
+				}
+				tok, err := tokenizer.Open(src, false)
+				if err != nil {
+					return modelError{err}
+				}
+				defer tok.Close()
+				return tok.Ready()
+			},
+		}, nil
+	}
+}
+
+// benchText is the table.
+func benchText(r *bench.Report) (string, error) {
+	var b bytes.Buffer
+	kind := ""
+	if r.Synthetic {
+		kind = "synthetic, "
+	}
+	fmt.Fprintf(&b, "%s: %s%s, %d weights in %s\n", r.Model, kind, r.Type, r.Parameters, byteSize(r.Bytes))
+	fmt.Fprintf(&b, "%s, %d threads: %s\n", r.Device, r.Threads, r.CPU)
+	fmt.Fprintf(&b, "%d prompt tokens, %d decoded, %d repetitions\n\n", r.PrefillTokens, r.DecodeTokens, r.Repetitions)
+
+	low, high := r.Spread()
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "WHAT\tUNIT\tMEDIAN\tMIN\tMAX\tACHIEVED")
+	for _, row := range []struct {
+		what, unit     string
+		mid, low, high float64
+		achieved       string
+	}{
+		{"open", "ms", r.Open, low.Open, high.Open, ""},
+		{"tokenizer", "ms", r.Tokenizer, low.Tokenizer, high.Tokenizer, ""},
+		{"image", "ms", r.Image, low.Image, high.Image, ""},
+		{"vision", "ms", r.Vision, low.Vision, high.Vision, fmt.Sprintf("%.1f GFLOPS", r.VisionGFLOPS)},
+		{"prefill", "ms", r.Prefill, low.Prefill, high.Prefill, fmt.Sprintf("%.1f GFLOPS", r.PrefillGFLOPS)},
+		{"decode", "tokens/s", r.DecodeRate, low.DecodeRate, high.DecodeRate, fmt.Sprintf("%.1f GB/s", r.DecodeGBs)},
+		{"first token", "ms", r.FirstToken, low.FirstToken, high.FirstToken, ""},
+		{"caption of 20", "ms", r.Caption20, low.Caption20, high.Caption20, ""},
+	} {
+		if row.mid > 0 {
+			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%.2f\t%s", row.what, row.unit, row.mid, row.low, row.high, row.achieved), "\t"))
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return "", err
+	}
+	fmt.Fprintln(&b)
+	if r.PeakRSS > 0 {
+		fmt.Fprintf(&b, "peak memory: %s\n", byteSize(r.PeakRSS))
+	}
+	if p := r.Probe; p != nil {
+		fmt.Fprintf(&b, "what ggml reaches here: reads %.1f GB/s; products in f32 %.0f, bf16 %.0f, q8_0 %.0f, q4_k %.0f GFLOPS\n", p.Read, p.F32, p.BF16, p.Q8_0, p.Q4_K)
+	}
+	return b.String(), nil
+}
