@@ -77,7 +77,7 @@ func (q *inquiry) texts(v *view, gen model.Generation, beams []model.Beam) error
 
 // finish prints a result, after its objects were found if it is about objects.
 func (q *inquiry) finish(ctx context.Context, v *view, r Result) error {
-	if q.find == nil {
+	if q.find == nil || q.requests != "" && !findsObjects(v, *r.Prompt) {
 		return q.p.object(r)
 	}
 	objects, err := q.locate(ctx, v, *r.Text)
@@ -89,7 +89,8 @@ func (q *inquiry) finish(ctx context.Context, v *view, r Result) error {
 	}
 	r.Drawing = v.drawTo
 	r.Boxes = &objects.boxes
-	if q.find.segment || len(objects.masks) > 0 {
+	asked := q.find.segment && (q.requests == "" || asksMasks(*r.Prompt))
+	if asked || len(objects.masks) > 0 {
 		r.Masks = &objects.masks
 	}
 	return q.p.object(r)

@@ -16,13 +16,14 @@ type asking struct {
 	task     string
 	prompts  []string
 	images   []string // arguments
+	requests string   // a file of images and prompts, in place of these; "": none
 	join     bool     // all images in each prompt
 	noImage  bool     // images may be left out
 	stream   bool     // text is written as it comes
 	box      *box     // of the image, put into the prompt
 	suffixes []string // rated in place of a generation
 	pick     bool     // of suffixes, the answer is the most likely one
-	find     *finding // the text holds objects
+	find     *finding // the text holds objects (of requests: that of those for objects)
 	model    modelOptions
 	image    imageOptions
 	sampling samplingOptions
@@ -47,9 +48,11 @@ type inquiry struct {
 
 // view is what a prompt is asked of: an image, several or none.
 type view struct {
-	inputs []input
-	name   string // of files about it
-	drawTo string // --draw
+	inputs  []input
+	prompts []string
+	lines   []int  // of the requests that these are
+	name    string // of files about it
+	drawTo  string // --draw
 
 	// Known once it was looked at:
 	result   Result // the fields about the image
@@ -64,27 +67,16 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 	if err := cmp.Or(q.model.check(), q.image.check(), q.checkBox()); err != nil {
 		return err
 	}
-	inputs, err := a.expandImages(ctx, q.images, q.image)
-	if err != nil {
+	run := &inquiry{app: a, asking: q}
+	if run.views, err = a.plan(ctx, q); err != nil {
 		return err
 	}
-	if len(inputs) == 0 && !q.noImage {
-		return usageError{errors.New("IMAGE is missing: a file, a folder, a pattern, - or --files-from")}
-	}
-	if len(inputs) == 0 && q.box != nil {
-		return usageError{errors.New("--box needs an image")}
-	}
-	run := &inquiry{app: a, asking: q}
-	if q.join || len(inputs) == 0 {
-		run.views = []view{{inputs: inputs}}
-	} else {
-		for i := range inputs {
-			run.views = append(run.views, view{inputs: inputs[i : i+1]})
-		}
+	if q.requests != "" {
+		run.find = findingOf(run.views, a.common.Format)
 	}
 	if len(run.views) == 1 {
 		// Nothing will come of it: do not load a model first.
-		for _, in := range inputs {
+		for _, in := range run.views[0].inputs {
 			if in.err != nil {
 				return imageError{in.err}
 			}
@@ -101,10 +93,35 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 	if err := run.openFinding(); err != nil {
 		return err
 	}
-	run.p = a.newPrinter(len(run.views)*len(q.prompts) > 1)
+	run.p = a.newPrinter(len(run.views) > 1 || len(run.views[0].prompts) > 1)
 	run.p.paths = len(run.views) > 1
 	defer func() { err = errors.Join(err, run.p.close()) }()
 	return run.all(ctx)
+}
+
+// plan lists what is asked of what.
+func (a *app) plan(ctx context.Context, q asking) ([]view, error) {
+	if q.requests != "" {
+		return a.readRequests(ctx, q.requests)
+	}
+	inputs, err := a.expandImages(ctx, q.images, q.image)
+	if err != nil {
+		return nil, err
+	}
+	if len(inputs) == 0 && !q.noImage {
+		return nil, usageError{errors.New("IMAGE is missing: a file, a folder, a pattern, - or --files-from")}
+	}
+	if len(inputs) == 0 && q.box != nil {
+		return nil, usageError{errors.New("--box needs an image")}
+	}
+	if q.join || len(inputs) == 0 {
+		return []view{{inputs: inputs, prompts: q.prompts}}, nil
+	}
+	var views []view
+	for i := range inputs {
+		views = append(views, view{inputs: inputs[i : i+1], prompts: q.prompts})
+	}
+	return views, nil
 }
 
 // all goes through the views. One of several that fails is told and counted.
@@ -122,7 +139,7 @@ func (q *inquiry) all(ctx context.Context) error {
 			failed++
 			bar.clear()
 			q.complain(err)
-			if err := q.printFailure(v.inputs[0].path, err); err != nil {
+			if err := q.printFailure(v, err); err != nil {
 				return err
 			}
 			bar.set(int64(i + 1))
@@ -130,7 +147,10 @@ func (q *inquiry) all(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		for _, prompt := range q.prompts {
+		for i, prompt := range v.prompts {
+			if v.lines != nil {
+				v.result.Line = v.lines[i]
+			}
 			if err := q.answer(ctx, v, prompt); err != nil {
 				return err
 			}
@@ -174,10 +194,20 @@ func (q *inquiry) look(ctx context.Context, v *view) error {
 	return nil
 }
 
-// printFailure puts an image that failed among the results.
-func (q *inquiry) printFailure(path string, err error) error {
+// printFailure puts an image that failed among the results, once for each of its
+// requests.
+func (q *inquiry) printFailure(v *view, err error) error {
 	if q.p.format == formatText {
 		return nil
 	}
-	return q.p.object(Result{Image: path, Task: q.task, Error: oneLine(err.Error())})
+	r := Result{Image: v.inputs[0].path, Task: q.task, Error: oneLine(err.Error())}
+	if v.lines == nil {
+		return q.p.object(r)
+	}
+	for _, r.Line = range v.lines {
+		if err := q.p.object(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }

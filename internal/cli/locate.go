@@ -98,7 +98,9 @@ func (q *inquiry) planFinding() error {
 	}
 	paths := make([]string, len(q.views))
 	for i, v := range q.views {
-		paths[i] = v.inputs[0].path
+		if len(v.inputs) > 0 { // requests may be without
+			paths[i] = v.inputs[0].path
+		}
 	}
 	names := outputNames(paths)
 	q.finder = &finder{a: q.app, out: newOutputs(q.find.Overwrite, paths), maskDir: q.find.MaskDir, noted: true}

@@ -16,7 +16,7 @@ import (
 type Result struct {
 	Image        string        `json:"image,omitempty"`
 	Images       []string      `json:"images,omitempty"` // generate --join
-	Line         int           `json:"line,omitempty"`   // parse: of standard input
+	Line         int           `json:"line,omitempty"`   // of standard input (parse) or of the requests
 	Task         string        `json:"task"`
 	Prompt       *string       `json:"prompt,omitempty"`
 	Text         *string       `json:"text,omitempty"`

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -169,8 +168,9 @@ func (a *app) runOCR(cmd *cobra.Command, o *asking) error {
 
 type generateOptions struct {
 	asking
-	Prompts []string
-	Join    bool
+	Prompts  []string
+	Join     bool
+	Requests string
 }
 
 func (a *app) generateCommand() *cobra.Command {
@@ -180,9 +180,16 @@ func (a *app) generateCommand() *cobra.Command {
 		Short: "Continue any prompt, with or without images",
 		Long: `Continue each prompt, as it is, for each image. The text is written as it comes.
 With --special an <image> typed in the prompt is where an image goes.
+
+With --requests what is asked of which image comes from a file, a JSON object a
+line: {"image": PATH, "prompt": TEXT}, or {"images": [PATH, ...], "prompt": TEXT}
+for several in one prompt. Neighbouring lines about the same images are best: an
+image is then encoded once. In JSON the answers to detect and segment prompts
+have boxes and masks.
 ` + imageHelp,
 		Example: `  cat photo.jpg | paligemma generate - --prompt "describe en" -m model.gguf --format json
-  paligemma generate before.png after.png --join --prompt "what has changed?" -m model.gguf`,
+  paligemma generate before.png after.png --join --prompt "what has changed?" -m model.gguf
+  jq -c '{image, prompt}' questions.json | paligemma generate --requests - --format jsonl`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.images = args
 			return a.runGenerate(cmd, o)
@@ -191,6 +198,7 @@ With --special an <image> typed in the prompt is where an image goes.
 	askFlags(cmd, &o.asking, maxTokensCaption)
 	cmd.Flags().StringArrayVar(&o.Prompts, "prompt", nil, "the `PROMPT`, taken as it is; may be repeated")
 	boxFlag(cmd.Flags(), &o.asking, boxUsage)
+	cmd.Flags().StringVar(&o.Requests, "requests", "", "ask what the lines of `FILE` say (- is standard input)")
 	cmd.Flags().BoolVar(&o.Join, "join", false, "put all images into one prompt")
 	return cmd
 }
@@ -199,10 +207,14 @@ func (a *app) runGenerate(cmd *cobra.Command, o *generateOptions) error {
 	if err := o.sampling.check(a, cmd.Flags()); err != nil {
 		return err
 	}
-	if len(o.Prompts) == 0 {
-		return usageError{fmt.Errorf("--prompt is missing (it may be \"\")")}
+	if o.Requests != "" {
+		if len(o.images) > 0 || len(o.Prompts) > 0 || o.Join || o.box.given() || o.image.FilesFrom != "" {
+			return usageError{errors.New("--requests says everything: it excludes IMAGE, --files-from, --prompt, --join and --box")}
+		}
+	} else if len(o.Prompts) == 0 {
+		return usageError{errors.New("--prompt is missing (it may be \"\")")}
 	}
-	o.task, o.prompts = "generate", o.Prompts
+	o.task, o.prompts, o.requests = "generate", o.Prompts, o.Requests
 	o.join, o.noImage, o.stream = o.Join, true, true
 	return a.ask(cmd.Context(), o.asking)
 }

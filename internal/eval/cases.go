@@ -1,0 +1,87 @@
+// Package eval marks a model on drawn scenes that it was not trained on: it
+// writes pictures and prompts to files, has the paligemma binary answer them,
+// and scores the answers by the scenes' facts.
+package eval
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"paligemma/internal/scene"
+	"paligemma/internal/task"
+)
+
+// Case is a scene, its picture's file, and what is asked of it.
+type Case struct {
+	Scene   *scene.Scene
+	Path    string // of the picture, a PNG
+	Samples []scene.Sample
+}
+
+// Draw draws n scenes of an evaluation into PNG files in dir. run numbers the
+// evaluation: another one has other scenes, and none is among those of training
+// (see scene.EvalSeed).
+func Draw(dir string, run, n int) ([]Case, error) {
+	cases, errs := make([]Case, n), make([]error, n)
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range next {
+				cases[i], errs[i] = draw(filepath.Join(dir, fmt.Sprintf("%05d.png", i)), scene.EvalSeed(uint32(run), uint32(i)))
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return cases, errors.Join(errs...)
+}
+
+func draw(path string, seed uint64) (Case, error) {
+	s := scene.Draw(seed, scene.Options{})
+	c := Case{Scene: s, Path: path, Samples: scene.Samples(s, scene.Rand(seed))}
+	img, err := task.FromRGB(s.Picture.Pix, s.W, s.H)
+	if err != nil {
+		return c, err
+	}
+	return c, writePNG(path, img)
+}
+
+func writePNG(path string, img image.Image) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(f, img)
+}
+
+// WriteRequests writes what is asked as `paligemma generate --requests` reads
+// it, a line for each sample in the order of the cases.
+func WriteRequests(w io.Writer, cases []Case) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	for i := range cases {
+		for _, s := range cases[i].Samples {
+			r := struct {
+				Image  string `json:"image"`
+				Prompt string `json:"prompt"`
+			}{cases[i].Path, s.Prompt}
+			if err := e.Encode(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

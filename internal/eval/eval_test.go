@@ -1,0 +1,157 @@
+package eval
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"paligemma/internal/preprocess"
+	"paligemma/internal/scene"
+	"paligemma/internal/task"
+)
+
+const testScenes = 24
+
+// perfect answers a sample as its scene has it.
+func perfect(t *testing.T, c Case, s scene.Sample) Answer {
+	t.Helper()
+	a := Answer{Prompt: s.Prompt, Text: s.Answer}
+	for _, b := range s.Boxes {
+		a.Boxes = append(a.Boxes, task.Box{Label: b.Label, Box: b.Box})
+	}
+	if s.Task == scene.TaskSegment && s.Object >= 0 {
+		rle, err := task.EncodeRLE(c.Scene.Objects[s.Object].Visible.Pixels(c.Scene.W, c.Scene.H), c.Scene.W, c.Scene.H)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Masks = []task.Mask{{Label: s.Boxes[0].Label, RLE: &rle}}
+	}
+	return a
+}
+
+// mark marks all samples of scenes, answered perfectly but for what change does.
+func mark(t *testing.T, change func(s scene.Sample, a *Answer)) *Scores {
+	t.Helper()
+	cases, err := Draw(t.TempDir(), 7, testScenes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	for _, c := range cases {
+		for _, s := range c.Samples {
+			a := perfect(t, c, s)
+			change(s, &a)
+			if err := e.Encode(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	scores, err := Mark(cases, &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scores
+}
+
+func TestPerfectAnswers(t *testing.T) {
+	s := mark(t, func(scene.Sample, *Answer) {})
+	for name, v := range map[string]float64{
+		"caption": s.CaptionF1(), "vqa": s.VQAMean(), "detect": s.Detect.F1(), "box": s.Box.Value(),
+		"mask": s.Mask.Value(), "ocr": s.OCR.Value(), "absent": s.Absent.Value(),
+	} {
+		if v != 1 {
+			t.Errorf("%s: %v of perfect answers, want 1", name, v)
+		}
+	}
+	for _, kind := range scene.Kinds {
+		if s.VQA[kind].N == 0 {
+			t.Errorf("no question of kind %s in %d scenes", kind, testScenes)
+		}
+	}
+}
+
+// Each mistake costs its own mark and no other.
+func TestMistakesCost(t *testing.T) {
+	s := mark(t, func(s scene.Sample, a *Answer) {
+		switch {
+		case s.Task == scene.TaskOCR && s.Answer != "":
+			a.Text += "x"
+		case s.Task == scene.TaskDetect:
+			for i := range a.Boxes {
+				a.Boxes[i].Box[2] += 2 * (a.Boxes[i].Box[2] - a.Boxes[i].Box[0]) // IoU 1/3
+			}
+		case s.Task == scene.TaskSegment:
+			a.Masks = nil
+		case s.Kind == scene.KindColor:
+			a.Text = "pink"
+		}
+	})
+	if s.OCR.Value() != 0 || s.Mask.Value() != 0 || s.Detect.F1() != 0 || s.VQA[scene.KindColor].Value() != 0 {
+		t.Errorf("mistakes were not counted: %+v", s)
+	}
+	if math.Abs(s.Box.Value()-1.0/3) > 1e-9 {
+		t.Errorf("mean IoU %v, want 1/3", s.Box.Value())
+	}
+	if s.CaptionF1() != 1 || s.VQA[scene.KindCount].Value() != 1 || s.Absent.Value() != 1 {
+		t.Errorf("a mark without a mistake is not 1: %+v", s)
+	}
+}
+
+func TestSpeakingOfWhatIsAbsent(t *testing.T) {
+	s := mark(t, func(s scene.Sample, a *Answer) {
+		if s.Answer == "" {
+			a.Text = "sign"
+		}
+	})
+	if s.Absent.N == 0 || s.Absent.Value() != 0 {
+		t.Errorf("absent: %v of %d, want 0", s.Absent.Value(), s.Absent.N)
+	}
+}
+
+func TestAnswersAreOfTheirPrompts(t *testing.T) {
+	cases, err := Draw(t.TempDir(), 7, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"none":  "",
+		"other": `{"prompt": "what?"}`,
+		"error": `{"error": "no such file"}`,
+	} {
+		if _, err := Mark(cases, strings.NewReader(text)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// The pictures on disk are those of the scenes.
+func TestDraw(t *testing.T) {
+	cases, err := Draw(t.TempDir(), 3, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		data, err := os.ReadFile(c.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rgb, err := preprocess.Decode(data, preprocess.DefaultLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(rgb.Pix, c.Scene.Picture.Pix) {
+			t.Errorf("%s is not what was drawn", c.Path)
+		}
+	}
+	var b bytes.Buffer
+	if err := WriteRequests(&b, cases); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := bytes.Count(b.Bytes(), []byte("\n")), len(cases[0].Samples)+len(cases[1].Samples); got != want {
+		t.Errorf("%d requests, want %d", got, want)
+	}
+}

@@ -1,0 +1,174 @@
+package eval
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"paligemma/internal/scene"
+	"paligemma/internal/task"
+)
+
+// Answer is what the binary wrote, of its JSON what is marked.
+type Answer struct {
+	Prompt string      `json:"prompt"`
+	Text   string      `json:"text"`
+	Boxes  []task.Box  `json:"boxes"`
+	Masks  []task.Mask `json:"masks"`
+	Error  string      `json:"error"`
+}
+
+// Mean is a sum over so many.
+type Mean struct {
+	Sum float64
+	N   int
+}
+
+// Add counts one more.
+func (m *Mean) Add(v float64) { m.Sum += v; m.N++ }
+
+// AddBool counts one more, right or wrong.
+func (m *Mean) AddBool(right bool) {
+	if right {
+		m.Sum++
+	}
+	m.N++
+}
+
+// Value is the mean, 0 of nothing.
+func (m Mean) Value() float64 {
+	if m.N == 0 {
+		return 0
+	}
+	return m.Sum / float64(m.N)
+}
+
+// MarshalJSON writes the mean and over how many it is.
+func (m Mean) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Mean float64 `json:"mean"`
+		N    int     `json:"n"`
+	}{m.Value(), m.N})
+}
+
+// F1 are counts that are written with their F1.
+type F1 struct{ scene.Counts }
+
+// MarshalJSON writes the counts and F1.
+func (f F1) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		scene.Counts
+		F1 float64 `json:"f1"`
+	}{f.Counts, f.F1()})
+}
+
+// Scores are the marks of one model.
+type Scores struct {
+	Caption map[string]F1   `json:"caption"` // facts, by language
+	VQA     map[string]Mean `json:"vqa"`     // right answers, by kind of question
+	Detect  F1              `json:"detect"`  // boxes at an intersection over union of 0.5
+	Box     Mean            `json:"box_iou"` // of the boxes to be found, 0 where none was
+	Mask    Mean            `json:"mask_iou"`
+	OCR     Mean            `json:"ocr"`    // exact, where there is a sign
+	Absent  Mean            `json:"absent"` // nothing said where detect, segment or ocr ask for what is not there
+}
+
+// Mark reads an answer for each sample of the cases, in their order, as JSON
+// Lines, and scores them.
+func Mark(cases []Case, answers io.Reader) (*Scores, error) {
+	s := &Scores{Caption: map[string]F1{}, VQA: map[string]Mean{}}
+	d := json.NewDecoder(answers)
+	for i := range cases {
+		for _, sample := range cases[i].Samples {
+			var a Answer
+			if err := d.Decode(&a); err != nil {
+				return nil, fmt.Errorf("%s, %q: no answer: %w", cases[i].Path, sample.Prompt, err)
+			}
+			if a.Error != "" {
+				return nil, errors.New(a.Error)
+			}
+			if a.Prompt != sample.Prompt {
+				return nil, fmt.Errorf("%s: the answer is to %q, not to %q", cases[i].Path, a.Prompt, sample.Prompt)
+			}
+			if err := s.mark(cases[i].Scene, sample, a); err != nil {
+				return nil, fmt.Errorf("%s, %q: %w", cases[i].Path, sample.Prompt, err)
+			}
+		}
+	}
+	return s, nil
+}
+
+func (s *Scores) mark(sc *scene.Scene, sample scene.Sample, a Answer) error {
+	if sample.Answer == "" {
+		s.Absent.AddBool(a.Text == "")
+	}
+	switch sample.Task {
+	case scene.TaskCaption:
+		f := s.Caption[sample.Lang]
+		f.Add(scene.ScoreCaption(sc, a.Text))
+		s.Caption[sample.Lang] = f
+	case scene.TaskVQA:
+		m := s.VQA[sample.Kind]
+		m.AddBool(scene.ScoreText(sample.Answer, a.Text))
+		s.VQA[sample.Kind] = m
+	case scene.TaskDetect:
+		var got []scene.LabelBox
+		for _, b := range a.Boxes {
+			got = append(got, scene.LabelBox{Label: b.Label, Box: b.Box})
+		}
+		counts, ious := scene.ScoreBoxes(sample.Boxes, got)
+		s.Detect.Add(counts)
+		for _, v := range ious {
+			s.Box.Add(v)
+		}
+	case scene.TaskSegment:
+		if sample.Object < 0 {
+			return nil
+		}
+		iou, err := maskIoU(sc, sample, a.Masks)
+		if err != nil {
+			return err
+		}
+		s.Mask.Add(iou)
+	case scene.TaskOCR:
+		if sample.Answer != "" {
+			s.OCR.AddBool(scene.ScoreText(sample.Answer, a.Text))
+		}
+	}
+	return nil
+}
+
+// maskIoU is that of the first mask with the right label, 0 if there is none.
+func maskIoU(sc *scene.Scene, sample scene.Sample, masks []task.Mask) (float64, error) {
+	for _, m := range masks {
+		if m.Label != sample.Boxes[0].Label || m.RLE == nil {
+			continue
+		}
+		pixels, err := task.DecodeRLE(*m.RLE)
+		if err != nil {
+			return 0, err
+		}
+		return scene.ScoreMask(&sc.Objects[sample.Object], pixels, sc.W, sc.H), nil
+	}
+	return 0, nil
+}
+
+// CaptionF1 is F1 over the facts of the captions in all languages.
+func (s *Scores) CaptionF1() float64 {
+	var all scene.Counts
+	for _, f := range s.Caption {
+		all.Add(f.Counts)
+	}
+	return all.F1()
+}
+
+// VQAMean is the share of questions of all kinds that were answered right.
+func (s *Scores) VQAMean() float64 {
+	var all Mean
+	for _, m := range s.VQA {
+		all.Sum += m.Sum
+		all.N += m.N
+	}
+	return all.Value()
+}
