@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"paligemma/internal/model"
+	reader "paligemma/internal/tokenizer"
 )
 
 func TestTokenizerKeys(t *testing.T) {
@@ -53,6 +54,15 @@ func TestTokenizerKeys(t *testing.T) {
 		if got := f.Value(key); got != want {
 			t.Errorf("%s is %v, want %v", key, got, want)
 		}
+	}
+
+	// Compiled, the tokenizer is what the JSON says.
+	src, err := reader.FromGGUF(f.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, err := f.String(model.KeyPipeline); name != reader.Pipeline || err != nil || src.Verify() != nil {
+		t.Errorf("pipeline %q, %v, %v", name, err, src.Verify())
 	}
 
 	// The JSON is the checkpoint's, without white space.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -92,10 +93,15 @@ func Compile(text string, pieces []string) (*Compiled, error) {
 	return c, nil
 }
 
-// isJSON tells whether raw is want but for white space.
+// isJSON tells whether raw says what want says, in whatever order and with any
+// white space. Of the same length, it has no key twice.
 func isJSON(raw json.RawMessage, want string) bool {
 	var compact bytes.Buffer
-	return len(raw) <= 4*len(want) && json.Compact(&compact, raw) == nil && compact.String() == want
+	if json.Compact(&compact, raw) != nil || compact.Len() != len(want) {
+		return false
+	}
+	var a, b any
+	return json.Unmarshal(raw, &a) == nil && json.Unmarshal([]byte(want), &b) == nil && reflect.DeepEqual(a, b)
 }
 
 // pieces reads the vocabulary and makes sure that it says what the list of

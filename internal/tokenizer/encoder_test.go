@@ -172,7 +172,11 @@ func TestCompileRefuses(t *testing.T) {
 	if _, err := Compile(good, src.Pieces); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := Compile(change(gemmaNormalizer, `{"content": "▁", "pattern":{"String":" "},"type":"Replace"}`), src.Pieces); err != nil {
+		t.Errorf("the normalizer in another order: %v", err)
+	}
 	for name, text := range map[string]string{
+		"key twice":            change(gemmaNormalizer, strings.Replace(gemmaNormalizer, "{", `{"content":"▁",`, 1)),
 		"no normalizer":        change(gemmaNormalizer, "null"),
 		"other normalizer":     change(`"content":"▁"`, `"content":"_"`),
 		"sequence":             change(gemmaNormalizer, `{"type":"Sequence","normalizers":[]}`),
