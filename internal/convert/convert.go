@@ -30,9 +30,9 @@ type Options struct {
 
 // Convert writes a checkpoint (a folder, a safetensors file or an index, with
 // its JSON files beside it) as a GGUF file, whole or not at all. Cancelling ctx
-// stops it with ctx's error. An output that exists is an atomicfile.ErrExists
-// unless it may be overwritten, a checkpoint of another model a
-// model.ErrNotPaliGemma, and a bad Options.Type an ErrUnknownType.
+// stops it with ctx's error. Trouble with the output is an OutputError (of an
+// atomicfile.ErrExists if it exists and may not be overwritten), a checkpoint of
+// another model a model.ErrNotPaliGemma, and a bad Options.Type an ErrUnknownType.
 func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report, error) {
 	m, err := findMix(opts.Type)
 	if err != nil {
@@ -40,7 +40,7 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 	}
 	dst, err := atomicfile.Create(out, opts.Overwrite)
 	if err != nil {
-		return nil, err
+		return nil, &OutputError{err}
 	}
 	defer dst.Abort()
 	c, err := open(ctx, checkpoint, out)
@@ -62,7 +62,7 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 		return nil, fmt.Errorf("convert %s: %w", checkpoint, err)
 	}
 	if err := dst.Commit(); err != nil {
-		return nil, err
+		return nil, &OutputError{err}
 	}
 	report.Path = out
 	return report, nil
@@ -148,7 +148,7 @@ func notAnInput(out string, entries []safetensors.Entry) error {
 		}
 		last = e.Path
 		if in, err := os.Stat(e.Path); err == nil && os.SameFile(in, target) {
-			return fmt.Errorf("the output %s is part of the checkpoint", out)
+			return &OutputError{fmt.Errorf("the output %s is part of the checkpoint", out)}
 		}
 	}
 	return nil

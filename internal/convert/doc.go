@@ -1,12 +1,14 @@
 // Package convert turns a PaliGemma checkpoint (safetensors and JSON, as
 // save_pretrained leaves them) into one GGUF file that holds everything:
-// weights, configuration, tokenizer and the image processor's numbers.
+// weights, configuration, tokenizer and the image processor's numbers. It also
+// makes such a file into one of another type.
 //
 //	names.go      which tensor of the checkpoint is which of the file
 //	config.go     config.json → model.Config, sparse releases filled in by family
 //	processor.go  the image processor's JSON, checked against what the graph does
 //	tokenizer.go  tokenizer.json → tokenizer.* keys and the special ids
 //	policy.go     what each tensor is stored as, and what is padded
+//	quantize.go   GGUF → GGUF of another type
 //	rows.go       where the values of tensors come from
 //	stream.go     rows → float32 → blocks, in parallel and in order
 //	output.go     the header, the tensors and the report of a file

@@ -14,7 +14,17 @@ type tensor struct {
 	source string // its name where it comes from
 	from   string // its type there, in lower case
 	rows   rowSource
+	ready  []byte // its rows, if they are there as they are to be stored; else nil
 }
+
+// OutputError is an error about the output, which is not the input's fault.
+type OutputError struct{ Err error }
+
+// Error is the error's own text.
+func (e *OutputError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the error itself.
+func (e *OutputError) Unwrap() error { return e.Err }
 
 // height is the number of rows of the tensor.
 func (t *tensor) height() int {
@@ -47,11 +57,13 @@ func write(ctx context.Context, dst io.Writer, w *gguf.Writer, tensors []tensor,
 	return encode(ctx, tensors, w, dst, opts)
 }
 
+const keyQuantVersion = "general.quantization_version"
+
 // setKeys writes the keys that say what type a file is of.
 func (m mix) setKeys(w *gguf.Writer) {
 	w.SetUint32(model.KeyFileType, m.fileType)
 	if m.base.BlockSize() > 1 {
-		w.SetUint32("general.quantization_version", 2) // GGML_QNT_VERSION
+		w.SetUint32(keyQuantVersion, 2) // GGML_QNT_VERSION
 	}
 }
 

@@ -131,31 +131,51 @@ func (s *stream) convert() {
 // pack turns rows of the source into rows of the file.
 func (t *tensor) pack(c *chunk, values []float32, lent *scratch) error {
 	width, stored := t.Spec.Shape[0], int(t.Stored[0])
+	if t.ready != nil {
+		copy(c.out, t.ready[c.row*(len(c.out)/c.rows):])
+		if err := ggml.Dequantize(t.Type, values, c.out, stored); err != nil {
+			return fmt.Errorf("tensor %s: %w", t.source, err)
+		}
+		_, err := t.largest(c, values)
+		return err
+	}
 	if err := t.rows.read(values[:c.rows*width], c.row, lent); err != nil {
 		return err
 	}
 	spread(values, width, stored)
-	largest := largestBits(values)
-	if largest >= infinity {
-		for i, v := range values {
-			if math.Float32bits(v)&^sign >= infinity {
-				return fmt.Errorf("tensor %s has %v at row %d, column %d: the weights are damaged", t.source, v, c.row+i/stored, i%stored)
-			}
-		}
+	largest, err := t.largest(c, values)
+	if err != nil {
+		return err
 	}
 	if err := ggml.Quantize(t.Type, c.out, values, stored); err != nil {
 		return fmt.Errorf("tensor %s: %w", t.source, err)
 	}
-	if v := math.Float32frombits(largest); v > maxHalf && t.Type != gguf.TypeF32 {
+	if largest > maxHalf && t.Type != gguf.TypeF32 {
 		// Only now can a 16-bit value or a block's 16-bit scale have overflowed.
 		if err := ggml.Dequantize(t.Type, values, c.out, stored); err != nil {
 			return fmt.Errorf("tensor %s: %w", t.source, err)
 		}
 		if largestBits(values) >= infinity {
-			return fmt.Errorf("tensor %s has values up to %g, too large for %s: use --type bf16 or f32", t.source, v, t.Type)
+			return fmt.Errorf("tensor %s has values up to %g, too large for %s: use --type bf16 or f32", t.source, largest, t.Type)
 		}
 	}
 	return nil
+}
+
+// largest is the largest magnitude among the values of a piece, all of which
+// must be numbers.
+func (t *tensor) largest(c *chunk, values []float32) (float32, error) {
+	largest := largestBits(values)
+	if largest < infinity {
+		return math.Float32frombits(largest), nil
+	}
+	stored := int(t.Stored[0])
+	for i, v := range values {
+		if math.Float32bits(v)&^sign >= infinity {
+			return 0, fmt.Errorf("tensor %s has %v at row %d, column %d: the weights are damaged", t.source, v, c.row+i/stored, i%stored)
+		}
+	}
+	return 0, nil
 }
 
 const (

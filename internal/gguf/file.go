@@ -25,9 +25,8 @@ type File struct {
 	data  []byte
 	unmap func() error // nil if data lies in Go's heap
 
-	// Of a mapped file only: to notice that it was changed.
-	file *os.File
-	info fs.FileInfo
+	info fs.FileInfo // at Open; nil for FromBytes
+	file *os.File    // of a mapped file only: to notice that it was changed
 }
 
 // Open maps the file at path read-only and parses its header; every error
@@ -70,12 +69,12 @@ func open(path string, file *os.File, opts Options) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Header: h, path: path}
+	f := &File{Header: h, path: path, info: info}
 	if !opts.NoMmap && canMap {
 		if f.data, f.unmap, err = mapFile(file, size); err != nil {
 			return nil, fmt.Errorf("map: %w", err)
 		}
-		f.file, f.info = file, info
+		f.file = file
 		return f, nil
 	}
 	if f.data, f.unmap, err = allocate(size); err != nil {
@@ -100,6 +99,16 @@ func FromBytes(name string, data []byte) (*File, error) {
 
 // Path is the path (or the name) that the file was opened by.
 func (f *File) Path() string { return f.path }
+
+// SameFile tells whether path names the file that was opened, in whatever way.
+// Bytes in memory (FromBytes) are no file.
+func (f *File) SameFile(path string) bool {
+	if f.info == nil {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && os.SameFile(info, f.info)
+}
 
 // Bytes is the whole file, nil after Close. It must not be written to.
 func (f *File) Bytes() []byte { return f.data }

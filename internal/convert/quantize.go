@@ -1,0 +1,169 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"paligemma/internal/atomicfile"
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+	reader "paligemma/internal/tokenizer"
+)
+
+// QuantizeOptions say how to make a model of another type.
+type QuantizeOptions struct {
+	Type            string                  // a name of Types, in upper or lower case; "" is q8_0
+	AllowRequantize bool                    // take tensors that were quantised before, too
+	Overwrite       bool                    // replace an existing output
+	Threads         int                     // workers; 0: one for each core
+	Progress        func(done, total int64) // bytes of output written; called from one goroutine
+
+	chunk int // values converted at a time, for tests; 0: chunkValues
+}
+
+// ErrQuantized is wrapped where a tensor would be quantised a second time.
+var ErrQuantized = errors.New("quantised already, and rounding again loses more; start from the checkpoint or an f32, f16 or bf16 file, or say --allow-requantize")
+
+// Quantize writes a model as another of the type given, whole or not at all:
+// from a file of type f32 the very bytes that Convert would have made of its
+// checkpoint. src is checked as model.Load would and stays open; it may lie in
+// memory (gguf.FromBytes). Tensors that are of the right type already are copied
+// as they are; others that were quantised are an ErrQuantized unless
+// opts.AllowRequantize. Cancelling ctx stops it with ctx's error. Trouble with
+// the output is an OutputError, another model a model.ErrNotPaliGemma, and a bad
+// opts.Type an ErrUnknownType.
+func Quantize(ctx context.Context, src *gguf.File, out string, opts QuantizeOptions) (*Report, error) {
+	m, err := findMix(opts.Type)
+	if err != nil {
+		return nil, err
+	}
+	if src.SameFile(out) {
+		return nil, &OutputError{fmt.Errorf("%s: the output is the model that is read", out)}
+	}
+	dst, err := atomicfile.Create(out, opts.Overwrite)
+	if err != nil {
+		return nil, &OutputError{err}
+	}
+	defer dst.Abort()
+	report, err := requantize(ctx, src, dst, m, opts)
+	if err == nil {
+		err = src.Unchanged()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("quantize %s: %w", src.Path(), err)
+	}
+	if err := dst.Commit(); err != nil {
+		return nil, &OutputError{err}
+	}
+	report.Path = out
+	return report, nil
+}
+
+func requantize(ctx context.Context, src *gguf.File, dst io.Writer, m mix, opts QuantizeOptions) (*Report, error) {
+	config, err := model.ReadConfig(src.Header)
+	if err != nil {
+		return nil, err
+	}
+	if err := config.CheckTensors(src.Header); err != nil {
+		return nil, err
+	}
+	if _, err := reader.FromGGUF(src.Header); err != nil {
+		return nil, err
+	}
+	report := &Report{Type: m.name, Config: config}
+	tensors, err := requantized(src, config, m, opts.AllowRequantize, report)
+	if err != nil {
+		return nil, err
+	}
+	var w gguf.Writer
+	copyKeys(&w, src.Header, m)
+	return report, write(ctx, dst, &w, tensors, report, Options{Threads: opts.Threads, Progress: opts.Progress, chunk: opts.chunk})
+}
+
+// requantized chooses what becomes of a checked file's tensors.
+func requantized(src *gguf.File, config model.Config, m mix, allowed bool, report *Report) ([]tensor, error) {
+	specs := config.Tensors()
+	if model.HasMaskDecoder(src.Header) {
+		for _, t := range model.MaskTensors() {
+			specs = append(specs, t.Spec())
+		}
+	}
+	var all []tensor
+	again := 0
+	for _, spec := range specs {
+		stored, _ := src.Lookup(spec.Name)
+		t := tensor{
+			Choice: m.choose(config, spec), source: spec.Name, from: stored.Type.String(),
+			rows: fileRows{src, stored, spec.Shape[0]},
+		}
+		switch {
+		case stored.Type.BlockSize() == 1:
+		case stored.Type == t.Type:
+			t.ready = src.Data(stored)
+		case !allowed:
+			return nil, fmt.Errorf("tensor %s is %v: %w", spec.Name, stored.Type, ErrQuantized)
+		default:
+			again++
+		}
+		all = append(all, t)
+	}
+	if again > 0 {
+		report.Notes = append(report.Notes, fmt.Sprintf("%d tensors were quantised before: what that lost stays lost, and any further rounding adds to it", again))
+	}
+	return all, nil
+}
+
+// copyKeys copies a file's keys, but for those that say its type.
+func copyKeys(w *gguf.Writer, h *gguf.Header, m mix) {
+	for _, key := range h.Keys() {
+		switch key {
+		case model.KeyFileType:
+			m.setKeys(w)
+		case keyQuantVersion: // beside the file type, where there is one
+		default:
+			w.CopyKey(h, key)
+		}
+	}
+	if !h.Has(model.KeyFileType) {
+		m.setKeys(w)
+	}
+}
+
+// fileRows are the rows of a tensor in a GGUF file, which may be padded there.
+type fileRows struct {
+	file   *gguf.File
+	tensor gguf.Tensor
+	width  int
+}
+
+func (f fileRows) read(dst []float32, row int, s *scratch) error {
+	if err := f.file.Unchanged(); err != nil {
+		return err
+	}
+	stored, n := int(f.tensor.Shape[0]), len(dst)/f.width
+	size, err := f.tensor.Type.RowBytes(f.tensor.Shape[0])
+	if err != nil {
+		return fmt.Errorf("tensor %s: %w", f.tensor.Name, err)
+	}
+	data := f.file.Data(f.tensor)
+	if data == nil {
+		return fmt.Errorf("tensor %s: the file is closed", f.tensor.Name)
+	}
+	values := dst
+	if stored != f.width {
+		s.floats = room(s.floats, n*stored)
+		values = s.floats
+	}
+	if err := ggml.Dequantize(f.tensor.Type, values, data[int64(row)*size:int64(row+n)*size], stored); err != nil {
+		return fmt.Errorf("tensor %s: %w", f.tensor.Name, err)
+	}
+	if stored != f.width {
+		for r := range n {
+			copy(dst[r*f.width:(r+1)*f.width], values[r*stored:])
+		}
+	}
+	return nil
+}
