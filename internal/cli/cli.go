@@ -146,7 +146,7 @@ over a limit, 130 interrupted.`,
 	root.AddCommand(
 		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.detectCommand(), a.segmentCommand(),
 		a.generateCommand(), a.scoreCommand(), a.parseCommand(), a.forwardCommand(), a.benchCommand(),
-		a.convertCommand(), a.inspectCommand(), a.devicesCommand(), a.versionCommand(),
+		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.devicesCommand(), a.versionCommand(),
 		a.completionCommand(), a.manCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"paligemma/internal/atomicfile"
 	"paligemma/internal/convert"
 )
 
@@ -22,14 +21,6 @@ type convertOptions struct {
 
 func (a *app) convertCommand() *cobra.Command {
 	o := &convertOptions{}
-	var types strings.Builder
-	table := tabwriter.NewWriter(&types, 0, 0, 2, ' ', 0)
-	var names []string
-	for _, t := range convert.Types() {
-		fmt.Fprintf(table, "    %s\t%s\n", t.Name, t.Description)
-		names = append(names, t.Name)
-	}
-	table.Flush()
 	cmd := &cobra.Command{
 		Use:   "convert CHECKPOINT [OUT.gguf]",
 		Short: "Make a GGUF file of a checkpoint",
@@ -44,7 +35,7 @@ are stored as f16 if that is the type, else as f32, and never quantised.
 
 Types, widest first:
 
-` + types.String(),
+` + typeTable(),
 		Example: `  paligemma convert paligemma-3b-mix-224 model.gguf --type q8_0
   paligemma convert paligemma-3b-mix-224 model.gguf --mask-decoder vae-oid.npz`,
 		Args: argsBetween(1, 2, "CHECKPOINT"),
@@ -56,11 +47,35 @@ Types, widest first:
 	cmd.Flags().StringVar(&o.MaskDecoder, "mask-decoder", "", "put the mask decoder of `FILE`, vae-oid.npz, into the model")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace OUT if it exists")
 	cmd.Flags().IntVarP(&o.Threads, "threads", "t", 0, "`N` workers (default: one for each core)")
-	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	completeTypes(cmd)
 	return cmd
 }
 
-// conversion is the result of convert in JSON.
+// typeTable is the part of a help text that lists the types.
+func typeTable() string {
+	var b strings.Builder
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, t := range convert.Types() {
+		fmt.Fprintf(table, "    %s\t%s\n", t.Name, t.Description)
+	}
+	table.Flush()
+	return b.String()
+}
+
+// completeTypes lets shells complete --type.
+func completeTypes(cmd *cobra.Command) {
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(typeNames(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+func typeNames() []string {
+	var names []string
+	for _, t := range convert.Types() {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// conversion is the result of convert and quantize in JSON.
 type conversion struct {
 	Output        string            `json:"output"`
 	Type          string            `json:"type"`
@@ -73,7 +88,7 @@ type conversion struct {
 
 type convertedTensor struct {
 	Name   string `json:"name"`
-	Source string `json:"source"` // its name in the checkpoint
+	Source string `json:"source"` // its name in what was converted
 	Type   string `json:"type"`
 	Shape  []int  `json:"shape"`            // innermost first, without padding
 	Reason string `json:"reason,omitempty"` // of another type than asked for
@@ -92,25 +107,23 @@ func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) e
 	if len(args) == 2 {
 		out = args[1]
 	}
-	// Whatever is wrong with the output is found before hours of work, and is
-	// not the checkpoint's fault.
-	probe, err := atomicfile.Create(out, o.Overwrite)
-	if err != nil {
-		return err
-	}
-	probe.Abort()
+	return a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {
+		return convert.Convert(cmd.Context(), args[0], out, convert.Options{
+			Type: typ, Overwrite: o.Overwrite, Threads: o.Threads, MaskDecoder: o.MaskDecoder, Progress: progress,
+		})
+	})
+}
 
+// makeModel shows the progress of what makes a model, and then what it did.
+func (a *app) makeModel(out string, run func(progress func(done, total int64)) (*convert.Report, error)) error {
 	var progress bar
 	started := false
-	report, err := convert.Convert(cmd.Context(), args[0], out, convert.Options{
-		Type: typ, Overwrite: o.Overwrite, Threads: o.Threads, MaskDecoder: o.MaskDecoder,
-		Progress: func(done, total int64) {
-			if !started {
-				started = true
-				progress = a.newBar(total, "", true)
-			}
-			progress.set(done)
-		},
+	report, err := run(func(done, total int64) {
+		if !started {
+			started = true
+			progress = a.newBar(total, "", true)
+		}
+		progress.set(done)
 	})
 	progress.close()
 	if err != nil {
@@ -137,20 +150,28 @@ func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) e
 
 // convertType finds an output type by its name.
 func convertType(name string) (string, error) {
-	var names []string
-	for _, t := range convert.Types() {
-		if strings.EqualFold(t.Name, name) {
-			return t.Name, nil
+	names := typeNames()
+	for _, n := range names {
+		if strings.EqualFold(n, name) {
+			return n, nil
 		}
-		names = append(names, t.Name)
 	}
-	return "", usageError{fmt.Errorf("--type %q: want %s", name, strings.Join(names, ", "))}
+	want := strings.Join(names, ", ")
+	if name == "" {
+		return "", usageError{fmt.Errorf("--type is missing: want %s", want)}
+	}
+	return "", usageError{fmt.Errorf("--type %q: want %s", name, want)}
 }
 
-// convertError tells failures to write from those of the checkpoint.
+// convertError tells failures to write, and what was not allowed, from a bad
+// model.
 func convertError(err error) error {
-	for _, full := range []error{atomicfile.ErrExists, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
-		if errors.Is(err, full) {
+	var output *convert.OutputError
+	if errors.As(err, &output) {
+		return err
+	}
+	for _, other := range []error{convert.ErrQuantized, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, other) {
 			return err
 		}
 	}

@@ -136,6 +136,7 @@ func TestJSON(t *testing.T) {
 		{"forward", 0, []string{"forward", scene, "-m", m, "--prompt", "a", "--suffix", "b", "-o", filepath.Join(dir, "a")}},
 		{"forward", 0, []string{"forward", "-m", m, "--prompt", "a", "-o", filepath.Join(dir, "b")}},
 		{"convert", 0, []string{"convert", fixture(t, "CHECKPOINT"), filepath.Join(dir, "c"), "--type", "q4_k_m"}},
+		{"convert", 0, []string{"quantize", fixture(t, "MASKMODEL"), filepath.Join(dir, "q"), "--type", "q4_k_m"}},
 		{"inspect", 0, []string{"inspect", m, "--verify"}},
 		{"inspect", 0, []string{"inspect", fixture(t, "CHECKPOINT")}},
 		{"inspect", 0, []string{"inspect", filepath.Join(dir, "a")}},
@@ -151,7 +152,7 @@ func TestJSON(t *testing.T) {
 				args = append(args, "--max-tokens", "9")
 			case "detect", "segment":
 				args = append(args, "--max-tokens", "40", "--overwrite")
-			case "forward", "convert", "parse":
+			case "forward", "convert", "quantize", "parse":
 				args = append(args, "--overwrite")
 			}
 			code, out, errs := run(t, t.Context(), false, args...)

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"paligemma/internal/convert"
+	"paligemma/internal/gguf"
+)
+
+type quantizeOptions struct {
+	Type            string
+	AllowRequantize bool
+	Overwrite       bool
+	Threads         int
+}
+
+func (a *app) quantizeCommand() *cobra.Command {
+	o := &quantizeOptions{}
+	cmd := &cobra.Command{
+		Use:   "quantize IN.gguf OUT.gguf --type TYPE",
+		Short: "Make a GGUF file of another type",
+		Long: `Make a model of another type of a GGUF file that convert wrote, and print its
+path. IN stays as it is. What was chosen for each tensor goes to stderr.
+
+From a file of type f32 this gives the very file that convert --type TYPE makes
+of the checkpoint; from bf16 or f16, too, if the checkpoint is of that type.
+All metadata is kept, and so is a mask decoder.
+
+A quantised file is refused: what it lost is lost, and rounding again loses
+more than rounding the original once. --allow-requantize takes it anyway.
+Tensors that are of the wanted type already are copied and lose nothing.
+
+Types, widest first:
+
+` + typeTable(),
+		Example: `  paligemma quantize model-f32.gguf model-q4_k_m.gguf --type q4_k_m
+  paligemma quantize model-q8_0.gguf small.gguf --type q4_0 --allow-requantize`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch len(args) {
+			case 0:
+				return usageError{errors.New("IN.gguf is missing")}
+			case 1:
+				return usageError{errors.New("OUT.gguf is missing")}
+			case 2:
+				return nil
+			}
+			return usageError{fmt.Errorf("unexpected argument %q", args[2])}
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runQuantize(cmd, o, args[0], args[1])
+		},
+	}
+	cmd.Flags().StringVar(&o.Type, "type", "", "`TYPE` of the weights, see above")
+	cmd.Flags().BoolVar(&o.AllowRequantize, "allow-requantize", false, "take a model that is quantised already, and lose more")
+	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace OUT if it exists")
+	cmd.Flags().IntVarP(&o.Threads, "threads", "t", 0, "`N` workers (default: one for each core)")
+	completeTypes(cmd)
+	return cmd
+}
+
+func (a *app) runQuantize(cmd *cobra.Command, o *quantizeOptions, in, out string) error {
+	if err := checkThreads(o.Threads); err != nil {
+		return err
+	}
+	typ, err := convertType(o.Type)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(in); err != nil {
+		return modelError{fmt.Errorf("%s: %w", in, cause(err))}
+	} else if info.IsDir() {
+		return modelError{fmt.Errorf("%s is a folder: make a GGUF file of a checkpoint with `paligemma convert`", in)}
+	}
+	src, err := gguf.Open(in, gguf.Options{})
+	if err != nil {
+		return modelError{err}
+	}
+	defer src.Close()
+	return a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {
+		return convert.Quantize(cmd.Context(), src, out, convert.QuantizeOptions{
+			Type: typ, AllowRequantize: o.AllowRequantize, Overwrite: o.Overwrite, Threads: o.Threads, Progress: progress,
+		})
+	})
+}
