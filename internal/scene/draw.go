@@ -23,7 +23,7 @@ func Draw(seed uint64, opts Options) *Scene {
 	s.W, s.H = sides(r, opts.MaxSide)
 
 	words := signWords(r)
-	withSign := r.Float64() < 0.35
+	withSign := r.Float64() < 0.35 || opts.Sign
 	if len(opts.Words) > 0 {
 		words, withSign = opts.Words[:min(len(opts.Words), 2)], true
 	}
@@ -50,6 +50,7 @@ func Draw(seed uint64, opts Options) *Scene {
 	paintBackground(img, r, s.Background, avoid)
 	if c != nil {
 		c.paint(img)
+		s.Sign.letterAt = c.letterAt
 	}
 	layers := slices.Clone(objects)
 	slices.SortFunc(layers, func(a, b placed) int { return a.Layer - b.Layer })

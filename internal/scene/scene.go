@@ -37,6 +37,7 @@ const (
 type Options struct {
 	Objects int      // so many objects if they find room, 1 to MaxObjects; 0: drawn by chance
 	Words   []string // one or two words on a sign; none: both drawn by chance
+	Sign    bool     // a sign for certain
 	NoSign  bool     // no sign
 	MaxSide int      // pixels of the longer side, MinSide to MaxSide; 0: MaxSide
 }
@@ -75,6 +76,8 @@ type Sign struct {
 
 	TextColor [3]uint8 `json:"text_color"` // before light and JPEG
 	CardColor [3]uint8 `json:"card_color"`
+
+	letterAt func(x, y float64) rune // where in the picture which letter stands
 }
 
 // Mask is a set of pixels within a rectangle of the picture.
@@ -177,6 +180,26 @@ func (s *Scene) IndexMap(size int) []byte {
 				}
 			}
 			out[y*size+x] = v
+		}
+	}
+	return out
+}
+
+// LetterMap says which letter of the sign stands at each pixel of the picture
+// squashed to size × size: 1 to 26 for a to z, 0 where none is. A letter fills
+// its advance and its line.
+func (s *Scene) LetterMap(size int) []byte {
+	out := make([]byte, max(size, 0)*max(size, 0))
+	if s.Sign == nil || s.Sign.letterAt == nil {
+		return out
+	}
+	for y := range max(size, 0) {
+		py := (float64(y) + 0.5) * float64(s.H) / float64(size)
+		for x := range size {
+			px := (float64(x) + 0.5) * float64(s.W) / float64(size)
+			if l := s.Sign.letterAt(px, py); l >= 'a' && l <= 'z' {
+				out[y*size+x] = byte(l-'a') + 1
+			}
 		}
 	}
 	return out

@@ -271,3 +271,50 @@ func TestIndexMap(t *testing.T) {
 		}
 	}
 }
+
+// The letters of a sign stand in reading order, on its card and nowhere else.
+func TestLetterMap(t *testing.T) {
+	const size = 112
+	for seed := range uint64(20) {
+		s := Draw(seed, Options{Sign: true, Words: []string{"zebra"}})
+		if s.Sign == nil {
+			t.Fatal("no sign")
+		}
+		first := map[byte]int{} // letter: the leftmost column
+		for i, v := range s.LetterMap(size) {
+			if v == 0 {
+				continue
+			}
+			x, y := i%size, i/size
+			px, py := (2*x+1)*s.W/(2*size), (2*y+1)*s.H/(2*size)
+			if !(image.Point{X: px, Y: py}).In(rect(s.Sign.Box)) {
+				t.Fatalf("seed %d: a letter at %d, %d is not on the card", seed, x, y)
+			}
+			letter := v - 1 + 'a'
+			if old, ok := first[letter]; !ok || x < old {
+				first[letter] = x
+			}
+		}
+		last := -1
+		for _, letter := range []byte("zebra") {
+			x, ok := first[letter]
+			if !ok || x <= last {
+				t.Fatalf("seed %d: %c is missing or out of order: %v", seed, letter, first)
+			}
+			last = x
+		}
+	}
+	for _, v := range Draw(1, Options{NoSign: true}).LetterMap(size) {
+		if v != 0 {
+			t.Fatal("a letter without a sign")
+		}
+	}
+}
+
+func TestSignForCertain(t *testing.T) {
+	for seed := range uint64(30) {
+		if Draw(seed, Options{Sign: true}).Sign == nil {
+			t.Fatalf("seed %d: no sign", seed)
+		}
+	}
+}

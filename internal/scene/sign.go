@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
+	"unicode/utf8"
 
 	xdraw "golang.org/x/image/draw"
 	"golang.org/x/image/font"
@@ -59,6 +60,27 @@ type card struct {
 	img    *image.RGBA // straight, at its size in the picture
 	cx, cy float64
 	angle  float64
+	glyphs []glyph
+}
+
+// glyph is where a letter stands on the card.
+type glyph struct {
+	letter rune
+	cell   image.Rectangle // as wide as its advance, as high as its line
+}
+
+// letterAt is the letter whose cell a point of the picture lies in, 0 if none.
+func (c *card) letterAt(x, y float64) rune {
+	sin, cos := math.Sincos(c.angle)
+	dx, dy := x-c.cx, y-c.cy
+	at := image.Pt(int(math.Floor(cos*dx+sin*dy+float64(c.img.Rect.Dx())/2)),
+		int(math.Floor(cos*dy-sin*dx+float64(c.img.Rect.Dy())/2)))
+	for _, g := range c.glyphs {
+		if at.In(g.cell) {
+			return g.letter
+		}
+	}
+	return 0
 }
 
 // newCard makes a card of a width and a place at random, large enough that its
@@ -79,7 +101,7 @@ func newCard(r *rand.Rand, words []string, W, H int) *card {
 	if len(words) == 2 && (len(words[0])+len(words[1]) > 6 || r.IntN(2) == 0) {
 		lines = [][]string{words[:1], words[1:]}
 	}
-	mask := typeset(newFace(c.Font), lines)
+	mask, glyphs := typeset(newFace(c.Font), lines)
 	// The text's share of the picture's width and height: letters of 112/16 = 7
 	// pixels' width and more where there is room.
 	letters := 0
@@ -113,6 +135,12 @@ func newCard(r *rand.Rand, words []string, W, H int) *card {
 	if scaled.Rect.Dx() < mask.Rect.Dx()/2 {
 		xdraw.BiLinear.Scale(scaled, scaled.Rect, mask, mask.Rect, xdraw.Src, nil)
 	}
+	sx, sy := float64(inner.Dx())/float64(mask.Rect.Dx()), float64(inner.Dy())/float64(mask.Rect.Dy())
+	for _, g := range glyphs {
+		g.cell = image.Rect(int(sx*float64(g.cell.Min.X)), int(sy*float64(g.cell.Min.Y)),
+			int(sx*float64(g.cell.Max.X)), int(sy*float64(g.cell.Max.Y))).Add(inner.Min).Intersect(c.img.Rect)
+		c.glyphs = append(c.glyphs, g)
+	}
 	draw.DrawMask(c.img, inner, uniformColor(text), image.Point{}, scaled, image.Point{}, draw.Over)
 
 	if r.Float64() < 0.5 {
@@ -126,8 +154,9 @@ func newCard(r *rand.Rand, words []string, W, H int) *card {
 	return c
 }
 
-// typeset writes lines of words, centred, and cuts the margins off.
-func typeset(face font.Face, lines [][]string) *image.Alpha {
+// typeset writes lines of words, centred, and cuts the margins off. The cells of
+// the glyphs count from the top left of what is left.
+func typeset(face font.Face, lines [][]string) (*image.Alpha, []glyph) {
 	m := face.Metrics()
 	line := (m.Ascent + m.Descent).Ceil()
 	var texts []string
@@ -141,18 +170,27 @@ func typeset(face font.Face, lines [][]string) *image.Alpha {
 		width = max(width, font.MeasureString(face, t).Ceil())
 	}
 	img := image.NewAlpha(image.Rect(0, 0, width+line, line*(len(texts)+1)))
+	var glyphs []glyph
 	for i, t := range texts {
 		x := (img.Rect.Dx() - font.MeasureString(face, t).Ceil()) / 2
 		d := font.Drawer{Dst: img, Src: image.Opaque, Face: face, Dot: fixed.P(x, line*i+m.Ascent.Ceil())}
 		d.DrawString(t)
+		for j, letter := range t {
+			end := font.MeasureString(face, t[:j+utf8.RuneLen(letter)]).Ceil()
+			begin := font.MeasureString(face, t[:j]).Ceil()
+			glyphs = append(glyphs, glyph{letter, image.Rect(x+begin, line*i, x+end, line*(i+1))})
+		}
 	}
 	mask := maskOf(img)
 	ink := mask.Bounds()
 	if ink.Empty() {
-		return img
+		return img, glyphs
+	}
+	for i := range glyphs {
+		glyphs[i].cell = glyphs[i].cell.Sub(ink.Min)
 	}
 	cut, _ := img.SubImage(ink).(*image.Alpha)
-	return cut
+	return cut, glyphs
 }
 
 func uniformColor(c rgb) *image.Uniform {

@@ -17,12 +17,6 @@ y letrero un una 0 1 2 3 4
 // punctuation (which is "?", "," and ";"), <locNNNN> and <segNNN>.
 func Vocabulary() []string { return sorted(slices.Concat(promptWords(), SignWords)) }
 
-// OnlyOnSigns lists the words of Vocabulary that stand on signs and nowhere else.
-func OnlyOnSigns() []string {
-	others := promptWords()
-	return sorted(slices.DeleteFunc(slices.Clone(SignWords), func(w string) bool { return slices.Contains(others, w) }))
-}
-
 // promptWords are all words but those of signs.
 func promptWords() []string {
 	all := slices.Concat(functionWords, Colors, Shapes, Sizes)

@@ -5,22 +5,17 @@ import (
 	"strings"
 )
 
-// SignWords are the words on signs: common English words of two to six letters.
+// SignWords are the words on signs: 200 common English words of two to six letters.
 var SignWords = strings.Fields(`
-air apple art baby back bag ball bank bar bath beach bear bed beer best big bike bird blood boat body book box boy bread
-bus busy buy cake camp car card care cash cat chair chef city class clean clock close coat coffee cold cook cool cup dance
-dark data day deal deep desk dog door down dream drink drive dry duck ear early earth east easy eat egg end enter exit eye
-face fact fair fall farm fast film fire first fish floor flower food foot fork free fresh friend fruit full fun game garden
-gas gate gift girl glass go gold good grass great guest guide hair hall hand happy hat head heart help here high hill home
-honey horse hot hotel hour house ice idea jam job juice jump key kind king kiss lake lamp land last late leaf left lemon
-letter life light lion local lock long look lost love low lucky lunch magic mail map mark market milk mind money moon more
-mouse movie museum music name new news next nice night no north now nurse ocean off office oil old one onion open order out
-paint paper park party path pay pen people phone photo piano pizza place plan plant play please pool post potato price
-push queen quick quiet rain read ready rest rice right river road rock room rose run safe sale salt school sea seat shoe
-shop show sign silver sing sit sky sleep slow snow soap soft song soup south space speed spoon sport spring stairs start
-stay stop store storm street sugar summer sun sweet swim table tall tap taxi tea team test tiny tiger time today
-tour town toy track train travel tree truck turn two up wait walk wall warm wash watch water way west wet wheel
-white wide wild wind window wine winter wish wood word work world write yes young zone zoo
+air apple baby back ball bank bath bear bed best big bird boat body box boy bus buy cake car card cash cat chef class
+clean close coat cold cool cup dark data deal desk dog down dream drive duck ear earth east eat egg enter eye face
+fair fall fast fire first floor flower foot free fresh fruit full game garden gate girl glass gold good great guide
+hair hand happy head help here hill home horse hotel hour ice idea job juice key king kiss lamp land late left lemon
+life light local long look love low lunch mail map market milk money moon mouse museum music new news nice no north
+nurse ocean office old one open order paint paper party pay pen phone photo pizza plan plant please pool potato push
+queen quiet rain ready rice right road rock rose run sale school sea shoe shop sign sing sit sleep slow soap song soup
+space speed sport spring start stop store street sugar sun swim table tap taxi team tiger tiny today tour toy train
+travel truck turn up wait wall wash watch way west wheel wide wild window wine wish word work write yes zone
 `)
 
 // signWords picks one or two words.

@@ -1,10 +1,14 @@
-"""Scenes from the drawing program: records of its stream (draw/main.go says what a record is), read ahead in a thread."""
+"""Pools of drawn scenes: pictures, what each patch of them shows, prompts and answers.
+
+draw/main.go draws them and says what a record is. A pool is drawn once, by several processes, into files of the work folder.
+"""
+import concurrent.futures
 import json
 import math
-import queue
+import os
+import shutil
 import struct
 import subprocess
-import threading
 
 import numpy as np
 
@@ -12,87 +16,120 @@ COLORS = ["red", "green", "blue", "yellow", "orange", "purple", "black", "white"
 SHAPES = ["circle", "square", "triangle", "star", "cross", "ring"]
 SIZES = ["small", "medium", "large"]
 SIGN = 5  # in the map of what each pixel shows
+BACKGROUND, OBJECT, CENTRE, CARD = range(4)  # kinds of patches; CENTRE is the one in which the middle of an object's box lies
+GRID = 7  # of the coarse mask of a patch
+LETTERS = 4  # columns of a patch, from left to right, each with its letter
+VISIBLE = 0.04  # of a patch, the least share of an object that counts
 
 
-class Stream:
-    """Scenes from number `seed` on, in order; of an evaluation if eval >= 0."""
+class Pool:
+    """count scenes from number seed on; of an evaluation if eval >= 0.
 
-    def __init__(self, program, seed, size, ahead=256, eval=-1):
-        self.size = size
-        self.process = subprocess.Popen([program, "-seed", str(seed), "-size", str(size), "-eval", str(eval)], stdout=subprocess.PIPE)
-        self.queue = queue.Queue(ahead)
-        self.closed = False
-        self.thread = threading.Thread(target=self._read, daemon=True)
-        self.thread.start()
+    pixels [n, side, side, 3]; kind, color, shape, size [n, patches]; box [n, patches, 4] as x0, y0, x1, y1 in shares of the
+    side; mask [n, patches, GRID²] of the patch's object or sign; letters [n, patches, LETTERS], 0 for none; words [n, 2],
+    -1 for none; samples [n]: lists of dicts; crops: crop[i] [objects, 64, 64] of each scene.
+    """
 
-    def _bytes(self, n):
-        data = self.process.stdout.read(n)
-        if len(data) < n:
-            raise EOFError
-        return data
+    def __init__(self, program, folder, count, side, patch, words, seed=0, eval=-1, sign_every=0, workers=2):
+        if not os.path.exists(os.path.join(folder, "done")):
+            shutil.rmtree(folder, ignore_errors=True)
+            os.makedirs(folder)
+            share = -(-count // workers)
+            with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+                jobs = [pool.submit(_draw, program, os.path.join(folder, str(i)), min(share, count - i * share), side, patch, words, seed + i * share, eval, sign_every)
+                        for i in range(workers)]
+                for j in jobs:
+                    j.result()
+            open(os.path.join(folder, "done"), "w").close()
+        self.samples, parts = [], []
+        for i in range(workers):
+            with open(os.path.join(folder, str(i), "samples.jsonl")) as f:
+                self.samples += [json.loads(line) for line in f]
+            parts.append({k: np.load(os.path.join(folder, str(i), k + ".npy")) for k in FIELDS})
+        for k in FIELDS:
+            setattr(self, k, np.concatenate([p.pop(k) for p in parts]))
+        self.first = np.concatenate([[0], np.cumsum(self.objects)])
 
-    def _array(self, *shape):
-        return np.frombuffer(bytearray(self._bytes(math.prod(shape))), np.uint8).reshape(shape)
+    def __len__(self):
+        return len(self.samples)
 
-    def _read(self):
-        n = self.size
-        while not self.closed:
-            try:
-                record = json.loads(self._bytes(struct.unpack("<I", self._bytes(4))[0]))
-                record["pixels"], record["map"] = self._array(n, n, 3), self._array(n, n)
-                record["crops"] = self._array(len(record["scene"]["objects"]), 64, 64)
-            except EOFError:
-                record = None
-            while not self.closed:
-                try:
-                    self.queue.put(record, timeout=1)
-                    break
-                except queue.Full:
-                    pass
-            if record is None:
-                return
+    def crop(self, i):
+        return self.crops[self.first[i]:self.first[i + 1]]
 
-    def take(self, n):
-        batch = [self.queue.get() for _ in range(n)]
-        if None in batch:
-            raise RuntimeError("the drawing program ended")
-        return batch
+    def input(self, at):
+        """[n, 3, side, side] between -1 and 1, as the processor makes them."""
+        x = self.pixels[at].astype(np.float32) / 127.5 - 1
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
-    def close(self):
-        self.closed = True
-        self.process.terminate()
-        self.thread.join()
-        self.process.wait()
+    def labels(self, at):
+        return {k: getattr(self, k)[at] for k in ("kind", "color", "shape", "size", "box", "mask", "letters", "words")}
 
 
-def pixels(batch):
-    """[n, 3, size, size] between -1 and 1, as the processor makes them."""
-    x = np.stack([r["pixels"] for r in batch]).astype(np.float32) / 127.5 - 1
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+FIELDS = ("pixels", "kind", "color", "shape", "size", "box", "mask", "letters", "words", "objects", "crops")
 
 
-def patch_labels(batch, patch):
-    """What each patch shows: kind (0 background, 1 object, 2 sign), colour, shape, size, and the box of its object or sign
-    as offsets from the patch's centre to x0, y0, x1, y1 in shares of the side."""
-    n = batch[0]["map"].shape[0] // patch
-    out = {k: np.zeros((len(batch), n * n), np.int64) for k in ("kind", "color", "shape", "size")}
-    out["box"] = np.zeros((len(batch), n * n, 4), np.float32)
-    mid = (np.arange(n) + 0.5) / n
-    centre = np.stack([np.tile(mid, n), np.repeat(mid, n)] * 2, 1)
-    for b, r in enumerate(batch):
-        s = r["scene"]
-        cells = r["map"][:n * patch, :n * patch].reshape(n, patch, n, patch).transpose(0, 2, 1, 3).reshape(n * n, -1)
-        share = np.stack([(cells == v).sum(1) for v in range(1, SIGN + 1)], 1)
-        best = np.where(share.max(1) >= 0.25 * patch * patch, share.argmax(1) + 1, 0)
-        scale = np.array([s["width"], s["height"]] * 2, np.float32)
-        for i, o in enumerate(s["objects"]):
-            at = best == i + 1
-            out["kind"][b, at] = 1
-            out["color"][b, at], out["shape"][b, at] = COLORS.index(o["color"]), SHAPES.index(o["shape"])
-            out["size"][b, at] = SIZES.index(o["size"])
-            out["box"][b, at] = np.array(o["box"]) / scale - centre[at]
-        if s.get("sign"):
-            at = best == SIGN
-            out["kind"][b, at] = 2
-            out["box"][b, at] = np.array(s["sign"]["box"]) / scale - centre[at]
+def _draw(program, folder, count, side, patch, words, seed, eval, sign_every):
+    os.makedirs(folder)
+    index = {w: i for i, w in enumerate(words)}
+    columns = {k: [] for k in FIELDS}
+    command = [program, "-seed", str(seed), "-size", str(side), "-eval", str(eval), "-count", str(count), "-sign-every", str(sign_every)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=1 << 20) as process, open(os.path.join(folder, "samples.jsonl"), "w") as lines:
+        def array(*shape):
+            n = math.prod(shape)
+            data = process.stdout.read(n)
+            if len(data) < n:
+                raise EOFError("the drawing program ended")
+            return np.frombuffer(data, np.uint8).reshape(shape)
+
+        for _ in range(count):
+            record = json.loads(array(struct.unpack("<I", array(4).tobytes())[0]).tobytes())
+            scene = record["scene"]
+            row = {"pixels": array(side, side, 3)}
+            where = array(side, side)
+            row.update(_labels(scene, where, array(side, side) if scene.get("sign") else None, patch, index))
+            row["objects"] = len(scene["objects"])
+            crops = array(row["objects"], 64, 64)
+            for k in FIELDS:
+                if k != "crops":
+                    columns[k].append(row[k])
+            columns["crops"] += list(crops)
+            json.dump(record["samples"], lines)
+            lines.write("\n")
+    for k, v in columns.items():
+        np.save(os.path.join(folder, k + ".npy"), np.array(v, np.int32) if k == "objects" else np.stack(v))
+
+
+def _labels(scene, where, letters, patch, index):
+    n = where.shape[0] // patch
+    cells = where[:n * patch, :n * patch].reshape(n, patch, n, patch).transpose(0, 2, 1, 3).reshape(n * n, -1)
+    share = np.stack([(cells == v).mean(1) for v in range(1, SIGN + 1)], 1)
+    best = np.where(share.max(1) >= VISIBLE, share.argmax(1) + 1, 0)
+    out = {k: np.zeros(n * n, np.uint8) for k in ("kind", "color", "shape", "size")}
+    out["box"] = np.zeros((n * n, 4), np.float32)
+    scale = np.array([scene["width"], scene["height"]] * 2, np.float32)
+    for i, o in enumerate(scene["objects"]):
+        box = np.array(o["box"], np.float32) / scale
+        x, y = (box[:2] + box[2:]) / 2
+        at, centre = best == i + 1, int(y * n) * n + int(x * n)
+        at[centre] |= best[centre] == 0  # a ring's hole
+        out["kind"][at] = OBJECT
+        if at[centre]:
+            out["kind"][centre] = CENTRE
+        out["color"][at], out["shape"][at] = COLORS.index(o["color"]), SHAPES.index(o["shape"])
+        out["size"][at], out["box"][at] = SIZES.index(o["size"]), box
+        best[at] = i + 1
+    out["words"] = np.full(2, -1, np.int16)
+    if scene.get("sign"):
+        out["kind"][best == SIGN] = CARD
+        out["box"][best == SIGN] = np.array(scene["sign"]["box"], np.float32) / scale
+        for i, w in enumerate(scene["sign"]["words"]):
+            out["words"][i] = index[w]
+    inside = (cells == best[:, None]) & (best > 0)[:, None]
+    step = patch // GRID
+    out["mask"] = (inside.reshape(n * n, GRID, step, GRID, step).mean((2, 4)) >= 0.5).reshape(n * n, GRID * GRID).astype(np.uint8)
+    out["letters"] = np.zeros((n * n, LETTERS), np.uint8)
+    if letters is not None:
+        y = np.arange(n) * patch + patch // 2
+        x = ((np.arange(n * LETTERS) + 0.5) * patch / LETTERS).astype(int)
+        out["letters"] = letters[np.ix_(y, x)].reshape(n * n, LETTERS)
     return out

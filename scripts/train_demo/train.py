@@ -8,7 +8,6 @@ import argparse
 import json
 import math
 import os
-import random
 import subprocess
 import time
 
@@ -18,11 +17,13 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import (GemmaConfig, GemmaTokenizer, GenerationConfig, PaliGemmaConfig, PaliGemmaForConditionalGeneration,
                           PaliGemmaProcessor, SiglipImageProcessor, SiglipVisionConfig)
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import codec as mask_codec
+import net
+import places
 import scenes
 import tokens
+from head import Head
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATCH = 14
@@ -33,50 +34,64 @@ def options():
     p.add_argument("--work", default="build/train_demo", help="folder of checkpoints and of the export")
     p.add_argument("--size", type=int, default=112, help="side of the pictures, a multiple of 14")
     p.add_argument("--vision", type=int, nargs=4, default=[256, 512, 3, 4], help="SigLIP: hidden, MLP, layers, heads")
-    p.add_argument("--text", type=int, nargs=4, default=[256, 512, 3, 4], help="Gemma: hidden, MLP, layers, heads")
-    p.add_argument("--codec-steps", type=int, default=3000)
-    p.add_argument("--tower-steps", type=int, default=3000)
-    p.add_argument("--joint-steps", type=int, default=6000)
+    p.add_argument("--text", type=int, nargs=5, default=[256, 256, 3, 4, 2], help="Gemma: hidden, MLP, layers, heads, key-value heads")
+    p.add_argument("--scenes", type=int, default=60000, help="scenes to draw for training")
+    p.add_argument("--held-out", type=int, default=400, help="scenes to watch the scores on")
+    p.add_argument("--codec-steps", type=int, default=2000)
+    p.add_argument("--tower-steps", type=int, default=6000)
+    p.add_argument("--joint-steps", type=int, default=9000)
+    p.add_argument("--codec-batch", type=int, default=48, help="masks a step")
     p.add_argument("--batch", type=int, default=48, help="pictures a step, tower alone")
     p.add_argument("--joint-batch", type=int, default=16, help="pictures a step, everything")
     p.add_argument("--prompts", type=int, default=4, help="prompts for each picture")
-    p.add_argument("--rate", type=float, default=1e-3)
-    p.add_argument("--tower-rate", type=float, default=0.3, help="the tower's rate in the joint phase, as a share of --rate")
-    p.add_argument("--spell", action="store_true", help="spell the words on signs letter by letter")
+    p.add_argument("--rate", type=float, default=1.5e-3)
+    p.add_argument("--matrix-rate", type=float, default=5e-3, help="of Muon, for matrices")
+    p.add_argument("--joint-rate", type=float, default=0.5, help="share of the rates in the joint phase")
+    p.add_argument("--tower-rate", type=float, default=0.1, help="share of these for the tower")
+    p.add_argument("--spread", type=float, default=6, help="standard deviation of a coordinate's target, of 1024 places")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
-    p.add_argument("--device", default="cpu")
+    p.add_argument("--save-every", type=float, default=180, help="seconds between checkpoints")
+    p.add_argument("--look-every", type=int, default=500, help="steps between looks at held-out scenes")
     return p.parse_args()
 
 
 class Trainer:
     def __init__(self, o):
         self.o = o
+        self.began = time.time()
         os.makedirs(o.work, exist_ok=True)
         torch.set_num_threads(o.threads)
         torch.manual_seed(o.seed)
-        self.program = os.path.join(os.path.abspath(o.work), "draw")
-        subprocess.run(["go", "build", "-o", self.program, "./draw"], cwd=HERE, check=True)
-        vocabulary = subprocess.run([self.program, "-words"], check=True, capture_output=True, text=True).stdout.split()
-        signs = subprocess.run([self.program, "-sign-words"], check=True, capture_output=True, text=True).stdout.split() if o.spell else []
-        self.tok = tokens.build(vocabulary, signs)
+        program = os.path.join(os.path.abspath(o.work), "draw")
+        subprocess.run(["go", "build", "-o", program, "./draw"], cwd=HERE, check=True)
+        words, signs = (subprocess.run([program, w], check=True, capture_output=True, text=True).stdout.split() for w in ("-words", "-sign-words"))
+        signs = sorted(set(signs))
+        self.pool = scenes.Pool(program, os.path.join(o.work, "scenes"), o.scenes, o.size, PATCH, signs, sign_every=3, workers=o.threads)
+        self.held_out = scenes.Pool(program, os.path.join(o.work, "held-out"), o.held_out, o.size, PATCH, signs, eval=1 << 20, workers=o.threads)
+        print(f"{len(self.pool)} scenes drawn ({self.minutes():.1f} min)", flush=True)
+        self.tok = tokens.build(words)
         self.image = self.tok.token_to_id("<image>")
+        self.loc = self.tok.token_to_id("<loc0000>")
         self.patches = (o.size // PATCH) ** 2
-        self.codec = mask_codec.Codec().to(o.device)
-        self.model = self.build().to(o.device)
-        hidden = o.vision[0]
-        self.head = nn.Linear(hidden, 3 + len(scenes.COLORS) + len(scenes.SHAPES) + len(scenes.SIZES) + 4).to(o.device)
-        self.state = {"phase": 0, "step": 0, "scene": 0}
+        self.codec = mask_codec.Codec()
+        self.model = self.build()
+        self.head = Head(o.vision[0], len(signs))
+        self.turn = nn.Linear(o.text[0], places.TURNS)
+        self.codes = None
+        self.state = {"phase": 0, "step": 0}
         self.optimizer = None
         self.saved = time.time()
 
+    def minutes(self):
+        return (time.time() - self.began) / 60
+
     def build(self):
         o = self.o
-        rows = -(-(self.image + 1) // 64) * 64
-        hidden, mlp, layers, heads = o.text
+        rows = -(-(self.image + 1) // 32) * 32
+        hidden, mlp, layers, heads, kv = o.text
         text = GemmaConfig(vocab_size=rows, hidden_size=hidden, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=heads,
-                           num_key_value_heads=1, head_dim=hidden // heads, hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
+                           num_key_value_heads=kv, head_dim=hidden // heads, hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
                            pad_token_id=0, bos_token_id=2, eos_token_id=1)
         vh, vm, vl, va = o.vision
         vision = SiglipVisionConfig(hidden_size=vh, intermediate_size=vm, num_hidden_layers=vl, num_attention_heads=va, image_size=o.size,
@@ -87,18 +102,16 @@ class Trainer:
         with torch.no_grad():
             table = model.get_input_embeddings().weight
             table.normal_(0, 0.02)
-            first = self.tok.token_to_id("<loc0000>")
-            table[first:first + 1024] = smooth_rows(hidden) * 0.02 * hidden ** 0.5
-            for k in ("patch_embedding.weight", "position_embedding.weight"):
-                p = next(v for n, v in model.named_parameters() if n.endswith(k))
-                p.normal_(0, 0.02 if "position" in k else 1 / math.sqrt(3 * PATCH * PATCH))
+            table[self.loc:self.loc + 1024] = smooth_rows(hidden) * 0.02 * hidden ** 0.5
+            see_edges(model.model.vision_tower, self.pool)
+            look_at_neighbours(model.model.vision_tower)
         return model
 
     # --- checkpoints ---
 
     def save(self):
         path = os.path.join(self.o.work, "state.pt")
-        torch.save({"state": self.state, "model": self.model.state_dict(), "head": self.head.state_dict(), "codec": self.codec.state_dict(),
+        torch.save({"state": self.state, "model": self.model.state_dict(), "head": self.head.state_dict(), "turn": self.turn.state_dict(), "codec": self.codec.state_dict(),
                     "optimizer": self.optimizer and self.optimizer.state_dict(), "random": torch.get_rng_state()}, path + ".new")
         os.replace(path + ".new", path)
         self.saved = time.time()
@@ -107,25 +120,31 @@ class Trainer:
         path = os.path.join(self.o.work, "state.pt")
         if not os.path.exists(path):
             return None
-        s = torch.load(path, map_location=self.o.device, weights_only=True)
+        s = torch.load(path, weights_only=True)
         self.state = s["state"]
         self.model.load_state_dict(s["model"])
         self.head.load_state_dict(s["head"])
+        self.turn.load_state_dict(s["turn"])
         self.codec.load_state_dict(s["codec"])
-        torch.set_rng_state(s["random"].cpu())
-        print(f"goes on at phase {self.state['phase']}, step {self.state['step']}, scene {self.state['scene']}", flush=True)
+        torch.set_rng_state(s["random"])
+        print(f"goes on at phase {self.state['phase']}, step {self.state['step']}", flush=True)
         return s["optimizer"]
 
     # --- phases ---
 
     def run(self):
         o, kept = self.o, self.load()
-        phases = [("codec", o.codec_steps, o.batch, self.codec_step, [(self.codec, 1)]),
-                  ("tower", o.tower_steps, o.batch, self.tower_step, [(self.model.model.vision_tower, 1), (self.head, 1)]),
-                  ("joint", o.joint_steps, o.joint_batch, self.joint_step,
-                   [(self.model.model.language_model, 1), (self.model.model.multi_modal_projector, 1),
-                    (self.model.model.vision_tower, o.tower_rate), (self.head, 1)])]
+        inner = self.model.model
+        phases = [("codec", o.codec_steps, self.codec_step, [(self.codec, 1)]),
+                  ("tower", o.tower_steps, self.tower_step, [(inner.vision_tower, 1), (self.head, 1)]),
+                  ("joint", o.joint_steps, self.joint_step,
+                   [(m, o.joint_rate) for m in (inner.language_model, inner.multi_modal_projector, self.turn)]
+                   + [(m, o.joint_rate * o.tower_rate) for m in (inner.vision_tower, self.head)])]
         while self.state["phase"] < len(phases):
+            if self.state["phase"] == 2:
+                self.codes = encode_all(self.codec, self.pool)
+                rows = [self.tokens_of(s["prompt"], s["answer"]) for s in (p[0] for p in self.held_out.samples[:4])]
+                print(f"off transformers by {net.check(self.model.eval(), torch.from_numpy(self.held_out.input(slice(0, 4))), rows, self.image):.1e}", flush=True)
             self.phase(*phases[self.state["phase"]], kept)
             kept = None
             self.state["phase"] += 1
@@ -134,104 +153,134 @@ class Trainer:
             self.save()
         self.export()
 
-    def phase(self, name, steps, batch, step, parts, kept):
+    def phase(self, name, steps, step, parts, kept):
         o, s = self.o, self.state
-        groups = [{"params": [p for p in m.parameters() if p.requires_grad], "share": share} for m, share in parts]
-        self.optimizer = torch.optim.AdamW(groups, lr=o.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.optimizer = Optimizer(parts, o.rate, o.matrix_rate)
         if kept:
             self.optimizer.load_state_dict(kept)
-        stream = scenes.Stream(self.program, s["scene"], o.size)
         average, since = {}, time.time()
         for m, _ in parts:
             m.train()
-        try:
-            while s["step"] < steps:
-                rate = o.rate * min(1, (s["step"] + 1) / max(1, min(200, steps // 10))) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * s["step"] / steps)))
-                for g in self.optimizer.param_groups:
-                    g["lr"] = rate * g["share"]
-                loss, notes = step(stream.take(batch))
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
-                self.optimizer.step()
-                s["step"] += 1
-                s["scene"] += batch
-                for k, v in notes.items():
-                    average[k] = v if k not in average else 0.95 * average[k] + 0.05 * v
-                if s["step"] % max(1, min(50, steps // 5)) == 0:
-                    took, since = time.time() - since, time.time()
-                    print(f"{name} {s['step']}/{steps} " + " ".join(f"{k} {v:.3f}" for k, v in average.items()) + f" ({took:.0f} s)", flush=True)
-                if time.time() - self.saved > o.save_every:
-                    self.save()
-        finally:
-            stream.close()
+        while s["step"] < steps:
+            warm = min(1, (s["step"] + 1) / max(1, min(300, steps // 10)))
+            loss, notes = step(np.random.default_rng([o.seed, s["phase"], s["step"]]))
+            loss.backward()
+            self.optimizer.step(warm * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * s["step"] / steps))))
+            s["step"] += 1
+            for k, v in notes.items():
+                average[k] = v if k not in average else 0.98 * average[k] + 0.02 * v
+            if s["step"] % max(1, min(100, steps // 5)) == 0:
+                took, since = time.time() - since, time.time()
+                print(f"{name} {s['step']}/{steps} " + " ".join(f"{k} {v:.3f}" for k, v in average.items()) + f" ({took:.0f} s; {self.minutes():.1f} min)", flush=True)
+            if name == "joint" and (s["step"] % o.look_every == 0 or s["step"] == steps):
+                self.look_at_held_out()
+            if time.time() - self.saved > o.save_every:
+                self.save()
 
-    def codec_step(self, batch):
-        masks = torch.from_numpy(np.concatenate([r["crops"] for r in batch])).to(self.o.device).float() / 255
-        logits, commit = self.codec(masks)
+    def codec_step(self, rng):
+        masks = torch.from_numpy(self.pool.crops[rng.integers(0, len(self.pool.crops), self.o.codec_batch)]).float() / 255
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, commit = self.codec(masks)
+        logits = logits.float()
         loss = F.binary_cross_entropy_with_logits(logits, masks)
         return loss + 0.25 * commit, {"loss": loss.item(), "iou": mask_codec.iou(logits, masks)}
 
-    def look(self, batch):
-        """The tower's features of a batch, and the auxiliary loss: what each patch shows."""
-        x = torch.from_numpy(scenes.pixels(batch)).to(self.o.device)
-        label = {k: torch.from_numpy(v).to(self.o.device).flatten(0, 1) for k, v in scenes.patch_labels(batch, PATCH).items()}
-        with torch.autocast(self.o.device, torch.bfloat16):
-            seen = self.model.model.vision_tower(x).last_hidden_state
-        kind, color, shape, size, box = self.head(seen.float()).flatten(0, 1).split([3, len(scenes.COLORS), len(scenes.SHAPES), len(scenes.SIZES), 4], 1)
-        thing, object = label["kind"] > 0, label["kind"] == 1
-        loss = F.cross_entropy(kind, label["kind"])
-        notes = {"kind": (kind.argmax(1) == label["kind"]).float().mean().item()}
-        if object.any():
-            for name, out in (("color", color), ("shape", shape), ("size", size)):
-                loss = loss + F.cross_entropy(out[object], label[name][object])
-                notes[name] = (out[object].argmax(1) == label[name][object]).float().mean().item()
-        if thing.any():
-            off = (box[thing] - label["box"][thing]).abs()
-            loss = loss + 5 * F.smooth_l1_loss(box[thing], label["box"][thing], beta=0.05)
-            notes["box_px"] = off.mean().item() * self.o.size
-        return seen, loss, {"aux": loss.item(), **notes}
+    def look(self, at):
+        """The tower's features of scenes, and the auxiliary loss: what each patch shows."""
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = net.vision(self.model.model.vision_tower, torch.from_numpy(self.pool.input(at)))
+            loss, notes = self.head(seen, self.pool.labels(at), self.o.size)
+        return seen, loss, notes
 
-    def tower_step(self, batch):
-        _, loss, notes = self.look(batch)
+    def tower_step(self, rng):
+        _, loss, notes = self.look(rng.integers(0, len(self.pool), self.o.batch))
         return loss, notes
 
-    def texts(self, batch):
-        """For each picture as many samples as --prompts, by chance but the same on every run; codes put in."""
-        with torch.no_grad():
-            codes = [self.codec.encode(torch.from_numpy(r["crops"]).to(self.o.device).float() / 255).tolist() for r in batch]
-        for r, mine in zip(batch, codes):
-            rng = random.Random(r["scene"]["seed"])
-            for s in rng.sample(r["samples"], min(self.o.prompts, len(r["samples"]))) + rng.choices(r["samples"], k=max(0, self.o.prompts - len(r["samples"]))):
-                answer = s["answer"]
-                if s["task"] == "segment" and s["object"] >= 0:
-                    answer = answer.replace("<codes>", "".join(f"<seg{c:03d}>" for c in mine[s["object"]]))
-                yield s["prompt"], answer
+    def tokens_of(self, prompt, answer):
+        return ([self.image] * self.patches + [2] + self.tok.encode(prompt + "\n", add_special_tokens=False).ids,
+                self.tok.encode(answer, add_special_tokens=False).ids + [1])
 
-    def joint_step(self, batch):
-        seen, aux, notes = self.look(batch)
-        rows = []
-        for prompt, answer in self.texts(batch):
-            prefix = [self.image] * self.patches + [2] + self.tok.encode(prompt + "\n", add_special_tokens=False).ids
-            suffix = self.tok.encode(answer, add_special_tokens=False).ids + [1]
-            rows.append((prefix, suffix))
-        width = max(len(a) + len(b) for a, b in rows)
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
-        kinds, mask, labels = torch.ones_like(ids), torch.zeros_like(ids), torch.full_like(ids, -100)
+    def texts(self, i, rng):
+        """Prompts and answers for a scene: a caption, boxes, a question, and a mask or the words on its sign."""
+        kinds = {}
+        for s in self.pool.samples[i]:
+            kinds.setdefault(s["task"], []).append(s)
+        last = "ocr" if "ocr" in kinds and rng.random() < 0.5 or "segment" not in kinds else "segment"
+        picks = ["caption", "detect", "vqa", last if last in kinds else "detect"][:self.o.prompts]
+        for task in picks + ["vqa"] * (self.o.prompts - len(picks)):
+            s = kinds[task][rng.integers(len(kinds[task]))]
+            answer = s["answer"]
+            if task == "segment" and s["object"] >= 0:
+                answer = answer.replace("<codes>", "".join(f"<seg{c:03d}>" for c in self.codes[self.pool.first[i] + s["object"]]))
+            yield self.tokens_of(s["prompt"], answer), places.turns(s, {k: getattr(self.pool, k)[i] for k in ("kind", "color", "shape", "box")})
+
+    def predict(self, features, rows):
+        """Logits for the answers of rows, their tokens, which row each is of, and the picture's places before the last layer.
+        features are the projected ones, for each row."""
+        t, m = max(len(a) + len(b) for a, b in rows), max(len(b) for _, b in rows)
+        ids, at, labels = torch.zeros(len(rows), t, dtype=torch.long), torch.zeros(len(rows), m, dtype=torch.long), torch.full((len(rows), m), -1)
         for i, (a, b) in enumerate(rows):
-            n = len(a) + len(b)
-            ids[i, :n], mask[i, :n], kinds[i, :len(a)] = torch.tensor(a + b), 1, 0
-            labels[i, len(a) - 1:n - 1] = torch.tensor(b)  # each position predicts the next token
-        ids, kinds, mask, labels = (t.to(self.o.device) for t in (ids, kinds, mask, labels))
-        with torch.autocast(self.o.device, torch.bfloat16):
-            features = self.model.model.multi_modal_projector(seen).repeat_interleave(self.o.prompts, 0)
-            out = self.model.model(input_ids=ids, attention_mask=mask, token_type_ids=kinds, use_cache=False,
-                                   mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=features)}).last_hidden_state
-            at = labels >= 0
-            logits = self.model.lm_head(out[at])
-        loss = F.cross_entropy(logits.float(), labels[at])
-        right = (logits.argmax(1) == labels[at]).float().mean().item()
-        return loss + 0.3 * aux, {"loss": loss.item(), "tokens": right, **notes}
+            ids[i, :len(a) + len(b)] = torch.tensor(a + b)
+            at[i, :len(b)], labels[i, :len(b)] = torch.arange(len(a) - 1, len(a) + len(b) - 1), torch.tensor(b)
+        lengths = [torch.tensor(n) for n in ([len(a) for a, _ in rows], [len(a) + len(b) for a, b in rows])]
+        out, picture = net.text(self.model, features, ids, *lengths, at)
+        used = labels >= 0
+        return F.linear(out[used], self.model.lm_head.weight).float(), labels[used], torch.arange(len(rows))[:, None].expand(-1, m)[used], picture
+
+    def joint_step(self, rng):
+        at = rng.integers(0, len(self.pool), self.o.joint_batch)
+        seen, aux, notes = self.look(at)
+        rows = [(k, row, turns) for k, i in enumerate(at) for row, turns in self.texts(i, rng)]
+        rows.sort(key=lambda r: len(r[1][0]) + len(r[1][1]))
+        total, turning, right, count = 0, 0, 0, 0
+        with torch.autocast("cpu", torch.bfloat16):
+            features = self.model.model.multi_modal_projector(seen)
+            for part in (rows[:len(rows) // 2], rows[len(rows) // 2:]):  # short ones beside short ones
+                logits, labels, row, picture = self.predict(features[[k for k, _, _ in part]], [r for _, r, _ in part])
+                turns = torch.from_numpy(np.stack([t for _, _, t in part])).long()
+                turning = turning + F.cross_entropy(self.turn(net.level(picture)).float().flatten(0, 1), turns.flatten()) / 2
+                weight = torch.bincount(row).float().rsqrt()[row]  # a long answer counts more than a short one, but not by its length
+                total = total + (self.token_loss(logits, labels) * weight).sum()
+                right += (logits.argmax(1) == labels).float().sum().item()
+                count += len(labels)
+        loss = total / len(rows)
+        return loss + 0.5 * aux + 5 * turning, {"loss": loss.item(), "turns": turning.item(), "tokens": right / count, **notes}
+
+    def token_loss(self, logits, labels):
+        """Cross entropy; where a coordinate is due, a bell around it is as good as its one token."""
+        loss = logits.logsumexp(1) - logits.gather(1, labels[:, None])[:, 0]
+        where = labels - self.loc
+        is_loc = ((where >= 0) & (where < 1024)).nonzero()[:, 0]
+        if len(is_loc):
+            l = logits[is_loc]
+            bell = (-0.5 * ((torch.arange(1024) - where[is_loc, None]) / self.o.spread) ** 2).softmax(1)
+            loss = loss.index_put((is_loc,), l.logsumexp(1) - (bell * l[:, self.loc:self.loc + 1024]).sum(1))
+        return loss
+
+    @torch.no_grad()
+    def look_at_held_out(self):
+        """Answers that are right in every token when each is given those before it, that is, as the model would write them; of boxes
+        the mean IoU, read the same way."""
+        pool, got, iou, codes = self.held_out, {}, [], encode_all(self.codec, self.held_out)
+        for first in range(0, len(pool), 20):
+            at = range(first, min(first + 20, len(pool)))
+            with torch.autocast("cpu", torch.bfloat16):
+                seen = self.model.model.multi_modal_projector(net.vision(self.model.model.vision_tower, torch.from_numpy(pool.input(slice(at[0], at[-1] + 1)))))
+                rows = [(k, s) for k, i in enumerate(at) for s in pool.samples[i]]
+                pairs = [self.tokens_of(s["prompt"], s["answer"].replace("<codes>", "".join(f"<seg{c:03d}>" for c in codes[pool.first[first + k] + max(0, s["object"])])))
+                         for k, s in rows]
+                logits, labels, row, _ = self.predict(seen[[k for k, _ in rows]], pairs)
+            best = logits.argmax(1)
+            where = labels - self.loc
+            is_loc = (where >= 0) & (where < 1024)
+            a, b = where[is_loc].view(-1, 4).float(), (best[is_loc] - self.loc).view(-1, 4).float()
+            side = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
+            area = [(x[:, 2:] - x[:, :2]).clamp(min=0).prod(1) for x in (a, b)]
+            iou += (side.prod(1) / (area[0] + area[1] - side.prod(1)).clamp(min=1)).tolist()
+            hit = (best == labels) | is_loc | ((labels >= self.loc + 1024) & (labels < self.loc + 1152))
+            for i, (_, s) in enumerate(rows):
+                got.setdefault(s.get("kind") or s["task"], []).append(hit[row == i].all().item())
+        print(f"  held out, step {self.state['step']}: box IoU {np.mean(iou):.3f} " + " ".join(f"{k} {np.mean(v):.3f}" for k, v in sorted(got.items())), flush=True)
 
     # --- export ---
 
@@ -251,6 +300,92 @@ class Trainer:
         self.codec.save_npz(os.path.join(o.work, "codec.npz"))
         count = sum(p.numel() for p in self.model.parameters())
         print(f"{out}: {count / 1e6:.2f} M parameters; mask codec: {os.path.join(o.work, 'codec.npz')}", flush=True)
+
+
+class Optimizer:
+    """Muon (Jordan et al. 2024) for the layers' matrices, AdamW for everything else. parts are (module, share of the rate)."""
+
+    def __init__(self, parts, rate, matrix_rate):
+        matrices, others = [], []
+        for module, share in parts:
+            for name, p in module.named_parameters():
+                if p.requires_grad:
+                    of_layer = p.ndim == 2 and ("layers." in name or "linear" in name)
+                    (matrices if of_layer else others).append((p, share))
+        groups = lambda ps, rate: [{"params": [p for p, s in ps if s == share], "lr": share * rate, "full": share * rate} for share in sorted({s for _, s in ps})]
+        self.all = [p for p, _ in matrices + others]
+        self.inner = [torch.optim.AdamW(groups(others, rate), betas=(0.9, 0.98), weight_decay=0.01)]
+        if matrices:
+            self.inner.append(torch.optim.Muon(groups(matrices, matrix_rate), weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+
+    def step(self, share):
+        """One step at a share of the rates, after backward."""
+        nn.utils.clip_grad_norm_(self.all, 1.0)
+        for inner in self.inner:
+            for g in inner.param_groups:
+                g["lr"] = share * g["full"]
+            inner.step()
+            inner.zero_grad(set_to_none=True)
+
+    def state_dict(self):
+        return [inner.state_dict() for inner in self.inner]
+
+    def load_state_dict(self, states):
+        for inner, state in zip(self.inner, states):
+            rates = [g["full"] for g in inner.param_groups]  # those of this run
+            inner.load_state_dict(state)
+            for g, rate in zip(inner.param_groups, rates):
+                g["full"] = rate
+
+
+@torch.no_grad()
+def encode_all(codec, pool):
+    """The 16 codes of every object's mask, [objects, 16]"""
+    codec.eval()
+    return torch.cat([codec.encode(torch.from_numpy(pool.crops[i:i + 256]).float() / 255) for i in range(0, len(pool.crops), 256)]).tolist()
+
+
+def see_edges(tower, pool):
+    """The patch embedding begins as the principal components of the pictures' patches, each scaled to the same variance: colour
+    would drown edges otherwise. The first 64 values are left to positions."""
+    e = tower.embeddings.patch_embedding
+    x = torch.from_numpy(pool.input(slice(0, 1000))).unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+    values, vectors = torch.linalg.eigh(x.T @ x / len(x))
+    rows = e.weight.shape[0] - 64
+    e.weight.zero_()
+    e.weight[64:] = (0.5 * vectors.flip(1)[:, :rows] / (values.flip(0)[:rows] + 0.02).sqrt()).T.reshape(rows, 3, PATCH, PATCH)
+    e.bias.zero_()
+
+
+def look_at_neighbours(tower):
+    """The first two layers begin as convolutions: their four heads look left, right, up and down.
+
+    The first 64 values of a position's embedding are waves whose products are zero unless places are the same: for frequencies
+    w = π(k + ½)/16, k from 0 to 15, the sum of cos(w d) is 0 for every whole d but 0. A query is that of the neighbour.
+    """
+    e = tower.embeddings
+    hidden, heads = e.position_embedding.weight.shape[1], tower.config.num_attention_heads
+    rows = math.isqrt(e.position_embedding.weight.shape[0])
+    wave = math.pi * (torch.arange(16) + 0.5) / 16
+    place = torch.arange(rows * rows)
+
+    def waves(place):  # [..., 2] -> [..., 64]
+        angle = place[..., None] * wave
+        return torch.cat([angle.cos(), angle.sin()], -1).flatten(-2)
+
+    e.position_embedding.weight.normal_(0, 0.02)
+    e.position_embedding.weight[:, :64] = 0.5 * waves(torch.stack([place % rows, place // rows], 1))
+    for layer in tower.encoder.layers[:2]:
+        for head, step in enumerate([(-1, 0), (1, 0), (0, -1), (0, 1)][:heads]):
+            at = slice(head * hidden // heads, head * hidden // heads + 64)
+            key, query = layer.self_attn.k_proj.weight, layer.self_attn.q_proj.weight
+            key[at] = 0
+            query[at] = 0
+            key[at, :64] = 2 * torch.eye(64)
+            for axis in range(2):
+                c, s = torch.diag((wave * step[axis]).cos()), torch.diag((wave * step[axis]).sin())
+                block = slice(axis * 32, axis * 32 + 32)
+                query[at][block, block] = 2 * torch.cat([torch.cat([c, -s], 1), torch.cat([s, c], 1)])
 
 
 def smooth_rows(width):

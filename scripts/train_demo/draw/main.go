@@ -10,6 +10,7 @@
 //	JSON: {"scene": facts, "samples": [prompts and answers]}
 //	size × size × 3 bytes: the picture, squashed as paligemma squashes it
 //	size × size bytes: what each pixel shows: 0 background, i+1 object i, 5 the sign
+//	size × size bytes: which letter of the sign: 0 none, 1 to 26 (only where a sign is)
 //	for each object 64 × 64 bytes: its visible mask cut out at its box, 0 to 255
 //
 // With -out it writes NNNNNN.png as drawn and scenes.jsonl instead.
@@ -39,14 +40,15 @@ func main() {
 	flag.IntVar(&o.count, "count", 0, "scenes to draw (0: no end)")
 	flag.IntVar(&o.size, "size", 112, "side of the squashed pictures")
 	flag.IntVar(&o.maxSide, "max-side", 0, "longest side of the pictures before that (0: the standard)")
+	flag.IntVar(&o.signEvery, "sign-every", 0, "of so many scenes one has a sign for certain (0: all by chance)")
 	flag.StringVar(&o.out, "out", "", "write PNG files and scenes.jsonl to this folder")
 	words := flag.Bool("words", false, "print the words of all prompts and answers, one a line, and end")
-	signWords := flag.Bool("sign-words", false, "print the words that stand on signs only, one a line, and end")
+	signWords := flag.Bool("sign-words", false, "print the words that may stand on signs, one a line, and end")
 	flag.Parse()
 	if *words || *signWords {
 		list := scene.Vocabulary()
 		if *signWords {
-			list = scene.OnlyOnSigns()
+			list = scene.SignWords
 		}
 		for _, w := range list {
 			fmt.Println(w)
@@ -66,6 +68,8 @@ type options struct {
 	size    int
 	maxSide int
 	out     string
+
+	signEvery int
 }
 
 // record is the JSON of a scene.
@@ -100,7 +104,10 @@ func draw(o options, i int) record {
 	if o.eval >= 0 {
 		seed = scene.EvalSeed(uint32(o.eval), uint32(o.seed)+uint32(i))
 	}
-	s := scene.Draw(seed, scene.Options{MaxSide: o.maxSide})
+	s := scene.Draw(seed, scene.Options{
+		MaxSide: o.maxSide,
+		Sign:    o.signEvery > 0 && (o.seed+uint64(i))%uint64(o.signEvery) == 0,
+	})
 	return record{Scene: s, Samples: scene.Samples(s, scene.Rand(seed))}
 }
 
@@ -114,6 +121,9 @@ func write(w io.Writer, r record, size int) error {
 	b = append(b, text...)
 	b = append(b, preprocess.Resize(r.Scene.Picture, size, size).Pix...)
 	b = append(b, r.Scene.IndexMap(size)...)
+	if r.Scene.Sign != nil {
+		b = append(b, r.Scene.LetterMap(size)...)
+	}
 	for i := range r.Scene.Objects {
 		b = append(b, r.Scene.Objects[i].Crop()...)
 	}

@@ -1,0 +1,50 @@
+"""Which of a picture's patches a prompt is about, and when their turn comes: what the language model is taught to know at the
+patches' places before its last layer, so that the last one has only to copy."""
+import re
+
+import numpy as np
+
+import scenes
+
+TURNS = 6  # 0: not meant; 1 to 4: the first to the fourth that the answer or the question names; 5: the sign of a caption
+BOX = re.compile(r"<loc(\d{4})>" * 4)
+NAME = re.compile(rf"(?:\b({'|'.join(scenes.COLORS)}) )?\b({'|'.join(scenes.SHAPES)}|shape)(?:e?s)?\b|\b({'|'.join(scenes.COLORS)})\b")
+
+
+def turns(sample, labels):
+    """labels of one scene's patches (scenes.Pool) -> [patches], 0 to TURNS - 1"""
+    kind, out = labels["kind"], np.zeros(len(labels["kind"]), np.int64)
+    middle = labels["box"][:, 0] + labels["box"][:, 2]
+    thing = (kind == scenes.OBJECT) | (kind == scenes.CENTRE)
+    if sample["task"] == "ocr":
+        out[kind == scenes.CARD] = 1
+    elif sample["task"] == "caption":
+        _number(out, thing, middle)
+        out[kind == scenes.CARD] = 5
+    elif sample["task"] == "vqa":
+        names = NAME.findall(sample["prompt"])
+        names = [n for n in names if n != ("", "shape", "")] or names[:1]  # "what shape is red?" is about what is red
+        for n, (color, shape, alone) in reversed(list(enumerate(names[:4]))):
+            at = thing.copy()
+            if color or alone:
+                at &= labels["color"] == scenes.COLORS.index(color or alone)
+            if shape in scenes.SHAPES:
+                at &= labels["shape"] == scenes.SHAPES.index(shape)
+            if len(names) == 1:
+                _number(out, at, middle)
+            else:
+                out[at] = n + 1
+        if "sign" in sample["prompt"]:
+            out[kind == scenes.CARD] = 1
+    else:
+        for n, m in enumerate(list(BOX.finditer(sample["answer"]))[:4]):
+            y0, x0, y1, x1 = (int(v) for v in m.groups())
+            near = np.abs(labels["box"] * 1024 - [x0, y0, x1, y1]).max(1) < 2.5
+            out[near & (kind > 0)] = n + 1
+    return out
+
+
+def _number(out, at, middle):
+    """Numbers the objects among these patches from left to right."""
+    for n, x in enumerate(np.unique(middle[at])[:4]):
+        out[at & (middle == x)] = n + 1
