@@ -73,7 +73,7 @@ type modelOptions struct {
 }
 
 func (o *modelOptions) flags(f *pflag.FlagSet) {
-	f.StringVarP(&o.Model, "model", "m", "", "GGUF `FILE` of the model, as convert writes it")
+	f.StringVarP(&o.Model, "model", "m", "", "GGUF `FILE` of the model, as convert writes it (default: a small built-in one)")
 	f.StringVar(&o.Device, "device", "auto", "`NAME` of what to compute on (see paligemma devices)")
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads (default: the physical cores available)")
 	f.BoolVar(&o.NoMmap, "no-mmap", false, "read the model into memory instead of mapping the file")

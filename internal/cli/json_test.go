@@ -113,6 +113,11 @@ func TestJSON(t *testing.T) {
 	all := schemas(t)
 	m, images := fixture(t, "MODEL"), fixture(t, "IMAGES")
 	scene, photo, bad := filepath.Join(images, "scene.png"), filepath.Join(images, "photo.jpg"), filepath.Join(images, "img.bmp")
+	requests := filepath.Join(dir, "requests.jsonl")
+	lines := fmt.Sprintf("{\"image\": %q, \"prompt\": \"segment cat\"}\n{\"image\": %q, \"prompt\": \"a\"}\n", scene, bad)
+	if err := os.WriteFile(requests, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	used := map[string]bool{}
 	for _, c := range []struct {
 		schemas string // of the results, in order
@@ -124,6 +129,7 @@ func TestJSON(t *testing.T) {
 		{"answer failure answer", 3, []string{"ocr", scene, bad, photo, "-m", m}},
 		{"answer", 0, []string{"generate", "-m", m, "--prompt", ""}},
 		{"answer", 0, []string{"generate", scene, photo, "--join", "-m", m, "--prompt", "a"}},
+		{"answer failure", 3, []string{"generate", "--requests", requests, "-m", fixture(t, "MASKMODEL")}},
 		{"answer", 0, []string{"vqa", scene, "-m", m, "--prompt", "a", "--choices", "b,c"}},
 		{"answer", 0, []string{"caption", scene, "-m", m, "--beams", "3", "--num-return", "2"}},
 		{"answer", 0, []string{"caption", scene, "-m", m, "--logprobs", "3"}},

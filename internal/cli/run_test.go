@@ -251,7 +251,7 @@ func TestExitCode(t *testing.T) {
 		exitFailed:      {inner, os.ErrExist},
 		exitUsage:       {usageError{inner}, fmt.Errorf("a: %w", usageError{inner}), &tokenizer.ImageCountError{}},
 		exitPartly:      {partlyError{1, 2}, errors.Join(partlyError{1, 2}, nil)},
-		exitModel:       {modelError{inner}, fmt.Errorf("a: %w", model.ErrNaN), errNoModel},
+		exitModel:       {modelError{inner}, fmt.Errorf("a: %w", model.ErrNaN)},
 		exitImage:       {imageError{inner}},
 		exitInterrupted: {context.Canceled, imageError{context.Canceled}, modelError{context.Canceled}},
 	} {

@@ -7,14 +7,12 @@ import (
 	"os"
 	"time"
 
+	"paligemma/internal/demo"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/tokenizer"
 )
-
-// errNoModel says how to get a model.
-var errNoModel = modelError{errors.New("no model given: make one with `paligemma convert CHECKPOINT model.gguf`, then name it with -m model.gguf or PALIGEMMA_MODEL=model.gguf")}
 
 // session is an open model and what it runs on.
 type session struct {
@@ -30,7 +28,8 @@ type session struct {
 // The tokenizer loads in the background: prompt waits for it.
 func (a *app) openModel(o modelOptions) (*session, error) {
 	if o.Model == "" {
-		return nil, errNoModel
+		a.note("no model is named: this is the built-in one, which knows drawn shapes and words; " +
+			"for photographs convert a checkpoint (`paligemma convert --help`) and name it with -m or PALIGEMMA_MODEL")
 	}
 	start := time.Now()
 	s := &session{}
@@ -39,27 +38,22 @@ func (a *app) openModel(o modelOptions) (*session, error) {
 		return nil, err
 	}
 	s.load = time.Since(start)
-	a.detail("%s: %s, %s, %d threads", o.Model, s.config.Arch, s.engine.Device().Name, s.engine.Threads())
+	a.detail("%s: %s, %s, %d threads", s.file.Path(), s.config.Arch, s.engine.Device().Name, s.engine.Threads())
 	return s, nil
 }
 
 func (s *session) open(o modelOptions) error {
-	if info, err := os.Stat(o.Model); err != nil {
-		return modelError{fmt.Errorf("model %s: %w", o.Model, cause(err))}
-	} else if info.IsDir() {
-		return modelError{fmt.Errorf("model %s is a folder: make a GGUF file of it with `paligemma convert`", o.Model)}
-	}
-	file, err := gguf.Open(o.Model, gguf.Options{NoMmap: o.NoMmap})
+	file, err := openFile(o)
 	if err != nil {
 		return modelError{err}
 	}
 	s.file = file
 	src, err := tokenizer.FromGGUF(file.Header)
 	if err != nil {
-		return modelError{fmt.Errorf("%s: %w", o.Model, err)}
+		return modelError{fmt.Errorf("%s: %w", file.Path(), err)}
 	}
 	if s.tok, err = tokenizer.Open(src, o.Special); err != nil {
-		return modelError{fmt.Errorf("%s: %w", o.Model, err)}
+		return modelError{fmt.Errorf("%s: %w", file.Path(), err)}
 	}
 	if s.engine, err = ggml.NewEngine(ggml.Options{Device: o.Device, Threads: o.Threads}); err != nil {
 		return err
@@ -69,6 +63,19 @@ func (s *session) open(o modelOptions) error {
 	}
 	s.config = s.model.Config()
 	return nil
+}
+
+// openFile opens the model's file, or the built-in model if none is named.
+func openFile(o modelOptions) (*gguf.File, error) {
+	if o.Model == "" {
+		return demo.Open()
+	}
+	if info, err := os.Stat(o.Model); err != nil {
+		return nil, fmt.Errorf("model %s: %w", o.Model, cause(err))
+	} else if info.IsDir() {
+		return nil, fmt.Errorf("model %s is a folder: make a GGUF file of it with `paligemma convert`", o.Model)
+	}
+	return gguf.Open(o.Model, gguf.Options{NoMmap: o.NoMmap})
 }
 
 // close frees everything, in the order that owners and users ask for.

@@ -41,10 +41,10 @@ def rotate(x, cos, sin):
 
 
 def text(model, features, ids, prefix, length, at):
-    """Gemma on pictures and text: hidden states at the answers' positions, and those of the picture before the last layer.
+    """Gemma on pictures and text: hidden states at the answers' positions; before the last layer those, and the picture's.
 
     features [n, patches, hidden] (projected), ids [n, t] with the picture's places first, prefix and length [n], at [n, m]
-    positions -> [n, m, hidden], [n, patches, hidden]
+    positions -> [n, m, hidden], [n, m, hidden], [n, patches, hidden]
     """
     gemma = model.model.language_model
     c = gemma.config
@@ -69,7 +69,7 @@ def text(model, features, ids, prefix, length, at):
         if last:
             picture = x[:, :patches]
             pick = at[:, :, None]
-            x, y = x.gather(1, pick.expand(-1, -1, x.shape[2])), y.gather(1, pick.expand(-1, -1, y.shape[2]))
+            x, y = answer, _ = x.gather(1, pick.expand(-1, -1, x.shape[2])), y.gather(1, pick.expand(-1, -1, y.shape[2]))
             mask, qc, qs = seen.gather(1, pick.expand(-1, -1, t)), cos[at][:, None], sin[at][:, None]
         q = F.linear(y, a.q_proj.weight).view(n, -1, heads, width).transpose(1, 2)
         q = rotate(q, qc.to(q.dtype), qs.to(q.dtype))
@@ -78,7 +78,7 @@ def text(model, features, ids, prefix, length, at):
         m = layer.mlp
         y = norm(layer.post_attention_layernorm, x)
         x = x + m.down_proj(F.gelu(m.gate_proj(y), approximate="tanh") * m.up_proj(y))
-    return norm(gemma.norm, x), picture
+    return norm(gemma.norm, x), answer, picture
 
 
 @torch.no_grad()

@@ -44,6 +44,25 @@ def turns(sample, labels):
     return out
 
 
+def said(sample, pieces):
+    """Which turn each piece of an answer (its tokens, the end not counted) belongs to; -100 where there is none to tell."""
+    turn, out = 0, []
+    if sample["task"] == "caption":
+        articles = {"en": ["a"], "es": ["un", "una"]}[sample["lang"]]
+        words = [p.strip("▁") for p in pieces] + [""]
+        for word, next_word in zip(words, words[1:]):
+            if word in articles:
+                turn = 5 if next_word in ("sign", "letrero") else min(turn + 1, 4)
+            out.append(turn)
+        return out
+    if sample["task"] in ("detect", "segment"):
+        for piece in pieces:
+            turn += piece.strip("▁") == ";"
+            out.append(min(turn + 1, 4))
+        return out
+    return [-100] * len(pieces)
+
+
 def _number(out, at, middle):
     """Numbers the objects among these patches from left to right."""
     for n, x in enumerate(np.unique(middle[at])[:4]):

@@ -34,7 +34,7 @@ def options():
     p.add_argument("--work", default="build/train_demo", help="folder of checkpoints and of the export")
     p.add_argument("--size", type=int, default=112, help="side of the pictures, a multiple of 14")
     p.add_argument("--vision", type=int, nargs=4, default=[256, 512, 3, 4], help="SigLIP: hidden, MLP, layers, heads")
-    p.add_argument("--text", type=int, nargs=5, default=[256, 256, 3, 4, 2], help="Gemma: hidden, MLP, layers, heads, key-value heads")
+    p.add_argument("--text", type=int, nargs=5, default=[256, 256, 3, 8, 4], help="Gemma: hidden, MLP, layers, heads, key-value heads")
     p.add_argument("--scenes", type=int, default=60000, help="scenes to draw for training")
     p.add_argument("--held-out", type=int, default=400, help="scenes to watch the scores on")
     p.add_argument("--codec-steps", type=int, default=2000)
@@ -77,7 +77,7 @@ class Trainer:
         self.codec = mask_codec.Codec()
         self.model = self.build()
         self.head = Head(o.vision[0], len(signs))
-        self.turn = nn.Linear(o.text[0], places.TURNS)
+        self.turn, self.say = nn.Linear(o.text[0], places.TURNS), nn.Linear(o.text[0], places.TURNS)
         self.codes = None
         self.state = {"phase": 0, "step": 0}
         self.optimizer = None
@@ -111,7 +111,7 @@ class Trainer:
 
     def save(self):
         path = os.path.join(self.o.work, "state.pt")
-        torch.save({"state": self.state, "model": self.model.state_dict(), "head": self.head.state_dict(), "turn": self.turn.state_dict(), "codec": self.codec.state_dict(),
+        torch.save({"state": self.state, "model": self.model.state_dict(), "head": self.head.state_dict(), "turn": self.turn.state_dict(), "say": self.say.state_dict(), "codec": self.codec.state_dict(),
                     "optimizer": self.optimizer and self.optimizer.state_dict(), "random": torch.get_rng_state()}, path + ".new")
         os.replace(path + ".new", path)
         self.saved = time.time()
@@ -125,6 +125,7 @@ class Trainer:
         self.model.load_state_dict(s["model"])
         self.head.load_state_dict(s["head"])
         self.turn.load_state_dict(s["turn"])
+        self.say.load_state_dict(s["say"])
         self.codec.load_state_dict(s["codec"])
         torch.set_rng_state(s["random"])
         print(f"goes on at phase {self.state['phase']}, step {self.state['step']}", flush=True)
@@ -138,7 +139,7 @@ class Trainer:
         phases = [("codec", o.codec_steps, self.codec_step, [(self.codec, 1)]),
                   ("tower", o.tower_steps, self.tower_step, [(inner.vision_tower, 1), (self.head, 1)]),
                   ("joint", o.joint_steps, self.joint_step,
-                   [(m, o.joint_rate) for m in (inner.language_model, inner.multi_modal_projector, self.turn)]
+                   [(m, o.joint_rate) for m in (inner.language_model, inner.multi_modal_projector, self.turn, self.say)]
                    + [(m, o.joint_rate * o.tower_rate) for m in (inner.vision_tower, self.head)])]
         while self.state["phase"] < len(phases):
             if self.state["phase"] == 2:
@@ -212,39 +213,44 @@ class Trainer:
             answer = s["answer"]
             if task == "segment" and s["object"] >= 0:
                 answer = answer.replace("<codes>", "".join(f"<seg{c:03d}>" for c in self.codes[self.pool.first[i] + s["object"]]))
-            yield self.tokens_of(s["prompt"], answer), places.turns(s, {k: getattr(self.pool, k)[i] for k in ("kind", "color", "shape", "box")})
+            row = self.tokens_of(s["prompt"], answer)
+            said = places.said(s, [self.tok.id_to_token(i) for i in row[1][:-1]]) + [-100]
+            yield row, said, places.turns(s, {k: getattr(self.pool, k)[i] for k in ("kind", "color", "shape", "box")})
 
     def predict(self, features, rows):
-        """Logits for the answers of rows, their tokens, which row each is of, and the picture's places before the last layer.
-        features are the projected ones, for each row."""
+        """Logits for the answers of rows, their tokens, which row each is of, and what there was before the last layer, of the
+        answers and of the picture. features are the projected ones, for each row."""
         t, m = max(len(a) + len(b) for a, b in rows), max(len(b) for _, b in rows)
         ids, at, labels = torch.zeros(len(rows), t, dtype=torch.long), torch.zeros(len(rows), m, dtype=torch.long), torch.full((len(rows), m), -1)
         for i, (a, b) in enumerate(rows):
             ids[i, :len(a) + len(b)] = torch.tensor(a + b)
             at[i, :len(b)], labels[i, :len(b)] = torch.arange(len(a) - 1, len(a) + len(b) - 1), torch.tensor(b)
         lengths = [torch.tensor(n) for n in ([len(a) for a, _ in rows], [len(a) + len(b) for a, b in rows])]
-        out, picture = net.text(self.model, features, ids, *lengths, at)
+        out, answer, picture = net.text(self.model, features, ids, *lengths, at)
         used = labels >= 0
-        return F.linear(out[used], self.model.lm_head.weight).float(), labels[used], torch.arange(len(rows))[:, None].expand(-1, m)[used], picture
+        return F.linear(out[used], self.model.lm_head.weight).float(), labels[used], torch.arange(len(rows))[:, None].expand(-1, m)[used], answer[used], picture
 
     def joint_step(self, rng):
         at = rng.integers(0, len(self.pool), self.o.joint_batch)
         seen, aux, notes = self.look(at)
-        rows = [(k, row, turns) for k, i in enumerate(at) for row, turns in self.texts(i, rng)]
+        rows = [(k, *rest) for k, i in enumerate(at) for rest in self.texts(i, rng)]
         rows.sort(key=lambda r: len(r[1][0]) + len(r[1][1]))
-        total, turning, right, count = 0, 0, 0, 0
+        total, turning, speaking, right, count = 0, 0, 0, 0, 0
         with torch.autocast("cpu", torch.bfloat16):
             features = self.model.model.multi_modal_projector(seen)
             for part in (rows[:len(rows) // 2], rows[len(rows) // 2:]):  # short ones beside short ones
-                logits, labels, row, picture = self.predict(features[[k for k, _, _ in part]], [r for _, r, _ in part])
-                turns = torch.from_numpy(np.stack([t for _, _, t in part])).long()
-                turning = turning + F.cross_entropy(self.turn(net.level(picture)).float().flatten(0, 1), turns.flatten()) / 2
+                logits, labels, row, answer, picture = self.predict(features[[r[0] for r in part]], [r[1] for r in part])
+                turns = torch.from_numpy(np.stack([r[3] for r in part])).long()
+                said = torch.tensor([t for r in part for t in r[2]])
+                turning = turning + 2.5 * F.cross_entropy(self.turn(net.level(picture)).float().flatten(0, 1), turns.flatten())
+                if (said >= 0).any():
+                    speaking = speaking + 0.5 * F.cross_entropy(self.say(net.level(answer)).float(), said)
                 weight = torch.bincount(row).float().rsqrt()[row]  # a long answer counts more than a short one, but not by its length
                 total = total + (self.token_loss(logits, labels) * weight).sum()
                 right += (logits.argmax(1) == labels).float().sum().item()
                 count += len(labels)
         loss = total / len(rows)
-        return loss + 0.5 * aux + 5 * turning, {"loss": loss.item(), "turns": turning.item(), "tokens": right / count, **notes}
+        return loss + 0.5 * aux + turning + speaking, {"loss": loss.item(), "turns": float(turning), "said": float(speaking), "tokens": right / count, **notes}
 
     def token_loss(self, logits, labels):
         """Cross entropy; where a coordinate is due, a bell around it is as good as its one token."""
@@ -269,7 +275,7 @@ class Trainer:
                 rows = [(k, s) for k, i in enumerate(at) for s in pool.samples[i]]
                 pairs = [self.tokens_of(s["prompt"], s["answer"].replace("<codes>", "".join(f"<seg{c:03d}>" for c in codes[pool.first[first + k] + max(0, s["object"])])))
                          for k, s in rows]
-                logits, labels, row, _ = self.predict(seen[[k for k, _ in rows]], pairs)
+                logits, labels, row, _, _ = self.predict(seen[[k for k, _ in rows]], pairs)
             best = logits.argmax(1)
             where = labels - self.loc
             is_loc = (where >= 0) & (where < 1024)
