@@ -235,7 +235,7 @@ class Trainer:
         seen, aux, notes = self.look(at)
         rows = [(k, *rest) for k, i in enumerate(at) for rest in self.texts(i, rng)]
         rows.sort(key=lambda r: len(r[1][0]) + len(r[1][1]))
-        total, turning, speaking, right, count = 0, 0, 0, 0, 0
+        total, turning, speaking, right, count = 0, 0, torch.zeros(()), 0, 0
         with torch.autocast("cpu", torch.bfloat16):
             features = self.model.model.multi_modal_projector(seen)
             for part in (rows[:len(rows) // 2], rows[len(rows) // 2:]):  # short ones beside short ones
@@ -250,7 +250,7 @@ class Trainer:
                 right += (logits.argmax(1) == labels).float().sum().item()
                 count += len(labels)
         loss = total / len(rows)
-        return loss + 0.5 * aux + turning + speaking, {"loss": loss.item(), "turns": float(turning), "said": float(speaking), "tokens": right / count, **notes}
+        return loss + 0.5 * aux + turning + speaking, {"loss": loss.item(), "turns": turning.item(), "said": speaking.item(), "tokens": right / count, **notes}
 
     def token_loss(self, logits, labels):
         """Cross entropy; where a coordinate is due, a bell around it is as good as its one token."""
