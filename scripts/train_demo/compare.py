@@ -11,7 +11,7 @@ import sys
 
 import torch
 from PIL import Image
-from transformers import PaliGemmaForConditionalGeneration, PaliGemmaProcessor
+from transformers import AutoImageProcessor, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 
 
 @torch.no_grad()
@@ -19,6 +19,8 @@ def main(checkpoint, requests, answers):
     torch.set_num_threads(2)
     model = PaliGemmaForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="eager").eval()
     processor = PaliGemmaProcessor.from_pretrained(checkpoint)
+    # Resized by Pillow, which paligemma equals; torchvision, the default, rounds some pixels otherwise.
+    processor.image_processor = AutoImageProcessor.from_pretrained(checkpoint, backend="pil")
     with open(requests) as r, open(answers) as a:
         pairs = [(json.loads(x), json.loads(y)) for x, y in zip(r, a, strict=True)]
     same, scenes, whole = 0, 0, 0
