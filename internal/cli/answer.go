@@ -77,7 +77,8 @@ func (q *inquiry) texts(v *view, gen model.Generation, beams []model.Beam) error
 
 // finish prints a result, after its objects were found if it is about objects.
 func (q *inquiry) finish(ctx context.Context, v *view, r Result) error {
-	if q.find == nil || q.requests != "" && !findsObjects(v, *r.Prompt) {
+	boxes, masks := q.wants(v, r)
+	if !boxes {
 		return q.p.object(r)
 	}
 	objects, err := q.locate(ctx, v, *r.Text)
@@ -89,8 +90,7 @@ func (q *inquiry) finish(ctx context.Context, v *view, r Result) error {
 	}
 	r.Drawing = v.drawTo
 	r.Boxes = &objects.boxes
-	asked := q.find.segment && (q.requests == "" || asksMasks(*r.Prompt))
-	if asked || len(objects.masks) > 0 {
+	if masks || len(objects.masks) > 0 {
 		r.Masks = &objects.masks
 	}
 	return q.p.object(r)

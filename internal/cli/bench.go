@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/bench"
-	"paligemma/internal/convert"
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
@@ -74,11 +73,7 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 	f.IntVar(&o.PromptTokens, "prompt-tokens", 8, "`N` tokens of text after those of the image")
 	f.IntVar(&o.DecodeTokens, "decode-tokens", 20, "decode `N` tokens after the first")
 	f.BoolVar(&o.NoProbe, "no-probe", false, "do not measure what the machine can do")
-	var types []string
-	for _, t := range convert.Types() {
-		types = append(types, t.Name)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp))
+	completeTypes(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("synthetic", cobra.FixedCompletions(bench.SyntheticNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -50,7 +51,7 @@ func (a *app) readRequests(ctx context.Context, path string) ([]view, error) {
 		if len(views) == 0 || !slices.Equal(images, last) {
 			v := view{}
 			for _, image := range images {
-				v.inputs = append(v.inputs, expandImage(image, false)[:1]...)
+				v.inputs = append(v.inputs, requestedImage(image))
 			}
 			views, last = append(views, v), images
 		}
@@ -61,6 +62,18 @@ func (a *app) readRequests(ctx context.Context, path string) ([]view, error) {
 		return nil, usageError{fmt.Errorf("--requests %s: there are no requests in it", shown)}
 	}
 	return views, nil
+}
+
+// requestedImage is the one file that a request names: no folder, pattern or -.
+func requestedImage(path string) input {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return input{path, fmt.Errorf("%s: %w", path, cause(err))}
+	case info.IsDir():
+		return input{path, fmt.Errorf("%s is a folder: a request names the file of one image", path)}
+	}
+	return input{path: path}
 }
 
 // parseRequest reads one line.
@@ -84,6 +97,18 @@ func parseRequest(line []byte) (images []string, prompt string, err error) {
 		return []string{r.Image}, *r.Prompt, nil
 	}
 	return r.Images, *r.Prompt, nil
+}
+
+// wants tells whether a result's text is to be read for boxes, and whether masks
+// are among what was asked for.
+func (q *inquiry) wants(v *view, r Result) (boxes, masks bool) {
+	switch {
+	case q.find == nil:
+		return false, false
+	case v.lines != nil:
+		return findsObjects(v, *r.Prompt), asksMasks(*r.Prompt)
+	}
+	return true, q.find.segment
 }
 
 // findsObjects reports whether the answer to a request holds boxes: it is then

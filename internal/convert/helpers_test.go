@@ -235,8 +235,14 @@ func fails(t *testing.T, dir string, opts Options, parts ...string) error {
 	t.Helper()
 	folder := t.TempDir()
 	_, err := Convert(context.Background(), dir, filepath.Join(folder, "out.gguf"), opts)
+	return refused(t, folder, err, parts)
+}
+
+// refused wants an error of one line that has all the parts, and an empty folder.
+func refused(t *testing.T, folder string, err error, parts []string) error {
+	t.Helper()
 	if err == nil {
-		t.Fatal("no error")
+		t.Fatalf("no error, want %q", parts)
 	}
 	for _, part := range parts {
 		if !strings.Contains(err.Error(), part) {

@@ -7,16 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
-	"image/png"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 
 	"paligemma/internal/scene"
-	"paligemma/internal/task"
 )
 
 // Case is a scene, its picture's file, and what is asked of it.
@@ -51,20 +47,7 @@ func Draw(dir string, run, n int) ([]Case, error) {
 func draw(path string, seed uint64) (Case, error) {
 	s := scene.Draw(seed, scene.Options{})
 	c := Case{Scene: s, Path: path, Samples: scene.Samples(s, scene.Rand(seed))}
-	img, err := task.FromRGB(s.Picture.Pix, s.W, s.H)
-	if err != nil {
-		return c, err
-	}
-	return c, writePNG(path, img)
-}
-
-func writePNG(path string, img image.Image) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(f, img)
+	return c, s.WritePNG(path)
 }
 
 // WriteRequests writes what is asked as `paligemma generate --requests` reads

@@ -11,11 +11,14 @@
 package scene
 
 import (
+	"errors"
 	"image"
 	"math"
 	"math/rand/v2"
+	"os"
 
 	"paligemma/internal/preprocess"
+	"paligemma/internal/task"
 )
 
 // MaxObjects is the largest number of objects in a scene.
@@ -52,6 +55,20 @@ type Scene struct {
 	Quality    int             `json:"quality"`    // of the JPEG it went through, 0 for none
 	Objects    []Object        `json:"objects"`    // from left to right, by the centres of their boxes
 	Sign       *Sign           `json:"sign,omitempty"`
+}
+
+// WritePNG writes the picture to a file.
+func (s *Scene) WritePNG(path string) (err error) {
+	img, err := task.FromRGB(s.Picture.Pix, s.W, s.H)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return task.Encode(f, img, task.PNG)
 }
 
 // Object is one shape of a scene.

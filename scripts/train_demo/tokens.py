@@ -29,9 +29,9 @@ def merges_of(words):
                 i += 1
 
 
-def build(vocabulary, letters=()):
-    """The tokenizer in which every word of vocabulary is one token, but those of letters, which are spelt."""
-    words = [w for w in vocabulary if w not in set(letters) and len(w) > 1]
+def build(vocabulary):
+    """The tokenizer in which every word of vocabulary is one token."""
+    words = [w for w in vocabulary if len(w) > 1]
     words += ["▁" + w for w in words + ["a", "y", ";"]] + ["▁" + c for c in "01234"]
     merges = [(n[:-1], "\n") for n in NEWLINES[1:]] + merges_of(words)
     pieces = dict.fromkeys(a + b for a, b in merges if a[0] != "\n")

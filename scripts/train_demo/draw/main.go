@@ -23,14 +23,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"image"
 	"io"
 	"os"
 	"path/filepath"
 
 	"paligemma/internal/preprocess"
 	"paligemma/internal/scene"
-	"paligemma/internal/task"
 )
 
 func main() {
@@ -146,7 +144,7 @@ func toFolder(o options) (err error) {
 	for i := range o.count {
 		r := draw(o, i)
 		r.File = fmt.Sprintf("%06d.png", i)
-		if err := writePNG(filepath.Join(o.out, r.File), r.Scene.Picture); err != nil {
+		if err := r.Scene.WritePNG(filepath.Join(o.out, r.File)); err != nil {
 			return err
 		}
 		if err := lines.Encode(r); err != nil {
@@ -154,18 +152,4 @@ func toFolder(o options) (err error) {
 		}
 	}
 	return nil
-}
-
-func writePNG(path string, p *preprocess.RGB) (err error) {
-	img := image.NewNRGBA(image.Rect(0, 0, p.W, p.H))
-	for i, j := 0, 0; i < len(p.Pix); i, j = i+3, j+4 {
-		copy(img.Pix[j:j+3], p.Pix[i:i+3])
-		img.Pix[j+3] = 255
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return task.Encode(f, img, task.PNG)
 }
