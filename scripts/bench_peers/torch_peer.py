@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""transformers' PaliGemma with random weights, at another program's word: bench.py starts it and says whose turn it is.
+
+It first writes a line of JSON about itself. Then each line on standard input is a turn: one repetition that warms up, one that
+counts, and a line of JSON with the names of `paligemma bench`. Between turns it is blocked on standard input.
+"""
+import argparse
+import io
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+
+import torch
+import transformers
+from PIL import Image
+from transformers import DynamicCache, PaliGemmaConfig, PaliGemmaForConditionalGeneration, SiglipImageProcessor, StaticCache
+from transformers.initialization import no_init_weights
+
+PROMPT, CAPTION, DECODE = 8, 20, 20  # tokens after those of the image; of the caption; steps of decoding: as `paligemma bench`
+
+
+def gemma(hidden, mlp, layers, heads, kv, dim, **more):
+    return dict(model_type="gemma", hidden_size=hidden, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=heads,
+                num_key_value_heads=kv, head_dim=dim, **more)
+
+
+def gemma2(*sizes):
+    return gemma(*sizes) | dict(model_type="gemma2", query_pre_attn_scalar=sizes[-1], sliding_window=4096,
+                                attn_logit_softcapping=50.0, final_logit_softcapping=30.0)
+
+
+def siglip(hidden, mlp, layers, heads):
+    return dict(model_type="siglip_vision_model", hidden_size=hidden, intermediate_size=mlp, num_hidden_layers=layers,
+                num_attention_heads=heads, patch_size=14, vision_use_head=False)
+
+
+# The models of `paligemma bench --synthetic`: language model, tower, rows of the embedding.
+FAMILIES = {"3b": (gemma(2048, 16384, 18, 8, 1, 256), siglip(1152, 4304, 27, 16), 257216),
+            "pg2-3b": (gemma2(2304, 9216, 26, 8, 4, 256), siglip(1152, 4304, 27, 16), 257216),
+            "tiny": (gemma(256, 512, 2, 4, 2, 64), siglip(144, 272, 2, 4), 2240),
+            "pg2-tiny": (gemma2(256, 512, 2, 4, 2, 64), siglip(144, 272, 2, 4), 2240)}
+
+
+def config(family, pixels):
+    text, vision, vocab = FAMILIES[family]
+    return PaliGemmaConfig(text_config=dict(text, vocab_size=vocab), vision_config=dict(vision, image_size=pixels),
+                           projection_dim=text["hidden_size"], hidden_size=text["hidden_size"], vocab_size=vocab,
+                           image_token_index=vocab - 64, pad_token_id=0, eos_token_id=1, bos_token_id=2)
+
+
+@torch.no_grad()
+def fill(model):
+    """Random weights in place: normal(0, 0.02), one block over and over, of a length that sets all rows apart. Gemma's norms
+    multiply by 1 + w, LayerNorm by w."""
+    block = torch.empty(2**22 + 1, dtype=model.dtype).normal_(0, 0.02, generator=torch.Generator().manual_seed(7))
+    for p in model.parameters():
+        for part in p.view(-1).split(len(block)):
+            part.copy_(block[:len(part)])
+    for m in model.modules():
+        if isinstance(m, torch.nn.LayerNorm):
+            m.weight.add_(1)
+
+
+class Peer:
+    """A model, a picture and a prompt, and what is measured of them."""
+
+    def __init__(self, o):
+        self.dtype = getattr(torch, o.dtype)
+        with open(o.image, "rb") as f:
+            self.picture = f.read()
+        c = config(o.family, o.pixels)
+        # transformers' Gemma 2 has no SDPA, because of the capped scores, and generate fails with a static cache (5.23).
+        capped = c.text_config.model_type == "gemma2"
+        with no_init_weights():
+            self.model = PaliGemmaForConditionalGeneration._from_config(
+                c, dtype=self.dtype, attn_implementation={"": "sdpa", "vision_config": "sdpa", "text_config": "eager" if capped else "sdpa"}).eval()
+        self.model.tie_weights()
+        fill(self.model)
+        self.attention = [m.config._attn_implementation for m in (self.model.model.vision_tower, self.model.model.language_model)]
+        self.processor = SiglipImageProcessor(size={"height": o.pixels, "width": o.pixels}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+        image = (o.pixels // c.vision_config.patch_size) ** 2
+        random = torch.randint(4, c.text_config.vocab_size - 64, (PROMPT - 1,), generator=torch.Generator().manual_seed(1))
+        self.ids = torch.tensor([[c.image_token_id] * image + [c.bos_token_id] + random.tolist()])
+        self.types, self.mask = torch.zeros_like(self.ids), torch.ones_like(self.ids)  # all of it is the prefix, nothing is padding
+        self.static = o.cache == "static" or o.cache == "auto" and not capped and self.static_is_faster()
+
+    def cache(self):
+        c = self.model.config
+        return StaticCache(config=c, max_cache_len=self.ids.shape[1] + DECODE + 1) if self.static else DynamicCache(config=c)
+
+    def static_is_faster(self):
+        """Tries both kinds of cache, in turns, and takes the one that decodes faster; the first turn warms up."""
+        rates = {False: [], True: []}
+        for turn in range(3):
+            for self.static in rates:
+                rates[self.static].append(self.parts()["decode_tok_s"])
+        self.tried = {("static" if k else "dynamic"): v for k, v in rates.items()}
+        return statistics.mean(rates[True][1:]) > statistics.mean(rates[False][1:])
+
+    def pixels(self):
+        picture = Image.open(io.BytesIO(self.picture)).convert("RGB")
+        return self.processor(images=picture, return_tensors="pt")["pixel_values"].to(self.dtype)
+
+    @torch.inference_mode()
+    def parts(self):
+        """Picture, tower and projector, prefill and decoding, each by itself."""
+        start = time.perf_counter()
+        pixels = self.pixels()
+        image = time.perf_counter() - start
+
+        start = time.perf_counter()
+        features = self.model.get_image_features(pixels).pooler_output
+        vision = time.perf_counter() - start
+
+        embeds = self.model.get_input_embeddings()(self.ids)
+        embeds = embeds.masked_scatter((self.ids == self.model.config.image_token_id).unsqueeze(-1), features)
+        cache = self.cache()
+        start = time.perf_counter()
+        out = self.model(inputs_embeds=embeds, token_type_ids=self.types, attention_mask=self.mask, past_key_values=cache,
+                         use_cache=True, logits_to_keep=1)
+        token = out.logits[:, -1].argmax(-1, keepdim=True)
+        prefill = time.perf_counter() - start
+        if not out.logits.isfinite().all():
+            sys.exit("the logits are not finite")
+
+        self.tokens = [token.item()]
+        start = time.perf_counter()
+        for _ in range(DECODE):
+            token = self.model(input_ids=token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].argmax(-1, keepdim=True)
+            self.tokens.append(token.item())
+        decode = time.perf_counter() - start
+        return {"image_ms": 1e3 * image, "vision_ms": 1e3 * vision, "prefill_ms": 1e3 * prefill, "decode_tok_s": DECODE / decode}
+
+    @torch.inference_mode()
+    def caption(self):
+        """From the picture's bytes to the last token."""
+        start = time.perf_counter()
+        more = {"cache_implementation": "static", "disable_compile": True} if self.static else {}
+        out = self.model.generate(input_ids=self.ids, pixel_values=self.pixels(), token_type_ids=self.types, attention_mask=self.mask,
+                                  do_sample=False, min_new_tokens=CAPTION, max_new_tokens=CAPTION, **more)
+        took = time.perf_counter() - start
+        self.generated = out[0, self.ids.shape[1]:].tolist()
+        if len(self.generated) != CAPTION:
+            sys.exit(f"{len(self.generated)} tokens in place of {CAPTION}")
+        return {"caption20_ms": 1e3 * took}
+
+    def about(self):
+        return {"parameters": sum(p.numel() for p in self.model.parameters()), "prefill_tokens": self.ids.shape[1],
+                "cache": "static" if self.static else "dynamic", "cache_tried": getattr(self, "tried", None),
+                "attention": self.attention, "threads": torch.get_num_threads(), "python": platform.python_version(),
+                "torch": torch.__version__, "transformers": transformers.__version__,
+                "cpu_capability": torch.backends.cpu.get_cpu_capability(), "onednn": torch.backends.mkldnn.is_available()}
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--family", choices=FAMILIES)
+    p.add_argument("--pixels", type=int)
+    p.add_argument("--image")
+    p.add_argument("--dtype")
+    p.add_argument("--threads", type=int)
+    p.add_argument("--cache", choices=("auto", "dynamic", "static"))
+    o = p.parse_args()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed must not come between
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(o.threads)
+    torch.set_num_interop_threads(1)
+    peer = Peer(o)
+    print(json.dumps(peer.about()), file=answers, flush=True)
+    idle = time.process_time()
+    for _ in sys.stdin:
+        idle = time.process_time() - idle
+        for _ in range(2):
+            measured = peer.caption() | peer.parts()
+        measured["idle_cpu_s"] = idle  # spent while it was not its turn
+        measured["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        print(json.dumps(measured), file=answers, flush=True)
+        idle = time.process_time()
+
+
+if __name__ == "__main__":
+    main()
