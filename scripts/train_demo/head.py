@@ -15,11 +15,11 @@ class Head(nn.Module):
     need only copy, as waves like those of the <loc> embeddings; its coarse mask; the letters that stand there; the words of
     the sign."""
 
-    def __init__(self, hidden, words):
+    def __init__(self, hidden, words, patch):
         super().__init__()
         self.words = words
         self.parts = {"kind": 4, "color": len(scenes.COLORS), "shape": len(scenes.SHAPES), "size": len(scenes.SIZES), "box": 4,
-                      "waves": 4 * 2 * TURNS, "mask": scenes.GRID ** 2, "letters": scenes.LETTERS * 27, "words": 2 * (words + 1)}
+                      "waves": 4 * 2 * TURNS, "mask": (patch // scenes.CELL) ** 2, "letters": scenes.LETTERS * 27, "words": 2 * (words + 1)}
         self.out = nn.Linear(hidden, sum(self.parts.values()))
         self.register_buffer("turns", math.pi * torch.logspace(0, 6, TURNS, base=2.0), persistent=False)
 

@@ -7,6 +7,14 @@ import torch
 import torch.nn.functional as F
 
 
+def attend(q, k, v, mask=None):
+    """Attention written out: torch's own for CPUs takes most of a step's time on its way back."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        scores = scores + mask
+    return scores.softmax(-1) @ v
+
+
 def vision(tower, pixels):
     """SigLIP: [n, 3, side, side] -> [n, patches, hidden]"""
     e, heads = tower.embeddings, tower.config.num_attention_heads
@@ -20,14 +28,15 @@ def vision(tower, pixels):
         y = layer.layer_norm1(x)
         y = F.linear(y, torch.cat([a.q_proj.weight, a.k_proj.weight, a.v_proj.weight]), torch.cat([a.q_proj.bias, a.k_proj.bias, a.v_proj.bias]))
         q, k, v = y.view(n, rows * rows, 3, heads, -1).permute(2, 0, 3, 1, 4)
-        x = x + a.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        x = x + a.out_proj(attend(q, k, v).transpose(1, 2).flatten(2))
         m = layer.mlp
         x = x + m.fc2(F.gelu(m.fc1(layer.layer_norm2(x)), approximate="tanh"))
     return tower.post_layernorm(x)
 
 
 def norm(module, x):
-    return F.rms_norm(x.float(), x.shape[-1:], 1 + module.weight, module.eps)
+    size = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return x * (size.square() / x.shape[-1] + module.eps).rsqrt().to(x.dtype) * (1 + module.weight).to(x.dtype)
 
 
 def level(x):
@@ -50,19 +59,20 @@ def text(model, features, ids, prefix, length, at):
     c = gemma.config
     n, t = ids.shape
     patches, heads, kv, width = features.shape[1], c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    kind = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
     x = F.embedding(ids[:, patches:], gemma.embed_tokens.weight) * c.hidden_size ** 0.5
-    x = torch.cat([features.to(x.dtype), x], 1)
+    x = torch.cat([features.to(kind), x.to(kind)], 1)
     place = torch.arange(t, device=ids.device)
     reach = torch.maximum(place[None] + 1, prefix[:, None]).minimum(length[:, None])  # each sees the places before this one
     reach = torch.where(place[None] < length[:, None], reach, 1)
-    seen = place < reach[:, :, None]
+    seen = torch.zeros(n, t, t, dtype=kind).masked_fill(place >= reach[:, :, None], -30000.0)
     angle = place[:, None] * c.rope_parameters["rope_theta"] ** (-torch.arange(0, width, 2, device=ids.device) / width)
     angle = torch.cat([angle, angle], -1)
     cos, sin = angle.cos(), angle.sin()
     for i, layer in enumerate(gemma.layers):
         last = i == len(gemma.layers) - 1
         a = layer.self_attn
-        y = norm(layer.input_layernorm, x).bfloat16() if torch.is_autocast_enabled("cpu") else norm(layer.input_layernorm, x)
+        y = norm(layer.input_layernorm, x)
         k, v = (F.linear(y, w.weight).view(n, t, kv, width).transpose(1, 2) for w in (a.k_proj, a.v_proj))
         k = rotate(k, cos.to(k.dtype), sin.to(k.dtype))
         mask, qc, qs = seen, cos, sin
@@ -73,7 +83,7 @@ def text(model, features, ids, prefix, length, at):
             mask, qc, qs = seen.gather(1, pick.expand(-1, -1, t)), cos[at][:, None], sin[at][:, None]
         q = F.linear(y, a.q_proj.weight).view(n, -1, heads, width).transpose(1, 2)
         q = rotate(q, qc.to(q.dtype), qs.to(q.dtype))
-        o = F.scaled_dot_product_attention(q, k.repeat_interleave(heads // kv, 1), v.repeat_interleave(heads // kv, 1), attn_mask=mask[:, None])
+        o = attend(q, k.repeat_interleave(heads // kv, 1), v.repeat_interleave(heads // kv, 1), mask[:, None])
         x = x + a.o_proj(o.transpose(1, 2).flatten(2))
         m = layer.mlp
         y = norm(layer.post_attention_layernorm, x)

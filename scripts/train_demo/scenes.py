@@ -17,7 +17,7 @@ SHAPES = ["circle", "square", "triangle", "star", "cross", "ring"]
 SIZES = ["small", "medium", "large"]
 SIGN = 5  # in the map of what each pixel shows
 BACKGROUND, OBJECT, CENTRE, CARD = range(4)  # kinds of patches; CENTRE is the one in which the middle of an object's box lies
-GRID = 7  # of the coarse mask of a patch
+CELL = 2  # pixels of a cell of a patch's coarse mask
 LETTERS = 4  # columns of a patch, from left to right, each with its letter
 VISIBLE = 0.04  # of a patch, the least share of an object that counts
 
@@ -26,7 +26,7 @@ class Pool:
     """count scenes from number seed on; of an evaluation if eval >= 0.
 
     pixels [n, side, side, 3]; kind, color, shape, size [n, patches]; box [n, patches, 4] as x0, y0, x1, y1 in shares of the
-    side; mask [n, patches, GRID²] of the patch's object or sign; letters [n, patches, LETTERS], 0 for none; words [n, 2],
+    side; mask [n, patches, (patch / CELL)²] of the patch's object or sign; letters [n, patches, LETTERS], 0 for none; words [n, 2],
     -1 for none; samples [n]: lists of dicts; crops: crop[i] [objects, 64, 64] of each scene.
     """
 
@@ -125,8 +125,8 @@ def _labels(scene, where, letters, patch, index):
         for i, w in enumerate(scene["sign"]["words"]):
             out["words"][i] = index[w]
     inside = (cells == best[:, None]) & (best > 0)[:, None]
-    step = patch // GRID
-    out["mask"] = (inside.reshape(n * n, GRID, step, GRID, step).mean((2, 4)) >= 0.5).reshape(n * n, GRID * GRID).astype(np.uint8)
+    grid = patch // CELL
+    out["mask"] = (inside.reshape(n * n, grid, CELL, grid, CELL).mean((2, 4)) >= 0.5).reshape(n * n, grid * grid).astype(np.uint8)
     out["letters"] = np.zeros((n * n, LETTERS), np.uint8)
     if letters is not None:
         y = np.arange(n) * patch + patch // 2

@@ -26,22 +26,22 @@ import tokens
 from head import Head
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PATCH = 14
 
 
 def options():
     p = argparse.ArgumentParser()
     p.add_argument("--work", default="build/train_demo", help="folder of checkpoints and of the export")
-    p.add_argument("--size", type=int, default=112, help="side of the pictures, a multiple of 14")
+    p.add_argument("--size", type=int, default=144, help="side of the pictures, a multiple of --patch")
+    p.add_argument("--patch", type=int, default=12, help="side of a patch, even")
     p.add_argument("--vision", type=int, nargs=4, default=[256, 512, 3, 4], help="SigLIP: hidden, MLP, layers, heads")
     p.add_argument("--text", type=int, nargs=5, default=[256, 256, 3, 8, 4], help="Gemma: hidden, MLP, layers, heads, key-value heads")
     p.add_argument("--scenes", type=int, default=60000, help="scenes to draw for training")
     p.add_argument("--held-out", type=int, default=400, help="scenes to watch the scores on")
     p.add_argument("--codec-steps", type=int, default=2000)
-    p.add_argument("--tower-steps", type=int, default=6000)
-    p.add_argument("--joint-steps", type=int, default=9000)
+    p.add_argument("--tower-steps", type=int, default=7500)
+    p.add_argument("--joint-steps", type=int, default=3900)
     p.add_argument("--codec-batch", type=int, default=48, help="masks a step")
-    p.add_argument("--batch", type=int, default=48, help="pictures a step, tower alone")
+    p.add_argument("--batch", type=int, default=32, help="pictures a step, tower alone")
     p.add_argument("--joint-batch", type=int, default=16, help="pictures a step, everything")
     p.add_argument("--prompts", type=int, default=4, help="prompts for each picture")
     p.add_argument("--rate", type=float, default=1.5e-3)
@@ -67,16 +67,16 @@ class Trainer:
         subprocess.run(["go", "build", "-o", program, "./draw"], cwd=HERE, check=True)
         words, signs = (subprocess.run([program, w], check=True, capture_output=True, text=True).stdout.split() for w in ("-words", "-sign-words"))
         signs = sorted(set(signs))
-        self.pool = scenes.Pool(program, os.path.join(o.work, "scenes"), o.scenes, o.size, PATCH, signs, sign_every=3, workers=o.threads)
-        self.held_out = scenes.Pool(program, os.path.join(o.work, "held-out"), o.held_out, o.size, PATCH, signs, eval=1 << 20, workers=o.threads)
+        self.pool = scenes.Pool(program, os.path.join(o.work, "scenes"), o.scenes, o.size, o.patch, signs, sign_every=3, workers=o.threads)
+        self.held_out = scenes.Pool(program, os.path.join(o.work, "held-out"), o.held_out, o.size, o.patch, signs, eval=1 << 20, workers=o.threads)
         print(f"{len(self.pool)} scenes drawn ({self.minutes():.1f} min)", flush=True)
         self.tok = tokens.build(words)
         self.image = self.tok.token_to_id("<image>")
         self.loc = self.tok.token_to_id("<loc0000>")
-        self.patches = (o.size // PATCH) ** 2
+        self.patches = (o.size // o.patch) ** 2
         self.codec = mask_codec.Codec()
         self.model = self.build()
-        self.head = Head(o.vision[0], len(signs))
+        self.head = Head(o.vision[0], len(signs), o.patch)
         self.turn, self.say = nn.Linear(o.text[0], places.TURNS), nn.Linear(o.text[0], places.TURNS)
         self.codes = None
         self.state = {"phase": 0, "step": 0}
@@ -95,7 +95,7 @@ class Trainer:
                            pad_token_id=0, bos_token_id=2, eos_token_id=1)
         vh, vm, vl, va = o.vision
         vision = SiglipVisionConfig(hidden_size=vh, intermediate_size=vm, num_hidden_layers=vl, num_attention_heads=va, image_size=o.size,
-                                    patch_size=PATCH, vision_use_head=False, hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6)
+                                    patch_size=o.patch, vision_use_head=False, hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6)
         config = PaliGemmaConfig(vision_config=vision, text_config=text, image_token_index=self.image, vocab_size=rows, projection_dim=hidden,
                                  hidden_size=hidden, bos_token_id=2, eos_token_id=1, pad_token_id=0)
         model = PaliGemmaForConditionalGeneration(config)
@@ -156,7 +156,7 @@ class Trainer:
 
     def phase(self, name, steps, step, parts, kept):
         o, s = self.o, self.state
-        self.optimizer = Optimizer(parts, o.rate, o.matrix_rate)
+        self.optimizer = Optimizer(parts, o.rate, o.matrix_rate, rounds=4 if name == "joint" else 5)
         if kept:
             self.optimizer.load_state_dict(kept)
         average, since = {}, time.time()
@@ -206,7 +206,7 @@ class Trainer:
         kinds = {}
         for s in self.pool.samples[i]:
             kinds.setdefault(s["task"], []).append(s)
-        last = "ocr" if "ocr" in kinds and rng.random() < 0.5 or "segment" not in kinds else "segment"
+        last = "ocr" if "ocr" in kinds and rng.random() < 0.7 or "segment" not in kinds else "segment"
         picks = ["caption", "detect", "vqa", last if last in kinds else "detect"][:self.o.prompts]
         for task in picks + ["vqa"] * (self.o.prompts - len(picks)):
             s = kinds[task][rng.integers(len(kinds[task]))]
@@ -309,9 +309,10 @@ class Trainer:
 
 
 class Optimizer:
-    """Muon (Jordan et al. 2024) for the layers' matrices, AdamW for everything else. parts are (module, share of the rate)."""
+    """Muon (Jordan et al. 2024) for the layers' matrices, in so many rounds of its iteration, AdamW for everything else. parts are
+    (module, share of the rate)."""
 
-    def __init__(self, parts, rate, matrix_rate):
+    def __init__(self, parts, rate, matrix_rate, rounds):
         matrices, others = [], []
         for module, share in parts:
             for name, p in module.named_parameters():
@@ -322,7 +323,7 @@ class Optimizer:
         self.all = [p for p, _ in matrices + others]
         self.inner = [torch.optim.AdamW(groups(others, rate), betas=(0.9, 0.98), weight_decay=0.01)]
         if matrices:
-            self.inner.append(torch.optim.Muon(groups(matrices, matrix_rate), weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+            self.inner.append(torch.optim.Muon(groups(matrices, matrix_rate), weight_decay=0.01, adjust_lr_fn="match_rms_adamw", ns_steps=rounds))
 
     def step(self, share):
         """One step at a share of the rates, after backward."""
@@ -354,12 +355,12 @@ def encode_all(codec, pool):
 def see_edges(tower, pool):
     """The patch embedding begins as the principal components of the pictures' patches, each scaled to the same variance: colour
     would drown edges otherwise. The first 64 values are left to positions."""
-    e = tower.embeddings.patch_embedding
-    x = torch.from_numpy(pool.input(slice(0, 1000))).unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+    e, side = tower.embeddings.patch_embedding, tower.config.patch_size
+    x = torch.from_numpy(pool.input(slice(0, 1000))).unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
     values, vectors = torch.linalg.eigh(x.T @ x / len(x))
-    rows = e.weight.shape[0] - 64
+    rows = min(e.weight.shape[0] - 64, x.shape[1])
     e.weight.zero_()
-    e.weight[64:] = (0.5 * vectors.flip(1)[:, :rows] / (values.flip(0)[:rows] + 0.02).sqrt()).T.reshape(rows, 3, PATCH, PATCH)
+    e.weight[64:64 + rows] = (0.5 * vectors.flip(1)[:, :rows] / (values.flip(0)[:rows] + 0.02).sqrt()).T.reshape(rows, 3, side, side)
     e.bias.zero_()
 
 
