@@ -162,3 +162,33 @@ func TestStringLen(t *testing.T) {
 		t.Errorf("a missing key gives %v", err)
 	}
 }
+
+// Strings that end at, before and after the end of a window, and longer ones.
+func TestStringsAcrossWindows(t *testing.T) {
+	var texts []string
+	for n := window - 20; n < window+20; n++ {
+		texts = append(texts, strings.Repeat("x", n), "", "y")
+	}
+	for n := range 3000 {
+		texts = append(texts, strings.Repeat("z", n%211))
+	}
+	var w Writer
+	w.SetStrings("texts", texts)
+	w.SetString("last", "last")
+	var b bytes.Buffer
+	if err := w.Encode(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	h := mustParse(t, b.Bytes())
+	if got, err := h.Strings("texts"); err != nil || !reflect.DeepEqual(got, texts) {
+		t.Errorf("%d strings, %v", len(got), err)
+	}
+	if s, err := h.String("last"); err != nil || s != "last" {
+		t.Errorf("what follows is %q, %v", s, err)
+	}
+	for n := b.Len() - defaultAlignment; n > 0; n -= 1013 {
+		if _, err := parse(b.Bytes()[:n]); err == nil {
+			t.Fatalf("the first %d of %d bytes are accepted", n, b.Len())
+		}
+	}
+}

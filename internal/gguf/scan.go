@@ -135,6 +135,29 @@ func (s *scanner) length(what string, limit int64) int64 {
 	return int64(n)
 }
 
+// skipStrings passes over n strings.
+func (s *scanner) skipStrings(what string, n int) {
+	for n > 0 && s.err == nil {
+		s.skip(s.length(what, maxString))
+		n--
+		if s.err != nil || s.pos > s.base+int64(len(s.buf)) {
+			continue
+		}
+		// Strings that lie in the window as a whole: they are many and short.
+		b := s.buf[s.pos-s.base:]
+		for n > 0 && len(b) >= 8 {
+			size := binary.LittleEndian.Uint64(b)
+			if size > uint64(len(b)-8) {
+				break
+			}
+			b = b[8+size:]
+			n--
+		}
+		s.pos = s.base + int64(len(s.buf)-len(b))
+		s.has(0)
+	}
+}
+
 // name reads a length and as many bytes, no more than a window.
 func (s *scanner) name(what string, limit int64) string {
 	return string(s.take(s.length(what, limit)))

@@ -98,13 +98,7 @@ func parseArray(s *scanner, key string, v *value) {
 	if v.elem == kindString {
 		v.count = int(s.count(what, maxArray, 8))
 		v.start = s.pos
-		what = fmt.Sprintf("key %q: a string", key)
-		for range v.count {
-			s.skip(s.length(what, maxString))
-			if s.err != nil {
-				return
-			}
-		}
+		s.skipStrings(fmt.Sprintf("key %q: a string", key), v.count)
 		v.size = s.pos - v.start
 		return
 	}
