@@ -57,12 +57,11 @@ func shownGGUF(h *gguf.Header, key string) any {
 	if n, err := h.ArrayLen(key); err == nil && n > maxShownArray {
 		return described{typ, n}
 	}
+	if n, err := h.StringLen(key); err == nil && n > maxShownString {
+		return described{typ, n}
+	}
 	v := h.Value(key)
 	switch x := v.(type) {
-	case string:
-		if len(x) > maxShownString {
-			return described{typ, len(x)}
-		}
 	case float32:
 		return number(float64(x), v)
 	case float64:

@@ -48,11 +48,7 @@ func (s *session) open(o modelOptions) error {
 		return modelError{err}
 	}
 	s.file = file
-	src, err := tokenizer.FromGGUF(file.Header)
-	if err != nil {
-		return modelError{fmt.Errorf("%s: %w", file.Path(), err)}
-	}
-	if s.tok, err = tokenizer.Open(src, o.Special); err != nil {
+	if s.tok, err = tokenizer.OpenGGUF(file.Header, o.Special); err != nil {
 		return modelError{fmt.Errorf("%s: %w", file.Path(), err)}
 	}
 	if s.engine, err = ggml.NewEngine(ggml.Options{Device: o.Device, Threads: o.Threads}); err != nil {

@@ -292,7 +292,7 @@ func TestQuantizeRefuses(t *testing.T) {
 		t.Errorf("%v is no ErrUnknownType", err)
 	}
 	src.Close()
-	refuses(t, src, QuantizeOptions{Type: "q4_0"}, "the file is closed")
+	refuses(t, src, QuantizeOptions{Type: "q4_0"}, "file already closed")
 }
 
 // TestQuantizeNumbers has weights that are none, or too large; also in blocks

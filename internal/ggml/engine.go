@@ -14,6 +14,9 @@ static void pg_watch_abort(ggml_backend_t cpu, void * flag) {
 }
 static struct ggml_threadpool * pg_threadpool(int threads) {
 	struct ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+	// Asleep until the first graph wakes them: else they poll for work, a core
+	// each, while a model is opened and a picture decoded.
+	params.paused = true;
 	return ggml_threadpool_new(&params);
 }
 */

@@ -21,6 +21,8 @@ const (
 	minAlignment = 8
 	maxAlignment = 1 << 20
 
+	maxKept = 4 << 10 // bytes of a value that the header holds in memory
+
 	defaultAlignment = 32
 	alignmentKey     = "general.alignment"
 )

@@ -63,8 +63,8 @@ func open(path string, file *os.File, opts Options) (*File, error) {
 	if size > math.MaxInt {
 		return nil, fmt.Errorf("%d bytes are too many for this machine", size)
 	}
-	// The header is parsed through ReadAt, not through the mapping: a file
-	// that shrinks meanwhile is then an error and not a fault.
+	// The header and its values are read through ReadAt, not through the
+	// mapping: a file that shrinks meanwhile is then an error and not a fault.
 	h, err := Parse(file, size)
 	if err != nil {
 		return nil, err
@@ -83,6 +83,7 @@ func open(path string, file *os.File, opts Options) (*File, error) {
 	if _, err := io.ReadFull(io.NewSectionReader(file, 0, size), f.data); err != nil {
 		return nil, errors.Join(fmt.Errorf("read: %w", err), f.Close())
 	}
+	h.r = bytes.NewReader(f.data)
 	return f, nil
 }
 
@@ -147,9 +148,12 @@ func (f *File) Unchanged() error {
 }
 
 // Close unmaps the file. Slices from Data and Bytes must not be used after it;
-// the header's values may be. A second Close does nothing.
+// of the header's values, the short ones may be. A second Close does nothing.
 func (f *File) Close() error {
 	f.data = nil
+	if f.Header != nil {
+		f.r = closed{}
+	}
 	var err error
 	if f.unmap != nil {
 		err = f.unmap()
@@ -169,3 +173,8 @@ func (f *File) Close() error {
 // file or in memory of their own: C code may then keep pointers into them until
 // Close.
 func (f *File) OffHeap() bool { return f.unmap != nil }
+
+// closed is what a closed file's header reads.
+type closed struct{}
+
+func (closed) ReadAt([]byte, int64) (int, error) { return 0, fs.ErrClosed }

@@ -45,12 +45,18 @@ func (h *Header) KeyType(key string) string {
 }
 
 // Value decodes a key's value to the Go type of the same meaning (uint8 …
-// float64, bool, string, or a slice of one), or to nil for a missing key.
+// float64, bool, string, or a slice of one), or to nil for a missing key and
+// for a long value that cannot be read any more.
 func (h *Header) Value(key string) any {
-	if v, ok := h.values[key]; ok {
-		return v.decode()
+	v, ok := h.values[key]
+	if !ok {
+		return nil
 	}
-	return nil
+	got, err := v.decode(h.r)
+	if err != nil {
+		return nil
+	}
+	return got
 }
 
 // get decodes a value if it is of the wanted kind; elem matters to arrays only.
@@ -67,7 +73,11 @@ func get[T any](h *Header, key string, want, elem kind) (T, error) {
 		}
 		return none, &TypeError{Key: key, Want: name, Got: v.describe()}
 	}
-	got, _ := v.decode().(T)
+	decoded, err := v.decode(h.r)
+	if err != nil {
+		return none, fmt.Errorf("gguf key %q: %w", key, err)
+	}
+	got, _ := decoded.(T)
 	return got, nil
 }
 
@@ -100,7 +110,7 @@ func (h *Header) Int(key string) (int, error) {
 		return 0, &MissingKeyError{key}
 	}
 	var n int64
-	switch x := decodeScalar(v.kind, v.data).(type) {
+	switch x := decodeScalar(v.kind, v.kept).(type) {
 	case uint8:
 		n = int64(x)
 	case int8:
@@ -159,4 +169,16 @@ func (h *Header) ArrayLen(key string) (int, error) {
 		return 0, &TypeError{Key: key, Want: "an array", Got: v.describe()}
 	}
 	return v.count, nil
+}
+
+// StringLen is the number of bytes of the string at key, without reading it.
+func (h *Header) StringLen(key string) (int, error) {
+	v, ok := h.values[key]
+	if !ok {
+		return 0, &MissingKeyError{key}
+	}
+	if v.kind != kindString {
+		return 0, &TypeError{Key: key, Want: kindNames[kindString], Got: v.describe()}
+	}
+	return int(v.size), nil
 }

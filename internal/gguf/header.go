@@ -6,15 +6,16 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 var magic = []byte("GGUF")
 
-// Header is all of a file but its tensors' data. Its values lie in memory of
-// their own: they outlive the file.
+// Header is all of a file but its tensors' data. Values of up to maxKept bytes
+// lie in memory of their own; longer ones, such as a vocabulary, are read from
+// the file when a getter is asked for them, which is an error once the file is
+// closed or has become shorter. Getters may be called from several goroutines.
 type Header struct {
 	Version    uint32   // 2 or 3
 	Alignment  int64    // of tensor data, in bytes
@@ -24,6 +25,7 @@ type Header struct {
 	keys    []string
 	values  map[string]value
 	tensors map[string]int
+	r       io.ReaderAt // for values longer than maxKept
 }
 
 // FormatError says that a file is not a GGUF file this package accepts, as
@@ -42,11 +44,12 @@ func (h *Header) Lookup(name string) (Tensor, bool) {
 	return h.Tensors[i], true
 }
 
-// Parse reads and checks everything but the tensors' data from a file of the
-// given size. It reads r from the start, at most twice as far as the header's end.
+// Parse checks everything but the tensors' data of a file of the given size.
+// It reads no more of long values than it takes to check them; r must last for
+// as long as they may be asked for.
 func Parse(r io.ReaderAt, size int64) (*Header, error) {
 	s := &scanner{r: r, size: size}
-	h := &Header{Alignment: defaultAlignment}
+	h := &Header{Alignment: defaultAlignment, r: r}
 	tensors, keys := parseStart(s, h)
 	parseKeys(s, h, keys)
 	parseTensors(s, h, tensors)
@@ -88,7 +91,7 @@ func parseStart(s *scanner, h *Header) (tensors, keys int64) {
 func parseKeys(s *scanner, h *Header, n int64) {
 	h.values = make(map[string]value, n)
 	for i := range n {
-		key := string(s.string(fmt.Sprintf("key %d", i), maxKeyLen))
+		key := s.name(fmt.Sprintf("key %d", i), maxKeyLen)
 		if s.err != nil {
 			return
 		}
@@ -107,19 +110,12 @@ func parseKeys(s *scanner, h *Header, n int64) {
 		h.keys = append(h.keys, key)
 		h.values[key] = v
 	}
-	// The values were cut from the scanner's buffer as it grew: each holds on
-	// to the buffer of its time. Cutting them again from one copy frees those.
-	kept := slices.Clone(s.buf[:s.pos])
-	for key, v := range h.values {
-		v.data = kept[v.start : v.start+len(v.data) : v.start+len(v.data)]
-		h.values[key] = v
-	}
 	if v, ok := h.values[alignmentKey]; ok {
 		if v.kind != kindUint32 {
 			s.fail("key %q is %s, want uint32", alignmentKey, v.describe())
 			return
 		}
-		a := int64(binary.LittleEndian.Uint32(v.data))
+		a := int64(binary.LittleEndian.Uint32(v.kept))
 		if err := checkAlignment(a); err != nil {
 			s.fail("key %q %v", alignmentKey, err)
 			return
@@ -170,7 +166,7 @@ func parseTensors(s *scanner, h *Header, n int64) {
 
 func parseTensor(s *scanner, i int64) Tensor {
 	var t Tensor
-	t.Name = string(s.string(fmt.Sprintf("the name of tensor %d", i), maxName))
+	t.Name = s.name(fmt.Sprintf("the name of tensor %d", i), maxName)
 	if s.err != nil {
 		return t
 	}
@@ -211,7 +207,7 @@ func parseTensor(s *scanner, i int64) Tensor {
 // checkLayout checks that the tensors' data follow one another with nothing
 // but padding between, and fill the file.
 func checkLayout(s *scanner, h *Header) {
-	end := int64(s.pos) // of the last thing in the file; then of its padding
+	end := s.pos // of the last thing in the file; then of its padding
 	h.DataOffset = align(end, h.Alignment)
 	padded := h.DataOffset
 	for _, t := range h.Tensors {

@@ -237,7 +237,7 @@ func TestReadError(t *testing.T) {
 func TestHeaderLimit(t *testing.T) {
 	s := &scanner{r: failing{errors.New("read")}, size: 1 << 50}
 	var format *FormatError
-	if s.need(maxHeader + 1); !errors.As(s.err, &format) {
+	if s.skip(maxHeader + 1); !errors.As(s.err, &format) {
 		t.Errorf("got %v", s.err)
 	}
 }
@@ -292,8 +292,15 @@ func vocabulary(t testing.TB) []byte {
 func TestVocabulary(t *testing.T) {
 	b := vocabulary(t)
 	var h *Header
-	if got := allocated(func() { h = mustParse(t, b) }); got > 5*uint64(len(b)) {
+	if got := allocated(func() { h = mustParse(t, b) }); got > 128<<10 {
 		t.Errorf("%d bytes allocated for %d", got, len(b))
+	}
+	reads := &counting{r: bytes.NewReader(b)}
+	if _, err := Parse(reads, int64(len(b))); err != nil || reads.n > 5<<20 {
+		t.Errorf("%d bytes read of %d: %v", reads.n, len(b), err)
+	}
+	if n, err := h.StringLen("json"); err != nil || n != 14<<20 {
+		t.Errorf("the string has %d bytes: %v", n, err)
 	}
 	tokens, err := h.Strings("tokens")
 	if err != nil || len(tokens) != 257216 || tokens[257215] != "token257215" {
@@ -340,3 +347,15 @@ func BenchmarkStrings(b *testing.B) {
 }
 
 var _ io.ReaderAt = failing{}
+
+// counting counts the bytes that are read.
+type counting struct {
+	r io.ReaderAt
+	n int
+}
+
+func (c *counting) ReadAt(b []byte, off int64) (int, error) {
+	n, err := c.r.ReadAt(b, off)
+	c.n += n
+	return n, err
+}

@@ -8,18 +8,18 @@ import (
 	"math"
 )
 
-// firstRead is how much of a file is read to begin with; it holds the header
-// of any file without a vocabulary.
-const firstRead = 64 << 10
+// window is how much of a file is read at a time; it holds the header of any
+// file without a vocabulary.
+const window = 64 << 10
 
-// scanner reads a file's header from the start. What it has read stays in buf,
-// so a value can be kept as a range of it. The buffer grows by doubling and
-// never beyond the file, so a lying count costs nothing.
+// scanner reads a file's header from the start, through a window that only
+// moves to what is asked for: what is skipped is never read.
 type scanner struct {
 	r    io.ReaderAt
-	size int64 // of the file
-	buf  []byte
-	pos  int // of the next byte, in buf and in the file
+	size int64  // of the file
+	pos  int64  // of the next byte
+	buf  []byte // the window
+	base int64  // of buf in the file
 	err  error
 }
 
@@ -31,48 +31,59 @@ func (s *scanner) fail(format string, args ...any) {
 }
 
 // left is the number of bytes from pos to the end of the file.
-func (s *scanner) left() int64 { return s.size - int64(s.pos) }
+func (s *scanner) left() int64 { return s.size - s.pos }
 
-// need makes sure that n more bytes are in buf, or fails.
-func (s *scanner) need(n int64) bool {
-	if s.err != nil {
-		return false
-	}
-	if n <= int64(len(s.buf)-s.pos) {
-		return true
-	}
-	if n > s.left() {
+// has makes sure that the file and the header have room for n more bytes, or
+// fails.
+func (s *scanner) has(n int64) bool {
+	switch {
+	case s.err != nil:
+	case n > s.left():
 		s.fail("truncated at byte %d: %d bytes wanted, %d left", s.pos, n, s.left())
-		return false
-	}
-	end := int64(s.pos) + n
-	if end > maxHeader {
+	case s.pos+n > maxHeader:
 		s.fail("the header is longer than %d bytes", maxHeader)
-		return false
 	}
-	end = min(max(end, 2*int64(len(s.buf)), firstRead), s.size, maxHeader)
-	grown := make([]byte, end)
-	have := copy(grown, s.buf)
-	got, err := s.r.ReadAt(grown[have:], int64(have))
-	if got < len(grown)-have {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		s.err = fmt.Errorf("read header: %w", err)
-		return false
-	}
-	s.buf = grown
-	return true
+	return s.err == nil
 }
 
-// take returns the next n bytes, or nil after an error.
+// skip passes over n bytes.
+func (s *scanner) skip(n int64) {
+	if s.has(n) {
+		s.pos += n
+	}
+}
+
+// take returns the next n bytes, or nil after an error. They are valid until
+// the next read; n is no more than a window.
 func (s *scanner) take(n int64) []byte {
-	if !s.need(n) {
+	if !s.has(n) {
 		return nil
 	}
-	b := s.buf[s.pos : s.pos+int(n)]
-	s.pos += int(n)
-	return b
+	if s.pos < s.base || s.pos+n > s.base+int64(len(s.buf)) {
+		if s.buf == nil {
+			s.buf = make([]byte, min(window, s.size))
+		}
+		s.base, s.buf = s.pos, s.buf[:min(int64(cap(s.buf)), s.left())]
+		if s.err = readAt(s.r, s.buf, s.pos); s.err != nil {
+			s.err = fmt.Errorf("read header: %w", s.err)
+			return nil
+		}
+	}
+	at := s.pos - s.base
+	s.pos += n
+	return s.buf[at : at+n]
+}
+
+// readAt fills b from a file that is as long as it should be.
+func readAt(r io.ReaderAt, b []byte, off int64) error {
+	n, err := r.ReadAt(b, off)
+	switch {
+	case n == len(b):
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 func (s *scanner) uint32() uint32 {
@@ -107,21 +118,49 @@ func (s *scanner) count(what string, limit, each int64) int64 {
 	return int64(n)
 }
 
-// string reads a length and as many bytes.
-func (s *scanner) string(what string, limit int64) []byte {
+// length reads the length of a string that the file has room for.
+func (s *scanner) length(what string, limit int64) int64 {
 	n := s.uint64()
 	if s.err != nil {
-		return nil
+		return 0
 	}
 	if n > uint64(limit) {
 		s.fail("%s is %d bytes long, more than the limit of %d", what, n, limit)
-		return nil
+		return 0
 	}
 	if int64(n) > s.left() {
 		s.fail("%s is %d bytes long, with %d left in the file", what, n, s.left())
-		return nil
+		return 0
 	}
-	return s.take(int64(n))
+	return int64(n)
+}
+
+// skipStrings passes over n strings.
+func (s *scanner) skipStrings(what string, n int) {
+	for n > 0 && s.err == nil {
+		s.skip(s.length(what, maxString))
+		n--
+		if s.err != nil || s.pos > s.base+int64(len(s.buf)) {
+			continue
+		}
+		// Strings that lie in the window as a whole: they are many and short.
+		b := s.buf[s.pos-s.base:]
+		for n > 0 && len(b) >= 8 {
+			size := binary.LittleEndian.Uint64(b)
+			if size > uint64(len(b)-8) {
+				break
+			}
+			b = b[8+size:]
+			n--
+		}
+		s.pos = s.base + int64(len(s.buf)-len(b))
+		s.has(0)
+	}
+}
+
+// name reads a length and as many bytes, no more than a window.
+func (s *scanner) name(what string, limit int64) string {
+	return string(s.take(s.length(what, limit)))
 }
 
 // align rounds n up to a multiple of a power of two, and is negative if that

@@ -1,9 +1,13 @@
 package gguf
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"math"
+	"strings"
 )
 
 // kind is the type of a metadata value, as numbered in the file.
@@ -31,13 +35,15 @@ var kindNames = [...]string{"uint8", "int8", "uint16", "int16", "uint32", "int32
 // kindSizes are the sizes of the scalars; 0 for string and array.
 var kindSizes = [...]int64{1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8}
 
-// value is a metadata value whose bytes have been checked but not decoded.
+// value is a metadata value whose bytes have been checked but not decoded: a
+// scalar's, a string's without its length, or an array's elements.
 type value struct {
 	kind  kind
 	elem  kind   // of an array
 	count int    // of an array's elements
-	data  []byte // a scalar's bytes, a string without its length, an array's elements
-	start int    // of data in the file
+	start int64  // of the bytes in the file
+	size  int64  // of the bytes
+	kept  []byte // the bytes, if they are no more than maxKept
 }
 
 // describe names the value's type for people.
@@ -56,16 +62,22 @@ func parseValue(s *scanner, key string) value {
 	case v.kind == kindArray:
 		parseArray(s, key, &v)
 	case v.kind == kindString:
-		v.data = s.string(fmt.Sprintf("key %q", key), maxString)
+		v.size = s.length(fmt.Sprintf("key %q", key), maxString)
+		v.start = s.pos
+		s.skip(v.size)
 	case int64(v.kind) >= int64(len(kindNames)):
 		s.fail("key %q: unknown type %d", key, v.kind)
 	default:
-		v.data = s.take(kindSizes[v.kind])
-		if v.kind == kindBool {
-			checkBools(s, key, v.data)
-		}
+		v.start, v.size = s.pos, kindSizes[v.kind]
+		s.skip(v.size)
 	}
-	v.start = s.pos - len(v.data)
+	if v.kind == kindBool || v.elem == kindBool {
+		checkBools(s, key, v)
+	}
+	if s.err == nil && v.size <= maxKept {
+		s.pos = v.start
+		v.kept = bytes.Clone(s.take(v.size))
+	}
 	return v
 }
 
@@ -85,35 +97,52 @@ func parseArray(s *scanner, key string, v *value) {
 	what := fmt.Sprintf("key %q: the number of elements", key)
 	if v.elem == kindString {
 		v.count = int(s.count(what, maxArray, 8))
-		start := s.pos
-		what = fmt.Sprintf("key %q: a string", key)
-		for range v.count {
-			s.string(what, maxString)
-			if s.err != nil {
+		v.start = s.pos
+		s.skipStrings(fmt.Sprintf("key %q: a string", key), v.count)
+		v.size = s.pos - v.start
+		return
+	}
+	v.count = int(s.count(what, maxArray, kindSizes[v.elem]))
+	v.start, v.size = s.pos, int64(v.count)*kindSizes[v.elem]
+	s.skip(v.size)
+}
+
+func checkBools(s *scanner, key string, v value) {
+	for s.pos = v.start; s.err == nil && s.pos < v.start+v.size; {
+		for _, b := range s.take(min(window, v.start+v.size-s.pos)) {
+			if b > 1 {
+				s.fail("key %q: a bool is %d, want 0 or 1", key, b)
 				return
 			}
 		}
-		v.data = s.buf[start:s.pos]
-		return
-	}
-	size := kindSizes[v.elem]
-	v.count = int(s.count(what, maxArray, size))
-	v.data = s.take(int64(v.count) * size)
-	if v.elem == kindBool {
-		checkBools(s, key, v.data)
 	}
 }
 
-func checkBools(s *scanner, key string, data []byte) {
-	for _, b := range data {
-		if b > 1 {
-			s.fail("key %q: a bool is %d, want 0 or 1", key, b)
-			return
-		}
+// bytes are the value's bytes, which the caller must not write to.
+func (v value) bytes(r io.ReaderAt) ([]byte, error) {
+	if v.kept != nil {
+		return v.kept, nil
 	}
+	b := make([]byte, v.size)
+	return b, readAt(r, b, v.start)
 }
 
-// decodeScalar decodes a scalar or string of kind k.
+// text is the value's bytes as a string.
+func (v value) text(r io.ReaderAt) (string, error) {
+	if v.kept != nil {
+		return string(v.kept), nil
+	}
+	var b strings.Builder
+	b.Grow(int(v.size))
+	if n, err := io.Copy(&b, io.NewSectionReader(r, v.start, v.size)); err != nil {
+		return "", err
+	} else if n < v.size {
+		return "", io.ErrUnexpectedEOF
+	}
+	return b.String(), nil
+}
+
+// decodeScalar decodes a scalar of kind k.
 func decodeScalar(k kind, b []byte) any {
 	le := binary.LittleEndian
 	switch k {
@@ -133,8 +162,6 @@ func decodeScalar(k kind, b []byte) any {
 		return math.Float32frombits(le.Uint32(b))
 	case kindBool:
 		return b[0] != 0
-	case kindString:
-		return string(b)
 	case kindUint64:
 		return le.Uint64(b)
 	case kindInt64:
@@ -145,57 +172,102 @@ func decodeScalar(k kind, b []byte) any {
 	return nil
 }
 
-// decodeArray decodes an array of a fixed-size kind whose Go type is T.
-func decodeArray[T any](v value) []T {
+// decodeArray decodes an array of a fixed-size kind whose Go type is T. It
+// reads a long one in pieces, so as not to have it in memory twice.
+func decodeArray[T any](v value, r io.ReaderAt) ([]T, error) {
 	all := make([]T, v.count)
+	if v.kept != nil {
+		decodeNumbers(all, v.kept)
+		return all, nil
+	}
+	size, buf := int(kindSizes[v.elem]), make([]byte, window)
+	for done := 0; done < len(all); {
+		part := all[done:min(len(all), done+window/size)]
+		b := buf[:len(part)*size]
+		if err := readAt(r, b, v.start+int64(done*size)); err != nil {
+			return nil, err
+		}
+		decodeNumbers(part, b)
+		done += len(part)
+	}
+	return all, nil
+}
+
+// decodeNumbers decodes len(dst) numbers.
+func decodeNumbers[T any](dst []T, b []byte) {
+	if dst, ok := any(dst).([]int32); ok {
+		// A vocabulary has millions; binary.Decode makes a call for each.
+		for i := range dst {
+			dst[i] = int32(binary.LittleEndian.Uint32(b[4*i:]))
+		}
+		return
+	}
 	// The only error is a type of no fixed size, and then all stays zero.
-	_, _ = binary.Decode(v.data, binary.LittleEndian, all)
-	return all
+	_, _ = binary.Decode(b, binary.LittleEndian, dst)
 }
 
 // decodeStrings decodes an array of strings. They share the memory of one copy:
 // a vocabulary has a quarter of a million.
-func decodeStrings(v value) []string {
-	all := make([]string, v.count)
-	b, text := v.data, string(v.data)
-	for i := range all {
-		n := binary.LittleEndian.Uint64(b) // checked by parseArray
-		all[i] = text[8 : 8+n]
-		b, text = b[8+n:], text[8+n:]
+func decodeStrings(v value, r io.ReaderAt) ([]string, error) {
+	text, err := v.text(r)
+	if err != nil {
+		return nil, err
 	}
-	return all
+	all := make([]string, v.count)
+	for i := range all {
+		// parseArray has checked this, but the file may be another by now.
+		if len(text) < 8 || uint64Of(text) > uint64(len(text)-8) {
+			return nil, errChanged
+		}
+		end := 8 + uint64Of(text)
+		all[i], text = text[8:end], text[end:]
+	}
+	return all, nil
 }
 
-// decode decodes any value.
-func (v value) decode() any {
-	if v.kind != kindArray {
-		return decodeScalar(v.kind, v.data)
+// uint64Of is binary.LittleEndian.Uint64 of a string.
+func uint64Of(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+var errChanged = errors.New("the file was changed while it was in use")
+
+// decode decodes any value; r is read for a long one.
+func (v value) decode(r io.ReaderAt) (any, error) {
+	switch v.kind {
+	case kindArray:
+	case kindString:
+		return v.text(r)
+	default:
+		return decodeScalar(v.kind, v.kept), nil
 	}
 	switch v.elem {
 	case kindUint8:
-		return decodeArray[uint8](v)
+		return decodeArray[uint8](v, r)
 	case kindInt8:
-		return decodeArray[int8](v)
+		return decodeArray[int8](v, r)
 	case kindUint16:
-		return decodeArray[uint16](v)
+		return decodeArray[uint16](v, r)
 	case kindInt16:
-		return decodeArray[int16](v)
+		return decodeArray[int16](v, r)
 	case kindUint32:
-		return decodeArray[uint32](v)
+		return decodeArray[uint32](v, r)
 	case kindInt32:
-		return decodeArray[int32](v)
+		return decodeArray[int32](v, r)
 	case kindFloat32:
-		return decodeArray[float32](v)
+		return decodeArray[float32](v, r)
 	case kindBool:
-		return decodeArray[bool](v)
+		return decodeArray[bool](v, r)
 	case kindString:
-		return decodeStrings(v)
+		return decodeStrings(v, r)
 	case kindUint64:
-		return decodeArray[uint64](v)
+		return decodeArray[uint64](v, r)
 	case kindInt64:
-		return decodeArray[int64](v)
+		return decodeArray[int64](v, r)
 	case kindFloat64:
-		return decodeArray[float64](v)
+		return decodeArray[float64](v, r)
 	}
-	return nil
+	return nil, nil
 }

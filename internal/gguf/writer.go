@@ -73,15 +73,20 @@ func (w *Writer) SetFloat32s(key string, value []float32) { setSlice(w, key, kin
 // CopyKey adds a key of another file with its value, of whatever type.
 func (w *Writer) CopyKey(h *Header, key string) {
 	v, ok := h.values[key]
-	switch {
-	case !ok:
+	if !ok {
 		w.fail(&MissingKeyError{key})
+		return
+	}
+	data, err := v.bytes(h.r)
+	switch {
+	case err != nil:
+		w.fail(fmt.Errorf("gguf key %q: %w", key, err))
 	case v.kind == kindArray:
-		w.setArray(key, v.elem, v.count, v.data)
+		w.setArray(key, v.elem, v.count, data)
 	case v.kind == kindString:
-		w.SetString(key, string(v.data))
+		w.SetString(key, string(data))
 	default:
-		w.set(key, v.kind, v.data)
+		w.set(key, v.kind, data)
 	}
 }
 

@@ -83,11 +83,7 @@ func BenchmarkOpen(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			s := Source{header: h}
-			var err error
-			if s.Pieces, err = h.Strings(model.KeyTokens); err != nil {
-				b.Fatal(err)
-			}
-			if s.Types, err = h.Int32s(model.KeyTokenTypes); err != nil {
+			if err := s.read(); err != nil {
 				b.Fatal(err)
 			}
 			ready(b, s)

@@ -54,25 +54,42 @@ type Source struct {
 
 // FromGGUF reads the tokenizer in a model's header.
 func FromGGUF(h *gguf.Header) (Source, error) {
-	var src Source
+	src, err := declared(h)
+	if err != nil {
+		return src, err
+	}
+	return src, src.read()
+}
+
+// declared is what a header says of its tokenizer before anything long is read:
+// enough to refuse a file that has none.
+func declared(h *gguf.Header) (Source, error) {
+	src := Source{header: h}
 	config, err := model.ReadConfig(h)
 	if err != nil {
 		return src, err
 	}
 	k := config.Tokens
 	src.Image, src.BOS, src.EOS, src.PAD, src.UNK = k.Image, k.BOS, k.EOS, k.PAD, k.UNK
-	src.header = h
-	if h.KeyType(model.KeyTokenizerJSON) != "string" {
-		_, err := h.String(model.KeyTokenizerJSON)
+	if _, err := h.StringLen(model.KeyTokenizerJSON); err != nil {
 		return src, err
 	}
-	if src.Pieces, err = h.Strings(model.KeyTokens); err != nil {
-		return src, err
+	types, err := h.ArrayLen(model.KeyTokenTypes)
+	if err == nil && types != k.Pieces {
+		err = fmt.Errorf("tokenizer: %d pieces with %d types", k.Pieces, types)
 	}
-	if src.Types, err = h.Int32s(model.KeyTokenTypes); err != nil {
-		return src, err
+	return src, err
+}
+
+// read reads the pieces and their types from the header.
+func (s *Source) read() (err error) {
+	if s.Pieces, err = s.header.Strings(model.KeyTokens); err != nil {
+		return err
 	}
-	return src, src.check()
+	if s.Types, err = s.header.Int32s(model.KeyTokenTypes); err != nil {
+		return err
+	}
+	return s.check()
 }
 
 // json is the tokenizer.json.
@@ -121,14 +138,14 @@ func (s Source) check() error {
 	return nil
 }
 
-// Tokenizer encodes and decodes. Its methods may be called from several
-// goroutines, Close excepted.
+// Tokenizer encodes and decodes; what it is asked waits until it has been read.
+// Its methods may be called from several goroutines, Close excepted.
 type Tokenizer struct {
-	src     Source
 	special bool
-	nul     int // the id of a zero byte
 
 	loaded chan struct{} // closed when the following are set
+	src    Source
+	nul    int // the id of a zero byte
 	own    *encoder
 	lib    *tokenizers.Tokenizer // if there is no own
 	err    error
@@ -141,23 +158,44 @@ func Open(src Source, special bool) (*Tokenizer, error) {
 	if err := src.check(); err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{src: src, special: special, nul: src.UNK, loaded: make(chan struct{})}
-	for id, piece := range src.Pieces {
+	return start(src, special), nil
+}
+
+// OpenGGUF is Open for the tokenizer in a model's header. The pieces are read in
+// the background too, so that their errors come from Encode and Ready; the file
+// must stay open until then.
+func OpenGGUF(h *gguf.Header, special bool) (*Tokenizer, error) {
+	src, err := declared(h)
+	if err != nil {
+		return nil, err
+	}
+	return start(src, special), nil
+}
+
+func start(src Source, special bool) *Tokenizer {
+	t := &Tokenizer{src: src, special: special, loaded: make(chan struct{})}
+	go func() {
+		defer close(t.loaded)
+		t.err = t.load()
+	}()
+	return t
+}
+
+// load reads the pieces, if that is still to do, and makes an encoder of the
+// compiled form, or of the JSON where there is none.
+func (t *Tokenizer) load() error {
+	if t.src.Pieces == nil {
+		if err := t.src.read(); err != nil {
+			return err
+		}
+	}
+	t.nul = t.src.UNK
+	for id, piece := range t.src.Pieces {
 		if piece == "<0x00>" || piece == "\x00" {
 			t.nul = id
 			break
 		}
 	}
-	go func() {
-		defer close(t.loaded)
-		t.err = t.load()
-	}()
-	return t, nil
-}
-
-// load makes an encoder of the compiled form, or of the JSON where there is
-// none.
-func (t *Tokenizer) load() error {
 	compiled, err := t.src.compiled()
 	if err != nil {
 		return err
@@ -262,6 +300,7 @@ func (t *Tokenizer) encodeLibrary(ids []int, text string) ([]int, error) {
 // Piece is the text of an id as the vocabulary spells it, such as "▁cat", and
 // empty for an id outside it.
 func (t *Tokenizer) Piece(id int) string {
+	<-t.loaded
 	if id < 0 || id >= len(t.src.Pieces) {
 		return ""
 	}
@@ -296,6 +335,7 @@ func (t *Tokenizer) NewStream() *Stream { return &Stream{t: t} }
 // Push takes the next id and returns the text that is now final. A run of byte
 // tokens is held back until it ends: characters are never split.
 func (s *Stream) Push(id int) string {
+	<-s.t.loaded
 	if id < 0 || id >= len(s.t.src.Pieces) {
 		return ""
 	}
