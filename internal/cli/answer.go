@@ -19,7 +19,7 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	}
 	var onToken func(int) error
 	stream := q.s.tok.NewStream()
-	streaming := q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 && (q.stream || q.OutTTY)
+	streaming := q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 && !q.sampling.StopRepeats && (q.stream || q.OutTTY)
 	if streaming {
 		if err := q.p.begin(v.result.Image); err != nil {
 			return err
@@ -34,6 +34,9 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	gen, beams, err := q.s.generate(ctx, laid, q.sampling, onToken)
 	if err != nil {
 		return err
+	}
+	if gen.Dropped > 0 {
+		q.detail("the text ends where it repeats itself: tokens left out: %d", gen.Dropped)
 	}
 	times := q.timings(v, gen)
 	switch {
@@ -100,7 +103,7 @@ func (q *inquiry) timings(v *view, gen model.Generation) Timings {
 	return Timings{
 		Load: ms(q.s.load), Image: ms(v.readTook), Vision: ms(v.seeTook),
 		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
-		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens),
+		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens) + gen.Dropped,
 	}
 }
 
