@@ -41,6 +41,7 @@ type inquiry struct {
 	asking
 	s     *session
 	p     *printer
+	bar   bar // of several images
 	views []view
 
 	finder *finder // nil: text is text
@@ -127,8 +128,10 @@ func (a *app) plan(ctx context.Context, q asking) ([]view, error) {
 // all goes through the views. One of several that fails is told and counted.
 func (q *inquiry) all(ctx context.Context) error {
 	several := len(q.views) > 1
-	bar := q.newBar(int64(len(q.views)), "images", several && !q.OutTTY)
-	defer bar.close()
+	if several {
+		q.bar = q.newBar(int64(len(q.views)), "images", !q.OutTTY)
+		defer q.bar.close()
+	}
 	failed := 0
 	for i := range q.views {
 		v := &q.views[i]
@@ -137,12 +140,12 @@ func (q *inquiry) all(ctx context.Context) error {
 		switch {
 		case errors.As(err, &bad) && several:
 			failed++
-			bar.clear()
+			q.bar.clear()
 			q.complain(err)
 			if err := q.printFailure(v, err); err != nil {
 				return err
 			}
-			bar.set(int64(i + 1))
+			q.bar.set(int64(i + 1))
 			continue
 		case err != nil:
 			return err
@@ -156,7 +159,7 @@ func (q *inquiry) all(ctx context.Context) error {
 			}
 		}
 		v.features, v.data = nil, nil
-		bar.set(int64(i + 1))
+		q.bar.set(int64(i + 1))
 	}
 	if failed > 0 {
 		return partlyError{failed, len(q.views)}
@@ -175,7 +178,9 @@ func (q *inquiry) look(ctx context.Context, v *view) error {
 		if err := q.box.checkInside(in.path, pic.size); err != nil {
 			return imageError{err}
 		}
+		stop := q.watch("image")
 		features, took, err := q.s.encode(ctx, pic)
+		stop()
 		if err != nil {
 			return err
 		}
@@ -192,6 +197,16 @@ func (q *inquiry) look(ctx context.Context, v *view) error {
 		v.result.Image, v.result.Images = v.inputs[0].path, nil
 	}
 	return nil
+}
+
+// watch shows how far a computation has come, where no other bar is and no
+// result stands unfinished on the terminal.
+func (q *inquiry) watch(what string) (stop func()) {
+	unfinished := q.OutTTY && q.p.format == formatJSON && q.p.many // the array's last line
+	if q.bar.shown() || unfinished {
+		return func() {}
+	}
+	return q.app.watch(q.s.engine.Progress, what)
 }
 
 // printFailure puts an image that failed among the results, once for each of its

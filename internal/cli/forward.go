@@ -129,7 +129,9 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 		if err != nil {
 			return err
 		}
+		stop := a.watch(s.engine.Progress, "image")
 		f, took, err := s.encode(ctx, pic)
+		stop()
 		if err != nil {
 			return err
 		}
@@ -157,6 +159,8 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if err := s.unchanged(); err != nil {
 		return err
 	}
+	stop := a.watch(s.engine.Progress, "prompt")
+	defer stop()
 	start := time.Now()
 	trace, err := s.model.Trace(ctx, prompt, suffix, model.TraceOptions{
 		LogitsToKeep: min(o.LogitsToKeep, len(ids)),
@@ -169,6 +173,7 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if slices.ContainsFunc(trace.Logits, func(v float32) bool { return v != v }) || math.IsNaN(trace.Loss) {
 		return fmt.Errorf("%s: %w", o.model.Model, model.ErrNaN)
 	}
+	stop()
 	result.Timings.Forward, result.Timings.Load = ms(time.Since(start)), ms(s.load)
 	result.Tokens = len(ids)
 	if suffix != nil {
