@@ -40,6 +40,7 @@ type inquiry struct {
 	*app
 	asking
 	s     *session
+	r     *reader
 	p     *printer
 	bar   bar // of several images
 	views []view
@@ -86,10 +87,13 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 	if err := run.planFinding(); err != nil {
 		return err
 	}
+	run.r = a.newReader(ctx, run.inputs(), q.image)
+	defer run.r.close()
 	if run.s, err = a.openModel(q.model); err != nil {
 		return err
 	}
 	defer run.s.close()
+	run.r.open(run.s.config.Vision)
 	defer run.closeFinding()
 	if err := run.openFinding(); err != nil {
 		return err
@@ -167,11 +171,22 @@ func (q *inquiry) all(ctx context.Context) error {
 	return nil
 }
 
+// inputs are the images in the order in which they are looked at.
+func (q *inquiry) inputs() (all []*input) {
+	for _, v := range q.views {
+		for i := range v.inputs {
+			all = append(all, &v.inputs[i])
+		}
+	}
+	return all
+}
+
 // look reads and encodes the images that share a prompt, once for all prompts.
 func (q *inquiry) look(ctx context.Context, v *view) error {
 	v.result.Task = q.task
-	for _, in := range v.inputs {
-		pic, err := q.readImage(ctx, in, q.image, q.s.config.Vision)
+	for i := range v.inputs {
+		in := &v.inputs[i]
+		pic, err := q.r.take(in)
 		if err != nil {
 			return err
 		}

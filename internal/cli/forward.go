@@ -105,27 +105,32 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, in := range inputs {
-		if in.err != nil {
-			return imageError{in.err}
+	queue := make([]*input, len(inputs))
+	for i := range inputs {
+		if inputs[i].err != nil {
+			return imageError{inputs[i].err}
 		}
+		queue[i] = &inputs[i]
 	}
 	out, err := atomicfile.Create(o.Output, o.Overwrite)
 	if err != nil {
 		return err
 	}
 	defer out.Abort()
+	r := a.newReader(ctx, queue, o.image)
+	defer r.close()
 	s, err := a.openModel(o.model)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	r.open(s.config.Vision)
 
 	result := forwardResult{Output: o.Output, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}
 	var features []model.Features
 	var pixels, hidden []float32
-	for _, in := range inputs {
-		pic, err := a.readImage(ctx, in, o.image, s.config.Vision)
+	for _, in := range queue {
+		pic, err := r.take(in)
 		if err != nil {
 			return err
 		}
