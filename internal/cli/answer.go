@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"paligemma/internal/model"
 )
@@ -17,14 +18,20 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	if q.suffixes != nil {
 		return q.rate(ctx, v, prompt, laid)
 	}
+	stop := q.watch("prompt") // until the first token, at the latest
+	defer stop()
 	var onToken func(int) error
 	stream := q.s.tok.NewStream()
-	streaming := q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 && (q.stream || q.OutTTY)
+	streaming := q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 && !q.sampling.StopRepeats && (q.stream || q.OutTTY)
+	begin := sync.OnceValue(func() error {
+		stop()
+		return q.p.begin(v.result.Image)
+	})
 	if streaming {
-		if err := q.p.begin(v.result.Image); err != nil {
-			return err
-		}
 		onToken = func(id int) error {
+			if err := begin(); err != nil {
+				return err
+			}
 			if text := stream.Push(id); text != "" {
 				return q.p.part(text)
 			}
@@ -32,13 +39,17 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 		}
 	}
 	gen, beams, err := q.s.generate(ctx, laid, q.sampling, onToken)
+	stop()
 	if err != nil {
 		return err
+	}
+	if gen.Dropped > 0 {
+		q.detail("the text ends where it repeats itself: tokens left out: %d", gen.Dropped)
 	}
 	times := q.timings(v, gen)
 	switch {
 	case streaming:
-		err = errors.Join(q.p.part(stream.Flush()), q.p.end())
+		err = errors.Join(begin(), q.p.part(stream.Flush()), q.p.end())
 	case q.p.format == formatText && q.find == nil:
 		err = q.texts(v, gen, beams)
 	default:
@@ -100,7 +111,7 @@ func (q *inquiry) timings(v *view, gen model.Generation) Timings {
 	return Timings{
 		Load: ms(q.s.load), Image: ms(v.readTook), Vision: ms(v.seeTook),
 		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
-		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens),
+		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens) + gen.Dropped,
 	}
 }
 

@@ -40,7 +40,9 @@ type inquiry struct {
 	*app
 	asking
 	s     *session
+	r     *reader
 	p     *printer
+	bar   bar // of several images
 	views []view
 
 	finder *finder // nil: text is text
@@ -85,10 +87,13 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 	if err := run.planFinding(); err != nil {
 		return err
 	}
+	run.r = a.newReader(ctx, run.inputs(), q.image)
+	defer run.r.close()
 	if run.s, err = a.openModel(q.model); err != nil {
 		return err
 	}
 	defer run.s.close()
+	run.r.open(run.s.config.Vision)
 	defer run.closeFinding()
 	if err := run.openFinding(); err != nil {
 		return err
@@ -127,8 +132,10 @@ func (a *app) plan(ctx context.Context, q asking) ([]view, error) {
 // all goes through the views. One of several that fails is told and counted.
 func (q *inquiry) all(ctx context.Context) error {
 	several := len(q.views) > 1
-	bar := q.newBar(int64(len(q.views)), "images", several && !q.OutTTY)
-	defer bar.close()
+	if several {
+		q.bar = q.newBar(int64(len(q.views)), "images", !q.OutTTY)
+		defer q.bar.close()
+	}
 	failed := 0
 	for i := range q.views {
 		v := &q.views[i]
@@ -137,12 +144,12 @@ func (q *inquiry) all(ctx context.Context) error {
 		switch {
 		case errors.As(err, &bad) && several:
 			failed++
-			bar.clear()
+			q.bar.clear()
 			q.complain(err)
 			if err := q.printFailure(v, err); err != nil {
 				return err
 			}
-			bar.set(int64(i + 1))
+			q.bar.set(int64(i + 1))
 			continue
 		case err != nil:
 			return err
@@ -156,7 +163,7 @@ func (q *inquiry) all(ctx context.Context) error {
 			}
 		}
 		v.features, v.data = nil, nil
-		bar.set(int64(i + 1))
+		q.bar.set(int64(i + 1))
 	}
 	if failed > 0 {
 		return partlyError{failed, len(q.views)}
@@ -164,18 +171,31 @@ func (q *inquiry) all(ctx context.Context) error {
 	return nil
 }
 
+// inputs are the images in the order in which they are looked at.
+func (q *inquiry) inputs() (all []*input) {
+	for _, v := range q.views {
+		for i := range v.inputs {
+			all = append(all, &v.inputs[i])
+		}
+	}
+	return all
+}
+
 // look reads and encodes the images that share a prompt, once for all prompts.
 func (q *inquiry) look(ctx context.Context, v *view) error {
 	v.result.Task = q.task
-	for _, in := range v.inputs {
-		pic, err := q.readImage(ctx, in, q.image, q.s.config.Vision)
+	for i := range v.inputs {
+		in := &v.inputs[i]
+		pic, err := q.r.take(in)
 		if err != nil {
 			return err
 		}
 		if err := q.box.checkInside(in.path, pic.size); err != nil {
 			return imageError{err}
 		}
+		stop := q.watch("image")
 		features, took, err := q.s.encode(ctx, pic)
+		stop()
 		if err != nil {
 			return err
 		}
@@ -192,6 +212,16 @@ func (q *inquiry) look(ctx context.Context, v *view) error {
 		v.result.Image, v.result.Images = v.inputs[0].path, nil
 	}
 	return nil
+}
+
+// watch shows how far a computation has come, where no other bar is and no
+// result stands unfinished on the terminal.
+func (q *inquiry) watch(what string) (stop func()) {
+	unfinished := q.OutTTY && q.p.format == formatJSON && q.p.many // the array's last line
+	if q.bar.shown() || unfinished {
+		return func() {}
+	}
+	return q.app.watch(q.s.engine.Progress, what)
 }
 
 // printFailure puts an image that failed among the results, once for each of its

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -60,6 +61,9 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 			if len(args) > 0 {
 				o.Image = args[0]
 			}
+			if o.Synthetic == "" && typed(cmd.Flags(), "type") {
+				return usageError{errors.New("--type is of the weights that --synthetic makes: a model file has its own (see paligemma inspect)")}
+			}
 			return a.runBench(cmd.Context(), o)
 		},
 	}
@@ -67,7 +71,7 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 	o.model.flags(f)
 	_ = f.MarkHidden("special") // no prompt is typed here
 	f.StringVar(&o.Synthetic, "synthetic", "", "measure random weights of the model `NAME`, see above, and not a file")
-	f.StringVar(&o.Type, "type", "q8_0", "`TYPE` of the synthetic weights (see paligemma help convert)")
+	f.StringVar(&o.Type, "type", "q8_0", "with --synthetic, the `TYPE` of the weights (see paligemma help convert)")
 	f.Int64Var(&o.MaxPixels, "max-pixels", preprocess.DefaultLimits.MaxPixels, "refuse images of more than `N` pixels")
 	f.IntVar(&o.Repetitions, "repetitions", 5, "measure `N` times")
 	f.IntVar(&o.PromptTokens, "prompt-tokens", 8, "`N` tokens of text after those of the image")

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/model"
+	"paligemma/internal/task"
 )
 
 // Most that --beams and --logprobs take.
@@ -24,6 +25,7 @@ type samplingOptions struct {
 	NumReturn int // of the beams
 	LogProbs  int
 	model.Sampling
+	StopRepeats bool
 }
 
 func (o *samplingOptions) flags(f *pflag.FlagSet, maxTokens int) {
@@ -35,6 +37,11 @@ func (o *samplingOptions) flags(f *pflag.FlagSet, maxTokens int) {
 	f.IntVar(&o.Beams, "beams", 1, "search with `N` beams for the most likely text")
 	f.IntVar(&o.NumReturn, "num-return", 1, "give the best `N` texts of the beams")
 	f.IntVar(&o.LogProbs, "logprobs", 0, "with JSON, give the log-probability of each token and of the `N` most likely ones")
+}
+
+// repeatFlag adds the flag of commands whose text may be of objects.
+func (o *samplingOptions) repeatFlag(f *pflag.FlagSet) {
+	f.BoolVar(&o.StopRepeats, "stop-repeats", false, "end the text before an object that is in it already: same box, codes and label")
 }
 
 // check validates the flags, and draws a seed if none was given.
@@ -78,6 +85,8 @@ func (o *samplingOptions) combination() error {
 		return errors.New("--beams and --temperature exclude each other: a beam search does not sample")
 	case o.Beams > 1 && o.LogProbs > 0:
 		return errors.New("--beams and --logprobs exclude each other: the score of a beam is in its alternatives")
+	case o.Beams > 1 && o.StopRepeats:
+		return errors.New("--beams and --stop-repeats exclude each other: beams are compared when all have ended")
 	}
 	return nil
 }
@@ -134,4 +143,10 @@ func (s *session) tokenText(id int) string {
 		return s.tok.Piece(id)
 	}
 	return text
+}
+
+// repeats watches a text for objects that it has already.
+func (s *session) repeats() func(id int) (int, bool) {
+	var r task.Repeats
+	return func(id int) (int, bool) { return r.Push(s.tok.Piece(id)) }
 }

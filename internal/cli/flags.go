@@ -150,8 +150,23 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 				first = usageError{fmt.Errorf("%s=%q: %w", envName(flag.Name), value, err)}
 			}
 		}
+		if flag.Annotations == nil {
+			flag.Annotations = map[string][]string{}
+		}
+		flag.Annotations[fromEnv] = nil
 	})
 	return first
+}
+
+// fromEnv marks a flag whose value comes from the environment.
+const fromEnv = "paligemma_from_env"
+
+// typed tells whether a flag is on the command line. One in the environment is
+// for every command that has it, and may mean nothing to this one.
+func typed(f *pflag.FlagSet, name string) bool {
+	flag := f.Lookup(name)
+	_, env := flag.Annotations[fromEnv]
+	return flag.Changed && !env
 }
 
 // completeEnums lets shells complete the words that flags take.

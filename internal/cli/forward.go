@@ -105,31 +105,38 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, in := range inputs {
-		if in.err != nil {
-			return imageError{in.err}
+	queue := make([]*input, len(inputs))
+	for i := range inputs {
+		if inputs[i].err != nil {
+			return imageError{inputs[i].err}
 		}
+		queue[i] = &inputs[i]
 	}
 	out, err := atomicfile.Create(o.Output, o.Overwrite)
 	if err != nil {
 		return err
 	}
 	defer out.Abort()
+	r := a.newReader(ctx, queue, o.image)
+	defer r.close()
 	s, err := a.openModel(o.model)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	r.open(s.config.Vision)
 
 	result := forwardResult{Output: o.Output, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}
 	var features []model.Features
 	var pixels, hidden []float32
-	for _, in := range inputs {
-		pic, err := a.readImage(ctx, in, o.image, s.config.Vision)
+	for _, in := range queue {
+		pic, err := r.take(in)
 		if err != nil {
 			return err
 		}
+		stop := a.watch(s.engine.Progress, "image")
 		f, took, err := s.encode(ctx, pic)
+		stop()
 		if err != nil {
 			return err
 		}
@@ -157,6 +164,8 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if err := s.unchanged(); err != nil {
 		return err
 	}
+	stop := a.watch(s.engine.Progress, "prompt")
+	defer stop()
 	start := time.Now()
 	trace, err := s.model.Trace(ctx, prompt, suffix, model.TraceOptions{
 		LogitsToKeep: min(o.LogitsToKeep, len(ids)),
@@ -169,6 +178,7 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if slices.ContainsFunc(trace.Logits, func(v float32) bool { return v != v }) || math.IsNaN(trace.Loss) {
 		return fmt.Errorf("%s: %w", o.model.Model, model.ErrNaN)
 	}
+	stop()
 	result.Timings.Forward, result.Timings.Load = ms(time.Since(start)), ms(s.load)
 	result.Tokens = len(ids)
 	if suffix != nil {

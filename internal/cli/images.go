@@ -6,16 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
-
-	"paligemma/internal/model"
-	"paligemma/internal/preprocess"
 )
 
 // stdinName is the IMAGE that stands for standard input.
@@ -153,40 +148,6 @@ func expandDir(dir string) []input {
 		return []input{{dir, fmt.Errorf("%s: there are no images in this folder (%s)", dir, strings.Join(imageExtensions, " "))}}
 	}
 	return found
-}
-
-// picture is an image as the vision tower takes it.
-type picture struct {
-	pixels []float32   // [3][S][S]
-	size   image.Point // of the upright original
-	data   []byte      // the file
-	took   time.Duration
-}
-
-// readImage reads, decodes, resizes and normalises an image. Its errors name
-// the image; those about the image are imageErrors.
-func (a *app) readImage(ctx context.Context, in input, o imageOptions, v model.VisionConfig) (picture, error) {
-	if in.err != nil {
-		return picture{}, imageError{in.err}
-	}
-	start := time.Now()
-	shown := in.path
-	if shown == stdinName {
-		shown = "standard input"
-	}
-	limits := preprocess.Limits{MaxBytes: preprocess.DefaultLimits.MaxBytes, MaxPixels: o.MaxPixels}
-	data, err := a.readAll(ctx, in.path, limits.MaxBytes)
-	if err != nil {
-		if ctx.Err() != nil {
-			return picture{}, err
-		}
-		return picture{}, imageError{fmt.Errorf("%s: %w", shown, err)}
-	}
-	pixels, size, err := preprocess.Pixels(data, v.ImageSize, v.Mean, v.Std, limits)
-	if err != nil {
-		return picture{}, imageError{fmt.Errorf("%s: %w", shown, err)}
-	}
-	return picture{pixels, size, data, time.Since(start)}, nil
 }
 
 // readAll reads a file, or standard input for "-", of at most limit bytes. It

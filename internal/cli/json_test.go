@@ -134,6 +134,7 @@ func TestJSON(t *testing.T) {
 		{"answer", 0, []string{"caption", scene, "-m", m, "--beams", "3", "--num-return", "2"}},
 		{"answer", 0, []string{"caption", scene, "-m", m, "--logprobs", "3"}},
 		{"answer failure answer", 3, []string{"detect", "cat", scene, bad, photo, "-m", m, "--draw", filepath.Join(dir, "d")}},
+		{"answer", 0, []string{"detect", "cat", photo, "-m", m, "--stop-repeats"}},
 		{"answer answer", 0, []string{"segment", "cat", scene, photo, "-m", fixture(t, "MASKMODEL"), "--mask-dir", filepath.Join(dir, "m")}},
 		{"score failure", 3, []string{"score", scene, bad, "-m", m, "--prompt", "a", "--suffix", "b", "--suffix", ""}},
 		{"score", 0, []string{"score", "-m", m, "--prompt", "a", "--suffix", "b"}},

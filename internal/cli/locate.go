@@ -34,12 +34,15 @@ func (a *app) detectCommand() *cobra.Command {
 between them; they come before the images.
 ` + imageKinds + "\n" + tableHelp + `
 
-A group of location tokens that is not whole is left out; -v says so.`,
+A group of location tokens that is not whole is left out; -v says so. Small
+checkpoints are prone to write the same object until --max-tokens ends it:
+--stop-repeats ends the text there, and leaves out the object that is a repeat.`,
 		Example: `  paligemma detect "cat ; dog" photo.jpg -m model.gguf --draw boxes.png
   paligemma detect car 'street/*.jpg' --draw 'drawn/{}.jpg' --format jsonl`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runLocate(cmd, o, args) },
 	}
 	askFlags(cmd, &o.asking, maxTokensObjects)
+	o.sampling.repeatFlag(cmd.Flags())
 	o.finding.drawFlags(cmd.Flags(), drawUsage)
 	return cmd
 }
@@ -63,6 +66,7 @@ image.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runLocate(cmd, o, args) },
 	}
 	askFlags(cmd, &o.asking, maxTokensObjects)
+	o.sampling.repeatFlag(cmd.Flags())
 	o.finding.maskFlags(cmd.Flags())
 	o.finding.drawFlags(cmd.Flags(), drawUsage)
 	return cmd

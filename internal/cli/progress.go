@@ -12,25 +12,15 @@ type bar struct{ bar *progressbar.ProgressBar }
 // newBar makes a bar of total steps, or bytes if what is empty. With
 // --progress auto it is there only if wanted is true and stderr is a terminal.
 func (a *app) newBar(total int64, what string, wanted bool) bar {
-	show := wanted && a.ErrTTY
-	switch a.common.Progress {
-	case progressAlways:
-		show = true
-	case progressNever:
-		show = false
-	}
-	if !show || a.common.Quiet || total < 1 {
+	if !a.showsBars(wanted) || total < 1 {
 		return bar{}
 	}
-	options := []progressbar.Option{
-		progressbar.OptionSetWriter(a.Err),
-		progressbar.OptionEnableColorCodes(false), // NO_COLOR or not
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionThrottle(100 * time.Millisecond),
+	options := a.barOptions(
+		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetRenderBlankState(true),
-	}
+	)
 	if what == "" {
 		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true))
 	} else {
@@ -38,6 +28,29 @@ func (a *app) newBar(total int64, what string, wanted bool) bar {
 	}
 	return bar{progressbar.NewOptions64(total, options...)}
 }
+
+// showsBars tells whether there are progress bars, where they are wanted.
+func (a *app) showsBars(wanted bool) bool {
+	switch {
+	case a.common.Quiet || a.common.Progress == progressNever:
+		return false
+	case a.common.Progress == progressAlways:
+		return true
+	}
+	return wanted && a.ErrTTY
+}
+
+// barOptions are those of every bar, and more.
+func (a *app) barOptions(more ...progressbar.Option) []progressbar.Option {
+	return append([]progressbar.Option{
+		progressbar.OptionSetWriter(a.Err),
+		progressbar.OptionEnableColorCodes(false), // NO_COLOR or not
+		progressbar.OptionSetWidth(30),
+	}, more...)
+}
+
+// shown tells whether the bar is there.
+func (b bar) shown() bool { return b.bar != nil }
 
 // set shows that done steps are behind us.
 func (b bar) set(done int64) {

@@ -130,7 +130,9 @@ func splitChoices(text string) ([]string, error) {
 // rate scores the suffixes after a prompt and prints them, or the best of them.
 func (q *inquiry) rate(ctx context.Context, v *view, prompt string, laid model.Prompt) error {
 	start := time.Now()
+	stop := q.watch("prompt")
 	found, ids, err := q.s.score(ctx, laid, q.suffixes)
+	stop()
 	if err != nil {
 		return err
 	}

@@ -143,12 +143,16 @@ func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOption
 		beams, gen, err = s.model.BeamSearch(ctx, p, o.Beams, min(o.MaxTokens, room))
 		return gen, beams, s.blame(err)
 	}
-	gen, err = s.model.Generate(ctx, p, model.GenerateOptions{
+	options := model.GenerateOptions{
 		MaxTokens:   min(o.MaxTokens, room),
 		Sampling:    o.Sampling,
 		TopLogProbs: o.LogProbs,
 		OnToken:     onToken,
-	})
+	}
+	if o.StopRepeats {
+		options.NewRepeats = s.repeats
+	}
+	gen, err = s.model.Generate(ctx, p, options)
 	return gen, nil, s.blame(err)
 }
 

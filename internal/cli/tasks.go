@@ -178,7 +178,8 @@ func (a *app) generateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate [IMAGE...] --prompt PROMPT",
 		Short: "Continue any prompt, with or without images",
-		Long: `Continue each prompt, as it is, for each image. The text is written as it comes.
+		Long: `Continue each prompt, as it is, for each image. The text is written as it comes
+(with --stop-repeats when it has ended, since its end may be dropped).
 With --special an <image> typed in the prompt is where an image goes.
 
 With --requests what is asked of which image comes from a file, a JSON object a
@@ -200,6 +201,7 @@ have boxes and masks.
 	boxFlag(cmd.Flags(), &o.asking, boxUsage)
 	cmd.Flags().StringVar(&o.Requests, "requests", "", "ask what the lines of `FILE` say (- is standard input)")
 	cmd.Flags().BoolVar(&o.Join, "join", false, "put all images into one prompt")
+	o.sampling.repeatFlag(cmd.Flags())
 	return cmd
 }
 

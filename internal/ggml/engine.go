@@ -1,17 +1,10 @@
 package ggml
 
 /*
-#include <stdlib.h>
-#include <stdatomic.h>
 #include "ggml.h"
 #include "ggml-cpu.h"
 #include "ggml-backend.h"
 
-static bool pg_aborted(void * flag) { return atomic_load((atomic_int *) flag) != 0; }
-static void pg_flag_set(void * flag, int value) { atomic_store((atomic_int *) flag, value); }
-static void pg_watch_abort(ggml_backend_t cpu, void * flag) {
-	ggml_backend_cpu_set_abort_callback(cpu, pg_aborted, flag);
-}
 static struct ggml_threadpool * pg_threadpool(int threads) {
 	struct ggml_threadpool_params params = ggml_threadpool_params_default(threads);
 	// Asleep until the first graph wakes them: else they poll for work, a core
@@ -26,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"unsafe"
 )
 
 // maxNodes bounds the tensors that one graph makes. The largest, 46 layers of
@@ -55,8 +47,8 @@ type Engine struct {
 	backends []C.ggml_backend_t // the device first, the CPU last; one if they are the same
 	sched    C.ggml_backend_sched_t
 	pool     *C.struct_ggml_threadpool
-	abort    unsafe.Pointer // atomic_int, in C memory: worker threads poll it
-	topology uint64         // of the graph that the scheduler's memory plan was made for
+	watch    watch
+	topology uint64 // of the graph that the scheduler's memory plan was made for
 }
 
 // NewEngine opens the device and starts the threads. The caller closes it
@@ -102,10 +94,9 @@ func (e *Engine) open() error {
 	}
 	C.ggml_backend_cpu_set_n_threads(cpu, C.int(e.threads))
 	C.ggml_backend_cpu_set_threadpool(cpu, e.pool)
-	if e.abort = C.calloc(1, C.sizeof_atomic_int); e.abort == nil {
+	if !e.watch.open(cpu) {
 		return errors.New("out of memory")
 	}
-	C.pg_watch_abort(cpu, e.abort)
 	e.sched = C.ggml_backend_sched_new(&e.backends[0], nil, C.int(len(e.backends)), maxTensors, false, true)
 	if e.sched == nil {
 		return errors.New("ggml's scheduler does not start")
@@ -127,8 +118,7 @@ func (e *Engine) Close() {
 		C.ggml_threadpool_free(e.pool)
 		e.pool = nil
 	}
-	C.free(e.abort)
-	e.abort = nil
+	e.watch.close()
 }
 
 // Device is what the engine computes on.
@@ -153,10 +143,10 @@ func (e *Engine) run(ctx context.Context, g *Graph, upload func()) (err error) {
 			e.topology = 0 // the plan may be of a graph that got no memory
 		}
 	}()
-	C.pg_flag_set(e.abort, 0)
+	e.watch.reset()
 	flagged := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		C.pg_flag_set(e.abort, 1)
+		e.watch.abort()
 		close(flagged)
 	})
 	defer func() {
@@ -169,6 +159,8 @@ func (e *Engine) run(ctx context.Context, g *Graph, upload func()) (err error) {
 		return errors.New("not enough memory for the computation")
 	}
 	upload()
+	e.watch.begin(g)
+	defer e.watch.end()
 	switch status := C.ggml_backend_sched_graph_compute(e.sched, g.graph); status {
 	case C.GGML_STATUS_SUCCESS:
 		return nil

@@ -206,3 +206,53 @@ func TestAfterOutOfMemory(t *testing.T) {
 	}
 	near(t, "after", got, []float64{6}, 0)
 }
+
+// Progress is seen from outside while a graph is computed, only grows, and is
+// gone afterwards.
+func TestProgress(t *testing.T) {
+	e := newEngine(t)
+	const products = 1000
+	g := e.NewGraph()
+	defer g.Close()
+	x := g.Float32s(random(256*256, 5), 256, 256)
+	y := x
+	for range products {
+		y = g.MulMat(x, g.Reshape(y, 256, 256)) // a view is no operation
+	}
+	g.Output(y)
+	if p := e.Progress(); p != (Progress{}) {
+		t.Errorf("before: %+v", p)
+	}
+	stop, seen := make(chan struct{}), make(chan []Progress)
+	go func() {
+		var all []Progress
+		for {
+			if p := e.Progress(); p.Done > 0 {
+				all = append(all, p)
+			}
+			select {
+			case <-stop:
+				seen <- all
+				return
+			case <-time.After(100 * time.Microsecond):
+			}
+		}
+	}()
+	err := g.Compute(t.Context())
+	close(stop)
+	all := <-seen
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%v, seen %d times", err, len(all))
+	}
+	for i, p := range all {
+		if p.Total != products || p.Done > products || i > 0 && (p.Done < all[i-1].Done || p.Elapsed < all[i-1].Elapsed) {
+			t.Errorf("%+v after %+v", p, all[max(i-1, 0)])
+		}
+	}
+	if p := e.Progress(); p != (Progress{}) {
+		t.Errorf("after: %+v", p)
+	}
+	if done := e.watch.done(); done != products {
+		t.Errorf("%d operations were counted, want %d", done, products)
+	}
+}

@@ -14,7 +14,12 @@ type GenerateOptions struct {
 	Sampling    Sampling
 	TopLogProbs int                // of every step keep the log-probabilities of the N most likely tokens; 0: none
 	IgnoreEOS   bool               // EOS is a token like any other: for measuring, where the number of tokens counts
-	OnToken     func(id int) error // called for every token but the last, EOS; an error ends the generation
+	OnToken     func(id int) error // called for every token but the last, EOS, also for those that a repeat drops; an error ends the generation
+
+	// NewRepeats, if set, makes for each sequence what is told every token, EOS
+	// too, and says when the model has begun to repeat itself: the generation
+	// then ends, with its first keep tokens.
+	NewRepeats func() func(id int) (keep int, repeated bool)
 }
 
 // TokenLogProb is the natural logarithm of a token's probability.
@@ -33,11 +38,13 @@ type StepLogProbs struct {
 const (
 	FinishStop   = "stop"   // the model wrote EOS
 	FinishLength = "length" // MaxTokens were written
+	FinishRepeat = "repeat" // the model repeated itself (GenerateOptions.NewRepeats)
 )
 
 // Generation is the continuation of a prompt.
 type Generation struct {
 	Tokens        []int // without EOS
+	Dropped       int   // tokens written after those: a repeat
 	FinishReason  string
 	LogProbs      []StepLogProbs // if asked for: of each of Tokens, and of EOS at the end
 	PrefillTokens int
@@ -79,6 +86,9 @@ func (m *Model) GenerateBatch(ctx context.Context, prompts []Prompt, o GenerateO
 			return out, err
 		}
 		sequences[i] = sequence{out: &out[i], sample: sample, last: len(p.IDs)}
+		if o.NewRepeats != nil {
+			sequences[i].repeats = o.NewRepeats()
+		}
 		if onToken != nil {
 			sequences[i].onToken = func(id int) error { return onToken(i, id) }
 		}
@@ -113,7 +123,8 @@ type sequence struct {
 	sample  *sampler
 	last    int // position of the last token in the cache
 	done    bool
-	onToken func(id int) error // may be nil
+	onToken func(id int) error                     // may be nil
+	repeats func(id int) (keep int, repeated bool) // may be nil
 }
 
 // decode continues all sequences, a token of each at a time.
@@ -164,16 +175,30 @@ func (m *Model) accept(s *sequence, logits []float32, o GenerateOptions) error {
 	if o.TopLogProbs > 0 {
 		s.out.LogProbs = append(s.out.LogProbs, topLogProbs(logits, id, o.TopLogProbs))
 	}
-	if id == m.config.Tokens.EOS && !o.IgnoreEOS {
+	eos := id == m.config.Tokens.EOS && !o.IgnoreEOS
+	if eos {
 		s.out.FinishReason, s.done = FinishStop, true
-		return nil
+	} else {
+		s.out.Tokens = append(s.out.Tokens, id)
+		s.done = len(s.out.Tokens) == o.MaxTokens
 	}
-	s.out.Tokens = append(s.out.Tokens, id)
-	s.done = len(s.out.Tokens) == o.MaxTokens
-	if s.onToken != nil {
+	if s.repeats != nil {
+		if keep, repeated := s.repeats(id); repeated {
+			s.out.cut(keep)
+			s.done = true
+		}
+	}
+	if s.onToken != nil && !eos {
 		return s.onToken(id)
 	}
 	return nil
+}
+
+// cut ends a generation before a repeat.
+func (g *Generation) cut(keep int) {
+	g.FinishReason, g.Dropped = FinishRepeat, len(g.Tokens)-keep
+	g.Tokens = g.Tokens[:keep]
+	g.LogProbs = g.LogProbs[:min(keep, len(g.LogProbs))]
 }
 
 // topLogProbs finds the n most likely tokens; of equal ones the first.

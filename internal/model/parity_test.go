@@ -217,3 +217,44 @@ func TestEveryTypeRuns(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeats ends each sequence of a batch by itself: here before a token that
+// is the same as the one before it.
+func TestRepeats(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	g := goldens(t, "pg1-tiny")
+	prompts := []model.Prompt{g[0].prompt(t, m), g[1].prompt(t, m)}
+	whole := make([][]int, len(prompts))
+	o := model.GenerateOptions{MaxTokens: 20, TopLogProbs: 1}
+	for i, p := range prompts {
+		gen, err := m.Generate(context.Background(), p, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole[i] = gen.Tokens
+	}
+	o.NewRepeats = func() func(id int) (int, bool) {
+		n, last := 0, -1
+		return func(id int) (int, bool) {
+			again := id == last
+			n, last = n+1, id
+			return n - 2, again
+		}
+	}
+	got, err := m.GenerateBatch(context.Background(), prompts, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, gen := range got {
+		keep := 0
+		for keep+1 < len(whole[i]) && whole[i][keep] != whole[i][keep+1] {
+			keep++
+		}
+		if keep+1 == len(whole[i]) {
+			t.Fatalf("%v does not repeat a token", whole[i])
+		}
+		if !sameInts(gen.Tokens, whole[i][:keep]) || gen.Dropped != 2 || gen.FinishReason != model.FinishRepeat || len(gen.LogProbs) != keep {
+			t.Errorf("%v, %d dropped, %s, %d log-probabilities; want %v", gen.Tokens, gen.Dropped, gen.FinishReason, len(gen.LogProbs), whole[i][:keep])
+		}
+	}
+}

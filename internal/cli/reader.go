@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"slices"
+	"time"
+
+	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
+)
+
+// picture is an image as the vision tower takes it.
+type picture struct {
+	pixels []float32   // [3][S][S]
+	size   image.Point // of the upright original
+	data   []byte      // the file
+	took   time.Duration
+}
+
+// reader reads the images of a run, each while the model is busy with the one
+// before it, and the first while the model is opened. One image at most is read
+// ahead, so there is never more than that in memory.
+//
+// Reading beside ggml takes part of a core from its threads, which wait for each
+// other by spinning. Nothing is held back for that: a large product is handed
+// out to the threads in pieces, so the others take what a slow one leaves, and
+// the time that reading takes, all of it if it waits for a disk or a pipe, would
+// be spent anyway.
+type reader struct {
+	read   func(ctx context.Context, in input) (picture, error)
+	ctx    context.Context
+	cancel context.CancelFunc
+	rest   []*input // not begun
+	begun  *reading // that of the next take, unless nil
+
+	opened chan struct{} // closed when vision is known
+	vision model.VisionConfig
+}
+
+// reading is an image being read.
+type reading struct {
+	pic  picture
+	err  error
+	done chan struct{}
+}
+
+// newReader begins to read the first of inputs. The caller says what vision tower
+// the pictures are for by open, and closes the reader.
+func (a *app) newReader(ctx context.Context, inputs []*input, o imageOptions) *reader {
+	r := &reader{rest: inputs, opened: make(chan struct{})}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.read = func(ctx context.Context, in input) (picture, error) {
+		d, err := a.decode(ctx, in, o)
+		if err != nil {
+			return picture{}, err
+		}
+		select {
+		case <-r.opened:
+			return d.fit(r.vision), nil
+		case <-ctx.Done():
+			return picture{}, ctx.Err()
+		}
+	}
+	r.begin()
+	return r
+}
+
+// open lets pictures be made for a vision tower.
+func (r *reader) open(v model.VisionConfig) {
+	r.vision = v
+	close(r.opened)
+}
+
+// begin reads the next image in the background.
+func (r *reader) begin() {
+	if len(r.rest) == 0 {
+		return
+	}
+	in, now := *r.rest[0], &reading{done: make(chan struct{})}
+	r.rest, r.begun = r.rest[1:], now
+	go func() {
+		defer close(now.done)
+		now.pic, now.err = r.read(r.ctx, in)
+	}()
+}
+
+// take returns an image and begins to read the one after it. Images are taken in
+// order; some may be left out after one that failed.
+func (r *reader) take(in *input) (picture, error) {
+	if r.begun == nil {
+		r.rest = r.rest[slices.Index(r.rest, in):]
+		r.begin()
+	}
+	now := r.begun
+	r.begun = nil
+	<-now.done // it ends with ctx
+	if now.err == nil {
+		r.begin()
+	}
+	return now.pic, now.err
+}
+
+// close ends the reading under way.
+func (r *reader) close() {
+	r.cancel()
+	if r.begun != nil {
+		<-r.begun.done
+	}
+}
+
+// decoded is an image before it is fitted to a vision tower.
+type decoded struct {
+	rgb  *preprocess.RGB
+	data []byte
+	took time.Duration
+}
+
+// decode reads and decodes an image. Its errors name the image; those about the
+// image are imageErrors.
+func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, error) {
+	if in.err != nil {
+		return decoded{}, imageError{in.err}
+	}
+	start := time.Now()
+	shown := in.path
+	if shown == stdinName {
+		shown = "standard input"
+	}
+	limits := preprocess.Limits{MaxBytes: preprocess.DefaultLimits.MaxBytes, MaxPixels: o.MaxPixels}
+	data, err := a.readAll(ctx, in.path, limits.MaxBytes)
+	if err != nil {
+		if ctx.Err() != nil {
+			return decoded{}, err
+		}
+		return decoded{}, imageError{fmt.Errorf("%s: %w", shown, err)}
+	}
+	rgb, err := preprocess.Decode(data, limits)
+	if err != nil {
+		return decoded{}, imageError{fmt.Errorf("%s: %w", shown, err)}
+	}
+	return decoded{rgb, data, time.Since(start)}, nil
+}
+
+// fit resizes and normalises an image.
+func (d decoded) fit(v model.VisionConfig) picture {
+	start := time.Now()
+	pixels := preprocess.Normalize(preprocess.Resize(d.rgb, v.ImageSize, v.ImageSize), v.Mean, v.Std)
+	return picture{pixels, image.Pt(d.rgb.W, d.rgb.H), d.data, d.took + time.Since(start)}
+}
