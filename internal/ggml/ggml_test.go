@@ -2,6 +2,7 @@ package ggml
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -291,7 +292,7 @@ func TestRefuses(t *testing.T) {
 		"matmul heads": func(g *Graph, x Tensor) Tensor {
 			return g.MulMat(g.Float32s(make([]float32, 6), 3, 1, 2), g.Float32s(make([]float32, 9), 3, 1, 3))
 		},
-		"geglu":        func(g *Graph, x Tensor) Tensor { return g.GegluSplit(x, g.Transpose(x)) },
+		"geglu":        func(g *Graph, x Tensor) Tensor { return g.Geglu(x, g.Transpose(x)) },
 		"gelu turned":  func(g *Graph, x Tensor) Tensor { return g.Gelu(g.Transpose(x)) },
 		"scale view":   func(g *Graph, x Tensor) Tensor { return g.Scale(g.Slice(x, 0, 0, 2), 2) },
 		"norm NaN":     func(g *Graph, x Tensor) Tensor { return g.Norm(x, float32(math.NaN())) },
@@ -363,3 +364,102 @@ func TestTooManyOperations(t *testing.T) {
 // the device cannot compute with.
 // TestAfterOutOfMemory computes a graph that there is no memory for, twice: the
 // second must fail as the first did, and others still work.
+
+// TestFlashAttention compares tiles with attention written out, at sizes below
+// and above a tile, with shared key heads and widths that are no multiple of 16.
+func TestFlashAttention(t *testing.T) {
+	e := newEngine(t)
+	for _, c := range []struct {
+		d, tokens, keys, heads, kv int64
+		softcap                    float32
+	}{{72, 100, 100, 4, 4, 0}, {256, 70, 264, 4, 1, 0}, {32, 130, 130, 4, 2, 50}, {8, 3, 5, 2, 1, 0}} {
+		q := random(int(c.d*c.tokens*c.heads), 1)
+		k := random(int(c.d*c.keys*c.kv), 2)
+		v := random(int(c.d*c.keys*c.kv), 3)
+		got, err := compute(t, e, func(g *Graph) Tensor {
+			return g.FlashAttention(g.Float32s(q, c.d, c.tokens, c.heads), g.Float32s(k, c.d, c.keys, c.kv), g.Float32s(v, c.d, c.keys, c.kv), 0.1, c.softcap)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make([]float64, len(got))
+		for h := range c.heads {
+			from := h * c.kv / c.heads * c.keys * c.d
+			for i := range c.tokens {
+				query := q[(h*c.tokens+i)*c.d:][:c.d]
+				sum, out := 0.0, want[(i*c.heads+h)*c.d:][:c.d]
+				for j := range c.keys {
+					dot := 0.0
+					for x, value := range query {
+						dot += float64(value) * float64(k[from+j*c.d+int64(x)])
+					}
+					if dot *= 0.1; c.softcap != 0 {
+						dot = float64(c.softcap) * math.Tanh(dot/float64(c.softcap))
+					}
+					weight := math.Exp(dot)
+					sum += weight
+					for x := range out {
+						out[x] += weight * float64(v[from+j*c.d+int64(x)])
+					}
+				}
+				for x := range out {
+					out[x] /= sum
+				}
+			}
+		}
+		near(t, fmt.Sprint(c), got, want, 1e-5)
+	}
+	_, err := compute(t, e, func(g *Graph) Tensor {
+		return g.FlashAttention(g.Float32s(make([]float32, 8), 8), g.Float32s(make([]float32, 4), 4), g.Float32s(make([]float32, 8), 8), 1, 0)
+	})
+	if err == nil || !strings.Contains(err.Error(), "do not fit") {
+		t.Errorf("queries and keys of different widths: %v", err)
+	}
+}
+
+// TestGelu compares GELU with its formula from where it is zero to where it is
+// x, for a number of values that is no multiple of a vector.
+func TestGelu(t *testing.T) {
+	const n = 4099
+	e := newEngine(t)
+	x, up := make([]float32, n), random(n, 5)
+	for i := range x {
+		x[i] = 40*float32(i)/(n-1) - 20
+	}
+	x[0], x[n-1] = -1e30, 1e30
+	for name, c := range map[string]struct {
+		build  func(g *Graph) Tensor
+		factor func(i int) float64
+	}{
+		"gelu":  {func(g *Graph) Tensor { return g.Gelu(g.Float32s(x, n)) }, func(int) float64 { return 1 }},
+		"geglu": {func(g *Graph) Tensor { return g.Geglu(g.Float32s(x, n), g.Float32s(up, n)) }, func(i int) float64 { return float64(up[i]) }},
+	} {
+		got, err := compute(t, e, c.build)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range got {
+			z := float64(x[i])
+			want := z / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(z+0.044715*z*z*z))) * c.factor(i)
+			if math.Abs(float64(v)-want) > 2e-6*max(math.Abs(want), 1) {
+				t.Errorf("%s(%v) is %v, want %v", name, x[i], v, want)
+			}
+		}
+	}
+	got, err := compute(t, e, func(g *Graph) Tensor { return g.Gelu(g.Float32s([]float32{float32(math.NaN())}, 1)) })
+	if err != nil || got[0] == got[0] {
+		t.Errorf("gelu(NaN) is %v, %v", got, err)
+	}
+}
+
+// TestPadTurnedRows pads rows that lie apart.
+func TestPadTurnedRows(t *testing.T) {
+	got, err := compute(t, newEngine(t), func(g *Graph) Tensor {
+		x := g.Float32s([]float32{0, 1, 2, 3, 4, 5, 6, 7}, 2, 2, 2)
+		return g.PadRows(g.Permute(x, [4]int{0, 2, 1, 3}), 3)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "padded", got, []float64{0, 1, 0, 4, 5, 0, 2, 3, 0, 6, 7, 0}, 0)
+}

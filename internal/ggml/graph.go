@@ -53,6 +53,9 @@ func (g *Graph) Close() {
 	}
 }
 
+// OnCPU tells whether the graph runs on the CPU alone.
+func (g *Graph) OnCPU() bool { return g.engine.cpuOnly() }
+
 // Err is the first error of the operations so far.
 func (g *Graph) Err() error { return g.err }
 

@@ -1,7 +1,7 @@
 package ggml
 
 /*
-#include "ggml.h"
+#include "kernels.h"
 */
 import "C"
 
@@ -105,24 +105,43 @@ func (g *Graph) Sigmoid(a Tensor) Tensor {
 	return Tensor{C.ggml_sigmoid(g.ctx, a.c)}
 }
 
-// Gelu is the tanh form of GELU. On the CPU ggml reads it from a table of
-// half-precision values: good to about three digits.
+// Gelu is the tanh form of GELU (https://arxiv.org/abs/1606.08415). On the CPU
+// it is a kernel of our own (gelu.c), exact to about 2e-6 of the value: ggml's
+// goes through a table of half-precision values, and takes longer.
 func (g *Graph) Gelu(a Tensor) Tensor {
 	if !g.okContiguous("gelu", a) {
 		return Tensor{}
 	}
+	if g.OnCPU() {
+		return g.custom(a.shape(), C.ggml_custom_op_t(C.pg_gelu), a)
+	}
 	return Tensor{C.ggml_gelu(g.ctx, a.c)}
 }
 
-// GegluSplit is Gelu(gate)·up in one operation, with Gelu's precision.
-func (g *Graph) GegluSplit(gate, up Tensor) Tensor {
+// Geglu is Gelu(gate)·up in one operation, with Gelu's precision.
+func (g *Graph) Geglu(gate, up Tensor) Tensor {
 	if !g.okContiguous("geglu", gate) || !g.okContiguous("geglu", up) {
 		return Tensor{}
 	}
 	if gate.shape() != up.shape() {
 		return g.fail("geglu: %v and %v differ", gate, up)
 	}
+	if g.OnCPU() {
+		return g.custom(gate.shape(), C.ggml_custom_op_t(C.pg_gelu), gate, up)
+	}
 	return Tensor{C.ggml_geglu_split(g.ctx, gate.c, up.c)}
+}
+
+// custom is an operation of our own on the CPU, with an F32 result of shape ne.
+func (g *Graph) custom(ne [4]int64, op C.ggml_custom_op_t, args ...Tensor) Tensor {
+	var list [2]*C.struct_ggml_tensor
+	n := 0
+	for _, a := range args {
+		list[n] = a.c
+		n++
+	}
+	return Tensor{C.ggml_custom_4d(g.ctx, C.GGML_TYPE_F32, C.int64_t(ne[0]), C.int64_t(ne[1]), C.int64_t(ne[2]), C.int64_t(ne[3]),
+		&list[0], C.int(n), op, C.GGML_N_TASKS_MAX, nil)}
 }
 
 // Relu is max(a, 0).
@@ -174,6 +193,22 @@ func (g *Graph) SoftMax(a, mask Tensor, scale float32) Tensor {
 		}
 	}
 	return Tensor{C.ggml_soft_max_ext(g.ctx, a.c, mask.c, C.float(scale), 0)}
+}
+
+// FlashAttention is softmax(cap(scale·Q·Kᵀ))·V for q [d, T, heads], k [d, n,
+// kv_heads] and v [dv, n, kv_heads], all F32 and each query seeing all keys:
+// [dv, heads, T]. Query head h uses key head h·kv_heads/heads. The scores exist
+// only in tiles. softcap 0 is none. Only where OnCPU: other devices want F16
+// keys, and might compute it on the CPU.
+func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
+	if !g.okF32("flash attention", q, k, v) {
+		return Tensor{}
+	}
+	if q.Dim(0) != k.Dim(0) || k.Dim(1) != v.Dim(1) || k.Dim(2) != v.Dim(2) || q.Dim(2)%k.Dim(2) != 0 ||
+		q.Dim(3) != 1 || k.Dim(3) != 1 || v.Dim(3) != 1 {
+		return g.fail("flash attention: %v, %v and %v do not fit", q, k, v)
+	}
+	return Tensor{C.ggml_flash_attn_ext(g.ctx, q.c, k.c, v.c, nil, C.float(scale), 0, C.float(softcap))}
 }
 
 // RoPE rotates pairs (i, i + d/2) of each head of a [d, heads, T] by
@@ -376,6 +411,10 @@ func (g *Graph) PadRows(a Tensor, n int64) Tensor {
 		return a
 	case n < a.Dim(0) || n > 1<<30:
 		return g.fail("pad: rows of %v to %d", a, n)
+	case g.OnCPU(): // ggml looks at each value: as long as a small product takes
+		ne := a.shape()
+		ne[0] = n
+		return g.custom(ne, C.ggml_custom_op_t(C.pg_pad_rows), a)
 	}
 	return Tensor{C.ggml_pad(g.ctx, a.c, C.int(n-a.Dim(0)), 0, 0, 0)}
 }

@@ -49,6 +49,21 @@ func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, w
 	return out, weights
 }
 
+// flash is apply for queries that all see all keys, tile by tile: q [d, heads,
+// T], k [d, n, kv_heads], v [d, n, kv_heads].
+func (a attention) flash(g *ggml.Graph, q, k, v ggml.Tensor) ggml.Tensor {
+	if g.Err() != nil {
+		return ggml.Tensor{}
+	}
+	d, heads, tokens := q.Dim(0), q.Dim(1), q.Dim(2)
+	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
+	return g.Reshape(g.FlashAttention(q, k, v, a.scale, a.softcap), d*heads, tokens)
+}
+
+// flashTokens is the least number of queries for which ggml's tiles are used; a
+// variable for tests.
+var flashTokens int64 = 64
+
 // weights is softmax(mask + cap(scale·Q·Kᵀ)): [keys, queries, heads].
 func (a attention) weights(g *ggml.Graph, q, k, mask ggml.Tensor) ggml.Tensor {
 	scores := g.MulMat(k, q)
@@ -90,10 +105,10 @@ func rmsNorm(g *ggml.Graph, x, w ggml.Tensor, eps float32) ggml.Tensor {
 //
 //	x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) = x·σ(x·(a + b·x²))
 //
-// with a = 2·√(2/π) and b = 0.044715·a. ggml's own operation goes through a
-// table of half-precision values on the CPU, too coarse for an exact run.
+// with a = 2·√(2/π) and b = 0.044715·a. It is written out for an exact run on
+// another device than the CPU, whose own operation may be coarse.
 func gelu(g *ggml.Graph, x ggml.Tensor, exact bool) ggml.Tensor {
-	if !exact {
+	if !exact || g.OnCPU() {
 		return g.Gelu(x)
 	}
 	const a, b = 1.5957691216057308, 0.07135481282685763

@@ -90,8 +90,11 @@ func (m *Model) newStep(g *ggml.Graph, cache *Cache, queries, keys []cell, trace
 	s := &step{
 		config: m.config.Text, exact: m.exact, cache: cache, tokens: tokens, traced: traced,
 		rotary: m.newRotary(g, queries),
-		mask:   g.Float32s(attentionMask(queries, keys, 0), n, tokens),
 	}
+	if allVisible(queries, keys) {
+		return s
+	}
+	s.mask = g.Float32s(attentionMask(queries, keys, 0), n, tokens)
 	if w := m.config.Text.SlidingWindow; w > 0 {
 		s.window = g.Float32s(attentionMask(queries, keys, w), n, tokens)
 	}

@@ -56,6 +56,10 @@ func (w *Attention) forward(g *ggml.Graph, s *step, layer int, x ggml.Tensor, a 
 	keys, values := s.cache.keys[layer], s.cache.values[layer]
 	g.Run(g.Copy(k, g.Slice(keys, 2, past, s.tokens)))
 	g.Run(g.Copy(g.Permute(v, [4]int{1, 2, 0, 3}), g.Slice(values, 0, past, s.tokens)))
+	if !a.mask.Valid() && past == 0 && s.tokens >= flashTokens && !s.traced && g.OnCPU() {
+		heads := [4]int{0, 2, 1, 3} // [d, T, heads]
+		return matmul(g, w.Out, a.flash(g, q, g.Permute(k, heads), g.Permute(v, heads)))
+	}
 	k = g.Permute(g.Slice(keys, 2, 0, n), [4]int{0, 2, 1, 3}) // [d, n, kv]
 	v = g.Slice(values, 0, 0, n)                              // [n, d, kv]
 
@@ -69,8 +73,8 @@ func (w *Attention) forward(g *ggml.Graph, s *step, layer int, x ggml.Tensor, a 
 // forward is Down(GELU(Gate·x)·Up·x).
 func (w *MLP) forward(g *ggml.Graph, x ggml.Tensor, exact bool) ggml.Tensor {
 	gate, up := matmul(g, w.Gate, x), matmul(g, w.Up, x)
-	if !exact {
-		return matmul(g, w.Down, g.GegluSplit(gate, up))
+	if !exact || g.OnCPU() {
+		return matmul(g, w.Down, g.Geglu(gate, up))
 	}
 	return matmul(g, w.Down, g.Mul(gelu(g, gate, exact), up))
 }

@@ -41,6 +41,22 @@ func visible(q, k cell, window int) bool {
 	return window == 0 || int(q.pos-k.pos) < window
 }
 
+// allVisible tells whether every query sees every key in every layer, as in a
+// prefix: then no mask is needed.
+func allVisible(queries, keys []cell) bool {
+	for _, q := range queries {
+		if !q.prefix {
+			return false
+		}
+		for _, k := range keys {
+			if !visible(q, k, 0) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // attentionMask is what is added to the scores, [keys, queries] innermost
 // first: 0 where a query sees a key, −Inf where not.
 func attentionMask(queries, keys []cell, window int) []float32 {

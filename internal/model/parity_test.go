@@ -57,6 +57,36 @@ func TestForwardMatchesTransformers(t *testing.T) {
 	}
 }
 
+// TestTilesMatchTransformers computes short sequences, too, with the attention
+// that only long ones get: in tiles, without a mask.
+func TestTilesMatchTransformers(t *testing.T) {
+	old := model.SetFlashTokens(1)
+	defer model.SetFlashTokens(old)
+	for _, name := range checkpoints {
+		m := load(t, name, "f32")
+		for _, g := range goldens(t, name) {
+			p := g.prompt(t, m)
+			var features []float32
+			for _, image := range p.Images {
+				features = append(features, image.Values...)
+			}
+			compare(t, name+" "+g.Case+": image features", features, g.get(t, "image_features"), exactTolerance)
+			if g.Suffix != nil {
+				continue // masked: never in tiles
+			}
+			got, err := m.Trace(context.Background(), p, nil, model.TraceOptions{HiddenStates: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			logits := g.get(t, "logits")
+			compare(t, name+" "+g.Case+": logits", got.Logits[max(0, len(got.Logits)-len(logits)):], logits, exactTolerance)
+			for i, h := range got.HiddenStates {
+				compare(t, fmt.Sprint(name, " ", g.Case, ": hidden state ", i), h, g.get(t, fmt.Sprint("hidden_", i)), exactTolerance)
+			}
+		}
+	}
+}
+
 func TestGenerateMatchesTransformers(t *testing.T) {
 	for _, name := range checkpoints {
 		m := load(t, name, "f32")

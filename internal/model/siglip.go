@@ -50,10 +50,14 @@ func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig, exac
 	q := g.Reshape(l.Q.apply(g, h), d, heads, n)
 	k := g.Reshape(l.K.apply(g, h), d, heads, n)
 	u := g.Reshape(l.V.apply(g, h), d, heads, n)
-	k = g.Permute(k, [4]int{0, 2, 1, 3})         // [d, n, heads]
-	u = g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})) // [n, d, heads]
+	k = g.Permute(k, [4]int{0, 2, 1, 3}) // [d, n, heads]
 	a := attention{scale: invSqrt(float32(d))}
-	out, _ := a.apply(g, q, k, u, false)
+	var out ggml.Tensor
+	if g.OnCPU() && n >= flashTokens {
+		out = a.flash(g, q, k, g.Permute(u, [4]int{0, 2, 1, 3}))
+	} else {
+		out, _ = a.apply(g, q, k, g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
+	}
 	x = g.Add(x, l.Out.apply(g, out))
 
 	h = l.Norm2.apply(g, x, v.NormEps)
