@@ -1,19 +1,8 @@
 #include "kernels.h"
+#include "simd.h"
 
 #include <stdint.h>
 #include <string.h>
-
-// The compiler makes vector code of these loops for each kind of processor and
-// picks one at run time, whatever the program was built for.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PG_TARGET(t) __attribute__((target(t), optimize("O3", "no-trapping-math", "no-math-errno")))
-#define PG_WIDE ",prefer-vector-width=512"
-#define PG_DISPATCH 1
-#elif defined(__x86_64__) && defined(__clang__)
-#define PG_TARGET(t) __attribute__((target(t)))
-#define PG_WIDE ""
-#define PG_DISPATCH 1
-#endif
 
 // e^x for |x| <= 88, to 2 units in the last place: 2^n·e^r with |r| <= ln(2)/2,
 // e^r by its Taylor polynomial of degree 7 (its rest is below 2^-27).
@@ -37,9 +26,9 @@
 
 // x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) = x / (1 + e^-(x·(a + b·x²))), with a
 // = 2·√(2/π) and b = 0.044715·a. NaN stays NaN.
-#define PG_GELU_BODY(factor)                                              \
+#define PG_GELU(value, factor)                                            \
 	for (int64_t i = 0; i < n; i++) {                                     \
-		float v = x[i];                                                   \
+		float v = value;                                                  \
 		float u = -v * (1.5957691216057308f + 0.07135481282685763f * v * v); \
 		u = u > 88.0f ? 88.0f : u;                                        \
 		u = u < -88.0f ? -88.0f : u;                                      \
@@ -48,31 +37,15 @@
 		y[i] = v / (1.0f + e) factor;                                     \
 	}
 
-#define PG_GELU(name, attributes)                                                                                           \
-	attributes static void name(int64_t n, float * restrict y, const float * restrict x) { PG_GELU_BODY() }                  \
-	attributes static void name##_times(int64_t n, float * restrict y, const float * restrict x, const float * restrict up) { \
-		PG_GELU_BODY(*up[i])                                                                                                \
+#define PG_FORM(form, attributes)                                                                                               \
+	attributes static void gelu##form(int64_t n, float * restrict y, const float * restrict x) { PG_GELU(x[i], ) }              \
+	attributes static void geglu##form(int64_t n, float * restrict y, const float * restrict x, const float * restrict up) {    \
+		PG_GELU(x[i], *up[i])                                                                                                   \
+	}                                                                                                                           \
+	attributes static void gelu_bias##form(int64_t n, float * restrict y, const float * restrict x, const float * restrict bias) { \
+		PG_GELU(x[i] + bias[i], )                                                                                               \
 	}
-
-#ifdef PG_DISPATCH
-PG_GELU(gelu_avx512, PG_TARGET("avx512f,avx512dq,avx512vl,avx512bw,fma" PG_WIDE))
-PG_GELU(gelu_avx2, PG_TARGET("avx2,fma"))
-#endif
-PG_GELU(gelu_plain, )
-
-static void gelu(int64_t n, float * y, const float * x, const float * up) {
-#ifdef PG_DISPATCH
-	if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-		up ? gelu_avx512_times(n, y, x, up) : gelu_avx512(n, y, x);
-		return;
-	}
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-		up ? gelu_avx2_times(n, y, x, up) : gelu_avx2(n, y, x);
-		return;
-	}
-#endif
-	up ? gelu_plain_times(n, y, x, up) : gelu_plain(n, y, x);
-}
+PG_FORMS(PG_FORM)
 
 void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	(void) userdata;
@@ -82,9 +55,25 @@ void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	if (to > n) {
 		to = n;
 	}
-	const struct ggml_tensor * up = dst->src[1];
-	if (from < to) {
-		gelu(to - from, (float *) dst->data + from, (const float *) dst->src[0]->data + from,
-		     up ? (const float *) up->data + from : NULL);
+	if (from >= to) {
+		return;
+	}
+	float * y = (float *) dst->data + from;
+	const float * x = (const float *) dst->src[0]->data + from;
+	if (dst->src[1]) {
+		PG_RUN(geglu, to - from, y, x, (const float *) dst->src[1]->data + from);
+	} else {
+		PG_RUN(gelu, to - from, y, x);
+	}
+}
+
+void pg_gelu_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	(void) userdata;
+	const int64_t n = dst->src[0]->ne[0], padded = dst->ne[0], rows = ggml_nrows(dst);
+	const float * x = dst->src[0]->data, * bias = dst->src[1]->data;
+	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
+		float * y = (float *) dst->data + i * padded;
+		PG_RUN(gelu_bias, n, y, x + i * n, bias);
+		memset(y + n, 0, (padded - n) * sizeof(float));
 	}
 }

@@ -320,6 +320,10 @@ func TestRefuses(t *testing.T) {
 		"concat dim":      func(g *Graph, x Tensor) Tensor { return g.Concat(x, x, 4) },
 		"rows":            func(g *Graph, x Tensor) Tensor { return g.GetRows(x, x) },
 		"pad":             func(g *Graph, x Tensor) Tensor { return g.PadRows(x, 2) },
+		"layer norm":      func(g *Graph, x Tensor) Tensor { return g.LayerNorm(x, x, x, 1, 3) },
+		"layer norm pad":  func(g *Graph, x Tensor) Tensor { r := g.Cont(g.Slice(x, 1, 0, 1)); return g.LayerNorm(x, r, r, 1, 2) },
+		"gelu bias":       func(g *Graph, x Tensor) Tensor { return g.GeluBias(x, x, 3) },
+		"add bias":        func(g *Graph, x Tensor) Tensor { r := g.Cont(g.Slice(x, 1, 0, 1)); return g.AddBias(r, x, r) },
 		"input size":      func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 5), 6) },
 		"input shape":     func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 0) },
 		"input overflow":  func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 1<<40, 1<<40) },
@@ -449,6 +453,52 @@ func TestGelu(t *testing.T) {
 	got, err := compute(t, e, func(g *Graph) Tensor { return g.Gelu(g.Float32s([]float32{float32(math.NaN())}, 1)) })
 	if err != nil || got[0] == got[0] {
 		t.Errorf("gelu(NaN) is %v, %v", got, err)
+	}
+}
+
+// TestRows compares the operations on rows with their formulas, for rows that are
+// no multiple of a vector and get longer.
+func TestRows(t *testing.T) {
+	const n, rows, padded, eps = 37, 5, 40, 1e-6
+	e := newEngine(t)
+	x, more, w, b := random(n*rows, 1), random(n*rows, 2), random(n, 3), random(n, 4)
+	for i := range x {
+		x[i] += 100 // the variance is small beside the mean
+	}
+	var norm, gelu, add []float64
+	for r := range rows {
+		mean, variance := 0.0, 0.0
+		for _, v := range x[r*n : r*n+n] {
+			mean += float64(v) / n
+		}
+		for _, v := range x[r*n : r*n+n] {
+			variance += (float64(v) - mean) * (float64(v) - mean) / n
+		}
+		for i := range n {
+			v, bias := float64(x[r*n+i]), float64(b[i])
+			norm = append(norm, (v-mean)/math.Sqrt(variance+eps)*float64(w[i])+bias)
+			z := float64(more[r*n+i]) + bias
+			gelu = append(gelu, z/2*(1+math.Tanh(math.Sqrt(2/math.Pi)*(z+0.044715*z*z*z))))
+			add = append(add, v+float64(more[r*n+i])+bias)
+		}
+		norm, gelu = append(norm, make([]float64, padded-n)...), append(gelu, make([]float64, padded-n)...)
+	}
+	for name, c := range map[string]struct {
+		op   func(g *Graph, x, more, w, b Tensor) Tensor
+		want []float64
+		tol  float64
+	}{
+		"layer norm": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.LayerNorm(x, w, b, eps, padded) }, norm, 5e-5},
+		"gelu bias":  {func(g *Graph, x, more, w, b Tensor) Tensor { return g.GeluBias(more, b, padded) }, gelu, 1e-6},
+		"add bias":   {func(g *Graph, x, more, w, b Tensor) Tensor { return g.AddBias(x, more, b) }, add, 1e-5},
+	} {
+		got, err := compute(t, e, func(g *Graph) Tensor {
+			return c.op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(w, n), g.Float32s(b, n))
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		near(t, name, got, c.want, c.tol)
 	}
 }
 

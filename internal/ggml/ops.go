@@ -132,9 +132,58 @@ func (g *Graph) Geglu(gate, up Tensor) Tensor {
 	return Tensor{C.ggml_geglu_split(g.ctx, gate.c, up.c)}
 }
 
+// GeluBias is Gelu(a + b), b being the same for each row, each row followed by
+// zeros until it is n long.
+func (g *Graph) GeluBias(a, b Tensor, n int64) Tensor {
+	if !g.okRow("gelu_bias", a, b) || !g.okPad("gelu_bias", a, n) {
+		return Tensor{}
+	}
+	if !g.OnCPU() {
+		return g.PadRows(g.Gelu(g.Add(a, b)), n)
+	}
+	ne := a.shape()
+	ne[0] = n
+	return g.custom(ne, C.ggml_custom_op_t(C.pg_gelu_bias), a, b)
+}
+
+// AddBias is a + (b + c), a and b of one shape, c being the same for each row.
+func (g *Graph) AddBias(a, b, c Tensor) Tensor {
+	if !g.okContiguous("add_bias", a) || !g.okRow("add_bias", b, c) {
+		return Tensor{}
+	}
+	switch {
+	case a.shape() != b.shape():
+		return g.fail("add_bias: %v and %v differ", a, b)
+	case !g.OnCPU():
+		return g.Add(a, g.Add(b, c))
+	}
+	return g.custom(a.shape(), C.ggml_custom_op_t(C.pg_add_bias), a, b, c)
+}
+
+// okRow checks an operand without gaps and another that is one of its rows.
+func (g *Graph) okRow(op string, a, row Tensor) bool {
+	if !g.okContiguous(op, a) || !g.okContiguous(op, row) {
+		return false
+	}
+	if row.shape() != [4]int64{a.Dim(0), 1, 1, 1} {
+		g.fail("%s: %v is no row of %v", op, row, a)
+		return false
+	}
+	return true
+}
+
+// okPad checks the length of rows to come.
+func (g *Graph) okPad(op string, a Tensor, n int64) bool {
+	if n < a.Dim(0) || n > 1<<30 {
+		g.fail("%s: rows of %v to %d", op, a, n)
+		return false
+	}
+	return true
+}
+
 // custom is an operation of our own on the CPU, with an F32 result of shape ne.
 func (g *Graph) custom(ne [4]int64, op C.ggml_custom_op_t, args ...Tensor) Tensor {
-	var list [2]*C.struct_ggml_tensor
+	var list [3]*C.struct_ggml_tensor
 	n := 0
 	for _, a := range args {
 		list[n] = a.c
@@ -160,6 +209,18 @@ func (g *Graph) Norm(a Tensor, eps float32) Tensor {
 		return Tensor{}
 	}
 	return Tensor{C.ggml_norm(g.ctx, a.c, C.float(eps))}
+}
+
+// LayerNorm is Norm(a)·w + b, w and b being the same for each row, each row
+// followed by zeros until it is n long.
+func (g *Graph) LayerNorm(a, w, b Tensor, eps float32, n int64) Tensor {
+	if !g.okRow("layer_norm", a, w) || !g.okRow("layer_norm", a, b) || !g.okEps("layer_norm", eps) || !g.okPad("layer_norm", a, n) {
+		return Tensor{}
+	}
+	if !g.OnCPU() {
+		return g.PadRows(g.Add(g.Mul(g.Norm(a, eps), w), b), n)
+	}
+	return Tensor{C.pg_layer_norm(g.ctx, a.c, w.c, b.c, C.float(eps), C.int64_t(n))}
 }
 
 // RMSNorm is a/sqrt(mean(a²) + eps) over dimension 0.
@@ -403,14 +464,12 @@ func (g *Graph) GetRows(a, indices Tensor) Tensor {
 
 // PadRows appends zeros to each row of a until it is n long.
 func (g *Graph) PadRows(a Tensor, n int64) Tensor {
-	if !g.okF32("pad", a) {
+	if !g.okF32("pad", a) || !g.okPad("pad", a, n) {
 		return Tensor{}
 	}
 	switch {
 	case n == a.Dim(0):
 		return a
-	case n < a.Dim(0) || n > 1<<30:
-		return g.fail("pad: rows of %v to %d", a, n)
 	case g.OnCPU(): // ggml looks at each value: as long as a small product takes
 		ne := a.shape()
 		ne[0] = n

@@ -93,7 +93,24 @@ func (l Linear) apply(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 
 // apply is the layer norm over the innermost dimension.
 func (n LayerNorm) apply(g *ggml.Graph, x ggml.Tensor, eps float32) ggml.Tensor {
-	return g.Add(g.Mul(g.Norm(x, eps), n.Weight), n.Bias)
+	return n.padded(g, x, eps)
+}
+
+// padded is apply, with rows as long as those of the weights that will multiply
+// them where these agree.
+func (n LayerNorm) padded(g *ggml.Graph, x ggml.Tensor, eps float32, weights ...ggml.Tensor) ggml.Tensor {
+	if g.Err() != nil {
+		return ggml.Tensor{}
+	}
+	rows := x.Dim(0)
+	for i, w := range weights {
+		if i > 0 && w.Dim(0) != rows {
+			rows = x.Dim(0)
+			break
+		}
+		rows = w.Dim(0)
+	}
+	return g.LayerNorm(x, n.Weight, n.Bias, eps, rows)
 }
 
 // rmsNorm is x/rms(x)·w, with w stored as 1 + the checkpoint's weight.

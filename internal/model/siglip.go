@@ -46,7 +46,7 @@ func (m *Model) tower(g *ggml.Graph, patches ggml.Tensor) ggml.Tensor {
 // forward is one pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)).
 func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig, exact bool) ggml.Tensor {
 	d, heads, n := int64(v.HeadDim()), int64(v.Heads), int64(v.ImageTokens)
-	h := l.Norm1.apply(g, x, v.NormEps)
+	h := l.Norm1.padded(g, x, v.NormEps, l.Q.Weight, l.K.Weight, l.V.Weight)
 	q := g.Reshape(l.Q.apply(g, h), d, heads, n)
 	k := g.Reshape(l.K.apply(g, h), d, heads, n)
 	u := g.Reshape(l.V.apply(g, h), d, heads, n)
@@ -58,11 +58,16 @@ func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig, exac
 	} else {
 		out, _ = a.apply(g, q, k, g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
 	}
-	x = g.Add(x, l.Out.apply(g, out))
+	x = g.AddBias(x, matmul(g, l.Out.Weight, out), l.Out.Bias)
 
-	h = l.Norm2.apply(g, x, v.NormEps)
-	h = gelu(g, l.Up.apply(g, h), exact)
-	return g.Add(x, l.Down.apply(g, h))
+	h = l.Norm2.padded(g, x, v.NormEps, l.Up.Weight)
+	h = matmul(g, l.Up.Weight, h)
+	if exact && !g.OnCPU() {
+		h = gelu(g, g.Add(h, l.Up.Bias), exact)
+	} else {
+		h = g.GeluBias(h, l.Up.Bias, l.Down.Weight.Dim(0))
+	}
+	return g.AddBias(x, matmul(g, l.Down.Weight, h), l.Down.Bias)
 }
 
 // patchify cuts an image [3, S, S] into patches [N, 3·p·p], both row-major, in
