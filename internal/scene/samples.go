@@ -40,8 +40,9 @@ type Sample struct {
 // Where nothing that a detect or segment prompt names is in the picture, the
 // answer is empty: the model ends at once. So it is with OCR where no sign is
 // (asked in one such scene of eight); of several objects only those that are
-// there are answered, in the prompt's order, several of one name from left to
-// right.
+// there are answered, from left to right, a sign at the end, whatever the
+// prompt's order: a model of few layers learns that, but not which of the names
+// found comes first.
 func Samples(s *Scene, r *rand.Rand) []Sample {
 	var out []Sample
 	c := s.Caption()
@@ -96,17 +97,24 @@ func (s *Scene) find(n named) []int {
 
 const sign = "sign"
 
-// boxes are what a name finds, the sign included.
-func (s *Scene) boxes(n named) []LabelBox {
+// found is a box with the number of its object from left to right, or that of
+// the objects for the sign.
+type found struct {
+	LabelBox
+	place int
+}
+
+// boxes are what a name finds, from left to right, the sign included.
+func (s *Scene) boxes(n named) []found {
 	if n.shape == sign {
 		if s.Sign == nil {
 			return nil
 		}
-		return []LabelBox{{sign, floats(rect(s.Sign.Box))}}
+		return []found{{LabelBox{sign, floats(rect(s.Sign.Box))}, len(s.Objects)}}
 	}
-	var out []LabelBox
+	var out []found
 	for _, i := range s.find(n) {
-		out = append(out, LabelBox{n.String(), floats(rect(s.Objects[i].Box))})
+		out = append(out, found{LabelBox{n.String(), floats(rect(s.Objects[i].Box))}, i})
 	}
 	return out
 }
@@ -165,12 +173,15 @@ func (s *Scene) detect(r *rand.Rand) Sample {
 		prompt = append(prompt, name.String())
 	}
 	d := Sample{Task: TaskDetect, Object: -1}
-	var answer []string
+	var all []found
 	for _, name := range names {
-		for _, b := range s.boxes(name) {
-			d.Boxes = append(d.Boxes, b)
-			answer = append(answer, task.BoxTokens(b.Box, s.W, s.H)+" "+b.Label)
-		}
+		all = append(all, s.boxes(name)...)
+	}
+	slices.SortFunc(all, func(a, b found) int { return a.place - b.place })
+	var answer []string
+	for _, b := range all {
+		d.Boxes = append(d.Boxes, b.LabelBox)
+		answer = append(answer, task.BoxTokens(b.Box, s.W, s.H)+" "+b.Label)
 	}
 	d.Prompt = task.Detect(strings.Join(prompt, " ; "))
 	d.Answer = strings.Join(answer, " ; ")
@@ -185,10 +196,9 @@ func (s *Scene) segment(r *rand.Rand) (Sample, bool) {
 	}
 	for range 20 {
 		name := s.present(r)
-		if found := s.find(name); len(found) == 1 {
-			b := s.boxes(name)
+		if b := s.boxes(name); len(b) == 1 {
 			return Sample{
-				Task: TaskSegment, Prompt: task.Segment(name.String()), Boxes: b, Object: found[0],
+				Task: TaskSegment, Prompt: task.Segment(name.String()), Boxes: []LabelBox{b[0].LabelBox}, Object: b[0].place,
 				Answer: task.BoxTokens(b[0].Box, s.W, s.H) + Codes + " " + name.String(),
 			}, true
 		}

@@ -1,6 +1,7 @@
 package scene
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,7 +180,7 @@ func whether(s *Scene, rest string, one func(string) Object, area func(Object) i
 }
 
 // checkBoxes reads an answer as the command line does and compares it with the
-// objects of the names that the prompt asks for.
+// objects of the names that the prompt asks for, from left to right.
 func checkBoxes(t *testing.T, s *Scene, p Sample) {
 	t.Helper()
 	_, names, _ := strings.Cut(p.Prompt, " ")
@@ -195,6 +196,13 @@ func checkBoxes(t *testing.T, s *Scene, p Sample) {
 			want = append(want, LabelBox{name, floats(rect(o.Box))})
 		}
 	}
+	place := func(b LabelBox) float64 {
+		if b.Label == sign {
+			return 2 * float64(s.W)
+		}
+		return b.Box[0] + b.Box[2]
+	}
+	slices.SortFunc(want, func(a, b LabelBox) int { return cmp.Compare(place(a), place(b)) })
 	if !slices.Equal(want, p.Boxes) {
 		t.Errorf("seed %d: %q: boxes %v, want %v", s.Seed, p.Prompt, p.Boxes, want)
 	}
