@@ -50,6 +50,24 @@ func draw(path string, seed uint64) (Case, error) {
 	return c, s.WritePNG(path)
 }
 
+// WriteSamples writes what each request should be answered, a line for each.
+func WriteSamples(w io.Writer, cases []Case) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	for i := range cases {
+		for _, s := range cases[i].Samples {
+			r := struct {
+				Image string `json:"image"`
+				scene.Sample
+			}{cases[i].Path, s}
+			if err := e.Encode(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // WriteRequests writes what is asked as `paligemma generate --requests` reads
 // it, a line for each sample in the order of the cases.
 func WriteRequests(w io.Writer, cases []Case) error {

@@ -46,7 +46,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "bin/paligemma", "the program to run")
 	flag.StringVar(&o.model, "model", "", "a GGUF file to mark as it is, in place of the built-in model")
 	flag.BoolVar(&o.asJSON, "json", false, "print JSON in place of the table")
-	flag.StringVar(&o.keep, "keep", "", "leave pictures, prompts and answers in this folder")
+	flag.StringVar(&o.keep, "keep", "", "leave pictures, prompts, what is right, and answers in this folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -82,6 +82,13 @@ func run(ctx context.Context, o options, stdout io.Writer) (err error) {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "requests.jsonl"), requests.Bytes(), 0o666); err != nil {
+		return err
+	}
+	var samples bytes.Buffer
+	if err := eval.WriteSamples(&samples, cases); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "samples.jsonl"), samples.Bytes(), 0o666); err != nil {
 		return err
 	}
 	types := strings.Split(o.types, ",")
