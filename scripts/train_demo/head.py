@@ -13,7 +13,7 @@ TURNS = 16  # frequencies of a coordinate's waves, half a turn to 32 turns over 
 class Head(nn.Module):
     """kind, colour, shape and size of the patch's object; its box as offsets from the patch and, so that the language model
     need only copy, as waves like those of the <loc> embeddings; its coarse mask; the letters that stand there; the words of
-    the sign."""
+    the sign. The first layer is asked for what a patch and its neighbours suffice for: kind, colour and mask."""
 
     def __init__(self, hidden, words, patch):
         super().__init__()
@@ -21,10 +21,12 @@ class Head(nn.Module):
         self.parts = {"kind": 4, "color": len(scenes.COLORS), "shape": len(scenes.SHAPES), "size": len(scenes.SIZES), "box": 4,
                       "waves": 4 * 2 * TURNS, "mask": (patch // scenes.CELL) ** 2, "letters": scenes.LETTERS * 27, "words": 2 * (words + 1)}
         self.out = nn.Linear(hidden, sum(self.parts.values()))
+        self.early_parts = {k: self.parts[k] for k in ("kind", "color", "mask")}
+        self.early = nn.Linear(hidden, sum(self.early_parts.values()))
         self.register_buffer("turns", math.pi * torch.logspace(0, 6, TURNS, base=2.0), persistent=False)
 
-    def forward(self, seen, labels, side):
-        """seen [n, patches, hidden], labels of scenes.Pool -> loss, notes"""
+    def forward(self, seen, early, labels, side):
+        """seen and early, after the last layer and the first, [n, patches, hidden], labels of scenes.Pool -> loss, notes"""
         n, patches, _ = seen.shape
         label = {k: torch.from_numpy(v) for k, v in labels.items()}
         kind = label["kind"].flatten().long()
@@ -43,8 +45,12 @@ class Head(nn.Module):
         off = parts["box"][thing] + centre - box
         angle = box[:, :, None] * self.turns
         waves = torch.cat([angle.sin(), angle.cos()], 2).flatten(1)
-        loss = loss + 5 * F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.01) + 2 * F.mse_loss(parts["waves"][thing], waves)
-        loss = loss + F.binary_cross_entropy_with_logits(parts["mask"][thing], label["mask"].flatten(0, 1)[thing].float())
+        loss = loss + 25 * F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.01) + 6 * F.mse_loss(parts["waves"][thing], waves)
+        mask = label["mask"].flatten(0, 1)[thing].float()
+        loss = loss + F.binary_cross_entropy_with_logits(parts["mask"][thing], mask)
+        first = dict(zip(self.early_parts, self.early(early).flatten(0, 1).float().split(list(self.early_parts.values()), 1)))
+        loss = loss + F.cross_entropy(first["kind"], kind) + F.cross_entropy(first["color"][object], label["color"].flatten()[object].long())
+        loss = loss + 2 * F.binary_cross_entropy_with_logits(first["mask"][thing], mask)
         notes["box_px"] = off.abs().mean().item() * side
         if len(card):
             letters, want = parts["letters"][card].view(-1, 27), label["letters"].flatten(0, 1)[card].flatten().long()

@@ -16,13 +16,14 @@ def attend(q, k, v, mask=None):
 
 
 def vision(tower, pixels):
-    """SigLIP: [n, 3, side, side] -> [n, patches, hidden]"""
+    """SigLIP: [n, 3, side, side] -> [n, patches, hidden], and the same after its first layer"""
     e, heads = tower.embeddings, tower.config.num_attention_heads
     size = tower.config.patch_size
     n, c, side, _ = pixels.shape
     rows = side // size
     x = pixels.view(n, c, rows, size, rows, size).permute(0, 2, 4, 1, 3, 5).reshape(n, rows * rows, -1)
     x = F.linear(x, e.patch_embedding.weight.flatten(1), e.patch_embedding.bias) + e.position_embedding.weight
+    early = None
     for layer in tower.encoder.layers:
         a = layer.self_attn
         y = layer.layer_norm1(x)
@@ -31,7 +32,8 @@ def vision(tower, pixels):
         x = x + a.out_proj(attend(q, k, v).transpose(1, 2).flatten(2))
         m = layer.mlp
         x = x + m.fc2(F.gelu(m.fc1(layer.layer_norm2(x)), approximate="tanh"))
-    return tower.post_layernorm(x)
+        early = x if early is None else early
+    return tower.post_layernorm(x), early
 
 
 def norm(module, x):
@@ -101,7 +103,7 @@ def check(model, pixels, rows, image):
         kinds = torch.tensor([[0] * len(prefix) + [1] * len(suffix)])
         want = model(input_ids=ids, pixel_values=pixels[i:i + 1], attention_mask=torch.ones_like(ids), token_type_ids=kinds).logits[0]
         at = torch.arange(len(prefix) - 1, ids.shape[1] - 1)
-        features = model.model.multi_modal_projector(vision(model.model.vision_tower, pixels[i:i + 1]))
+        features = model.model.multi_modal_projector(vision(model.model.vision_tower, pixels[i:i + 1])[0])
         got = model.lm_head(text(model, features, ids, torch.tensor([len(prefix)]), torch.tensor([ids.shape[1]]), at[None])[0])[0]
         worst = max(worst, ((got - want[at]).abs().max() / want.abs().max()).item())
     return worst

@@ -6,7 +6,7 @@ import numpy as np
 
 import scenes
 
-TURNS = 6  # 0: not meant; 1 to 4: the first to the fourth that the answer or the question names; 5: the sign of a caption
+TURNS = 6  # 0: not meant; 1 to 4: the objects from left to right, or the first to the fourth that a question names; 5: the sign of a caption or of boxes
 BOX = re.compile(r"<loc(\d{4})>" * 4)
 NAME = re.compile(rf"(?:\b({'|'.join(scenes.COLORS)}) )?\b({'|'.join(scenes.SHAPES)}|shape)(?:e?s)?\b|\b({'|'.join(scenes.COLORS)})\b")
 
@@ -37,15 +37,24 @@ def turns(sample, labels):
         if "sign" in sample["prompt"]:
             out[kind == scenes.CARD] = 1
     else:
-        for n, m in enumerate(list(BOX.finditer(sample["answer"]))[:4]):
-            y0, x0, y1, x1 = (int(v) for v in m.groups())
-            near = np.abs(labels["box"] * 1024 - [x0, y0, x1, y1]).max(1) < 2.5
-            out[near & (kind > 0)] = n + 1
+        places = np.zeros_like(out)
+        _number(places, thing, middle)
+        places[kind == scenes.CARD] = 5
+        for at in boxes(sample, labels):
+            out[at] = places[at]
     return out
 
 
-def said(sample, pieces):
-    """Which turn each piece of an answer (its tokens, the end not counted) belongs to; -100 where there is none to tell."""
+def boxes(sample, labels):
+    """For each box of an answer, the patches that show what it is around: [patches] of bool"""
+    for m in BOX.finditer(sample["answer"]):
+        y0, x0, y1, x1 = (int(v) for v in m.groups())
+        yield (np.abs(labels["box"] * 1024 - [x0, y0, x1, y1]).max(1) < 2.5) & (labels["kind"] > 0)
+
+
+def said(sample, pieces, labels):
+    """Which turn each piece of an answer (its tokens, the end not counted) belongs to; -100 where there is none to tell. The first
+    coordinate of a box is left out: which object is next shows at the patches only."""
     turn, out = 0, []
     if sample["task"] == "caption":
         articles = {"en": ["a"], "es": ["un", "una"]}[sample["lang"]]
@@ -56,9 +65,14 @@ def said(sample, pieces):
             out.append(turn)
         return out
     if sample["task"] in ("detect", "segment"):
+        of_patches = turns(sample, labels)
+        of_boxes = [of_patches[at].max(initial=0) for at in boxes(sample, labels)]
+        between = True
         for piece in pieces:
-            turn += piece.strip("▁") == ";"
-            out.append(min(turn + 1, 4))
+            turn += piece == "▁;"
+            between |= piece == "▁;"
+            out.append(-100 if between or of_boxes[turn] == 0 else int(of_boxes[turn]))
+            between &= not piece.startswith("<loc")
         return out
     return [-100] * len(pieces)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Trains the built-in model and exports it as a checkpoint; README.md says how.
 
-Three phases, each resumable: the mask codec; SigLIP alone on labels of its patches; everything together on prompts and
-answers. A phase is finished when its steps are done; state.pt in --work has everything needed to go on.
+Four phases, each resumable: the mask codec; SigLIP alone on labels of its patches; everything together on prompts and
+answers; the same with a handicap for answers that are empty. A phase is finished when its steps are done; state.pt in --work has everything needed to go on.
 """
 import argparse
 import json
@@ -25,6 +25,7 @@ import scenes
 import tokens
 from head import Head
 
+OFTEN = {"yesno": 2, "comparison": 3}  # how often a kind of question is asked, in shares of the others
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -40,6 +41,7 @@ def options():
     p.add_argument("--codec-steps", type=int, default=2000)
     p.add_argument("--tower-steps", type=int, default=7500)
     p.add_argument("--joint-steps", type=int, default=3900)
+    p.add_argument("--balance-steps", type=int, default=200)
     p.add_argument("--codec-batch", type=int, default=48, help="masks a step")
     p.add_argument("--batch", type=int, default=32, help="pictures a step, tower alone")
     p.add_argument("--joint-batch", type=int, default=16, help="pictures a step, everything")
@@ -48,6 +50,8 @@ def options():
     p.add_argument("--matrix-rate", type=float, default=5e-3, help="of Muon, for matrices")
     p.add_argument("--joint-rate", type=float, default=0.5, help="share of the rates in the joint phase")
     p.add_argument("--tower-rate", type=float, default=0.1, help="share of these for the tower")
+    p.add_argument("--balance-rate", type=float, default=0.1, help="share of the joint phase's rates in the last one")
+    p.add_argument("--handicap", type=float, default=3, help="what an empty answer's logit is raised by where a coordinate may be due")
     p.add_argument("--spread", type=float, default=6, help="standard deviation of a coordinate's target, of 1024 places")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=1)
@@ -78,7 +82,7 @@ class Trainer:
         self.model = self.build()
         self.head = Head(o.vision[0], len(signs), o.patch)
         self.turn, self.say = nn.Linear(o.text[0], places.TURNS), nn.Linear(o.text[0], places.TURNS)
-        self.codes = None
+        self.codes = self.alike = None
         self.state = {"phase": 0, "step": 0}
         self.optimizer = None
         self.saved = time.time()
@@ -136,14 +140,16 @@ class Trainer:
     def run(self):
         o, kept = self.o, self.load()
         inner = self.model.model
+        together = lambda rate: ([(m, rate) for m in (inner.language_model, inner.multi_modal_projector, self.turn, self.say)]
+                                 + [(m, rate * o.tower_rate) for m in (inner.vision_tower, self.head)])
         phases = [("codec", o.codec_steps, self.codec_step, [(self.codec, 1)]),
                   ("tower", o.tower_steps, self.tower_step, [(inner.vision_tower, 1), (self.head, 1)]),
-                  ("joint", o.joint_steps, self.joint_step,
-                   [(m, o.joint_rate) for m in (inner.language_model, inner.multi_modal_projector, self.turn, self.say)]
-                   + [(m, o.joint_rate * o.tower_rate) for m in (inner.vision_tower, self.head)])]
+                  ("joint", o.joint_steps, self.joint_step, together(o.joint_rate)),
+                  ("balance", o.balance_steps, lambda rng: self.joint_step(rng, o.handicap), together(o.joint_rate * o.balance_rate))]
         while self.state["phase"] < len(phases):
-            if self.state["phase"] == 2:
+            if self.state["phase"] >= 2 and self.codes is None:
                 self.codes = encode_all(self.codec, self.pool)
+                self.alike = (-0.5 * torch.cdist(self.codec.codebook, self.codec.codebook) ** 2).softmax(1)
                 rows = [self.tokens_of(s["prompt"], s["answer"]) for s in (p[0] for p in self.held_out.samples[:4])]
                 print(f"off transformers by {net.check(self.model.eval(), torch.from_numpy(self.held_out.input(slice(0, 4))), rows, self.image):.1e}", flush=True)
             self.phase(*phases[self.state["phase"]], kept)
@@ -156,7 +162,8 @@ class Trainer:
 
     def phase(self, name, steps, step, parts, kept):
         o, s = self.o, self.state
-        self.optimizer = Optimizer(parts, o.rate, o.matrix_rate, rounds=4 if name == "joint" else 5)
+        step_of_all = name in ("joint", "balance")
+        self.optimizer = Optimizer(parts, o.rate, o.matrix_rate, rounds=4 if step_of_all else 5)
         if kept:
             self.optimizer.load_state_dict(kept)
         average, since = {}, time.time()
@@ -173,7 +180,7 @@ class Trainer:
             if s["step"] % max(1, min(100, steps // 5)) == 0:
                 took, since = time.time() - since, time.time()
                 print(f"{name} {s['step']}/{steps} " + " ".join(f"{k} {v:.3f}" for k, v in average.items()) + f" ({took:.0f} s; {self.minutes():.1f} min)", flush=True)
-            if name == "joint" and (s["step"] % o.look_every == 0 or s["step"] == steps):
+            if step_of_all and (s["step"] % o.look_every == 0 or s["step"] == steps):
                 self.look_at_held_out()
             if time.time() - self.saved > o.save_every:
                 self.save()
@@ -189,8 +196,8 @@ class Trainer:
     def look(self, at):
         """The tower's features of scenes, and the auxiliary loss: what each patch shows."""
         with torch.autocast("cpu", torch.bfloat16):
-            seen = net.vision(self.model.model.vision_tower, torch.from_numpy(self.pool.input(at)))
-            loss, notes = self.head(seen, self.pool.labels(at), self.o.size)
+            seen, early = net.vision(self.model.model.vision_tower, torch.from_numpy(self.pool.input(at)))
+            loss, notes = self.head(seen, early, self.pool.labels(at), self.o.size)
         return seen, loss, notes
 
     def tower_step(self, rng):
@@ -206,16 +213,18 @@ class Trainer:
         kinds = {}
         for s in self.pool.samples[i]:
             kinds.setdefault(s["task"], []).append(s)
-        last = "ocr" if "ocr" in kinds and rng.random() < 0.7 or "segment" not in kinds else "segment"
+        last = "ocr" if "ocr" in kinds and rng.random() < 0.85 or "segment" not in kinds else "segment"
         picks = ["caption", "detect", "vqa", last if last in kinds else "detect"][:self.o.prompts]
         for task in picks + ["vqa"] * (self.o.prompts - len(picks)):
-            s = kinds[task][rng.integers(len(kinds[task]))]
+            often = np.array([OFTEN.get(s.get("kind"), 1) for s in kinds[task]])
+            s = kinds[task][rng.choice(len(often), p=often / often.sum())]
             answer = s["answer"]
             if task == "segment" and s["object"] >= 0:
                 answer = answer.replace("<codes>", "".join(f"<seg{c:03d}>" for c in self.codes[self.pool.first[i] + s["object"]]))
             row = self.tokens_of(s["prompt"], answer)
-            said = places.said(s, [self.tok.id_to_token(i) for i in row[1][:-1]]) + [-100]
-            yield row, said, places.turns(s, {k: getattr(self.pool, k)[i] for k in ("kind", "color", "shape", "box")})
+            labels = {k: getattr(self.pool, k)[i] for k in ("kind", "color", "shape", "box")}
+            said = places.said(s, [self.tok.id_to_token(t) for t in row[1][:-1]], labels) + [-100]
+            yield row, said, places.turns(s, labels), task in ("detect", "segment")
 
     def predict(self, features, rows):
         """Logits for the answers of rows, their tokens, which row each is of, and what there was before the last layer, of the
@@ -230,7 +239,9 @@ class Trainer:
         used = labels >= 0
         return F.linear(out[used], self.model.lm_head.weight).float(), labels[used], torch.arange(len(rows))[:, None].expand(-1, m)[used], answer[used], picture
 
-    def joint_step(self, rng):
+    def joint_step(self, rng, handicap=0):
+        """handicap is added to the end token's logit where an answer of boxes begins. A coordinate's probability is spread over dozens of
+        neighbours, and so the most probable token would be the end long before an empty answer is more probable than a box."""
         at = rng.integers(0, len(self.pool), self.o.joint_batch)
         seen, aux, notes = self.look(at)
         rows = [(k, *rest) for k, i in enumerate(at) for rest in self.texts(i, rng)]
@@ -240,6 +251,8 @@ class Trainer:
             features = self.model.model.multi_modal_projector(seen)
             for part in (rows[:len(rows) // 2], rows[len(rows) // 2:]):  # short ones beside short ones
                 logits, labels, row, answer, picture = self.predict(features[[r[0] for r in part]], [r[1] for r in part])
+                start = torch.cat([torch.ones(1, dtype=torch.bool), row[1:] != row[:-1]]) & torch.tensor([r[4] for r in part])[row]
+                logits = logits + handicap * start[:, None] * F.one_hot(torch.tensor(1), logits.shape[1])
                 turns = torch.from_numpy(np.stack([r[3] for r in part])).long()
                 said = torch.tensor([t for r in part for t in r[2]])
                 turning = turning + 2.5 * F.cross_entropy(self.turn(net.level(picture)).float().flatten(0, 1), turns.flatten())
@@ -253,7 +266,8 @@ class Trainer:
         return loss + 0.5 * aux + turning + speaking, {"loss": loss.item(), "turns": turning.item(), "said": speaking.item(), "tokens": right / count, **notes}
 
     def token_loss(self, logits, labels):
-        """Cross entropy; where a coordinate is due, a bell around it is as good as its one token."""
+        """Cross entropy; where a coordinate is due, a bell around it is as good as its one token, and where a mask's code is, those
+        near it in the codebook are: many differ by less than anyone sees."""
         loss = logits.logsumexp(1) - logits.gather(1, labels[:, None])[:, 0]
         where = labels - self.loc
         is_loc = ((where >= 0) & (where < 1024)).nonzero()[:, 0]
@@ -261,6 +275,11 @@ class Trainer:
             l = logits[is_loc]
             bell = (-0.5 * ((torch.arange(1024) - where[is_loc, None]) / self.o.spread) ** 2).softmax(1)
             loss = loss.index_put((is_loc,), l.logsumexp(1) - (bell * l[:, self.loc:self.loc + 1024]).sum(1))
+        code = where - 1024
+        is_code = ((code >= 0) & (code < 128)).nonzero()[:, 0]
+        if len(is_code):
+            l = logits[is_code]
+            loss = loss.index_put((is_code,), l.logsumexp(1) - (self.alike[code[is_code]] * l[:, self.loc + 1024:self.loc + 1152]).sum(1))
         return loss
 
     @torch.no_grad()
@@ -271,7 +290,8 @@ class Trainer:
         for first in range(0, len(pool), 20):
             at = range(first, min(first + 20, len(pool)))
             with torch.autocast("cpu", torch.bfloat16):
-                seen = self.model.model.multi_modal_projector(net.vision(self.model.model.vision_tower, torch.from_numpy(pool.input(slice(at[0], at[-1] + 1)))))
+                seen, _ = net.vision(self.model.model.vision_tower, torch.from_numpy(pool.input(slice(at[0], at[-1] + 1))))
+                seen = self.model.model.multi_modal_projector(seen)
                 rows = [(k, s) for k, i in enumerate(at) for s in pool.samples[i]]
                 pairs = [self.tokens_of(s["prompt"], s["answer"].replace("<codes>", "".join(f"<seg{c:03d}>" for c in codes[pool.first[first + k] + max(0, s["object"])])))
                          for k, s in rows]
@@ -285,7 +305,8 @@ class Trainer:
             iou += (side.prod(1) / (area[0] + area[1] - side.prod(1)).clamp(min=1)).tolist()
             hit = (best == labels) | is_loc | ((labels >= self.loc + 1024) & (labels < self.loc + 1152))
             for i, (_, s) in enumerate(rows):
-                got.setdefault(s.get("kind") or s["task"], []).append(hit[row == i].all().item())
+                several = " several" if " ; " in s["prompt"] else ""
+                got.setdefault((s.get("kind") or s["task"]) + several, []).append(hit[row == i].all().item())
         print(f"  held out, step {self.state['step']}: box IoU {np.mean(iou):.3f} " + " ".join(f"{k} {np.mean(v):.3f}" for k, v in sorted(got.items())), flush=True)
 
     # --- export ---
