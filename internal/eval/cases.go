@@ -52,34 +52,31 @@ func draw(path string, seed uint64) (Case, error) {
 
 // WriteSamples writes what each request should be answered, a line for each.
 func WriteSamples(w io.Writer, cases []Case) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	for i := range cases {
-		for _, s := range cases[i].Samples {
-			r := struct {
-				Image string `json:"image"`
-				scene.Sample
-			}{cases[i].Path, s}
-			if err := e.Encode(r); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return writeLines(w, cases, func(path string, s scene.Sample) any {
+		return struct {
+			Image string `json:"image"`
+			scene.Sample
+		}{path, s}
+	})
 }
 
 // WriteRequests writes what is asked as `paligemma generate --requests` reads
 // it, a line for each sample in the order of the cases.
 func WriteRequests(w io.Writer, cases []Case) error {
+	return writeLines(w, cases, func(path string, s scene.Sample) any {
+		return struct {
+			Image  string `json:"image"`
+			Prompt string `json:"prompt"`
+		}{path, s.Prompt}
+	})
+}
+
+func writeLines(w io.Writer, cases []Case, line func(path string, s scene.Sample) any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	for i := range cases {
 		for _, s := range cases[i].Samples {
-			r := struct {
-				Image  string `json:"image"`
-				Prompt string `json:"prompt"`
-			}{cases[i].Path, s.Prompt}
-			if err := e.Encode(r); err != nil {
+			if err := e.Encode(line(cases[i].Path, s)); err != nil {
 				return err
 			}
 		}
