@@ -67,6 +67,16 @@ func TestPerfectAnswers(t *testing.T) {
 			t.Errorf("%s: %v of perfect answers, want 1", name, v)
 		}
 	}
+	for what, means := range map[string]map[string]Mean{"labels": s.Labels, "found": s.Found} {
+		for name, m := range means {
+			if m.Value() != 1 {
+				t.Errorf("%s, %s: %v of perfect answers, want 1", what, name, m.Value())
+			}
+		}
+	}
+	if len(s.Labels) < 3 || len(s.Found) != 3 {
+		t.Errorf("labels by %d numbers of names, boxes of %d sizes", len(s.Labels), len(s.Found))
+	}
 	for _, kind := range scene.Kinds {
 		if s.VQA[kind].N == 0 {
 			t.Errorf("no question of kind %s in %d scenes", kind, testScenes)
@@ -93,6 +103,9 @@ func TestMistakesCost(t *testing.T) {
 	if s.OCR.Value() != 0 || s.Mask.Value() != 0 || s.Detect.F1() != 0 || s.VQA[scene.KindColor].Value() != 0 {
 		t.Errorf("mistakes were not counted: %+v", s)
 	}
+	if s.Labels["1"].Value() != 1 || math.Abs(s.Found["larger"].Value()-1.0/3) > 1e-9 {
+		t.Errorf("labels %v, boxes found %v", s.Labels, s.Found)
+	}
 	if math.Abs(s.Box.Value()-1.0/3) > 1e-9 {
 		t.Errorf("mean IoU %v, want 1/3", s.Box.Value())
 	}
@@ -105,8 +118,14 @@ func TestSpeakingOfWhatIsAbsent(t *testing.T) {
 	s := mark(t, func(s scene.Sample, a *Answer) {
 		if s.Answer == "" {
 			a.Text = "sign"
+			if s.Task == scene.TaskDetect {
+				a.Boxes = []task.Box{{Label: "sign", Box: [4]float64{0, 0, 9, 9}}}
+			}
 		}
 	})
+	if v := s.Labels["1"].Value(); v >= 1 {
+		t.Errorf("labels %v with a box where there is nothing", v)
+	}
 	if s.Absent.N == 0 || s.Absent.Value() != 0 {
 		t.Errorf("absent: %v of %d, want 0", s.Absent.Value(), s.Absent.N)
 	}

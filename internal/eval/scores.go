@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 
 	"paligemma/internal/scene"
 	"paligemma/internal/task"
@@ -72,12 +75,33 @@ type Scores struct {
 	Mask    Mean            `json:"mask_iou"`
 	OCR     Mean            `json:"ocr"`    // exact, where there is a sign
 	Absent  Mean            `json:"absent"` // nothing said where detect, segment or ocr ask for what is not there
+
+	Labels map[string]Mean `json:"detect_labels"` // detect answers that name just what is to be found, by how many names the prompt has
+	Found  map[string]Mean `json:"found_box_iou"` // of the boxes that were found at all, by size
+}
+
+// size is the longer side of a box as a share of the picture's, in words.
+func size(box [4]float64, w, h int) string {
+	switch side := max((box[2]-box[0])/float64(w), (box[3]-box[1])/float64(h)); {
+	case side < 0.2:
+		return "below a fifth"
+	case side < 0.4:
+		return "below two fifths"
+	}
+	return "larger"
+}
+
+// count adds a value to one of several means.
+func count(means map[string]Mean, name string, v float64) {
+	m := means[name]
+	m.Add(v)
+	means[name] = m
 }
 
 // Mark reads an answer for each sample of the cases, in their order, as JSON
 // Lines, and scores them.
 func Mark(cases []Case, answers io.Reader) (*Scores, error) {
-	s := &Scores{Caption: map[string]F1{}, VQA: map[string]Mean{}}
+	s := &Scores{Caption: map[string]F1{}, VQA: map[string]Mean{}, Labels: map[string]Mean{}, Found: map[string]Mean{}}
 	d := json.NewDecoder(answers)
 	for i := range cases {
 		for _, sample := range cases[i].Samples {
@@ -109,9 +133,11 @@ func (s *Scores) mark(sc *scene.Scene, sample scene.Sample, a Answer) error {
 		f.Add(scene.ScoreCaption(sc, a.Text))
 		s.Caption[sample.Lang] = f
 	case scene.TaskVQA:
-		m := s.VQA[sample.Kind]
-		m.AddBool(scene.ScoreText(sample.Answer, a.Text))
-		s.VQA[sample.Kind] = m
+		right := 0.0
+		if scene.ScoreText(sample.Answer, a.Text) {
+			right = 1
+		}
+		count(s.VQA, sample.Kind, right)
 	case scene.TaskDetect:
 		var got []scene.LabelBox
 		for _, b := range a.Boxes {
@@ -119,9 +145,17 @@ func (s *Scores) mark(sc *scene.Scene, sample scene.Sample, a Answer) error {
 		}
 		counts, ious := scene.ScoreBoxes(sample.Boxes, got)
 		s.Detect.Add(counts)
-		for _, v := range ious {
+		for i, v := range ious {
 			s.Box.Add(v)
+			if v > 0 {
+				count(s.Found, size(sample.Boxes[i].Box, sc.W, sc.H), v)
+			}
 		}
+		named := 0.0
+		if slices.Equal(labels(sample.Boxes), labels(got)) {
+			named = 1
+		}
+		count(s.Labels, strconv.Itoa(1+strings.Count(sample.Prompt, ";")), named)
 	case scene.TaskSegment:
 		if sample.Object < 0 {
 			return nil
@@ -137,6 +171,15 @@ func (s *Scores) mark(sc *scene.Scene, sample scene.Sample, a Answer) error {
 		}
 	}
 	return nil
+}
+
+// labels are those of boxes, in alphabetical order.
+func labels(boxes []scene.LabelBox) (all []string) {
+	for _, b := range boxes {
+		all = append(all, b.Label)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // maskIoU is that of the first mask with the right label, 0 if there is none.
