@@ -88,6 +88,56 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 	}
 }
 
+// TestJoin multiplies with matrices that lie side by side as with one.
+func TestJoin(t *testing.T) {
+	e := newEngine(t)
+	spec := func(name string, typ gguf.Type, rows int64) Spec {
+		size, err := typ.RowBytes(8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := make([]byte, int64(size)*rows)
+		if err := Quantize(typ, data, random(int(8*rows), uint64(len(name))), 8); err != nil {
+			t.Fatal(err)
+		}
+		return Spec{Name: name, Type: typ, Shape: []int64{8, rows}, Data: data}
+	}
+	store, err := e.NewWeights([]Spec{spec("a", gguf.TypeF32, 4), spec("bb", gguf.TypeF32, 2), spec("ccc", gguf.TypeF32, 1), spec("dddd", gguf.TypeF16, 4)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	w := store.Tensors()
+	joined, err := store.Join([][]Tensor{{w[0], w[1], w[2]}, {w[1], w[0]}, {w[0], w[2]}, {w[2], w[3]}, nil, {w[1], w[2]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, false, false, false, false, true} {
+		if joined[i].Valid() != want {
+			t.Errorf("group %d is joined: %v", i, !want)
+		}
+	}
+	x := random(8*3, 9)
+	product := func(w ...Tensor) []float32 {
+		got, err := compute(t, e, func(g *Graph) Tensor {
+			y := g.MulMat(w[0], g.Float32s(x, 8, 3))
+			for _, t := range w[1:] {
+				y = g.Concat(y, g.MulMat(t, g.Float32s(x, 8, 3)), 0)
+			}
+			return y
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	var want []float64
+	for _, v := range product(w[:3]...) {
+		want = append(want, float64(v))
+	}
+	near(t, "joined", product(joined[0]), want, 1e-6)
+}
+
 func TestPlacement(t *testing.T) {
 	e := newEngine(t)
 	var specs []Spec

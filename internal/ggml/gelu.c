@@ -1,28 +1,6 @@
 #include "kernels.h"
+#include "rows.h"
 #include "simd.h"
-
-#include <stdint.h>
-#include <string.h>
-
-// e^x for |x| <= 88, to 2 units in the last place: 2^n·e^r with |r| <= ln(2)/2,
-// e^r by its Taylor polynomial of degree 7 (its rest is below 2^-27).
-#define PG_EXP(out, x)                                                                                    \
-	do {                                                                                                  \
-		float shifted_ = (x) * 1.44269504088896341f + 12582912.0f; /* 1.5·2^23: rounds to a whole number */ \
-		float n_ = shifted_ - 12582912.0f;                                                                \
-		float r_ = ((x) - n_ * 0.693359375f) + n_ * 2.12194440e-4f;                                       \
-		float p_ = 1.98412698e-4f;                                                                        \
-		p_ = p_ * r_ + 1.38888889e-3f;                                                                    \
-		p_ = p_ * r_ + 8.33333333e-3f;                                                                    \
-		p_ = p_ * r_ + 4.16666667e-2f;                                                                    \
-		p_ = p_ * r_ + 1.66666667e-1f;                                                                    \
-		p_ = p_ * r_ + 0.5f;                                                                              \
-		p_ = p_ * r_ + 1.0f;                                                                              \
-		p_ = p_ * r_ + 1.0f;                                                                              \
-		union { float f; int32_t i; } scale_;                                                             \
-		scale_.i = ((int32_t) n_ + 127) << 23;                                                            \
-		(out) = p_ * scale_.f;                                                                            \
-	} while (0)
 
 // x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) = x / (1 + e^-(x·(a + b·x²))), with a
 // = 2·√(2/π) and b = 0.044715·a. NaN stays NaN.
@@ -55,25 +33,40 @@ void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	if (to > n) {
 		to = n;
 	}
-	if (from >= to) {
-		return;
+	if (from < to) {
+		PG_RUN(gelu, to - from, (float *) dst->data + from, (const float *) dst->src[0]->data + from);
 	}
-	float * y = (float *) dst->data + from;
-	const float * x = (const float *) dst->src[0]->data + from;
-	if (dst->src[1]) {
-		PG_RUN(geglu, to - from, y, x, (const float *) dst->src[1]->data + from);
-	} else {
-		PG_RUN(gelu, to - from, y, x);
+}
+
+void pg_geglu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	(void) userdata;
+	const struct ggml_tensor * gate = dst->src[0], * up = dst->src[1];
+	// Parts of rows, since there may be one row only.
+	const int64_t n = gate->ne[0], part = dst->type == GGML_TYPE_F32 ? 1024 : PG_BLOCK, parts = (dst->ne[0] + part - 1) / part;
+	const int64_t all = ggml_nrows(dst) * parts;
+	for (int64_t i = all * ith / nth; i < all * (ith + 1) / nth; i++) {
+		const int64_t row = i / parts, from = i % parts * part;
+		int64_t room = dst->ne[0] - from, count = n - from;
+		room = room > part ? part : room;
+		count = count < 0 ? 0 : count > part ? part : count;
+		char * to = (char *) dst->data + row * dst->nb[1];
+		float block_[PG_BLOCK], * y = dst->type == GGML_TYPE_F32 ? (float *) to + from : block_;
+		if (count > 0) {
+			PG_RUN(geglu, count, y, (const float *) gate->data + row * n + from, (const float *) up->data + row * n + from);
+		}
+		memset(y + count, 0, (room - count) * sizeof(float));
+		if (y == block_) {
+			pg_quantize_q8_K(y, (struct pg_q8_K *) to + from / PG_BLOCK);
+		}
 	}
 }
 
 void pg_gelu_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	(void) userdata;
-	const int64_t n = dst->src[0]->ne[0], padded = dst->ne[0], rows = ggml_nrows(dst);
-	const float * x = dst->src[0]->data, * bias = dst->src[1]->data;
+	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
+	const float * bias = dst->src[1]->data;
 	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		float * y = (float *) dst->data + i * padded;
-		PG_RUN(gelu_bias, n, y, x + i * n, bias);
-		memset(y + n, 0, (padded - n) * sizeof(float));
+		const float * x = (const float *) dst->src[0]->data + i * n;
+		PG_ROW(dst, i, n, y, from, count, PG_RUN(gelu_bias, count, y, x + from, bias + from));
 	}
 }

@@ -162,7 +162,13 @@ func TestNorms(t *testing.T) {
 	for name, c := range map[string]struct {
 		op   func(*Graph, Tensor, float32) Tensor
 		want []float64
-	}{"norm": {(*Graph).Norm, norm}, "rms": {(*Graph).RMSNorm, rms}} {
+	}{"norm": {(*Graph).Norm, norm}, "rms": {func(g *Graph, x Tensor, eps float32) Tensor {
+		ones := make([]float32, n)
+		for i := range ones {
+			ones[i] = 1
+		}
+		return g.RMSNorm(x, g.Float32s(ones, n), eps, Rows{gguf.TypeF32, n})
+	}, rms}} {
 		got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, n, rows), eps) })
 		if err != nil {
 			t.Fatal(err)
@@ -258,7 +264,7 @@ func TestShapes(t *testing.T) {
 		"transpose": {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Transpose(x)) }, []float64{0, 3, 1, 4, 2, 5}},
 		"slice":     {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Slice(x, 0, 1, 2)) }, []float64{1, 2, 4, 5}},
 		"concat":    {func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Slice(x, 1, 0, 1), 1) }, []float64{0, 1, 2, 3, 4, 5, 0, 1, 2}},
-		"pad":       {func(g *Graph, x Tensor) Tensor { return g.PadRows(x, 4) }, []float64{0, 1, 2, 0, 3, 4, 5, 0}},
+		"pad":       {func(g *Graph, x Tensor) Tensor { return g.Pad(x, Rows{gguf.TypeF32, 4}) }, []float64{0, 1, 2, 0, 3, 4, 5, 0}},
 		"rows":      {func(g *Graph, x Tensor) Tensor { return g.GetRows(x, g.Int32s([]int32{1, 0, 1}, 3)) }, []float64{3, 4, 5, 0, 1, 2, 3, 4, 5}},
 		"scale":     {func(g *Graph, x Tensor) Tensor { return g.ScaleBias(g.Scale(x, 2), 1, 1) }, []float64{1, 3, 5, 7, 9, 11}},
 	} {
@@ -292,7 +298,7 @@ func TestRefuses(t *testing.T) {
 		"matmul heads": func(g *Graph, x Tensor) Tensor {
 			return g.MulMat(g.Float32s(make([]float32, 6), 3, 1, 2), g.Float32s(make([]float32, 9), 3, 1, 3))
 		},
-		"geglu":        func(g *Graph, x Tensor) Tensor { return g.Geglu(x, g.Transpose(x)) },
+		"geglu":        func(g *Graph, x Tensor) Tensor { return g.Geglu(x, g.Transpose(x), Rows{gguf.TypeF32, 3}) },
 		"gelu turned":  func(g *Graph, x Tensor) Tensor { return g.Gelu(g.Transpose(x)) },
 		"scale view":   func(g *Graph, x Tensor) Tensor { return g.Scale(g.Slice(x, 0, 0, 2), 2) },
 		"norm NaN":     func(g *Graph, x Tensor) Tensor { return g.Norm(x, float32(math.NaN())) },
@@ -319,17 +325,27 @@ func TestRefuses(t *testing.T) {
 		"concat":          func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Float32s(make([]float32, 4), 4), 1) },
 		"concat dim":      func(g *Graph, x Tensor) Tensor { return g.Concat(x, x, 4) },
 		"rows":            func(g *Graph, x Tensor) Tensor { return g.GetRows(x, x) },
-		"pad":             func(g *Graph, x Tensor) Tensor { return g.PadRows(x, 2) },
-		"layer norm":      func(g *Graph, x Tensor) Tensor { return g.LayerNorm(x, x, x, 1, 3) },
-		"layer norm pad":  func(g *Graph, x Tensor) Tensor { r := g.Cont(g.Slice(x, 1, 0, 1)); return g.LayerNorm(x, r, r, 1, 2) },
-		"gelu bias":       func(g *Graph, x Tensor) Tensor { return g.GeluBias(x, x, 3) },
-		"add bias":        func(g *Graph, x Tensor) Tensor { r := g.Cont(g.Slice(x, 1, 0, 1)); return g.AddBias(r, x, r) },
-		"input size":      func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 5), 6) },
-		"input shape":     func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 0) },
-		"input overflow":  func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 1<<40, 1<<40) },
-		"conv channels":   func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 8), 1, 1, 2, 4), x, 0) },
-		"conv too small":  func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 25), 5, 5, 1, 1), x, 1) },
-		"nothing":         func(g *Graph, x Tensor) Tensor { return Tensor{} },
+		"pad":             func(g *Graph, x Tensor) Tensor { return g.Pad(x, Rows{gguf.TypeF32, 2}) },
+		"pad type":        func(g *Graph, x Tensor) Tensor { return g.Pad(x, Rows{gguf.TypeQ8_0, 32}) },
+		"pad part":        func(g *Graph, x Tensor) Tensor { return g.Pad(x, Rows{gguf.TypeQ8_K, 300}) },
+		"matmul rows":     func(g *Graph, x Tensor) Tensor { x = g.Pad(x, Rows{gguf.TypeQ8_K, 256}); return g.MulMat(x, x) },
+		"matmul plain": func(g *Graph, x Tensor) Tensor {
+			return g.MulMat(g.Pad(x, Rows{gguf.TypeF32, 256}), g.Pad(x, Rows{gguf.TypeQ8_K, 256}))
+		},
+		"layer norm": func(g *Graph, x Tensor) Tensor { return g.LayerNorm(x, x, x, 1, Rows{gguf.TypeF32, 3}) },
+		"layer norm pad": func(g *Graph, x Tensor) Tensor {
+			r := g.Cont(g.Slice(x, 1, 0, 1))
+			return g.LayerNorm(x, r, r, 1, Rows{gguf.TypeF32, 2})
+		},
+		"rms norm":       func(g *Graph, x Tensor) Tensor { return g.RMSNorm(x, x, 1, Rows{gguf.TypeF32, 3}) },
+		"gelu bias":      func(g *Graph, x Tensor) Tensor { return g.GeluBias(x, x, Rows{gguf.TypeF32, 3}) },
+		"add bias":       func(g *Graph, x Tensor) Tensor { r := g.Cont(g.Slice(x, 1, 0, 1)); return g.AddBias(r, x, r) },
+		"input size":     func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 5), 6) },
+		"input shape":    func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 0) },
+		"input overflow": func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 1<<40, 1<<40) },
+		"conv channels":  func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 8), 1, 1, 2, 4), x, 0) },
+		"conv too small": func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 25), 5, 5, 1, 1), x, 1) },
+		"nothing":        func(g *Graph, x Tensor) Tensor { return Tensor{} },
 	} {
 		if _, err := compute(t, e, func(g *Graph) Tensor { return op(g, g.Float32s(make([]float32, 6), 3, 2)) }); err == nil {
 			t.Errorf("%s: no error", name)

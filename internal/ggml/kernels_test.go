@@ -3,6 +3,8 @@ package ggml
 import (
 	"math"
 	"testing"
+
+	"paligemma/internal/gguf"
 )
 
 // TestGelu compares GELU with its formula from where it is zero to where it is
@@ -20,7 +22,7 @@ func TestGelu(t *testing.T) {
 		factor func(i int) float64
 	}{
 		"gelu":  {func(g *Graph) Tensor { return g.Gelu(g.Float32s(x, n)) }, func(int) float64 { return 1 }},
-		"geglu": {func(g *Graph) Tensor { return g.Geglu(g.Float32s(x, n), g.Float32s(up, n)) }, func(i int) float64 { return float64(up[i]) }},
+		"geglu": {func(g *Graph) Tensor { return g.Geglu(g.Float32s(x, n), g.Float32s(up, n), Rows{gguf.TypeF32, n}) }, func(i int) float64 { return float64(up[i]) }},
 	} {
 		got, err := compute(t, e, c.build)
 		if err != nil {
@@ -49,7 +51,7 @@ func TestRows(t *testing.T) {
 	for i := range x {
 		x[i] += 100 // the variance is small beside the mean
 	}
-	var norm, gelu, add []float64
+	var norm, rms, gelu, geglu, add []float64
 	for r := range rows {
 		mean, variance := 0.0, 0.0
 		for _, v := range x[r*n : r*n+n] {
@@ -60,21 +62,30 @@ func TestRows(t *testing.T) {
 		}
 		for i := range n {
 			v, bias := float64(x[r*n+i]), float64(b[i])
+			rms = append(rms, v/math.Sqrt(variance+mean*mean+eps)*float64(w[i]))
+			u := float64(more[r*n+i])
+			geglu = append(geglu, u/2*(1+math.Tanh(math.Sqrt(2/math.Pi)*(u+0.044715*u*u*u)))*v)
 			norm = append(norm, (v-mean)/math.Sqrt(variance+eps)*float64(w[i])+bias)
 			z := float64(more[r*n+i]) + bias
 			gelu = append(gelu, z/2*(1+math.Tanh(math.Sqrt(2/math.Pi)*(z+0.044715*z*z*z))))
 			add = append(add, v+float64(more[r*n+i])+bias)
 		}
-		norm, gelu = append(norm, make([]float64, padded-n)...), append(gelu, make([]float64, padded-n)...)
+		for _, rows := range []*[]float64{&norm, &rms, &gelu, &geglu} {
+			*rows = append(*rows, make([]float64, padded-n)...)
+		}
 	}
 	for name, c := range map[string]struct {
 		op   func(g *Graph, x, more, w, b Tensor) Tensor
 		want []float64
 		tol  float64
 	}{
-		"layer norm": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.LayerNorm(x, w, b, eps, padded) }, norm, 5e-5},
-		"gelu bias":  {func(g *Graph, x, more, w, b Tensor) Tensor { return g.GeluBias(more, b, padded) }, gelu, 1e-6},
-		"add bias":   {func(g *Graph, x, more, w, b Tensor) Tensor { return g.AddBias(x, more, b) }, add, 1e-5},
+		"layer norm": {func(g *Graph, x, more, w, b Tensor) Tensor {
+			return g.LayerNorm(x, w, b, eps, Rows{gguf.TypeF32, padded})
+		}, norm, 5e-5},
+		"rms norm":  {func(g *Graph, x, more, w, b Tensor) Tensor { return g.RMSNorm(x, w, eps, Rows{gguf.TypeF32, padded}) }, rms, 2e-6},
+		"geglu":     {func(g *Graph, x, more, w, b Tensor) Tensor { return g.Geglu(more, x, Rows{gguf.TypeF32, padded}) }, geglu, 1e-6},
+		"gelu bias": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.GeluBias(more, b, Rows{gguf.TypeF32, padded}) }, gelu, 1e-6},
+		"add bias":  {func(g *Graph, x, more, w, b Tensor) Tensor { return g.AddBias(x, more, b) }, add, 1e-5},
 	} {
 		got, err := compute(t, e, func(g *Graph) Tensor {
 			return c.op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(w, n), g.Float32s(b, n))
@@ -90,10 +101,81 @@ func TestRows(t *testing.T) {
 func TestPadTurnedRows(t *testing.T) {
 	got, err := compute(t, newEngine(t), func(g *Graph) Tensor {
 		x := g.Float32s([]float32{0, 1, 2, 3, 4, 5, 6, 7}, 2, 2, 2)
-		return g.PadRows(g.Permute(x, [4]int{0, 2, 1, 3}), 3)
+		return g.Pad(g.Permute(x, [4]int{0, 2, 1, 3}), Rows{gguf.TypeF32, 3})
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	near(t, "padded", got, []float64{0, 1, 0, 4, 5, 0, 2, 3, 0, 6, 7, 0}, 0)
+}
+
+// TestQuantisedRows compares products of rows that our kernels quantise with
+// those that ggml quantises itself: the same to the last bit, few rows or many.
+func TestQuantisedRows(t *testing.T) {
+	const n, k, wide = 600, 768, 2304
+	e := newEngine(t)
+	plain, quantised := Rows{gguf.TypeF32, k}, Rows{gguf.TypeQ8_K, k}
+	for _, rows := range []int64{1, 3, 21} {
+		x, more := random(int(n*rows), 1), random(int(n*rows), 2)
+		clear(x[256:512])          // a block of zeros
+		x[7], x[9] = 1.5, -1.5     // two are the largest
+		x[520], x[521] = 0.5, -0.3 // the sign of the largest differs from block to block
+		for name, op := range map[string]func(g *Graph, x, more, w, b Tensor, rows Rows) Tensor{
+			"pad":        func(g *Graph, x, _, _, _ Tensor, rows Rows) Tensor { return g.Pad(x, rows) },
+			"layer norm": func(g *Graph, x, _, w, b Tensor, rows Rows) Tensor { return g.LayerNorm(x, w, b, 1e-6, rows) },
+			"rms norm":   func(g *Graph, x, _, w, _ Tensor, rows Rows) Tensor { return g.RMSNorm(x, w, 1e-6, rows) },
+			"gelu bias":  func(g *Graph, x, _, _, b Tensor, rows Rows) Tensor { return g.GeluBias(x, b, rows) },
+			"geglu":      func(g *Graph, x, more, _, _ Tensor, rows Rows) Tensor { return g.Geglu(x, more, rows) },
+		} {
+			for _, typ := range []gguf.Type{gguf.TypeQ4_K, gguf.TypeQ6_K, gguf.TypeIQ4_XS} {
+				rowBytes, err := typ.RowBytes(k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				packed := make([]byte, rowBytes*wide)
+				if err := Quantize(typ, packed, random(k*wide, 3), k); err != nil {
+					t.Fatal(err)
+				}
+				store, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, wide}, Data: packed}}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				weight := store.Tensors()[0]
+				product := func(r Rows) []float32 {
+					got, err := compute(t, e, func(g *Graph) Tensor {
+						if want := g.RowsFor(n, weight); want != quantised {
+							t.Errorf("rows for %v: %v", weight, want)
+						}
+						return g.MulMat(weight, op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(random(n, 4), n), g.Float32s(random(n, 5), n), r))
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return got
+				}
+				ours, theirs := product(quantised), product(plain)
+				for i := range theirs {
+					if ours[i] != theirs[i] {
+						t.Errorf("%s, %v, %d rows: value %d is %v, ggml's is %v", name, typ, rows, i, ours[i], theirs[i])
+						break
+					}
+				}
+				store.Close()
+			}
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	g := newEngine(t).NewGraph()
+	defer g.Close()
+	for n, want := range map[int64]int64{1: 1, 255: 255, 256: 256, 257: 249, 264: 256, 272: 256, 273: 273, 288: 288, 290: 256, 520: 520, 1032: 1032, 4104: 4096} {
+		x := g.Pad(g.Float32s(make([]float32, n), 1, n), Rows{gguf.TypeQ8_K, 256})
+		if got := Cut(x); got != want {
+			t.Errorf("%d rows are cut at %d, want %d", n, got, want)
+		}
+	}
+	if got := Cut(g.Float32s(make([]float32, 264), 1, 264)); got != 264 {
+		t.Errorf("rows of F32 are cut at %d", got)
+	}
 }

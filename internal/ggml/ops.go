@@ -113,37 +113,35 @@ func (g *Graph) Gelu(a Tensor) Tensor {
 		return Tensor{}
 	}
 	if g.OnCPU() {
-		return g.custom(a.shape(), C.ggml_custom_op_t(C.pg_gelu), a)
+		return g.custom(gguf.TypeF32, a.shape(), C.ggml_custom_op_t(C.pg_gelu), a)
 	}
 	return Tensor{C.ggml_gelu(g.ctx, a.c)}
 }
 
-// Geglu is Gelu(gate)·up in one operation, with Gelu's precision.
-func (g *Graph) Geglu(gate, up Tensor) Tensor {
-	if !g.okContiguous("geglu", gate) || !g.okContiguous("geglu", up) {
+// Geglu is Gelu(gate)·up in one operation, with Gelu's precision, in rows as
+// given.
+func (g *Graph) Geglu(gate, up Tensor, rows Rows) Tensor {
+	if !g.okContiguous("geglu", gate) || !g.okContiguous("geglu", up) || !g.okRows("geglu", gate, rows) {
 		return Tensor{}
 	}
 	if gate.shape() != up.shape() {
 		return g.fail("geglu: %v and %v differ", gate, up)
 	}
 	if g.OnCPU() {
-		return g.custom(gate.shape(), C.ggml_custom_op_t(C.pg_gelu), gate, up)
+		return g.custom(rows.Type, rows.shape(gate), C.ggml_custom_op_t(C.pg_geglu), gate, up)
 	}
-	return Tensor{C.ggml_geglu_split(g.ctx, gate.c, up.c)}
+	return g.Pad(Tensor{C.ggml_geglu_split(g.ctx, gate.c, up.c)}, rows)
 }
 
-// GeluBias is Gelu(a + b), b being the same for each row, each row followed by
-// zeros until it is n long.
-func (g *Graph) GeluBias(a, b Tensor, n int64) Tensor {
-	if !g.okRow("gelu_bias", a, b) || !g.okPad("gelu_bias", a, n) {
+// GeluBias is Gelu(a + b), b being the same for each row, in rows as given.
+func (g *Graph) GeluBias(a, b Tensor, rows Rows) Tensor {
+	if !g.okRow("gelu_bias", a, b) || !g.okRows("gelu_bias", a, rows) {
 		return Tensor{}
 	}
 	if !g.OnCPU() {
-		return g.PadRows(g.Gelu(g.Add(a, b)), n)
+		return g.Pad(g.Gelu(g.Add(a, b)), rows)
 	}
-	ne := a.shape()
-	ne[0] = n
-	return g.custom(ne, C.ggml_custom_op_t(C.pg_gelu_bias), a, b)
+	return g.custom(rows.Type, rows.shape(a), C.ggml_custom_op_t(C.pg_gelu_bias), a, b)
 }
 
 // AddBias is a + (b + c), a and b of one shape, c being the same for each row.
@@ -157,7 +155,7 @@ func (g *Graph) AddBias(a, b, c Tensor) Tensor {
 	case !g.OnCPU():
 		return g.Add(a, g.Add(b, c))
 	}
-	return g.custom(a.shape(), C.ggml_custom_op_t(C.pg_add_bias), a, b, c)
+	return g.custom(gguf.TypeF32, a.shape(), C.ggml_custom_op_t(C.pg_add_bias), a, b, c)
 }
 
 // okRow checks an operand without gaps and another that is one of its rows.
@@ -172,24 +170,16 @@ func (g *Graph) okRow(op string, a, row Tensor) bool {
 	return true
 }
 
-// okPad checks the length of rows to come.
-func (g *Graph) okPad(op string, a Tensor, n int64) bool {
-	if n < a.Dim(0) || n > 1<<30 {
-		g.fail("%s: rows of %v to %d", op, a, n)
-		return false
-	}
-	return true
-}
-
-// custom is an operation of our own on the CPU, with an F32 result of shape ne.
-func (g *Graph) custom(ne [4]int64, op C.ggml_custom_op_t, args ...Tensor) Tensor {
+// custom is an operation of our own on the CPU, with a result of type t and
+// shape ne.
+func (g *Graph) custom(t gguf.Type, ne [4]int64, op C.ggml_custom_op_t, args ...Tensor) Tensor {
 	var list [3]*C.struct_ggml_tensor
 	n := 0
 	for _, a := range args {
 		list[n] = a.c
 		n++
 	}
-	return Tensor{C.ggml_custom_4d(g.ctx, C.GGML_TYPE_F32, C.int64_t(ne[0]), C.int64_t(ne[1]), C.int64_t(ne[2]), C.int64_t(ne[3]),
+	return Tensor{C.ggml_custom_4d(g.ctx, C.enum_ggml_type(t), C.int64_t(ne[0]), C.int64_t(ne[1]), C.int64_t(ne[2]), C.int64_t(ne[3]),
 		&list[0], C.int(n), op, C.GGML_N_TASKS_MAX, nil)}
 }
 
@@ -211,24 +201,28 @@ func (g *Graph) Norm(a Tensor, eps float32) Tensor {
 	return Tensor{C.ggml_norm(g.ctx, a.c, C.float(eps))}
 }
 
-// LayerNorm is Norm(a)·w + b, w and b being the same for each row, each row
-// followed by zeros until it is n long.
-func (g *Graph) LayerNorm(a, w, b Tensor, eps float32, n int64) Tensor {
-	if !g.okRow("layer_norm", a, w) || !g.okRow("layer_norm", a, b) || !g.okEps("layer_norm", eps) || !g.okPad("layer_norm", a, n) {
+// LayerNorm is Norm(a)·w + b, w and b being the same for each row, in rows as
+// given.
+func (g *Graph) LayerNorm(a, w, b Tensor, eps float32, rows Rows) Tensor {
+	if !g.okRow("layer_norm", a, w) || !g.okRow("layer_norm", a, b) || !g.okEps("layer_norm", eps) || !g.okRows("layer_norm", a, rows) {
 		return Tensor{}
 	}
 	if !g.OnCPU() {
-		return g.PadRows(g.Add(g.Mul(g.Norm(a, eps), w), b), n)
+		return g.Pad(g.Add(g.Mul(g.Norm(a, eps), w), b), rows)
 	}
-	return Tensor{C.pg_layer_norm(g.ctx, a.c, w.c, b.c, C.float(eps), C.int64_t(n))}
+	return Tensor{C.pg_layer_norm(g.ctx, a.c, w.c, b.c, C.float(eps), C.enum_ggml_type(rows.Type), C.int64_t(rows.Len))}
 }
 
-// RMSNorm is a/sqrt(mean(a²) + eps) over dimension 0.
-func (g *Graph) RMSNorm(a Tensor, eps float32) Tensor {
-	if !g.okF32("rms_norm", a) || !g.okEps("rms_norm", eps) {
+// RMSNorm is a/sqrt(mean(a²) + eps)·w over dimension 0, w being the same for each
+// row, in rows as given (https://arxiv.org/abs/1910.07467).
+func (g *Graph) RMSNorm(a, w Tensor, eps float32, rows Rows) Tensor {
+	if !g.okRow("rms_norm", a, w) || !g.okEps("rms_norm", eps) || !g.okRows("rms_norm", a, rows) {
 		return Tensor{}
 	}
-	return Tensor{C.ggml_rms_norm(g.ctx, a.c, C.float(eps))}
+	if !g.OnCPU() {
+		return g.Pad(g.Mul(Tensor{C.ggml_rms_norm(g.ctx, a.c, C.float(eps))}, w), rows)
+	}
+	return Tensor{C.pg_rms_norm(g.ctx, a.c, w.c, C.float(eps), C.enum_ggml_type(rows.Type), C.int64_t(rows.Len))}
 }
 
 func (g *Graph) okEps(op string, eps float32) bool {
@@ -259,17 +253,17 @@ func (g *Graph) SoftMax(a, mask Tensor, scale float32) Tensor {
 // FlashAttention is softmax(cap(scale·Q·Kᵀ))·V for q [d, T, heads], k [d, n,
 // kv_heads] and v [dv, n, kv_heads], all F32 and each query seeing all keys:
 // [dv, heads, T]. Query head h uses key head h·kv_heads/heads. The scores exist
-// only in tiles. softcap 0 is none. Only where OnCPU: other devices want F16
-// keys, and might compute it on the CPU.
+// only in tiles. softcap 0 is none. It is a kernel of our own (attention.c), for
+// graphs OnCPU only.
 func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
 	if !g.okF32("flash attention", q, k, v) {
 		return Tensor{}
 	}
 	if q.Dim(0) != k.Dim(0) || k.Dim(1) != v.Dim(1) || k.Dim(2) != v.Dim(2) || q.Dim(2)%k.Dim(2) != 0 ||
-		q.Dim(3) != 1 || k.Dim(3) != 1 || v.Dim(3) != 1 {
+		q.Dim(3) != 1 || k.Dim(3) != 1 || v.Dim(3) != 1 || !g.OnCPU() {
 		return g.fail("flash attention: %v, %v and %v do not fit", q, k, v)
 	}
-	return Tensor{C.ggml_flash_attn_ext(g.ctx, q.c, k.c, v.c, nil, C.float(scale), 0, C.float(softcap))}
+	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, C.float(scale), C.float(softcap), C.int(g.engine.threads))}
 }
 
 // RoPE rotates pairs (i, i + d/2) of each head of a [d, heads, T] by
@@ -295,10 +289,14 @@ func (g *Graph) RoPE(a, positions, freq Tensor) Tensor {
 // --- products ---------------------------------------------------------------
 
 // MulMat is the product of a [k, n, …] with each row of b [k, T, …]: [n, T, …].
-// a may be quantised and is repeated over dimensions 2 and 3 of b.
+// a may be quantised and is repeated over dimensions 2 and 3 of b, which is F32
+// or has the type that RowsFor gives for a.
 func (g *Graph) MulMat(a, b Tensor) Tensor {
-	if !g.ok(a) || !g.okF32("matmul", b) {
+	if !g.ok(a, b) || b.Type() != gguf.TypeQ8_K && !g.okF32("matmul", b) {
 		return Tensor{}
+	}
+	if b.Type() == gguf.TypeQ8_K && (!b.contiguous() || g.RowsFor(b.Dim(0), a).Type != b.Type()) {
+		return g.fail("matmul: %v does not take %v", a, b)
 	}
 	if a.Dim(0) != b.Dim(0) || b.Dim(2)%a.Dim(2) != 0 || b.Dim(3)%a.Dim(3) != 0 {
 		return g.fail("matmul: %v and %v do not fit", a, b)
@@ -460,20 +458,4 @@ func (g *Graph) GetRows(a, indices Tensor) Tensor {
 		return g.fail("rows %v of %v", indices, a)
 	}
 	return Tensor{C.ggml_get_rows(g.ctx, a.c, indices.c)}
-}
-
-// PadRows appends zeros to each row of a until it is n long.
-func (g *Graph) PadRows(a Tensor, n int64) Tensor {
-	if !g.okF32("pad", a) || !g.okPad("pad", a, n) {
-		return Tensor{}
-	}
-	switch {
-	case n == a.Dim(0):
-		return a
-	case g.OnCPU(): // ggml looks at each value: as long as a small product takes
-		ne := a.shape()
-		ne[0] = n
-		return g.custom(ne, C.ggml_custom_op_t(C.pg_pad_rows), a)
-	}
-	return Tensor{C.ggml_pad(g.ctx, a.c, C.int(n-a.Dim(0)), 0, 0, 0)}
 }

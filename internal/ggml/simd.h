@@ -1,6 +1,9 @@
 // How loops of our own become vector code.
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+
 // The compiler makes vector code of these loops for each kind of processor and
 // picks one at run time, whatever the program was built for.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -33,3 +36,23 @@
 #define PG_RUN(name, ...) name##_plain(__VA_ARGS__)
 #define PG_FORMS(form) form(_plain, )
 #endif
+
+// e^x for |x| <= 88, to 2 units in the last place: 2^n·e^r with |r| <= ln(2)/2,
+// e^r by its Taylor polynomial of degree 7 (its rest is below 2^-27).
+#define PG_EXP(out, x)                                                                                    \
+	do {                                                                                                  \
+		float shifted_ = (x) * 1.44269504088896341f + 12582912.0f; /* 1.5·2^23: rounds to a whole number */ \
+		float n_ = shifted_ - 12582912.0f;                                                                \
+		float r_ = ((x) - n_ * 0.693359375f) + n_ * 2.12194440e-4f;                                       \
+		float p_ = 1.98412698e-4f;                                                                        \
+		p_ = p_ * r_ + 1.38888889e-3f;                                                                    \
+		p_ = p_ * r_ + 8.33333333e-3f;                                                                    \
+		p_ = p_ * r_ + 4.16666667e-2f;                                                                    \
+		p_ = p_ * r_ + 1.66666667e-1f;                                                                    \
+		p_ = p_ * r_ + 0.5f;                                                                              \
+		p_ = p_ * r_ + 1.0f;                                                                              \
+		p_ = p_ * r_ + 1.0f;                                                                              \
+		union { float f; int32_t i; } scale_;                                                             \
+		scale_.i = ((int32_t) n_ + 127) << 23;                                                            \
+		(out) = p_ * scale_.f;                                                                            \
+	} while (0)

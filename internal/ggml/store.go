@@ -73,6 +73,51 @@ func (s *Store) Tensors() []Tensor { return s.tensors }
 // Bytes is the memory that the store allocated: 0 for mapped weights.
 func (s *Store) Bytes() int64 { return s.bytes }
 
+// Join makes one matrix of each group's rows where the group's matrices have one
+// type and width and lie in the CPU's memory one right behind the other; its
+// place in the result is the zero Tensor where not. Nothing is copied.
+func (s *Store) Join(groups [][]Tensor) ([]Tensor, error) {
+	var specs []Spec
+	var at []int
+	for i, group := range groups {
+		if spec, ok := adjacent(group); ok {
+			specs, at = append(specs, spec), append(at, i)
+		}
+	}
+	ctx, tensors, err := declare(specs)
+	if err != nil {
+		return nil, err
+	}
+	s.ctxs = append(s.ctxs, ctx)
+	joined := make([]Tensor, len(groups))
+	for i, t := range tensors {
+		first := groups[at[i]][0]
+		if C.ggml_backend_tensor_alloc(first.c.buffer, t.c, first.c.data) != C.GGML_STATUS_SUCCESS {
+			return nil, errors.New("ggml does not take one tensor in place of several")
+		}
+		joined[at[i]] = t
+	}
+	return joined, nil
+}
+
+// adjacent describes what Join makes of a group.
+func adjacent(group []Tensor) (spec Spec, ok bool) {
+	if len(group) == 0 {
+		return spec, false
+	}
+	first := group[0]
+	rows, end := int64(0), uintptr(first.c.data)
+	for _, t := range group {
+		if t.c.buffer == nil || t.c.buffer != first.c.buffer || !bool(C.ggml_backend_buffer_is_host(t.c.buffer)) || uintptr(t.c.data) != end ||
+			t.Type() != first.Type() || t.Dim(0) != first.Dim(0) || t.Dim(2)*t.Dim(3) != 1 || !t.contiguous() {
+			return spec, false
+		}
+		rows += t.Dim(1)
+		end += uintptr(C.ggml_nbytes(t.c))
+	}
+	return Spec{Name: "joined", Type: first.Type(), Shape: []int64{first.Dim(0), rows}}, true
+}
+
 // declare makes tensors without memory, in a context of their own.
 func declare(specs []Spec) (*C.struct_ggml_context, []Tensor, error) {
 	ctx := C.ggml_init(C.struct_ggml_init_params{

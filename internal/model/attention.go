@@ -60,8 +60,8 @@ func (a attention) flash(g *ggml.Graph, q, k, v ggml.Tensor) ggml.Tensor {
 	return g.Reshape(g.FlashAttention(q, k, v, a.scale, a.softcap), d*heads, tokens)
 }
 
-// flashTokens is the least number of queries for which ggml's tiles are used; a
-// variable for tests.
+// flashTokens is the least number of queries for which scores are made in tiles;
+// a variable for tests.
 var flashTokens int64 = 64
 
 // weights is softmax(mask + cap(scale·Q·Kᵀ)): [keys, queries, heads].
@@ -83,7 +83,7 @@ func matmul(g *ggml.Graph, w, x ggml.Tensor) ggml.Tensor {
 	if g.Err() != nil {
 		return ggml.Tensor{}
 	}
-	return g.MulMat(w, g.PadRows(x, w.Dim(0)))
+	return g.MulMat(w, g.Pad(x, g.RowsFor(x.Dim(0), w)))
 }
 
 // apply is W·x + b.
@@ -91,31 +91,22 @@ func (l Linear) apply(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 	return g.Add(matmul(g, l.Weight, x), l.Bias)
 }
 
-// apply is the layer norm over the innermost dimension.
-func (n LayerNorm) apply(g *ggml.Graph, x ggml.Tensor, eps float32) ggml.Tensor {
-	return n.padded(g, x, eps)
-}
-
-// padded is apply, with rows as long as those of the weights that will multiply
-// them where these agree.
-func (n LayerNorm) padded(g *ggml.Graph, x ggml.Tensor, eps float32, weights ...ggml.Tensor) ggml.Tensor {
+// apply is the layer norm over the innermost dimension, in rows for the weights
+// that will multiply them, if any.
+func (n LayerNorm) apply(g *ggml.Graph, x ggml.Tensor, eps float32, weights ...ggml.Tensor) ggml.Tensor {
 	if g.Err() != nil {
 		return ggml.Tensor{}
 	}
-	rows := x.Dim(0)
-	for i, w := range weights {
-		if i > 0 && w.Dim(0) != rows {
-			rows = x.Dim(0)
-			break
-		}
-		rows = w.Dim(0)
-	}
-	return g.LayerNorm(x, n.Weight, n.Bias, eps, rows)
+	return g.LayerNorm(x, n.Weight, n.Bias, eps, g.RowsFor(x.Dim(0), weights...))
 }
 
-// rmsNorm is x/rms(x)·w, with w stored as 1 + the checkpoint's weight.
-func rmsNorm(g *ggml.Graph, x, w ggml.Tensor, eps float32) ggml.Tensor {
-	return g.Mul(g.RMSNorm(x, eps), w)
+// rmsNorm is x/rms(x)·w, with w stored as 1 + the checkpoint's weight, in rows
+// for the weights that will multiply them, if any.
+func rmsNorm(g *ggml.Graph, x, w ggml.Tensor, eps float32, weights ...ggml.Tensor) ggml.Tensor {
+	if g.Err() != nil {
+		return ggml.Tensor{}
+	}
+	return g.RMSNorm(x, w, eps, g.RowsFor(x.Dim(0), weights...))
 }
 
 // gelu is the tanh approximation of GELU (https://arxiv.org/abs/1606.08415):

@@ -46,9 +46,33 @@ func (c Config) dims() map[string]int {
 var tensorType = reflect.TypeFor[ggml.Tensor]()
 
 // walk visits every tensor field of w that the configuration calls for, in
-// the order of the structs, and makes the slices of layers.
+// the order of the structs, but within a layer matrices last, so that some may
+// be joined (Store.Join); and makes the slices of layers.
 func (c Config) walk(w *Weights, visit func(TensorSpec, *ggml.Tensor)) {
-	walker{c, c.dims(), visit}.fields(reflect.ValueOf(w).Elem(), "", "", -1)
+	type found struct {
+		spec  TensorSpec
+		field *ggml.Tensor
+	}
+	var matrices []found
+	flush := func() {
+		for _, m := range matrices {
+			visit(m.spec, m.field)
+		}
+		matrices = nil
+	}
+	layer := -1
+	walker{c, c.dims(), func(spec TensorSpec, field *ggml.Tensor) {
+		if spec.Layer != layer {
+			flush()
+			layer = spec.Layer
+		}
+		if spec.Layer >= 0 && spec.Role == RoleMatrix {
+			matrices = append(matrices, found{spec, field})
+			return
+		}
+		visit(spec, field)
+	}}.fields(reflect.ValueOf(w).Elem(), "", "", -1)
+	flush()
 }
 
 type walker struct {
@@ -62,7 +86,7 @@ type walker struct {
 func (w walker) fields(v reflect.Value, prefix, shape string, layer int) {
 	for i := range v.NumField() {
 		field, tag := v.Field(i), v.Type().Field(i).Tag
-		if !w.wanted(tag.Get("if")) {
+		if !w.wanted(tag.Get("if")) || tag.Get("gguf") == "-" {
 			continue
 		}
 		name := prefix + tag.Get("gguf")

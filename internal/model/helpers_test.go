@@ -163,7 +163,13 @@ func convertTo(t testing.TB, checkpoint, typ string) string {
 // load opens a converted checkpoint.
 func load(t *testing.T, checkpoint, typ string) *model.Model {
 	t.Helper()
-	file, err := gguf.Open(convertTo(t, checkpoint, typ), gguf.Options{})
+	return open(t, convertTo(t, checkpoint, typ))
+}
+
+// open opens a GGUF file.
+func open(t *testing.T, path string) *model.Model {
+	t.Helper()
+	file, err := gguf.Open(path, gguf.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,11 +65,30 @@ func (m *Model) bind(f *gguf.File) error {
 	for i, t := range m.store.Tensors() {
 		*fields[i] = t
 	}
+	var together [][]ggml.Tensor
+	for i := range m.weights.Vision.Layers {
+		l := &m.weights.Vision.Layers[i]
+		together = append(together, []ggml.Tensor{l.Q.Weight, l.K.Weight, l.V.Weight})
+	}
 	for i := range m.weights.Gemma {
 		m.blocks = append(m.blocks, &m.weights.Gemma[i])
 	}
 	for i := range m.weights.Gemma2 {
 		m.blocks = append(m.blocks, &m.weights.Gemma2[i])
+	}
+	for _, b := range m.blocks {
+		a := b.attention()
+		together = append(together, []ggml.Tensor{a.Q, a.K, a.V})
+	}
+	joined, err := m.store.Join(together)
+	if err != nil {
+		return err
+	}
+	for i := range m.weights.Vision.Layers {
+		m.weights.Vision.Layers[i].joined = joined[i]
+	}
+	for i, b := range m.blocks {
+		b.attention().joined = joined[len(m.weights.Vision.Layers)+i]
 	}
 	return nil
 }

@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 	"testing"
 
+	"paligemma/internal/convert"
+	"paligemma/internal/demo"
+	"paligemma/internal/ggml"
 	"paligemma/internal/model"
 )
 
@@ -233,6 +237,71 @@ func TestTypes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestJoined compares the projections in one product, as they are in a file of
+// ours, with those in three.
+func TestJoined(t *testing.T) {
+	for _, name := range checkpoints {
+		for _, typ := range []string{"f32", "q4_k_m"} {
+			m := load(t, name, typ)
+			if joined, layers := m.Joined(); joined == 0 || typ == "f32" && joined < layers {
+				t.Errorf("%s %s: %d of %d layers are joined", name, typ, joined, layers)
+			}
+			g := goldens(t, name)[0]
+			trace := func() model.Trace {
+				got, err := m.Trace(context.Background(), g.prompt(t, m), g.suffix(), model.TraceOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return got
+			}
+			joined := trace()
+			m.Separate()
+			compare(t, name+" "+typ, joined.Logits, trace().Logits, 1e-6)
+		}
+	}
+}
+
+// TestCutRows compares an MLP whose rows are cut in two with one that takes them
+// at once: K-quants, which need a model of rows of 256, and more rows than that.
+func TestCutRows(t *testing.T) {
+	source, err := demo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	path := filepath.Join(t.TempDir(), "q4_k_m.gguf")
+	if _, err := convert.Quantize(context.Background(), source, path, convert.QuantizeOptions{Type: "q4_k_m"}); err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, path)
+	p := model.Prompt{IDs: make([]int, 264)}
+	for i := range p.IDs {
+		p.IDs[i] = 3 + i
+	}
+	trace := func() []float32 {
+		got, err := m.Trace(context.Background(), p, nil, model.TraceOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Logits
+	}
+	parts := 0
+	model.SetCut(func(x ggml.Tensor) int64 {
+		at := ggml.Cut(x)
+		if at < x.Dim(1) {
+			parts++
+		}
+		return at
+	})
+	defer model.SetCut(ggml.Cut)
+	got := trace()
+	if parts == 0 {
+		t.Error("no rows were cut")
+	}
+	model.SetCut(func(x ggml.Tensor) int64 { return x.Dim(1) })
+	compare(t, "cut", got, trace(), 1e-6)
 }
 
 // TestEveryTypeRuns generates with each type, whatever the text.

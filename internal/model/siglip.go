@@ -46,10 +46,9 @@ func (m *Model) tower(g *ggml.Graph, patches ggml.Tensor) ggml.Tensor {
 // forward is one pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)).
 func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig, exact bool) ggml.Tensor {
 	d, heads, n := int64(v.HeadDim()), int64(v.Heads), int64(v.ImageTokens)
-	h := l.Norm1.padded(g, x, v.NormEps, l.Q.Weight, l.K.Weight, l.V.Weight)
-	q := g.Reshape(l.Q.apply(g, h), d, heads, n)
-	k := g.Reshape(l.K.apply(g, h), d, heads, n)
-	u := g.Reshape(l.V.apply(g, h), d, heads, n)
+	h := l.Norm1.apply(g, x, v.NormEps, l.Q.Weight, l.K.Weight, l.V.Weight)
+	q, k, u := l.project(g, h)
+	q, k, u = g.Reshape(q, d, heads, n), g.Reshape(k, d, heads, n), g.Reshape(u, d, heads, n)
 	k = g.Permute(k, [4]int{0, 2, 1, 3}) // [d, n, heads]
 	a := attention{scale: invSqrt(float32(d))}
 	var out ggml.Tensor
@@ -60,14 +59,24 @@ func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig, exac
 	}
 	x = g.AddBias(x, matmul(g, l.Out.Weight, out), l.Out.Bias)
 
-	h = l.Norm2.padded(g, x, v.NormEps, l.Up.Weight)
+	h = l.Norm2.apply(g, x, v.NormEps, l.Up.Weight)
 	h = matmul(g, l.Up.Weight, h)
 	if exact && !g.OnCPU() {
 		h = gelu(g, g.Add(h, l.Up.Bias), exact)
 	} else {
-		h = g.GeluBias(h, l.Up.Bias, l.Down.Weight.Dim(0))
+		h = g.GeluBias(h, l.Up.Bias, g.RowsFor(int64(v.MLP), l.Down.Weight))
 	}
 	return g.AddBias(x, matmul(g, l.Down.Weight, h), l.Down.Bias)
+}
+
+// project gives queries, keys and values, [vh, N] each.
+func (l *SiglipLayer) project(g *ggml.Graph, h ggml.Tensor) (q, k, v ggml.Tensor) {
+	if !l.joined.Valid() {
+		return l.Q.apply(g, h), l.K.apply(g, h), l.V.apply(g, h)
+	}
+	y := matmul(g, l.joined, h)
+	n := l.Q.Bias.Dim(0)
+	return g.Add(g.Slice(y, 0, 0, n), l.Q.Bias), g.Add(g.Slice(y, 0, n, n), l.K.Bias), g.Add(g.Slice(y, 0, 2*n, n), l.V.Bias)
 }
 
 // patchify cuts an image [3, S, S] into patches [N, 3·p·p], both row-major, in

@@ -9,7 +9,7 @@ const (
 )
 
 // Weights is the map of the file. The tag `gguf` is a tensor's name, with %d
-// for the layer; `shape` its dimensions, innermost first, in the letters of
+// for the layer, - for what is in no file; `shape` its dimensions, innermost first, in the letters of
 // dims: a first dimension written k is the true width of a matrix's rows,
 // which the file may have padded with zeros to whole blocks.
 type Weights struct {
@@ -45,7 +45,9 @@ type VisionWeights struct {
 	PostNorm LayerNorm     `gguf:"v.post_ln" shape:"vh"`
 }
 
-// SiglipLayer is a pre-norm transformer block with biases everywhere.
+// SiglipLayer is a pre-norm transformer block with biases everywhere. What is
+// joined is one matrix of the rows of three where Store.Join makes one, else the
+// zero Tensor: one product is faster than three, and more so than short ones.
 type SiglipLayer struct {
 	Norm1 LayerNorm `gguf:"ln1" shape:"vh"`
 	Q     Linear    `gguf:"attn_q" shape:"vh,vh"`
@@ -55,6 +57,8 @@ type SiglipLayer struct {
 	Norm2 LayerNorm `gguf:"ln2" shape:"vh"`
 	Up    Linear    `gguf:"ffn_up" shape:"vh,vmlp"`
 	Down  Linear    `gguf:"ffn_down" shape:"vmlp,vh"`
+
+	joined ggml.Tensor `gguf:"-"` // the matrices of Q, K and V
 }
 
 // Attention is what both Gemmas share: projections without biases.
@@ -63,6 +67,8 @@ type Attention struct {
 	K   ggml.Tensor `gguf:"attn_k.weight" shape:"h,kv" kind:"matrix"`     // kv = kv_heads·head_dim
 	V   ggml.Tensor `gguf:"attn_v.weight" shape:"h,kv" kind:"matrix"`     //
 	Out ggml.Tensor `gguf:"attn_output.weight" shape:"q,h" kind:"matrix"` //
+
+	joined ggml.Tensor `gguf:"-"` // Q, K and V
 }
 
 // MLP is GELU(Gate·x)·(Up·x), then Down.

@@ -1,0 +1,100 @@
+package ggml
+
+/*
+#include "kernels.h"
+*/
+import "C"
+
+import (
+	"sync"
+
+	"paligemma/internal/gguf"
+)
+
+// Rows says how an operation writes its rows: F32, or Q8_K where products with
+// K-quants are to follow, and how long they are, zeros at their end included.
+type Rows struct {
+	Type gguf.Type
+	Len  int64
+}
+
+// RowsFor is how rows of n values are written best where products with all of
+// the weights follow: as long as theirs, and quantised once for all if that is
+// what each of those products would do. It is F32 of n values where the weights
+// do not agree.
+func (g *Graph) RowsFor(n int64, weights ...Tensor) Rows {
+	plain := Rows{gguf.TypeF32, n}
+	if !g.ok(weights...) || len(weights) == 0 {
+		return plain
+	}
+	rows := Rows{gguf.TypeF32, weights[0].Dim(0)}
+	quantised := g.OnCPU() && knowsQ8K()
+	for _, w := range weights {
+		if w.Dim(0) != rows.Len || w.Dim(0) < n {
+			return plain
+		}
+		quantised = quantised && MatrixType(w.Type()) && C.pg_takes_q8_K(C.enum_ggml_type(w.Type())) != 0
+	}
+	if quantised {
+		rows.Type = gguf.TypeQ8_K
+	}
+	return rows
+}
+
+// knowsQ8K tells whether our quantisation is that of the ggml at hand.
+var knowsQ8K = sync.OnceValue(func() bool { return C.pg_q8_K_is_known() != 0 })
+
+// Cut is after how many of x's rows they are best cut into two products, x.Dim(1)
+// if not at all. ggml multiplies K-quants with up to 256 rows at once and makes
+// such groups equally long, in bands of 16, of which it computes the last one
+// whole: 264 rows are 2·9 bands, but 256 and 8 rows are 16 and 1. (Fewer than 8
+// rows go another way, which is slower than a band.)
+func Cut(x Tensor) int64 {
+	const group, band, least = 256, 16, 8
+	bands := func(rows int64) int64 {
+		groups := (rows + group - 1) / group
+		return groups * (((rows+groups-1)/groups + band - 1) / band)
+	}
+	n := x.Dim(1)
+	if rest := n % group; x.Type() == gguf.TypeQ8_K && n > group && rest > 0 {
+		rest = max(rest, least)
+		if bands(n-rest)+bands(rest) < bands(n) {
+			return n - rest
+		}
+	}
+	return n
+}
+
+// shape is that of a with such rows.
+func (r Rows) shape(a Tensor) [4]int64 {
+	ne := a.shape()
+	ne[0] = r.Len
+	return ne
+}
+
+// okRows checks that a's rows can be written so.
+func (g *Graph) okRows(op string, a Tensor, r Rows) bool {
+	if r.Len < a.Dim(0) || r.Len > 1<<30 || a.Elements()/a.Dim(0) > maxElements/r.Len {
+		g.fail("%s: rows of %v to %d", op, a, r.Len)
+		return false
+	}
+	if r.Type == gguf.TypeF32 || r.Type == gguf.TypeQ8_K && r.Len%int64(r.Type.BlockSize()) == 0 && g.OnCPU() && knowsQ8K() {
+		return true
+	}
+	g.fail("%s: rows of %d values of type %v", op, r.Len, r.Type)
+	return false
+}
+
+// Pad writes the rows of a as given, which they may be already.
+func (g *Graph) Pad(a Tensor, rows Rows) Tensor {
+	if g.ok(a) && a.Type() == rows.Type && a.Dim(0) == rows.Len {
+		return a
+	}
+	if !g.okF32("pad", a) || !g.okRows("pad", a, rows) {
+		return Tensor{}
+	}
+	if g.OnCPU() { // ggml looks at each value: as long as a small product takes
+		return g.custom(rows.Type, rows.shape(a), C.ggml_custom_op_t(C.pg_pad_rows), a)
+	}
+	return Tensor{C.ggml_pad(g.ctx, a.c, C.int(rows.Len-a.Dim(0)), 0, 0, 0)}
+}
