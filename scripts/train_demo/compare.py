@@ -29,13 +29,18 @@ def main(checkpoint, requests, answers):
         right = True
         for request, answer in group:
             inputs = processor(text="<image>" + request["prompt"], images=picture, return_tensors="pt")
-            out = model.generate(**inputs, max_new_tokens=128, do_sample=False)[0, inputs["input_ids"].shape[1]:].tolist()
+            made = model.generate(**inputs, max_new_tokens=128, do_sample=False, return_dict_in_generate=True, output_logits=True)
+            out = made.sequences[0, inputs["input_ids"].shape[1]:].tolist()
             want = out[:out.index(1)] if 1 in out else out
             if answer["tokens"] == want:
                 same += 1
             else:
                 right = False
-                print(f"{image} {request['prompt']!r}:\n  transformers {processor.tokenizer.decode(want)!r}\n  paligemma    {answer['text']!r}")
+                ours = answer["tokens"] + [1]
+                at = next(i for i, (a, b) in enumerate(zip(want + [1], ours)) if a != b)
+                logits = made.logits[at][0]
+                gap = (logits[out[at]] - logits[ours[at]]).item()
+                print(f"{image} {request['prompt']!r}: in transformers the token of ours is behind by {gap:.1e} (the largest logit is {logits.max():.1f})\n  transformers {processor.tokenizer.decode(want)!r}\n  paligemma    {answer['text']!r}")
         scenes, whole = scenes + 1, whole + right
         if scenes % 20 == 0:
             print(f"{scenes} scenes", file=sys.stderr, flush=True)

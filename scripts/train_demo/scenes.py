@@ -18,6 +18,7 @@ SIZES = ["small", "medium", "large"]
 SIGN = 5  # in the map of what each pixel shows
 BACKGROUND, OBJECT, CENTRE, CARD = range(4)  # kinds of patches; CENTRE is the one in which the middle of an object's box lies
 CELL = 2  # pixels of a cell of a patch's coarse mask
+CROP = 16  # cells of a side of an object's coarse mask
 LETTERS = 4  # columns of a patch, from left to right, each with its letter
 VISIBLE = 0.04  # of a patch, the least share of an object that counts
 
@@ -25,9 +26,10 @@ VISIBLE = 0.04  # of a patch, the least share of an object that counts
 class Pool:
     """count scenes from number seed on; of an evaluation if eval >= 0.
 
-    pixels [n, side, side, 3]; kind, color, shape, size [n, patches]; box [n, patches, 4] as x0, y0, x1, y1 in shares of the
-    side; mask [n, patches, (patch / CELL)²] of the patch's object or sign; letters [n, patches, LETTERS], 0 for none; words [n, 2],
-    -1 for none; samples [n]: lists of dicts; crops: crop[i] [objects, 64, 64] of each scene.
+    pixels [n, side, side, 3]; kind, color, shape, size [n, patches]; which [n, patches], the number of the patch's object among
+    those of its scene; box [n, patches, 4] as x0, y0, x1, y1 in shares of the side; mask [n, patches, (patch / CELL)²] of the
+    patch's object or sign; letters [n, patches, LETTERS], 0 for none; words [n, 2], -1 for none; samples [n]: lists of dicts;
+    crops [objects, 64, 64] of all scenes, the first of scene i at first[i]; coarse [objects, CROP²], the same in fewer cells.
     """
 
     def __init__(self, program, folder, count, side, patch, words, seed=0, eval=-1, sign_every=0, workers=2):
@@ -49,12 +51,12 @@ class Pool:
         for k in FIELDS:
             setattr(self, k, np.concatenate([p.pop(k) for p in parts]))
         self.first = np.concatenate([[0], np.cumsum(self.objects)])
+        cell = self.crops.shape[1] // CROP
+        self.coarse = np.concatenate([c.reshape(-1, CROP, cell, CROP, cell).mean((2, 4)).astype(np.uint8).reshape(-1, CROP * CROP)
+                                      for c in np.array_split(self.crops, 64)])
 
     def __len__(self):
         return len(self.samples)
-
-    def crop(self, i):
-        return self.crops[self.first[i]:self.first[i + 1]]
 
     def input(self, at):
         """[n, 3, side, side] between -1 and 1, as the processor makes them."""
@@ -62,10 +64,12 @@ class Pool:
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
     def labels(self, at):
-        return {k: getattr(self, k)[at] for k in ("kind", "color", "shape", "size", "box", "mask", "letters", "words")}
+        """What the pictures show, and coarse [n, patches, CROP²], the mask of each patch's object."""
+        out = {k: getattr(self, k)[at] for k in ("kind", "color", "shape", "size", "box", "mask", "letters", "words")}
+        return {**out, "coarse": self.coarse[self.first[:-1][at][:, None] + self.which[at]]}
 
 
-FIELDS = ("pixels", "kind", "color", "shape", "size", "box", "mask", "letters", "words", "objects", "crops")
+FIELDS = ("pixels", "kind", "color", "shape", "size", "which", "box", "mask", "letters", "words", "objects", "crops")
 
 
 def _draw(program, folder, count, side, patch, words, seed, eval, sign_every):
@@ -104,7 +108,7 @@ def _labels(scene, where, letters, patch, index):
     cells = where[:n * patch, :n * patch].reshape(n, patch, n, patch).transpose(0, 2, 1, 3).reshape(n * n, -1)
     share = np.stack([(cells == v).mean(1) for v in range(1, SIGN + 1)], 1)
     best = np.where(share.max(1) >= VISIBLE, share.argmax(1) + 1, 0)
-    out = {k: np.zeros(n * n, np.uint8) for k in ("kind", "color", "shape", "size")}
+    out = {k: np.zeros(n * n, np.uint8) for k in ("kind", "color", "shape", "size", "which")}
     out["box"] = np.zeros((n * n, 4), np.float32)
     scale = np.array([scene["width"], scene["height"]] * 2, np.float32)
     for i, o in enumerate(scene["objects"]):
@@ -117,6 +121,7 @@ def _labels(scene, where, letters, patch, index):
             out["kind"][centre] = CENTRE
         out["color"][at], out["shape"][at] = COLORS.index(o["color"]), SHAPES.index(o["shape"])
         out["size"][at], out["box"][at] = SIZES.index(o["size"]), box
+        out["which"][at] = i
         best[at] = i + 1
     out["words"] = np.full(2, -1, np.int16)
     if scene.get("sign"):

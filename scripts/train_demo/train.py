@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Trains the built-in model and exports it as a checkpoint; README.md says how.
 
-Four phases, each resumable: the mask codec; SigLIP alone on labels of its patches; everything together on prompts and
-answers; the same with a handicap for answers that are empty. A phase is finished when its steps are done; state.pt in --work has everything needed to go on.
+Three phases, each resumable: the mask codec; SigLIP alone on labels of its patches; everything together on prompts and
+answers. A phase is finished when its steps are done; state.pt in --work has everything needed to go on.
 """
 import argparse
 import json
@@ -25,7 +25,7 @@ import scenes
 import tokens
 from head import Head
 
-OFTEN = {"yesno": 2, "comparison": 3}  # how often a kind of question is asked, in shares of the others
+OFTEN = {"yesno": 2}  # how often a kind of question is asked, in shares of the others
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -36,12 +36,11 @@ def options():
     p.add_argument("--patch", type=int, default=12, help="side of a patch, even")
     p.add_argument("--vision", type=int, nargs=4, default=[256, 512, 3, 4], help="SigLIP: hidden, MLP, layers, heads")
     p.add_argument("--text", type=int, nargs=5, default=[256, 256, 3, 8, 4], help="Gemma: hidden, MLP, layers, heads, key-value heads")
-    p.add_argument("--scenes", type=int, default=60000, help="scenes to draw for training")
+    p.add_argument("--scenes", type=int, default=72000, help="scenes to draw for training")
     p.add_argument("--held-out", type=int, default=400, help="scenes to watch the scores on")
     p.add_argument("--codec-steps", type=int, default=2000)
-    p.add_argument("--tower-steps", type=int, default=7500)
-    p.add_argument("--joint-steps", type=int, default=3900)
-    p.add_argument("--balance-steps", type=int, default=200)
+    p.add_argument("--tower-steps", type=int, default=7000)
+    p.add_argument("--joint-steps", type=int, default=5500)
     p.add_argument("--codec-batch", type=int, default=48, help="masks a step")
     p.add_argument("--batch", type=int, default=32, help="pictures a step, tower alone")
     p.add_argument("--joint-batch", type=int, default=16, help="pictures a step, everything")
@@ -50,8 +49,8 @@ def options():
     p.add_argument("--matrix-rate", type=float, default=5e-3, help="of Muon, for matrices")
     p.add_argument("--joint-rate", type=float, default=0.5, help="share of the rates in the joint phase")
     p.add_argument("--tower-rate", type=float, default=0.1, help="share of these for the tower")
-    p.add_argument("--balance-rate", type=float, default=0.1, help="share of the joint phase's rates in the last one")
     p.add_argument("--handicap", type=float, default=3, help="what an empty answer's logit is raised by where a coordinate may be due")
+    p.add_argument("--astray", type=float, default=0.5, help="share of the codes of a mask that are others than the answer's where the next is asked for")
     p.add_argument("--spread", type=float, default=6, help="standard deviation of a coordinate's target, of 1024 places")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=1)
@@ -83,6 +82,7 @@ class Trainer:
         self.head = Head(o.vision[0], len(signs), o.patch)
         self.turn, self.say = nn.Linear(o.text[0], places.TURNS), nn.Linear(o.text[0], places.TURNS)
         self.codes = self.alike = None
+        self.text = torch.compile(net.text, dynamic=True)
         self.state = {"phase": 0, "step": 0}
         self.optimizer = None
         self.saved = time.time()
@@ -140,12 +140,11 @@ class Trainer:
     def run(self):
         o, kept = self.o, self.load()
         inner = self.model.model
-        together = lambda rate: ([(m, rate) for m in (inner.language_model, inner.multi_modal_projector, self.turn, self.say)]
-                                 + [(m, rate * o.tower_rate) for m in (inner.vision_tower, self.head)])
+        together = ([(m, o.joint_rate) for m in (inner.language_model, inner.multi_modal_projector, self.turn, self.say)]
+                    + [(m, o.joint_rate * o.tower_rate) for m in (inner.vision_tower, self.head)])
         phases = [("codec", o.codec_steps, self.codec_step, [(self.codec, 1)]),
                   ("tower", o.tower_steps, self.tower_step, [(inner.vision_tower, 1), (self.head, 1)]),
-                  ("joint", o.joint_steps, self.joint_step, together(o.joint_rate)),
-                  ("balance", o.balance_steps, lambda rng: self.joint_step(rng, o.handicap), together(o.joint_rate * o.balance_rate))]
+                  ("joint", o.joint_steps, self.joint_step, together)]
         while self.state["phase"] < len(phases):
             if self.state["phase"] >= 2 and self.codes is None:
                 self.codes = encode_all(self.codec, self.pool)
@@ -162,8 +161,7 @@ class Trainer:
 
     def phase(self, name, steps, step, parts, kept):
         o, s = self.o, self.state
-        step_of_all = name in ("joint", "balance")
-        self.optimizer = Optimizer(parts, o.rate, o.matrix_rate, rounds=4 if step_of_all else 5)
+        self.optimizer = Optimizer(parts, o.rate, o.matrix_rate, rounds=4 if name == "joint" else 5)
         if kept:
             self.optimizer.load_state_dict(kept)
         average, since = {}, time.time()
@@ -180,7 +178,7 @@ class Trainer:
             if s["step"] % max(1, min(100, steps // 5)) == 0:
                 took, since = time.time() - since, time.time()
                 print(f"{name} {s['step']}/{steps} " + " ".join(f"{k} {v:.3f}" for k, v in average.items()) + f" ({took:.0f} s; {self.minutes():.1f} min)", flush=True)
-            if step_of_all and (s["step"] % o.look_every == 0 or s["step"] == steps):
+            if name == "joint" and (s["step"] % o.look_every == 0 or s["step"] == steps):
                 self.look_at_held_out()
             if time.time() - self.saved > o.save_every:
                 self.save()
@@ -226,7 +224,7 @@ class Trainer:
             said = places.said(s, [self.tok.id_to_token(t) for t in row[1][:-1]], labels) + [-100]
             yield row, said, places.turns(s, labels), task in ("detect", "segment")
 
-    def predict(self, features, rows):
+    def predict(self, features, rows, text=net.text, astray=0):
         """Logits for the answers of rows, their tokens, which row each is of, and what there was before the last layer, of the
         answers and of the picture. features are the projected ones, for each row."""
         t, m = max(len(a) + len(b) for a, b in rows), max(len(b) for _, b in rows)
@@ -235,12 +233,14 @@ class Trainer:
             ids[i, :len(a) + len(b)] = torch.tensor(a + b)
             at[i, :len(b)], labels[i, :len(b)] = torch.arange(len(a) - 1, len(a) + len(b) - 1), torch.tensor(b)
         lengths = [torch.tensor(n) for n in ([len(a) for a, _ in rows], [len(a) + len(b) for a, b in rows])]
-        out, answer, picture = net.text(self.model, features, ids, *lengths, at)
+        code = (ids >= self.loc + 1024) & (ids < self.loc + 1152) & (torch.rand(ids.shape) < astray)
+        ids = torch.where(code, torch.randint_like(ids, self.loc + 1024, self.loc + 1152), ids)
+        out, answer, picture = text(self.model, features, ids, *lengths, at)
         used = labels >= 0
         return F.linear(out[used], self.model.lm_head.weight).float(), labels[used], torch.arange(len(rows))[:, None].expand(-1, m)[used], answer[used], picture
 
-    def joint_step(self, rng, handicap=0):
-        """handicap is added to the end token's logit where an answer of boxes begins. A coordinate's probability is spread over dozens of
+    def joint_step(self, rng):
+        """The handicap is added to the end token's logit where an answer of boxes begins. A coordinate's probability is spread over dozens of
         neighbours, and so the most probable token would be the end long before an empty answer is more probable than a box."""
         at = rng.integers(0, len(self.pool), self.o.joint_batch)
         seen, aux, notes = self.look(at)
@@ -250,9 +250,9 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             features = self.model.model.multi_modal_projector(seen)
             for part in (rows[:len(rows) // 2], rows[len(rows) // 2:]):  # short ones beside short ones
-                logits, labels, row, answer, picture = self.predict(features[[r[0] for r in part]], [r[1] for r in part])
+                logits, labels, row, answer, picture = self.predict(features[[r[0] for r in part]], [r[1] for r in part], self.text, self.o.astray)
                 start = torch.cat([torch.ones(1, dtype=torch.bool), row[1:] != row[:-1]]) & torch.tensor([r[4] for r in part])[row]
-                logits = logits + handicap * start[:, None] * F.one_hot(torch.tensor(1), logits.shape[1])
+                logits = logits + self.o.handicap * start[:, None] * F.one_hot(torch.tensor(1), logits.shape[1])
                 turns = torch.from_numpy(np.stack([r[3] for r in part])).long()
                 said = torch.tensor([t for r in part for t in r[2]])
                 turning = turning + 2.5 * F.cross_entropy(self.turn(net.level(picture)).float().flatten(0, 1), turns.flatten())
@@ -284,9 +284,11 @@ class Trainer:
 
     @torch.no_grad()
     def look_at_held_out(self):
-        """Answers that are right in every token when each is given those before it, that is, as the model would write them; of boxes
-        the mean IoU, read the same way."""
-        pool, got, iou, codes = self.held_out, {}, [], encode_all(self.codec, self.held_out)
+        """Answers that are right in every token when each is given those before it, that is, as the model would write them, any coordinate
+        or code being right where one is due; of boxes the mean IoU, read the same way; of masks in their boxes that of codes, each given
+        those before it, but as many of them wrong as in training."""
+        pool, got, iou, masks, codes = self.held_out, {}, [], [], encode_all(self.codec, self.held_out)
+        coordinate, code = (lambda t, first=first, n=n: (t >= first) & (t < first + n) for first, n in ((self.loc, 1024), (self.loc + 1024, 128)))
         for first in range(0, len(pool), 20):
             at = range(first, min(first + 20, len(pool)))
             with torch.autocast("cpu", torch.bfloat16):
@@ -295,19 +297,21 @@ class Trainer:
                 rows = [(k, s) for k, i in enumerate(at) for s in pool.samples[i]]
                 pairs = [self.tokens_of(s["prompt"], s["answer"].replace("<codes>", "".join(f"<seg{c:03d}>" for c in codes[pool.first[first + k] + max(0, s["object"])])))
                          for k, s in rows]
-                logits, labels, row, _, _ = self.predict(seen[[k for k, _ in rows]], pairs)
+                logits, labels, row, _, _ = self.predict(seen[[k for k, _ in rows]], pairs, astray=self.o.astray)
             best = logits.argmax(1)
-            where = labels - self.loc
-            is_loc = (where >= 0) & (where < 1024)
-            a, b = where[is_loc].view(-1, 4).float(), (best[is_loc] - self.loc).view(-1, 4).float()
+            a, b = ((t[coordinate(labels)] - self.loc).view(-1, 4).float() for t in (labels, best))
             side = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
             area = [(x[:, 2:] - x[:, :2]).clamp(min=0).prod(1) for x in (a, b)]
             iou += (side.prod(1) / (area[0] + area[1] - side.prod(1)).clamp(min=1)).tolist()
-            hit = (best == labels) | is_loc | ((labels >= self.loc + 1024) & (labels < self.loc + 1152))
+            there = [pool.crops[pool.first[first + k] + s["object"]] for k, s in rows if "<codes>" in s["answer"]]
+            if there:
+                drawn = self.codec.decode(self.codec.codebook[(best[code(labels)] - self.loc - 1024).clamp(0, 127).view(-1, 16)])
+                masks += [mask_codec.iou(d[None], torch.from_numpy(t)[None] / 255) for d, t in zip(drawn, there)]
+            hit = (best == labels) | (coordinate(best) & coordinate(labels)) | (code(best) & code(labels))
             for i, (_, s) in enumerate(rows):
                 several = " several" if " ; " in s["prompt"] else ""
                 got.setdefault((s.get("kind") or s["task"]) + several, []).append(hit[row == i].all().item())
-        print(f"  held out, step {self.state['step']}: box IoU {np.mean(iou):.3f} " + " ".join(f"{k} {np.mean(v):.3f}" for k, v in sorted(got.items())), flush=True)
+        print(f"  held out, step {self.state['step']}: box IoU {np.mean(iou):.3f} mask IoU {np.mean(masks):.3f} " + " ".join(f"{k} {np.mean(v):.3f}" for k, v in sorted(got.items())), flush=True)
 
     # --- export ---
 
