@@ -32,11 +32,14 @@ type Mean struct {
 func (m *Mean) Add(v float64) { m.Sum += v; m.N++ }
 
 // AddBool counts one more, right or wrong.
-func (m *Mean) AddBool(right bool) {
+func (m *Mean) AddBool(right bool) { m.Add(share(right)) }
+
+// share is 1 for right, 0 for wrong.
+func share(right bool) float64 {
 	if right {
-		m.Sum++
+		return 1
 	}
-	m.N++
+	return 0
 }
 
 // Value is the mean, 0 of nothing.
@@ -133,11 +136,7 @@ func (s *Scores) mark(sc *scene.Scene, sample scene.Sample, a Answer) error {
 		f.Add(scene.ScoreCaption(sc, a.Text))
 		s.Caption[sample.Lang] = f
 	case scene.TaskVQA:
-		right := 0.0
-		if scene.ScoreText(sample.Answer, a.Text) {
-			right = 1
-		}
-		count(s.VQA, sample.Kind, right)
+		count(s.VQA, sample.Kind, share(scene.ScoreText(sample.Answer, a.Text)))
 	case scene.TaskDetect:
 		var got []scene.LabelBox
 		for _, b := range a.Boxes {
@@ -151,11 +150,8 @@ func (s *Scores) mark(sc *scene.Scene, sample scene.Sample, a Answer) error {
 				count(s.Found, size(sample.Boxes[i].Box, sc.W, sc.H), v)
 			}
 		}
-		named := 0.0
-		if slices.Equal(labels(sample.Boxes), labels(got)) {
-			named = 1
-		}
-		count(s.Labels, strconv.Itoa(1+strings.Count(sample.Prompt, ";")), named)
+		named := slices.Equal(labels(sample.Boxes), labels(got))
+		count(s.Labels, strconv.Itoa(1+strings.Count(sample.Prompt, ";")), share(named))
 	case scene.TaskSegment:
 		if sample.Object < 0 {
 			return nil

@@ -9,9 +9,9 @@ const (
 )
 
 // Weights is the map of the file. The tag `gguf` is a tensor's name, with %d
-// for the layer, - for what is in no file; `shape` its dimensions, innermost first, in the letters of
-// dims: a first dimension written k is the true width of a matrix's rows,
-// which the file may have padded with zeros to whole blocks.
+// for the layer, - for what is in no file; `shape` its dimensions, innermost
+// first, in the letters of dims: a first dimension written k is the true width
+// of a matrix's rows, which the file may have padded with zeros to whole blocks.
 type Weights struct {
 	Vision VisionWeights
 	// The projector: one linear layer from the tower's width to the text model's.

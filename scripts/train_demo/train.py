@@ -146,7 +146,7 @@ class Trainer:
                   ("tower", o.tower_steps, self.tower_step, [(inner.vision_tower, 1), (self.head, 1)]),
                   ("joint", o.joint_steps, self.joint_step, together)]
         while self.state["phase"] < len(phases):
-            if self.state["phase"] >= 2 and self.codes is None:
+            if self.state["phase"] == 2:
                 self.codes = encode_all(self.codec, self.pool)
                 self.alike = (-0.5 * torch.cdist(self.codec.codebook, self.codec.codebook) ** 2).softmax(1)
                 rows = [self.tokens_of(s["prompt"], s["answer"]) for s in (p[0] for p in self.held_out.samples[:4])]
