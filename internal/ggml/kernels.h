@@ -39,3 +39,10 @@ struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor 
 // Q8_K, and pg_q8_K_is_known whether ours is ggml's.
 int pg_takes_q8_K(enum ggml_type type);
 int pg_q8_K_is_known(void);
+
+// pg_multiplies tells whether pg_product takes weights of a type on this
+// processor, and pg_product records their product, a [k, n] of rows one after
+// another with each row of b [k, T, …], contiguous Q8_K: [n, T, …]. At most so
+// many threads take part.
+int pg_multiplies(enum ggml_type type);
+struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads);

@@ -114,6 +114,7 @@ func TestPadTurnedRows(t *testing.T) {
 func TestQuantisedRows(t *testing.T) {
 	const n, k, wide = 600, 768, 2304
 	e := newEngine(t)
+	theirProducts(t)
 	plain, quantised := Rows{gguf.TypeF32, k}, Rows{gguf.TypeQ8_K, k}
 	for _, rows := range []int64{1, 3, 21} {
 		x, more := random(int(n*rows), 1), random(int(n*rows), 2)
@@ -166,7 +167,79 @@ func TestQuantisedRows(t *testing.T) {
 	}
 }
 
+// theirProducts leaves products to ggml until the test is over.
+func theirProducts(t *testing.T) {
+	ownProducts = false
+	t.Cleanup(func() { ownProducts = true })
+}
+
+// TestProduct compares our products with ggml's of the same rows: as the whole
+// numbers in them are exact, only the order of sums may differ. Sizes are such
+// that panels, tiles, blocks and groups of rows remain over; the matrix is a part
+// of a larger one.
+func TestProduct(t *testing.T) {
+	if !ownProduct(gguf.TypeQ4_K) {
+		t.Log("this processor leaves products to ggml")
+	}
+	for _, threads := range []int{1, 3} {
+		e, err := NewEngine(Options{Device: "cpu", Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		for _, typ := range []gguf.Type{gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K} {
+			for _, size := range [][3]int64{{256, 1, 1}, {2560, 77, 1}, {512, 31, 2}, {2304, 96, 3}, {4352, 45, 8}, {256, 33, 601}, {2048, 64, 23}} {
+				k, n, rows := size[0], size[1], size[2]
+				rowBytes, err := typ.RowBytes(k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				packed := make([]byte, rowBytes*(n+3))
+				if err := Quantize(typ, packed, random(int(k*(n+3)), 3), int(k)); err != nil {
+					t.Fatal(err)
+				}
+				store, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, n + 3}, Data: packed}}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				product := func() []float32 {
+					got, err := compute(t, e, func(g *Graph) Tensor {
+						x := g.Pad(g.Float32s(random(int(2*k*rows), 1), k, rows, 2), Rows{gguf.TypeQ8_K, k})
+						if rows == 1 {
+							x = g.Pad(g.Float32s(random(int(k), 1), k), Rows{gguf.TypeQ8_K, k})
+						}
+						return g.MulMat(g.Slice(store.Tensors()[0], 1, 2, n), x)
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return got
+				}
+				ours := product()
+				ownProducts = false
+				theirs := product()
+				ownProducts = true
+				if len(ours) != len(theirs) {
+					t.Fatalf("%v: %d values, ggml has %d", typ, len(ours), len(theirs))
+				}
+				var largest float64
+				for _, v := range theirs {
+					largest = max(largest, math.Abs(float64(v)))
+				}
+				for i := range theirs {
+					if d := math.Abs(float64(ours[i] - theirs[i])); !(d <= 2e-6*largest) {
+						t.Errorf("%v, %d threads, %d columns of %d, %d rows: value %d is %v, ggml's is %v", typ, threads, n, k, rows, i, ours[i], theirs[i])
+						break
+					}
+				}
+				store.Close()
+			}
+		}
+	}
+}
+
 func TestCut(t *testing.T) {
+	theirProducts(t)
 	g := newEngine(t).NewGraph()
 	defer g.Close()
 	for n, want := range map[int64]int64{1: 1, 255: 255, 256: 256, 257: 249, 264: 256, 272: 256, 273: 273, 288: 288, 290: 256, 520: 520, 1032: 1032, 4104: 4096} {

@@ -307,7 +307,19 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if b.Elements()/b.Dim(0) > maxElements/a.Dim(1) {
 		return g.fail("matmul: the product of %v and %v is too large", a, b)
 	}
+	if b.Type() == gguf.TypeQ8_K && ownProduct(a.Type()) && a.Dim(2)*a.Dim(3) == 1 {
+		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.engine.threads))}
+	}
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
+}
+
+// ownProducts is false in tests that look at ggml's products.
+var ownProducts = true
+
+// ownProduct tells whether products of weights of type t with rows of Q8_K are
+// a kernel of our own (product.c).
+func ownProduct(t gguf.Type) bool {
+	return ownProducts && C.pg_multiplies(C.enum_ggml_type(t)) != 0
 }
 
 // maxElements is more than any memory holds, and far from overflowing.

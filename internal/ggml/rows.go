@@ -45,7 +45,7 @@ func (g *Graph) RowsFor(n int64, weights ...Tensor) Rows {
 var knowsQ8K = sync.OnceValue(func() bool { return C.pg_q8_K_is_known() != 0 })
 
 // Cut is after how many of x's rows they are best cut into two products, x.Dim(1)
-// if not at all. ggml multiplies K-quants with up to 256 rows at once and makes
+// if not at all, as where products are kernels of our own. ggml multiplies K-quants with up to 256 rows at once and makes
 // such groups equally long, in bands of 16, of which it computes the last one
 // whole: 264 rows are 2·9 bands, but 256 and 8 rows are 16 and 1. (Fewer than 8
 // rows go another way, which is slower than a band.)
@@ -56,7 +56,7 @@ func Cut(x Tensor) int64 {
 		return groups * (((rows+groups-1)/groups + band - 1) / band)
 	}
 	n := x.Dim(1)
-	if rest := n % group; x.Type() == gguf.TypeQ8_K && n > group && rest > 0 {
+	if rest := n % group; x.Type() == gguf.TypeQ8_K && !ownProduct(gguf.TypeQ4_K) && n > group && rest > 0 {
 		rest = max(rest, least)
 		if bands(n-rest)+bands(rest) < bands(n) {
 			return n - rest
