@@ -13,38 +13,58 @@
 
 // --- one row ----------------------------------------------------------------
 
-// Weights are asked for so many bytes ahead, past the caches: each is used once.
-#define AHEAD 2048
+// Four rows of weights that lie far apart meet each block of the row while it is
+// close at hand; each is read from its beginning to its end, which the
+// memory likes. Bytes are asked for so many ahead, past the caches: each is used once.
+#define STREAMS 4
+#define AHEAD 1024
 
-#define PG_ONE(name, bytes)                                                                                                  \
-	PG_VNNI static void one_##name(int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const struct pg_q8_K * x, \
-	                               float * y) {                                                                              \
-		/* which scale each pair of values has, of the first 64 */                                                           \
-		const __m512i first = _mm512_srli_epi16(_mm512_set_epi32(                                                            \
-			0x180018, 0x180018, 0x180018, 0x180018, 0x100010, 0x100010, 0x100010, 0x100010,                                  \
-			0x080008, 0x080008, 0x080008, 0x080008, 0, 0, 0, 0), 3);                                                         \
-		for (int64_t r = 0; r < rows; r++, a += stride) {                                                                    \
-			__m512 sum = _mm512_setzero_ps();                                                                                \
-			__m256 low = _mm256_setzero_ps();                                                                                \
-			for (int64_t i = 0; i < blocks; i++) {                                                                           \
-				const uint8_t * p = a + i * (bytes);                                                                         \
-				for (int j = 0; j < (bytes); j += 64) {                                                                      \
-					_mm_prefetch((const char *) p + AHEAD + j, _MM_HINT_NTA);                                                \
-				}                                                                                                            \
-				const struct pg_block b = pg_##name(p);                                                                      \
-				__m512i total = _mm512_setzero_si512();                                                                      \
-				UNROLL for (int j = 0; j < 4; j++) {                                                                         \
-					const __m512i which = _mm512_add_epi16(first, _mm512_set1_epi16((short) (4 * j)));                       \
-					const __m512i scale = _mm512_permutexvar_epi16(which, _mm512_castsi256_si512(b.scale));                  \
-					const __m512i pairs = _mm512_maddubs_epi16(b.q[j], _mm512_loadu_si512(x[i].qs + 64 * j));                \
-					total = _mm512_dpwssd_epi32(total, pairs, scale);                                                        \
-				}                                                                                                            \
-				sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(b.d * x[i].d), sum);                         \
-				const __m256i lows = _mm256_madd_epi16(b.low, _mm256_loadu_si256((const void *) x[i].sums));                 \
-				low = _mm256_fmadd_ps(_mm256_cvtepi32_ps(lows), _mm256_set1_ps(b.dmin * x[i].d), low);                       \
-			}                                                                                                                \
-			y[r] = _mm512_reduce_add_ps(sum) - _mm512_reduce_add_ps(_mm512_zextps256_ps512(low));                            \
-		}                                                                                                                    \
+#define PG_ONE(name, bytes)                                                                                                     \
+	PG_INLINE PG_VNNI void dots_##name(const int streams, int64_t blocks, const uint8_t * a, size_t apart, const struct pg_q8_K * x, \
+	                                   float * y, int64_t step) {                                                               \
+		/* which scale each pair of values has, of the first 64 */                                                              \
+		const __m512i first = _mm512_srli_epi16(_mm512_set_epi32(                                                               \
+			0x180018, 0x180018, 0x180018, 0x180018, 0x100010, 0x100010, 0x100010, 0x100010,                                     \
+			0x080008, 0x080008, 0x080008, 0x080008, 0, 0, 0, 0), 3);                                                            \
+		__m512 sum[STREAMS];                                                                                                    \
+		__m256 low[STREAMS];                                                                                                    \
+		UNROLL for (int r = 0; r < streams; r++) {                                                                              \
+			sum[r] = _mm512_setzero_ps();                                                                                       \
+			low[r] = _mm256_setzero_ps();                                                                                       \
+		}                                                                                                                       \
+		for (int64_t i = 0; i < blocks; i++, a += (bytes)) {                                                                    \
+			UNROLL for (int r = 0; r < streams; r++) {                                                                          \
+				const uint8_t * p = a + r * apart;                                                                              \
+				for (int j = 0; j < (bytes); j += 64) {                                                                         \
+					_mm_prefetch((const char *) p + AHEAD + j, _MM_HINT_NTA);                                                   \
+				}                                                                                                               \
+				const struct pg_block b = pg_##name(p);                                                                         \
+				__m512i total = _mm512_setzero_si512();                                                                         \
+				UNROLL for (int j = 0; j < 4; j++) {                                                                            \
+					const __m512i which = _mm512_add_epi16(first, _mm512_set1_epi16((short) (4 * j)));                          \
+					const __m512i scale = _mm512_permutexvar_epi16(which, _mm512_castsi256_si512(b.scale));                     \
+					const __m512i pairs = _mm512_maddubs_epi16(b.q[j], _mm512_loadu_si512(x[i].qs + 64 * j));                   \
+					total = _mm512_dpwssd_epi32(total, pairs, scale);                                                           \
+				}                                                                                                               \
+				sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(b.d * x[i].d), sum[r]);                      \
+				const __m256i lows = _mm256_madd_epi16(b.low, _mm256_loadu_si256((const void *) x[i].sums));                    \
+				low[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(lows), _mm256_set1_ps(b.dmin * x[i].d), low[r]);                    \
+			}                                                                                                                   \
+		}                                                                                                                       \
+		UNROLL for (int r = 0; r < streams; r++) {                                                                              \
+			y[r * step] = _mm512_reduce_add_ps(sum[r]) - _mm512_reduce_add_ps(_mm512_zextps256_ps512(low[r]));                  \
+		}                                                                                                                       \
+	}                                                                                                                           \
+	PG_VNNI static void one_##name(int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const struct pg_q8_K * x,    \
+	                               float * y) {                                                                                 \
+		const int64_t step = rows / STREAMS;                                                                                    \
+		int64_t r = 0;                                                                                                          \
+		for (; r < step; r++) {                                                                                                 \
+			dots_##name(STREAMS, blocks, a + r * stride, step * stride, x, y + r, step);                                        \
+		}                                                                                                                       \
+		for (r = step * STREAMS; r < rows; r++) {                                                                               \
+			dots_##name(1, blocks, a + r * stride, 0, x, y + r, 0);                                                             \
+		}                                                                                                                       \
 	}
 
 // --- many rows --------------------------------------------------------------
