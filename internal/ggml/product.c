@@ -213,21 +213,23 @@ PG_INLINE PG_VNNI void tile(const int rows, const int per, const struct panel * 
 	}
 }
 
-#define PG_TILES(per)                                                                                                              \
-	PG_VNNI static void tiles_##per(int64_t rows, const struct panel * p, const struct input * x, int64_t blocks, float * y, int64_t n, \
-	                                bool add, uint32_t mask) {                                                                     \
-		for (; rows >= TALL; rows -= TALL, x += TALL, y += TALL * n) {                                                             \
-			tile(TALL, per, p, x, blocks, y, n, add, mask);                                                                        \
-		}                                                                                                                          \
-		for (; rows >= 2; rows -= 2, x += 2, y += 2 * n) {                                                                         \
-			tile(2, per, p, x, blocks, y, n, add, mask);                                                                           \
-		}                                                                                                                          \
-		if (rows > 0) {                                                                                                            \
-			tile(1, per, p, x, blocks, y, n, add, mask);                                                                           \
-		}                                                                                                                          \
+// A tile of up to TALL rows.
+#define PG_TILE(per)                                                                                                                   \
+	PG_VNNI static void tile_##per(int64_t rows, const struct panel * p, const struct input * x, int64_t blocks, float * y, int64_t n, \
+	                               bool add, uint32_t mask) {                                                                          \
+		if (rows == TALL) {                                                                                                            \
+			tile(TALL, per, p, x, blocks, y, n, add, mask);                                                                            \
+			return;                                                                                                                    \
+		}                                                                                                                              \
+		for (; rows >= 2; rows -= 2, x += 2, y += 2 * n) {                                                                             \
+			tile(2, per, p, x, blocks, y, n, add, mask);                                                                               \
+		}                                                                                                                              \
+		if (rows > 0) {                                                                                                                \
+			tile(1, per, p, x, blocks, y, n, add, mask);                                                                               \
+		}                                                                                                                              \
 	}
-PG_TILES(16)
-PG_TILES(32)
+PG_TILE(16)
+PG_TILE(32)
 
 // --- types ------------------------------------------------------------------
 
@@ -237,7 +239,7 @@ struct kind {
 	int            per;   // values that share a scale
 	void (*one)(int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const struct pg_q8_K * x, float * y);
 	void (*pack)(const uint8_t * const * rows, struct panel * p);
-	void (*tiles)(int64_t rows, const struct panel * p, const struct input * x, int64_t blocks, float * y, int64_t n, bool add, uint32_t mask);
+	void (*tile)(int64_t rows, const struct panel * p, const struct input * x, int64_t blocks, float * y, int64_t n, bool add, uint32_t mask);
 };
 
 // of a type, the bytes of a block and the values that share a scale
@@ -258,7 +260,7 @@ PG_KINDS(PG_FUNCTIONS)
 #define GGML_TYPE_q4_K GGML_TYPE_Q4_K
 #define GGML_TYPE_q5_K GGML_TYPE_Q5_K
 #define GGML_TYPE_q6_K GGML_TYPE_Q6_K
-#define PG_KIND(name, bytes, per) {GGML_TYPE_##name, bytes, per, one_##name, pack_##name, tiles_##per},
+#define PG_KIND(name, bytes, per) {GGML_TYPE_##name, bytes, per, one_##name, pack_##name, tile_##per},
 static const struct kind kinds[] = {PG_KINDS(PG_KIND)};
 
 static const struct kind * find(enum ggml_type type) {
@@ -328,7 +330,15 @@ static void many(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 					kind->pack(row, panel + i);
 				}
 				const uint32_t mask = columns == wide ? UINT32_MAX : (UINT32_C(1) << columns) - 1;
-				kind->tiles(tall, panel, input, deep, (float *) dst->data + from * n + p * wide, n, c > 0, mask);
+				const char * next = (const char *) a->data + (p + 1 < end ? p + 1 : begin) * wide * a->nb[1];
+				next += (p + 1 < end ? first : first + deep) * kind->bytes;
+				for (int64_t r = 0; r < tall; r += TALL, next += a->nb[1]) {
+					for (int64_t i = 0; i < deep * kind->bytes; i += 64) { // what is unpacked next, a row for each tile
+						_mm_prefetch(next + i, _MM_HINT_T1);
+					}
+					float * y = (float *) dst->data + (from + r) * n + p * wide;
+					kind->tile(tall - r < TALL ? tall - r : TALL, panel, input + r, deep, y, n, c > 0, mask);
+				}
 			}
 		}
 	}
