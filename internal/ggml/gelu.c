@@ -56,7 +56,7 @@ void pg_geglu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 		}
 		memset(y + count, 0, (room - count) * sizeof(float));
 		if (y == block_) {
-			pg_quantize_q8_K(y, (struct pg_q8_K *) to + from / PG_BLOCK);
+			pg_quantize(dst->type, y, room, to, from);
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Kernels of our own for the CPU, each a ggml_custom_op_t or recording one. Where
-// rows are said to be written, dst may be F32 or Q8_K, and its rows longer than
+// rows are said to be written, dst may be F32, Q8_K or Q8_0, and its rows longer than
 // those of src[0]; what is left of them is zero.
 #pragma once
 
@@ -35,14 +35,14 @@ struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor *
 struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k, struct ggml_tensor * v, float scale,
                                   float cap, int threads);
 
-// pg_takes_q8_K tells whether products with a type quantise their operand to
-// Q8_K, and pg_q8_K_is_known whether ours is ggml's.
-int pg_takes_q8_K(enum ggml_type type);
-int pg_q8_K_is_known(void);
+// pg_rows_type is what products with a type quantise their operand to, and
+// pg_quantizes tells whether ours is ggml's, for Q8_K and Q8_0.
+int pg_rows_type(enum ggml_type type);
+int pg_quantizes(enum ggml_type type);
 
 // pg_multiplies tells whether pg_product takes weights of a type on this
-// processor, and pg_product records their product, a [k, n] of rows one after
-// another with each row of b [k, T, …], contiguous Q8_K: [n, T, …]. At most so
-// many threads take part.
+// processor, and pg_product records their product, a [k, n] with each row of b
+// [k, T, …], contiguous and of the type that such products take: [n, T, …]. At
+// most so many threads take part.
 int pg_multiplies(enum ggml_type type);
 struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads);

@@ -115,7 +115,7 @@ func TestQuantisedRows(t *testing.T) {
 	const n, k, wide = 600, 768, 2304
 	e := newEngine(t)
 	theirProducts(t)
-	plain, quantised := Rows{gguf.TypeF32, k}, Rows{gguf.TypeQ8_K, k}
+	plain := Rows{gguf.TypeF32, k}
 	for _, rows := range []int64{1, 3, 21} {
 		x, more := random(int(n*rows), 1), random(int(n*rows), 2)
 		clear(x[256:512])          // a block of zeros
@@ -128,7 +128,11 @@ func TestQuantisedRows(t *testing.T) {
 			"gelu bias":  func(g *Graph, x, _, _, b Tensor, rows Rows) Tensor { return g.GeluBias(x, b, rows) },
 			"geglu":      func(g *Graph, x, more, _, _ Tensor, rows Rows) Tensor { return g.Geglu(x, more, rows) },
 		} {
-			for _, typ := range []gguf.Type{gguf.TypeQ4_K, gguf.TypeQ6_K, gguf.TypeIQ4_XS} {
+			for typ, rowsType := range map[gguf.Type]gguf.Type{
+				gguf.TypeQ4_K: gguf.TypeQ8_K, gguf.TypeQ6_K: gguf.TypeQ8_K, gguf.TypeIQ4_XS: gguf.TypeQ8_K,
+				gguf.TypeQ8_0: gguf.TypeQ8_0, gguf.TypeQ5_0: gguf.TypeQ8_0,
+			} {
+				quantised := Rows{rowsType, k}
 				rowBytes, err := typ.RowBytes(k)
 				if err != nil {
 					t.Fatal(err)
@@ -187,9 +191,15 @@ func TestProduct(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		for _, typ := range []gguf.Type{gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K} {
-			for _, size := range [][3]int64{{256, 1, 1}, {2560, 77, 1}, {512, 31, 2}, {2304, 96, 3}, {4352, 45, 8}, {256, 33, 601}, {2048, 64, 23}} {
+		for _, typ := range []gguf.Type{
+			gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K,
+			gguf.TypeQ8_0, gguf.TypeQ5_0, gguf.TypeQ4_0, gguf.TypeIQ4_NL,
+		} {
+			for _, size := range [][3]int64{{32, 5, 1}, {96, 40, 7}, {2400, 70, 1}, {2080, 37, 9}, {256, 1, 1}, {2560, 77, 1}, {512, 31, 2}, {2304, 96, 3}, {4352, 45, 8}, {256, 33, 601}, {2048, 64, 23}} {
 				k, n, rows := size[0], size[1], size[2]
+				if k%int64(typ.BlockSize()) != 0 {
+					continue
+				}
 				rowBytes, err := typ.RowBytes(k)
 				if err != nil {
 					t.Fatal(err)
@@ -204,11 +214,16 @@ func TestProduct(t *testing.T) {
 				}
 				product := func() []float32 {
 					got, err := compute(t, e, func(g *Graph) Tensor {
-						x := g.Pad(g.Float32s(random(int(2*k*rows), 1), k, rows, 2), Rows{gguf.TypeQ8_K, k})
+						w := g.Slice(store.Tensors()[0], 1, 2, n)
+						x := g.Float32s(random(int(2*k*rows), 1), k, rows, 2)
 						if rows == 1 {
-							x = g.Pad(g.Float32s(random(int(k), 1), k), Rows{gguf.TypeQ8_K, k})
+							x = g.Float32s(random(int(k), 1), k)
 						}
-						return g.MulMat(g.Slice(store.Tensors()[0], 1, 2, n), x)
+						quantised := g.RowsFor(k, w)
+						if quantised.Type == gguf.TypeF32 {
+							t.Errorf("rows for %v are %v", w, quantised)
+						}
+						return g.MulMat(w, g.Pad(x, quantised))
 					})
 					if err != nil {
 						t.Fatal(err)

@@ -3,17 +3,7 @@
 // they mean). For x86 only.
 #pragma once
 
-#include "rows.h"
-
-#include <immintrin.h>
-
-// Code for processors that products_run() has found to have what it takes.
-#ifdef __clang__
-#define PG_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
-#else
-#define PG_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"), optimize("O3")))
-#endif
-#define PG_INLINE static inline __attribute__((always_inline))
+#include "product.h"
 
 // A block of 256 values: value i is d·scale[i/16]·q[i] − dmin·low[i/16].
 struct pg_block {
@@ -21,12 +11,6 @@ struct pg_block {
 	__m256i scale, low; // 16 bits each; pairs are alike where 32 values share a scale
 	float   d, dmin;
 };
-
-PG_INLINE PG_VNNI float pg_half(const uint8_t * p) {
-	uint16_t h;
-	memcpy(&h, p, sizeof h);
-	return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
-}
 
 // 32 bytes twice, shifted to the right by so many bits; bits come over from the byte above.
 PG_INLINE PG_VNNI __m512i pg_twice(const uint8_t * p, short first, short second) {
@@ -128,4 +112,20 @@ PG_INLINE PG_VNNI struct pg_block pg_q3_K(const uint8_t * p) {
 	b.low = _mm256_slli_epi16(b.scale, 2);
 	b.d = b.dmin = pg_half(p + 108);
 	return b;
+}
+
+// The block of a type, which is a constant.
+PG_INLINE PG_VNNI struct pg_block pg_unpack(const enum ggml_type type, const uint8_t * p) {
+	switch (type) {
+	case GGML_TYPE_Q2_K:
+		return pg_q2_K(p);
+	case GGML_TYPE_Q3_K:
+		return pg_q3_K(p);
+	case GGML_TYPE_Q4_K:
+		return pg_q4_K(p);
+	case GGML_TYPE_Q5_K:
+		return pg_q5_K(p);
+	default:
+		return pg_q6_K(p);
+	}
 }

@@ -292,10 +292,14 @@ func (g *Graph) RoPE(a, positions, freq Tensor) Tensor {
 // a may be quantised and is repeated over dimensions 2 and 3 of b, which is F32
 // or has the type that RowsFor gives for a.
 func (g *Graph) MulMat(a, b Tensor) Tensor {
-	if !g.ok(a, b) || b.Type() != gguf.TypeQ8_K && !g.okF32("matmul", b) {
+	if !g.ok(a, b) {
 		return Tensor{}
 	}
-	if b.Type() == gguf.TypeQ8_K && (!b.contiguous() || g.RowsFor(b.Dim(0), a).Type != b.Type()) {
+	quantised := b.Type() == gguf.TypeQ8_K || b.Type() == gguf.TypeQ8_0
+	if !quantised && !g.okF32("matmul", b) {
+		return Tensor{}
+	}
+	if quantised && (!b.contiguous() || g.RowsFor(b.Dim(0), a).Type != b.Type()) {
 		return g.fail("matmul: %v does not take %v", a, b)
 	}
 	if a.Dim(0) != b.Dim(0) || b.Dim(2)%a.Dim(2) != 0 || b.Dim(3)%a.Dim(3) != 0 {
@@ -307,7 +311,7 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if b.Elements()/b.Dim(0) > maxElements/a.Dim(1) {
 		return g.fail("matmul: the product of %v and %v is too large", a, b)
 	}
-	if b.Type() == gguf.TypeQ8_K && ownProduct(a.Type()) && a.Dim(2)*a.Dim(3) == 1 {
+	if quantised && ownProduct(a.Type()) && a.Dim(2)*a.Dim(3) == 1 {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.engine.threads))}
 	}
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
@@ -316,8 +320,8 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 // ownProducts is false in tests that look at ggml's products.
 var ownProducts = true
 
-// ownProduct tells whether products of weights of type t with rows of Q8_K are
-// a kernel of our own (product.c).
+// ownProduct tells whether products of weights of type t with the rows that
+// RowsFor gives for them are a kernel of our own (product.c).
 func ownProduct(t gguf.Type) bool {
 	return ownProducts && C.pg_multiplies(C.enum_ggml_type(t)) != 0
 }

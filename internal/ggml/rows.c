@@ -4,9 +4,11 @@
 
 #include "ggml-cpu.h"
 
-// One block, as ggml's quantize_row_q8_K does it, bit for bit: the value that is
-// largest without its sign becomes -127. Lanes are compared side by side; loops
-// are apart so that no product and sum is rounded once only.
+// A block of Q8_K, as ggml's quantize_row_q8_K does it, bit for bit: the value that
+// is largest without its sign becomes -127. Lanes are compared side by side; loops
+// are apart so that no product and sum is rounded once only. And blocks of Q8_0,
+// as quantize_row_q8_0 does them.
+#define ROUND 12582912.0f // 1.5·2^23: added to a number it rounds it to a whole one, in the lowest bits
 #define PG_FORM(form, attributes)                                                                        \
 	attributes static void quantize##form(const float * restrict x, struct pg_q8_K * restrict y) {       \
 		float high[16] = {0}, low[16] = {0};                                                             \
@@ -41,7 +43,7 @@
 			v[i].f = scale * x[i];                                                                       \
 		}                                                                                                \
 		for (int i = 0; i < PG_BLOCK; i++) {                                                             \
-			v[i].f += 12582912.0f; /* 1.5·2^23: rounds to a whole number, in the lowest bits */          \
+			v[i].f += ROUND;                                                                             \
 		}                                                                                                \
 		for (int i = 0; i < PG_BLOCK; i++) {                                                             \
 			y->qs[i] = (int8_t) v[i].i;                                                                  \
@@ -54,28 +56,60 @@
 			y->sums[i] = (int16_t) sum;                                                                  \
 		}                                                                                                \
 		y->d = 1 / scale;                                                                                \
+	}                                                                                                    \
+	attributes static void blocks##form(int64_t n, const float * restrict x, struct pg_q8_0 * restrict y) { \
+		for (; n > 0; n--, x += 32, y++) {                                                               \
+			float lane[16];                                                                              \
+			for (int j = 0; j < 16; j++) {                                                               \
+				const float a = x[j] < 0 ? -x[j] : x[j], b = x[16 + j] < 0 ? -x[16 + j] : x[16 + j];     \
+				lane[j] = a > b ? a : b;                                                                 \
+			}                                                                                            \
+			for (int half = 8; half > 0; half /= 2) {                                                    \
+				for (int j = 0; j < half; j++) {                                                         \
+					lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];                       \
+				}                                                                                        \
+			}                                                                                            \
+			const float scale = lane[0] != 0 ? 127.0f / lane[0] : 0;                                     \
+			union { float f; int32_t i; } v[32];                                                         \
+			for (int i = 0; i < 32; i++) {                                                               \
+				v[i].f = scale * x[i];                                                                   \
+			}                                                                                            \
+			for (int i = 0; i < 32; i++) {                                                               \
+				v[i].f += ROUND;                                                                         \
+			}                                                                                            \
+			for (int i = 0; i < 32; i++) {                                                               \
+				y->qs[i] = (int8_t) v[i].i;                                                              \
+			}                                                                                            \
+			y->d = ggml_fp32_to_fp16(lane[0] / 127.0f);                                                  \
+		}                                                                                                \
 	}
 PG_FORMS(PG_FORM)
 
-void pg_quantize_q8_K(const float * x, struct pg_q8_K * y) {
-	PG_RUN(quantize, x, y);
+void pg_quantize(enum ggml_type type, const float * x, int64_t count, void * row, int64_t from) {
+	if (type == GGML_TYPE_Q8_K) {
+		PG_RUN(quantize, x, (struct pg_q8_K *) row + from / PG_BLOCK);
+	} else {
+		PG_RUN(blocks, count / 32, x, (struct pg_q8_0 *) row + from / 32);
+	}
 }
 
-int pg_q8_K_is_known(void) {
-	const struct ggml_type_traits_cpu * traits = ggml_get_type_traits_cpu(GGML_TYPE_Q8_K);
+int pg_quantizes(enum ggml_type type) {
+	const struct ggml_type_traits_cpu * traits = ggml_get_type_traits_cpu(type);
+	const int64_t values = type == GGML_TYPE_Q8_K ? PG_BLOCK : 32;
+	const size_t bytes = type == GGML_TYPE_Q8_K ? sizeof(struct pg_q8_K) : PG_BLOCK / 32 * sizeof(struct pg_q8_0);
 	float x[PG_BLOCK];
-	struct pg_q8_K want, got;
-	if (ggml_blck_size(GGML_TYPE_Q8_K) != PG_BLOCK || ggml_type_size(GGML_TYPE_Q8_K) != sizeof want || !traits->from_float) {
+	struct pg_q8_K want, got; // the larger one
+	if (ggml_blck_size(type) != values || ggml_row_size(type, PG_BLOCK) != bytes || !traits->from_float) {
 		return 0;
 	}
 	for (int i = 0; i < PG_BLOCK; i++) {
 		x[i] = (float) ((i * 37 + 11) % 251) / 125 - 1;
 	}
 	traits->from_float(x, &want, PG_BLOCK);
-	pg_quantize_q8_K(x, &got);
-	return memcmp(&want, &got, sizeof want) == 0;
+	pg_quantize(type, x, PG_BLOCK, &got, 0);
+	return memcmp(&want, &got, bytes) == 0;
 }
 
-int pg_takes_q8_K(enum ggml_type type) {
-	return ggml_get_type_traits_cpu(type)->vec_dot_type == GGML_TYPE_Q8_K;
+int pg_rows_type(enum ggml_type type) {
+	return ggml_get_type_traits_cpu(type)->vec_dot_type;
 }

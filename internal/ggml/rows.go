@@ -11,8 +11,9 @@ import (
 	"paligemma/internal/gguf"
 )
 
-// Rows says how an operation writes its rows: F32, or Q8_K where products with
-// K-quants are to follow, and how long they are, zeros at their end included.
+// Rows says how an operation writes its rows: F32, or Q8_K or Q8_0 where products
+// with quantised weights are to follow, and how long they are, zeros at their end
+// included.
 type Rows struct {
 	Type gguf.Type
 	Len  int64
@@ -28,21 +29,39 @@ func (g *Graph) RowsFor(n int64, weights ...Tensor) Rows {
 		return plain
 	}
 	rows := Rows{gguf.TypeF32, weights[0].Dim(0)}
-	quantised := g.OnCPU() && knowsQ8K()
+	wanted := rowsType(weights[0].Type())
 	for _, w := range weights {
 		if w.Dim(0) != rows.Len || w.Dim(0) < n {
 			return plain
 		}
-		quantised = quantised && MatrixType(w.Type()) && C.pg_takes_q8_K(C.enum_ggml_type(w.Type())) != 0
+		if rowsType(w.Type()) != wanted {
+			wanted = gguf.TypeF32
+		}
 	}
-	if quantised {
-		rows.Type = gguf.TypeQ8_K
+	if g.OnCPU() {
+		rows.Type = wanted
 	}
 	return rows
 }
 
-// knowsQ8K tells whether our quantisation is that of the ggml at hand.
-var knowsQ8K = sync.OnceValue(func() bool { return C.pg_q8_K_is_known() != 0 })
+// rowsType is the type that products with matrices of type t quantise their
+// operand to, if it is one that we can make.
+func rowsType(t gguf.Type) gguf.Type {
+	if !MatrixType(t) {
+		return gguf.TypeF32
+	}
+	switch t := gguf.Type(C.pg_rows_type(C.enum_ggml_type(t))); {
+	case t == gguf.TypeQ8_K && knowsQ8K(), t == gguf.TypeQ8_0 && knowsQ80():
+		return t
+	}
+	return gguf.TypeF32
+}
+
+// knowsQ8K and knowsQ80 tell whether our quantisation is that of the ggml at hand.
+var (
+	knowsQ8K = sync.OnceValue(func() bool { return C.pg_quantizes(C.GGML_TYPE_Q8_K) != 0 })
+	knowsQ80 = sync.OnceValue(func() bool { return C.pg_quantizes(C.GGML_TYPE_Q8_0) != 0 })
+)
 
 // Cut is after how many of x's rows they are best cut into two products, x.Dim(1)
 // if not at all, as where products are kernels of our own. ggml multiplies K-quants with up to 256 rows at once and makes
@@ -65,6 +84,11 @@ func Cut(x Tensor) int64 {
 	return n
 }
 
+// quantised tells whether rows are of another type than F32 that we can make.
+func (r Rows) quantised() bool {
+	return r.Type == gguf.TypeQ8_K && knowsQ8K() || r.Type == gguf.TypeQ8_0 && knowsQ80()
+}
+
 // shape is that of a with such rows.
 func (r Rows) shape(a Tensor) [4]int64 {
 	ne := a.shape()
@@ -78,7 +102,10 @@ func (g *Graph) okRows(op string, a Tensor, r Rows) bool {
 		g.fail("%s: rows of %v to %d", op, a, r.Len)
 		return false
 	}
-	if r.Type == gguf.TypeF32 || r.Type == gguf.TypeQ8_K && r.Len%int64(r.Type.BlockSize()) == 0 && g.OnCPU() && knowsQ8K() {
+	if r.Type == gguf.TypeF32 {
+		return true
+	}
+	if r.quantised() && r.Len%int64(r.Type.BlockSize()) == 0 && g.OnCPU() {
 		return true
 	}
 	g.fail("%s: rows of %d values of type %v", op, r.Len, r.Type)

@@ -1,0 +1,194 @@
+#include "simd.h"
+
+// Products of K-quants with rows of Q8_K (product.c).
+#ifdef PG_DISPATCH
+#include "kquants.h"
+#include "product.h"
+
+// What is constant for a type.
+struct traits {
+	enum ggml_type type;
+	int            bytes; // of a block
+	int            per;   // values that share a scale
+};
+
+// --- one row ----------------------------------------------------------------
+
+// Rows of weights that lie far apart meet each block of the row while it is
+// close at hand; each is read from its beginning to its end, which the memory
+// likes, and asked for ahead, past the caches: it is used once.
+#define STREAMS 4
+
+PG_INLINE PG_VNNI void dots(const struct traits t, const int streams, int64_t blocks, const uint8_t * a, size_t apart, const struct pg_q8_K * x,
+                            float * y, int64_t step) {
+	// which scale each pair of values has, of the first 64
+	const __m512i first = _mm512_srli_epi16(
+		_mm512_set_epi32(0x180018, 0x180018, 0x180018, 0x180018, 0x100010, 0x100010, 0x100010, 0x100010, //
+	                     0x080008, 0x080008, 0x080008, 0x080008, 0, 0, 0, 0),
+		3);
+	__m512 sum[STREAMS];
+	__m256 low[STREAMS];
+	PG_UNROLL for (int r = 0; r < streams; r++) {
+		sum[r] = _mm512_setzero_ps();
+		low[r] = _mm256_setzero_ps();
+	}
+	for (int64_t i = 0; i < blocks; i++, a += t.bytes) {
+		PG_UNROLL for (int r = 0; r < streams; r++) {
+			const uint8_t * p = a + r * apart;
+			for (int j = 0; j < t.bytes; j += 64) {
+				_mm_prefetch((const char *) p + PG_AHEAD + j, _MM_HINT_NTA);
+			}
+			const struct pg_block b = pg_unpack(t.type, p);
+			__m512i total = _mm512_setzero_si512();
+			PG_UNROLL for (int j = 0; j < 4; j++) {
+				const __m512i which = _mm512_add_epi16(first, _mm512_set1_epi16((short) (4 * j)));
+				const __m512i scale = _mm512_permutexvar_epi16(which, _mm512_castsi256_si512(b.scale));
+				const __m512i pairs = _mm512_maddubs_epi16(b.q[j], _mm512_loadu_si512(x[i].qs + 64 * j));
+				total = _mm512_dpwssd_epi32(total, pairs, scale);
+			}
+			sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(b.d * x[i].d), sum[r]);
+			const __m256i lows = _mm256_madd_epi16(b.low, _mm256_loadu_si256((const void *) x[i].sums));
+			low[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(lows), _mm256_set1_ps(b.dmin * x[i].d), low[r]);
+		}
+	}
+	PG_UNROLL for (int r = 0; r < streams; r++) {
+		y[r * step] = _mm512_reduce_add_ps(sum[r]) - _mm512_reduce_add_ps(_mm512_zextps256_ps512(low[r]));
+	}
+}
+
+PG_INLINE PG_VNNI void one(const struct traits t, int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const void * x, float * y) {
+	const int64_t step = rows / STREAMS;
+	for (int64_t r = 0; r < step; r++) {
+		dots(t, STREAMS, blocks, a + r * stride, step * stride, x, y + r, step);
+	}
+	for (int64_t r = step * STREAMS; r < rows; r++) {
+		dots(t, 1, blocks, a + r * stride, 0, x, y + r, 0);
+	}
+}
+
+// --- many rows --------------------------------------------------------------
+
+#define BLOCKS (PG_DEEP / PG_BLOCK)
+
+// A block of each of PG_LANES rows of weights, unpacked and turned: four values
+// of each row, then the next four.
+struct panel {
+	uint8_t q[PG_BLOCK / 4][4 * PG_LANES];
+	int32_t scale[PG_BLOCK / 16][PG_LANES];
+	int32_t low[PG_BLOCK / 32][PG_LANES]; // two of 16 bits
+	float   d[PG_LANES], dmin[PG_LANES];
+} __attribute__((aligned(64)));
+
+// A chunk of a row. Its length is an odd number of cache lines, so that rows of
+// a tile do not contend for the same few places of the cache.
+struct input {
+	int8_t  q[BLOCKS][PG_BLOCK];
+	int32_t sums[BLOCKS][PG_BLOCK / 32]; // two of 16 bits
+	float   d[BLOCKS];
+	char    odd[64 - BLOCKS * sizeof(float)];
+} __attribute__((aligned(64)));
+
+PG_INLINE PG_VNNI void pack(const struct traits t, const uint8_t * const * rows, int64_t blocks, struct panel * p) {
+	for (int64_t i = 0; i < blocks; i++, p++) {
+		__m512i part[6][PG_LANES];
+		for (int r = 0; r < PG_LANES; r++) {
+			const struct pg_block b = pg_unpack(t.type, rows[r] + i * t.bytes);
+			for (int j = 0; j < 4; j++) {
+				part[j][r] = b.q[j];
+			}
+			part[4][r] = _mm512_cvtepi16_epi32(b.scale);
+			// where two neighbours are alike, those of even places
+			part[5][r] = t.per == 16 ? _mm512_zextsi256_si512(b.low) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.low));
+			p->d[r] = b.d;
+			p->dmin[r] = b.dmin;
+		}
+		for (int j = 0; j < 6; j++) {
+			pg_turn(part[j]);
+		}
+		memcpy(p->q, part, sizeof p->q);
+		memcpy(p->scale, part[4], sizeof p->scale);
+		memcpy(p->low, part[5], sizeof p->low);
+	}
+}
+
+// Sums are of as many values as share a scale.
+PG_INLINE PG_VNNI void copy(const struct traits t, const struct pg_q8_K * x, int64_t blocks, struct input * to) {
+	for (int64_t i = 0; i < blocks; i++) {
+		memcpy(to->q[i], x[i].qs, PG_BLOCK);
+		const __m256i sums = _mm256_loadu_si256((const void *) x[i].sums);
+		if (t.per == 16) {
+			memcpy(to->sums[i], &sums, sizeof sums);
+		} else {
+			const __m128i both = _mm256_cvtepi32_epi16(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
+			memcpy(to->sums[i], &both, sizeof both);
+		}
+		to->d[i] = x[i].d;
+	}
+}
+
+PG_INLINE PG_VNNI void tile(const struct traits t, const int rows, const struct panel * p, const struct input * x, int64_t blocks, float * y,
+                            int64_t n, bool add, uint32_t mask) {
+	__m512 sum[PG_TALL][PG_VECTORS];
+	PG_EACH(rows) {
+		sum[r][w] = pg_load(add, y + r * n, w, mask);
+	}
+	for (int64_t i = 0; i < blocks; i++, p++) {
+		__m512i total[PG_TALL][PG_VECTORS], part[PG_TALL][PG_VECTORS], q[PG_VECTORS];
+		PG_EACH(rows) {
+			total[r][w] = _mm512_setzero_si512();
+		}
+		for (int s = 0; s < PG_BLOCK / t.per; s++) {
+			PG_EACH(rows) {
+				part[r][w] = _mm512_setzero_si512();
+			}
+			PG_UNROLL for (int k = 0; k < t.per / 4; k++) {
+				PG_UNROLL for (int w = 0; w < PG_VECTORS; w++) {
+					q[w] = _mm512_load_si512(p[w * BLOCKS].q[s * t.per / 4 + k]);
+				}
+				PG_EACH(rows) {
+					part[r][w] = _mm512_dpbusd_epi32(part[r][w], q[w], pg_four(x[r].q[i] + s * t.per + 4 * k));
+				}
+			}
+			PG_UNROLL for (int w = 0; w < PG_VECTORS; w++) {
+				q[w] = _mm512_load_si512(p[w * BLOCKS].scale[s * t.per / 16]);
+			}
+			PG_EACH(rows) {
+				total[r][w] = _mm512_add_epi32(total[r][w], _mm512_mullo_epi32(part[r][w], q[w]));
+			}
+		}
+		PG_EACH(rows) {
+			part[r][w] = _mm512_setzero_si512();
+		}
+		for (int s = 0; s < PG_BLOCK / t.per / 2; s++) {
+			PG_EACH(rows) {
+				part[r][w] = _mm512_dpwssd_epi32(part[r][w], _mm512_load_si512(p[w * BLOCKS].low[s]), _mm512_set1_epi32(x[r].sums[i][s]));
+			}
+		}
+		PG_EACH(rows) {
+			const __m512 low = _mm512_mul_ps(_mm512_cvtepi32_ps(part[r][w]), _mm512_load_ps(p[w * BLOCKS].dmin));
+			const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(total[r][w]), _mm512_load_ps(p[w * BLOCKS].d), low);
+			sum[r][w] = _mm512_fmadd_ps(all, _mm512_set1_ps(x[r].d[i]), sum[r][w]);
+		}
+	}
+	PG_EACH(rows) {
+		pg_store(y + r * n, w, mask, sum[r][w]);
+	}
+}
+
+// --- types ------------------------------------------------------------------
+
+// of a type, the bytes of a block and the values that share a scale
+#define PG_TYPES(type)  \
+	type(Q2_K, 84, 16)  \
+	type(Q3_K, 110, 16) \
+	type(Q4_K, 144, 32) \
+	type(Q5_K, 176, 32) \
+	type(Q6_K, 210, 16)
+
+#define PG_TRAITS(name, bytes, per) ((struct traits) {GGML_TYPE_##name, bytes, per})
+#define PG_TYPE(...) PG_FUNCTIONS(PG_TRAITS, __VA_ARGS__)
+#define PG_KIND(name, bytes, per) {GGML_TYPE_##name, PG_BLOCK, bytes, BLOCKS * sizeof(struct panel), sizeof(struct input), PG_NAMES(name)},
+PG_TYPES(PG_TYPE)
+const struct pg_kind pg_kinds_K[] = {PG_TYPES(PG_KIND){0}};
+
+#endif
