@@ -10,13 +10,13 @@ import (
 	"paligemma/internal/gguf"
 )
 
-// Probe is what ggml reaches on the engine's device with the engine's threads,
-// the best of a few runs: what a model on ggml can be compared with. It is not
-// the limit of the hardware: other kernels may do better.
+// Probe is what single products reach on the engine's device with the engine's
+// threads, the best of a few runs: what a whole model can be compared with. It is
+// not the limit of the hardware: other kernels may do better.
 type Probe struct {
 	Read float64 `json:"probe_read_gb_s"`   // an F32 matrix of 256 MiB times a vector: its bytes over the time
-	F32  float64 `json:"probe_f32_gflops"`  // one ggml_mul_mat of a matrix [2048, 8192] of this type with 256 tokens:
-	BF16 float64 `json:"probe_bf16_gflops"` // its 2·2048·8192·256 operations over the time, what ggml does to the
+	F32  float64 `json:"probe_f32_gflops"`  // one product of a matrix [2048, 8192] of this type with 256 tokens, as a model has it:
+	BF16 float64 `json:"probe_bf16_gflops"` // its 2·2048·8192·256 operations over the time, what is done to the
 	Q8_0 float64 `json:"probe_q8_0_gflops"` // tokens first (quantise, round) included
 	Q4_K float64 `json:"probe_q4_k_gflops"`
 }
@@ -107,7 +107,7 @@ func product(ctx context.Context, e *ggml.Engine, w ggml.Tensor, x []float32) (t
 	g := e.NewGraph()
 	defer g.Close()
 	in := w.Dim(0)
-	g.Output(g.MulMat(w, g.Float32s(x, in, int64(len(x))/in)))
+	g.Output(g.MulMat(w, g.Pad(g.Float32s(x, in, int64(len(x))/in), g.RowsFor(in, w))))
 	start := time.Now()
 	err := g.Compute(ctx)
 	return time.Since(start), err

@@ -66,7 +66,7 @@ var mixes = []mix{
 		return gguf.TypeQ4_K
 	}},
 	{"iq4_nl", "4 bits on a curve", gguf.TypeIQ4_NL, 25, iq4(gguf.TypeIQ4_NL)},
-	{"q4_0", "4 bits, the fastest to compute with", gguf.TypeQ4_0, 2, nil},
+	{"q4_0", "4 bits", gguf.TypeQ4_0, 2, nil},
 	{"iq4_xs", "4 bits on a curve, in blocks of 256", gguf.TypeIQ4_XS, 30, iq4(gguf.TypeIQ4_XS)},
 	{"q3_k_m", "3 bits in blocks of 256, 4 and 5 where it matters", gguf.TypeQ3_K, 12, func(p part) gguf.Type {
 		switch {

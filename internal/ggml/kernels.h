@@ -1,5 +1,5 @@
 // Kernels of our own for the CPU, each a ggml_custom_op_t or recording one. Where
-// rows are said to be written, dst may be F32, Q8_K or Q8_0, and its rows longer than
+// rows are said to be written, dst may be F32, Q8_K, Q8_0 or BF16, and its rows longer than
 // those of src[0]; what is left of them is zero.
 #pragma once
 
@@ -36,12 +36,12 @@ struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor 
                                   float cap, int threads);
 
 // pg_rows_type is what products with a type quantise their operand to, and
-// pg_quantizes tells whether ours is ggml's, for Q8_K and Q8_0.
+// pg_quantizes tells whether ours is ggml's, for Q8_K, Q8_0 and BF16.
 int pg_rows_type(enum ggml_type type);
 int pg_quantizes(enum ggml_type type);
 
 // pg_multiplies tells whether pg_product takes weights of a type on this
-// processor, and pg_product records their product, a [k, n] with each row of b
+// processor, for BF16 an even number, and pg_product records their product, a [k, n] with each row of b
 // [k, T, …], contiguous and of the type that such products take: [n, T, …]. At
 // most so many threads take part.
 int pg_multiplies(enum ggml_type type);

@@ -130,7 +130,7 @@ func TestQuantisedRows(t *testing.T) {
 		} {
 			for typ, rowsType := range map[gguf.Type]gguf.Type{
 				gguf.TypeQ4_K: gguf.TypeQ8_K, gguf.TypeQ6_K: gguf.TypeQ8_K, gguf.TypeIQ4_XS: gguf.TypeQ8_K,
-				gguf.TypeQ8_0: gguf.TypeQ8_0, gguf.TypeQ5_0: gguf.TypeQ8_0,
+				gguf.TypeQ8_0: gguf.TypeQ8_0, gguf.TypeQ5_0: gguf.TypeQ8_0, gguf.TypeBF16: gguf.TypeBF16,
 			} {
 				quantised := Rows{rowsType, k}
 				rowBytes, err := typ.RowBytes(k)
@@ -193,9 +193,9 @@ func TestProduct(t *testing.T) {
 		defer e.Close()
 		for _, typ := range []gguf.Type{
 			gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K,
-			gguf.TypeQ8_0, gguf.TypeQ5_0, gguf.TypeQ4_0, gguf.TypeIQ4_NL,
+			gguf.TypeQ8_0, gguf.TypeQ5_0, gguf.TypeQ4_0, gguf.TypeIQ4_NL, gguf.TypeBF16,
 		} {
-			for _, size := range [][3]int64{{32, 5, 1}, {96, 40, 7}, {2400, 70, 1}, {2080, 37, 9}, {256, 1, 1}, {2560, 77, 1}, {512, 31, 2}, {2304, 96, 3}, {4352, 45, 8}, {256, 33, 601}, {2048, 64, 23}} {
+			for _, size := range [][3]int64{{6, 9, 5}, {1101, 3, 2}, {1114, 33, 1}, {2090, 40, 8}, {32, 5, 1}, {96, 40, 7}, {2400, 70, 1}, {2080, 37, 9}, {256, 1, 1}, {2560, 77, 1}, {512, 31, 2}, {2304, 96, 3}, {4352, 45, 8}, {256, 33, 601}, {2048, 64, 23}} {
 				k, n, rows := size[0], size[1], size[2]
 				if k%int64(typ.BlockSize()) != 0 {
 					continue

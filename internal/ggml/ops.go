@@ -295,7 +295,7 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if !g.ok(a, b) {
 		return Tensor{}
 	}
-	quantised := b.Type() == gguf.TypeQ8_K || b.Type() == gguf.TypeQ8_0
+	quantised := quantises(b.Type())
 	if !quantised && !g.okF32("matmul", b) {
 		return Tensor{}
 	}
@@ -311,7 +311,7 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if b.Elements()/b.Dim(0) > maxElements/a.Dim(1) {
 		return g.fail("matmul: the product of %v and %v is too large", a, b)
 	}
-	if quantised && ownProduct(a.Type()) && a.Dim(2)*a.Dim(3) == 1 {
+	if quantised && ownProduct(a.Type()) && a.Dim(2)*a.Dim(3) == 1 && (a.Type() != gguf.TypeBF16 || a.Dim(0)%2 == 0) {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.engine.threads))}
 	}
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}

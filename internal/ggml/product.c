@@ -1,7 +1,7 @@
 #include "kernels.h"
 #include "simd.h"
 
-// Products with quantised weights in ggml's own layout: with one row as fast as
+// Products with quantised weights and those of BF16, in ggml's own layout: with one row as fast as
 // the memory delivers them, with many rows in tiles. Whole numbers are exact, so
 // results differ from ggml's only in how blocks are summed up.
 #ifdef PG_DISPATCH
@@ -18,13 +18,13 @@ static const struct pg_kind * find(enum ggml_type type) {
 			}
 		}
 	}
-	return NULL;
+	return type == GGML_TYPE_BF16 ? &pg_kind_bf16 : NULL;
 }
 
 int pg_multiplies(enum ggml_type type) {
 	const struct pg_kind * kind = find(type);
-	return kind && ggml_blck_size(type) == kind->values && ggml_type_size(type) == (size_t) kind->bytes && __builtin_cpu_supports("avx512bw") &&
-	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
+	return kind && (int64_t) ggml_row_size(type, kind->values) == kind->bytes && (kind != &pg_kind_bf16 || __builtin_cpu_supports("avx512bf16")) &&
+	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
 	       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
@@ -58,13 +58,13 @@ static void many(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	char * input = panel + PG_VECTORS * kind->panel;
 
 	const int64_t begin = panels * ith / nth, end = panels * (ith + 1) / nth, groups = (rows + GROUP - 1) / GROUP;
-	const int64_t blocks = a->ne[0] / kind->values, most = PG_DEEP / kind->values, chunks = (blocks + most - 1) / most;
+	const int64_t blocks = a->ne[0] / kind->values, chunks = (blocks + kind->deep - 1) / kind->deep;
 	for (int64_t g = 0; g < groups; g++) {
 		const int64_t from = rows * g / groups, tall = rows * (g + 1) / groups - from;
 		for (int64_t c = 0; c < chunks; c++) {
 			const int64_t first = blocks * c / chunks, deep = blocks * (c + 1) / chunks - first;
 			for (int64_t r = 0; r < tall; r++) {
-				kind->copy((const char *) b->data + (from + r) * b->nb[1] + first * ggml_type_size(b->type), deep, input + r * kind->input);
+				kind->copy((const char *) b->data + (from + r) * b->nb[1] + ggml_row_size(b->type, first * kind->values), deep, input + r * kind->input);
 			}
 			for (int64_t p = begin; p < end; p++) {
 				const int64_t columns = n - p * wide < wide ? n - p * wide : wide;

@@ -7,29 +7,34 @@
 
 #include <immintrin.h>
 
-// Code for processors that pg_multiplies has found to have what it takes.
+// Code for processors that pg_multiplies has found to have what it takes, which
+// may be more for some types.
+#ifndef PG_MORE
+#define PG_MORE ""
+#endif
 #ifdef __clang__
-#define PG_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
+#define PG_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni" PG_MORE ",avx2,fma,f16c")))
+#define PG_UNROLL _Pragma("unroll")
 #else
-#define PG_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"), optimize("O3")))
+#define PG_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni" PG_MORE ",avx2,fma,f16c"), optimize("O3")))
+#define PG_UNROLL _Pragma("GCC unroll 16")
 #endif
 #define PG_INLINE static inline __attribute__((always_inline))
-#define PG_UNROLL _Pragma("GCC unroll 16")
 
 #define PG_LANES 16 // rows of weights side by side in a vector
 #define PG_VECTORS 2   // such vectors of a tile
 #define PG_TALL 6   // rows of a tile: each value of a row that is loaded meets PG_VECTORS vectors of weights
-#define PG_DEEP 2048 // values of a row that are multiplied at once
+#define PG_DEEP 2048 // most values of a row that are multiplied at once
 
 // Weights are asked for so many bytes ahead where they meet one row.
 #define PG_AHEAD 1024
 
-// A type of weights. Blocks are those of the rows that they multiply, too; a
-// chunk is at most PG_DEEP values.
+// A type of weights. Blocks are those of the rows that they multiply, too.
 struct pg_kind {
 	enum ggml_type type;
-	int64_t        values, bytes;  // of a block
-	size_t         panel, input;   // bytes that a chunk of PG_LANES rows of weights takes, unpacked, and one of a row
+	int64_t        values, bytes; // of a block
+	int64_t        deep;          // blocks of a chunk, at most
+	size_t         panel, input;  // bytes that a chunk of PG_LANES rows of weights takes, unpacked, and one of a row
 
 	// y[i] = x · row i of a, for rows that are stride bytes apart
 	void (*one)(int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const void * x, float * y);
@@ -45,8 +50,8 @@ struct pg_kind {
 	void (*tile)(int64_t rows, const void * p, const void * x, int64_t blocks, float * y, int64_t n, bool add, uint32_t mask);
 };
 
-// Those for rows of Q8_K and of Q8_0; the last one has no values.
-extern const struct pg_kind pg_kinds_K[], pg_kinds_0[];
+// Those for rows of Q8_K, of Q8_0 and of BF16; the last one of several has no values.
+extern const struct pg_kind pg_kinds_K[], pg_kinds_0[], pg_kind_bf16;
 
 // PG_FUNCTIONS makes the functions of a type of those for all types of a file,
 // given its traits, and PG_NAMES lists them.

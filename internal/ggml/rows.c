@@ -6,8 +6,8 @@
 
 // A block of Q8_K, as ggml's quantize_row_q8_K does it, bit for bit: the value that
 // is largest without its sign becomes -127. Lanes are compared side by side; loops
-// are apart so that no product and sum is rounded once only. And blocks of Q8_0,
-// as quantize_row_q8_0 does them.
+// are apart so that no product and sum is rounded once only. Blocks of Q8_0 as
+// quantize_row_q8_0 does them, and BF16 rounded to the nearest, a half to even.
 #define ROUND 12582912.0f // 1.5·2^23: added to a number it rounds it to a whole one, in the lowest bits
 #define PG_FORM(form, attributes)                                                                        \
 	attributes static void quantize##form(const float * restrict x, struct pg_q8_K * restrict y) {       \
@@ -82,32 +82,42 @@
 			}                                                                                            \
 			y->d = ggml_fp32_to_fp16(lane[0] / 127.0f);                                                  \
 		}                                                                                                \
+	}                                                                                                    \
+	attributes static void round##form(int64_t n, const float * restrict x, uint16_t * restrict y) {     \
+		for (int64_t i = 0; i < n; i++) {                                                                \
+			union { float f; uint32_t i; } v = {x[i]};                                                   \
+			const bool nan = (v.i & 0x7fffffff) > 0x7f800000;                                            \
+			y[i] = (uint16_t) (nan ? v.i >> 16 | 64 : (v.i + (0x7fff + (v.i >> 16 & 1))) >> 16);         \
+		}                                                                                                \
 	}
 PG_FORMS(PG_FORM)
 
 void pg_quantize(enum ggml_type type, const float * x, int64_t count, void * row, int64_t from) {
 	if (type == GGML_TYPE_Q8_K) {
 		PG_RUN(quantize, x, (struct pg_q8_K *) row + from / PG_BLOCK);
-	} else {
+	} else if (type == GGML_TYPE_Q8_0) {
 		PG_RUN(blocks, count / 32, x, (struct pg_q8_0 *) row + from / 32);
+	} else {
+		PG_RUN(round, count, x, (uint16_t *) row + from);
 	}
 }
 
 int pg_quantizes(enum ggml_type type) {
 	const struct ggml_type_traits_cpu * traits = ggml_get_type_traits_cpu(type);
-	const int64_t values = type == GGML_TYPE_Q8_K ? PG_BLOCK : 32;
-	const size_t bytes = type == GGML_TYPE_Q8_K ? sizeof(struct pg_q8_K) : PG_BLOCK / 32 * sizeof(struct pg_q8_0);
+	const size_t bytes = type == GGML_TYPE_Q8_K   ? sizeof(struct pg_q8_K)
+	                     : type == GGML_TYPE_Q8_0 ? PG_BLOCK / 32 * sizeof(struct pg_q8_0)
+	                                              : PG_BLOCK * sizeof(uint16_t);
 	float x[PG_BLOCK];
-	struct pg_q8_K want, got; // the larger one
-	if (ggml_blck_size(type) != values || ggml_row_size(type, PG_BLOCK) != bytes || !traits->from_float) {
+	char want[PG_BLOCK * sizeof(float)], got[sizeof want];
+	if (ggml_row_size(type, PG_BLOCK) != bytes || !traits->from_float) {
 		return 0;
 	}
 	for (int i = 0; i < PG_BLOCK; i++) {
 		x[i] = (float) ((i * 37 + 11) % 251) / 125 - 1;
 	}
-	traits->from_float(x, &want, PG_BLOCK);
-	pg_quantize(type, x, PG_BLOCK, &got, 0);
-	return memcmp(&want, &got, bytes) == 0;
+	traits->from_float(x, want, PG_BLOCK);
+	pg_quantize(type, x, PG_BLOCK, got, 0);
+	return memcmp(want, got, bytes) == 0;
 }
 
 int pg_rows_type(enum ggml_type type) {

@@ -11,8 +11,8 @@ import (
 	"paligemma/internal/gguf"
 )
 
-// Rows says how an operation writes its rows: F32, or Q8_K or Q8_0 where products
-// with quantised weights are to follow, and how long they are, zeros at their end
+// Rows says how an operation writes its rows: F32, or Q8_K, Q8_0 or BF16 where
+// products with weights are to follow that want them so, and how long they are, zeros at their end
 // included.
 type Rows struct {
 	Type gguf.Type
@@ -50,18 +50,31 @@ func rowsType(t gguf.Type) gguf.Type {
 	if !MatrixType(t) {
 		return gguf.TypeF32
 	}
-	switch t := gguf.Type(C.pg_rows_type(C.enum_ggml_type(t))); {
-	case t == gguf.TypeQ8_K && knowsQ8K(), t == gguf.TypeQ8_0 && knowsQ80():
+	if t := gguf.Type(C.pg_rows_type(C.enum_ggml_type(t))); quantises(t) {
 		return t
 	}
 	return gguf.TypeF32
 }
 
-// knowsQ8K and knowsQ80 tell whether our quantisation is that of the ggml at hand.
-var (
-	knowsQ8K = sync.OnceValue(func() bool { return C.pg_quantizes(C.GGML_TYPE_Q8_K) != 0 })
-	knowsQ80 = sync.OnceValue(func() bool { return C.pg_quantizes(C.GGML_TYPE_Q8_0) != 0 })
-)
+// quantises tells whether t is one of the types of rows beside F32 that our
+// kernels write, to the same bits as the ggml at hand.
+func quantises(t gguf.Type) bool {
+	switch t {
+	case gguf.TypeQ8_K:
+		return knowsQ8K()
+	case gguf.TypeQ8_0:
+		return knowsQ80()
+	case gguf.TypeBF16:
+		return knowsBF16()
+	}
+	return false
+}
+
+var knowsQ8K, knowsQ80, knowsBF16 = knows(gguf.TypeQ8_K), knows(gguf.TypeQ8_0), knows(gguf.TypeBF16)
+
+func knows(t gguf.Type) func() bool {
+	return sync.OnceValue(func() bool { return C.pg_quantizes(C.enum_ggml_type(t)) != 0 })
+}
 
 // Cut is after how many of x's rows they are best cut into two products, x.Dim(1)
 // if not at all, as where products are kernels of our own. ggml multiplies K-quants with up to 256 rows at once and makes
@@ -84,11 +97,6 @@ func Cut(x Tensor) int64 {
 	return n
 }
 
-// quantised tells whether rows are of another type than F32 that we can make.
-func (r Rows) quantised() bool {
-	return r.Type == gguf.TypeQ8_K && knowsQ8K() || r.Type == gguf.TypeQ8_0 && knowsQ80()
-}
-
 // shape is that of a with such rows.
 func (r Rows) shape(a Tensor) [4]int64 {
 	ne := a.shape()
@@ -105,7 +113,7 @@ func (g *Graph) okRows(op string, a Tensor, r Rows) bool {
 	if r.Type == gguf.TypeF32 {
 		return true
 	}
-	if r.quantised() && r.Len%int64(r.Type.BlockSize()) == 0 && g.OnCPU() {
+	if quantises(r.Type) && r.Len%int64(r.Type.BlockSize()) == 0 && g.OnCPU() {
 		return true
 	}
 	g.fail("%s: rows of %d values of type %v", op, r.Len, r.Type)
