@@ -41,8 +41,8 @@ int pg_rows_type(enum ggml_type type);
 int pg_quantizes(enum ggml_type type);
 
 // pg_multiplies tells whether pg_product takes weights of a type on this
-// processor, for BF16 an even number, and pg_product records their product, a [k, n] with each row of b
-// [k, T, …], contiguous and of the type that such products take: [n, T, …]. At
-// most so many threads take part.
+// processor (of BF16 rows of an even length), and pg_product records their
+// product, a [k, n] with each row of b [k, T, …], contiguous and of the type that
+// such products take: [n, T, …]. At most so many threads take part.
 int pg_multiplies(enum ggml_type type);
 struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads);

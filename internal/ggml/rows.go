@@ -12,8 +12,8 @@ import (
 )
 
 // Rows says how an operation writes its rows: F32, or Q8_K, Q8_0 or BF16 where
-// products with weights are to follow that want them so, and how long they are, zeros at their end
-// included.
+// products with weights that want them so are to follow, and how long they are,
+// zeros at their end included.
 type Rows struct {
 	Type gguf.Type
 	Len  int64
@@ -77,10 +77,11 @@ func knows(t gguf.Type) func() bool {
 }
 
 // Cut is after how many of x's rows they are best cut into two products, x.Dim(1)
-// if not at all, as where products are kernels of our own. ggml multiplies K-quants with up to 256 rows at once and makes
-// such groups equally long, in bands of 16, of which it computes the last one
-// whole: 264 rows are 2·9 bands, but 256 and 8 rows are 16 and 1. (Fewer than 8
-// rows go another way, which is slower than a band.)
+// if not at all, as where products are kernels of our own. ggml multiplies
+// K-quants with up to 256 rows at once and makes such groups equally long, in
+// bands of 16, of which it computes the last one whole: 264 rows are 2·9 bands,
+// but 256 and 8 rows are 16 and 1. (Fewer than 8 rows go another way, which is
+// slower than a band.)
 func Cut(x Tensor) int64 {
 	const group, band, least = 256, 16, 8
 	bands := func(rows int64) int64 {
