@@ -192,7 +192,7 @@ func TestProduct(t *testing.T) {
 		}
 		defer e.Close()
 		for _, typ := range []gguf.Type{
-			gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K,
+			gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K, gguf.TypeIQ4_XS,
 			gguf.TypeQ8_0, gguf.TypeQ5_0, gguf.TypeQ4_0, gguf.TypeIQ4_NL, gguf.TypeBF16,
 		} {
 			for _, size := range [][3]int64{{6, 9, 5}, {1101, 3, 2}, {1114, 33, 1}, {2090, 40, 8}, {32, 5, 1}, {96, 40, 7}, {2400, 70, 1}, {2080, 37, 9}, {256, 1, 1}, {2560, 77, 1}, {512, 31, 2}, {2304, 96, 3}, {4352, 45, 8}, {256, 33, 601}, {2048, 64, 23}} {

@@ -1,5 +1,5 @@
-// How blocks of K-quants are laid out in a file, unpacked with AVX-512 into one
-// form for all (ggml's ggml-common.h names the fields; ggml-quants.c says what
+// How blocks of K-quants and iq4_xs are laid out in a file, unpacked with AVX-512
+// into one form for all (ggml's ggml-common.h names the fields; ggml-quants.c says what
 // they mean). For x86 only.
 #pragma once
 
@@ -7,7 +7,7 @@
 
 // A block of 256 values: value i is d·scale[i/16]·q[i] − dmin·low[i/16].
 struct pg_block {
-	__m512i q[4];       // unsigned bytes below 64
+	__m512i q[4];       // unsigned bytes, below 64 but for iq4_xs
 	__m256i scale, low; // 16 bits each; pairs are alike where 32 values share a scale
 	float   d, dmin;
 };
@@ -114,6 +114,30 @@ PG_INLINE PG_VNNI struct pg_block pg_q3_K(const uint8_t * p) {
 	return b;
 }
 
+// d; 2 more bits of 8 scales, and 4 of each; 4 bits of each value, of 16 values and
+// the next 16 in the same bytes, which are places on a curve. 32 is taken off the
+// scales, 128 off the values.
+PG_INLINE PG_VNNI struct pg_block pg_iq4_xs(const uint8_t * p) {
+	struct pg_block b;
+	const __m512i both = _mm512_setr_epi64(0, 1, 0, 1, 2, 3, 2, 3), shift = _mm512_broadcast_i64x4(_mm256_setr_epi64x(0, 0, 0x0004000400040004, 0x0004000400040004));
+	for (int j = 0; j < 4; j++) {
+		const __m512i v = _mm512_permutexvar_epi64(both, _mm512_castsi256_si512(_mm256_loadu_si256((const void *) (p + 8 + 32 * j))));
+		b.q[j] = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(pg_curve()), _mm512_and_si512(_mm512_srlv_epi16(v, shift), _mm512_set1_epi8(15)));
+	}
+	uint16_t two;
+	uint32_t four;
+	memcpy(&two, p + 2, sizeof two);
+	memcpy(&four, p + 4, sizeof four);
+	const __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	const __m256i low = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32((int) four), _mm256_slli_epi32(place, 2)), _mm256_set1_epi32(15));
+	const __m256i high = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(two), _mm256_slli_epi32(place, 1)), _mm256_set1_epi32(3));
+	const __m256i scale = _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)), _mm256_set1_epi32(32));
+	b.scale = _mm256_or_si256(_mm256_and_si256(scale, _mm256_set1_epi32(0xffff)), _mm256_slli_epi32(scale, 16));
+	b.low = _mm256_slli_epi16(b.scale, 7);
+	b.d = b.dmin = pg_half(p);
+	return b;
+}
+
 // The block of a type, which is a constant.
 PG_INLINE PG_VNNI struct pg_block pg_unpack(const enum ggml_type type, const uint8_t * p) {
 	switch (type) {
@@ -125,6 +149,8 @@ PG_INLINE PG_VNNI struct pg_block pg_unpack(const enum ggml_type type, const uin
 		return pg_q4_K(p);
 	case GGML_TYPE_Q5_K:
 		return pg_q5_K(p);
+	case GGML_TYPE_IQ4_XS:
+		return pg_iq4_xs(p);
 	default:
 		return pg_q6_K(p);
 	}

@@ -106,6 +106,11 @@ PG_INLINE PG_VNNI float pg_half(const uint8_t * p) {
 	return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
 }
 
+// ggml's kvalues_iq4nl, 128 added.
+PG_INLINE PG_VNNI __m128i pg_curve(void) {
+	return _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, (char) 129, (char) 141, (char) 153, (char) 166, (char) 181, (char) 197, (char) 217, (char) 241);
+}
+
 // Rows and columns of 16 × 16 numbers of 32 bits change places.
 PG_INLINE PG_VNNI void pg_turn(__m512i * v) {
 	__m512i t[16];

@@ -22,9 +22,7 @@ PG_INLINE PG_VNNI __m256i values(const struct traits t, const uint8_t * p) {
 	const __m128i both = _mm_loadu_si128((const void *) (p + t.bytes - 16));
 	const __m256i four = _mm256_and_si256(_mm256_inserti128_si256(_mm256_castsi128_si256(both), _mm_srli_epi16(both, 4), 1), _mm256_set1_epi8(15));
 	if (t.type == GGML_TYPE_IQ4_NL) {
-		const __m128i curve = _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, (char) 129, (char) 141, (char) 153, (char) 166, (char) 181, (char) 197,
-		                                    (char) 217, (char) 241); // 128 more than ggml's kvalues_iq4nl
-		return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(curve), four);
+		return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(pg_curve()), four);
 	}
 	if (t.type == GGML_TYPE_Q5_0) { // a bit more of each, before them
 		uint32_t high;

@@ -1,6 +1,6 @@
 #include "simd.h"
 
-// Products of K-quants with rows of Q8_K (product.c).
+// Products of K-quants and iq4_xs with rows of Q8_K (product.c).
 #ifdef PG_DISPATCH
 #include "kquants.h"
 #include "product.h"
@@ -43,8 +43,13 @@ PG_INLINE PG_VNNI void dots(const struct traits t, const int streams, int64_t bl
 			PG_UNROLL for (int j = 0; j < 4; j++) {
 				const __m512i which = _mm512_add_epi16(first, _mm512_set1_epi16((short) (4 * j)));
 				const __m512i scale = _mm512_permutexvar_epi16(which, _mm512_castsi256_si512(b.scale));
-				const __m512i pairs = _mm512_maddubs_epi16(b.q[j], _mm512_loadu_si512(x[i].qs + 64 * j));
-				total = _mm512_dpwssd_epi32(total, pairs, scale);
+				const __m512i v = _mm512_loadu_si512(x[i].qs + 64 * j);
+				if (t.type == GGML_TYPE_IQ4_XS) { // pairs may not fit 16 bits
+					const __m512i fours = _mm512_dpbusd_epi32(_mm512_setzero_si512(), b.q[j], v);
+					total = _mm512_add_epi32(total, _mm512_mullo_epi32(fours, _mm512_srai_epi32(scale, 16)));
+				} else {
+					total = _mm512_dpwssd_epi32(total, _mm512_maddubs_epi16(b.q[j], v), scale);
+				}
 			}
 			sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(b.d * x[i].d), sum[r]);
 			const __m256i lows = _mm256_madd_epi16(b.low, _mm256_loadu_si256((const void *) x[i].sums));
@@ -178,12 +183,13 @@ PG_INLINE PG_VNNI void tile(const struct traits t, const int rows, const struct 
 // --- types ------------------------------------------------------------------
 
 // of a type, the bytes of a block and the values that share a scale
-#define PG_TYPES(type)  \
-	type(Q2_K, 84, 16)  \
-	type(Q3_K, 110, 16) \
-	type(Q4_K, 144, 32) \
-	type(Q5_K, 176, 32) \
-	type(Q6_K, 210, 16)
+#define PG_TYPES(type)    \
+	type(Q2_K, 84, 16)    \
+	type(Q3_K, 110, 16)   \
+	type(Q4_K, 144, 32)   \
+	type(Q5_K, 176, 32)   \
+	type(Q6_K, 210, 16)   \
+	type(IQ4_XS, 136, 32)
 
 #define PG_TRAITS(name, bytes, per) ((struct traits) {GGML_TYPE_##name, bytes, per})
 #define PG_TYPE(...) PG_FUNCTIONS(PG_TRAITS, __VA_ARGS__)
