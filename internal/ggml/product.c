@@ -1,13 +1,19 @@
 #include "kernels.h"
 #include "simd.h"
 
-// Products with quantised weights and those of BF16, in ggml's own layout: with one row as fast as
-// the memory delivers them, with many rows in tiles. Whole numbers are exact, so
-// results differ from ggml's only in how blocks are summed up.
-#ifdef PG_DISPATCH
+// Products with quantised weights and those of BF16, in ggml's own layout: with
+// one row as fast as the memory delivers them, with many rows in tiles. Products
+// and sums within a quantised block are whole numbers, so results differ from
+// ggml's only in how blocks are summed up and rounded.
+#ifdef PG_PRODUCTS
 #include "product.h"
 
 #define GROUP 288 // rows for which weights are unpacked once, and which stay in the cache
+
+// The type that rows must have.
+static enum ggml_type rows_type(const struct pg_kind * kind) {
+	return kind == &pg_kind_bf16 ? GGML_TYPE_BF16 : kind->values == PG_BLOCK ? GGML_TYPE_Q8_K : GGML_TYPE_Q8_0;
+}
 
 static const struct pg_kind * find(enum ggml_type type) {
 	const struct pg_kind * lists[] = {pg_kinds_K, pg_kinds_0};
@@ -23,9 +29,9 @@ static const struct pg_kind * find(enum ggml_type type) {
 
 int pg_multiplies(enum ggml_type type) {
 	const struct pg_kind * kind = find(type);
-	return kind && (int64_t) ggml_row_size(type, kind->values) == kind->bytes && (kind != &pg_kind_bf16 || __builtin_cpu_supports("avx512bf16")) &&
+	return kind && (int64_t) ggml_row_size(type, kind->values) == kind->bytes && pg_rows_type(type) == (int) rows_type(kind) && (kind != &pg_kind_bf16 || __builtin_cpu_supports("avx512bf16")) &&
 	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-	       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+	       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
 
 // Threads share the rows of weights.
@@ -58,6 +64,9 @@ static void many(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	char * input = panel + PG_VECTORS * kind->panel;
 
 	const int64_t begin = panels * ith / nth, end = panels * (ith + 1) / nth, groups = (rows + GROUP - 1) / GROUP;
+	if (begin == end) {
+		return;
+	}
 	const int64_t blocks = a->ne[0] / kind->values, chunks = (blocks + kind->deep - 1) / kind->deep;
 	for (int64_t g = 0; g < groups; g++) {
 		const int64_t from = rows * g / groups, tall = rows * (g + 1) / groups - from;

@@ -2,7 +2,7 @@
 
 // Products of the types of blocks of 32 values and one scale with rows of Q8_0
 // (product.c).
-#ifdef PG_DISPATCH
+#ifdef PG_PRODUCTS
 #include "product.h"
 
 struct traits {

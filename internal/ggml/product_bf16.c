@@ -1,7 +1,7 @@
 #include "simd.h"
 
 // Products of BF16 with rows of BF16 (product.c).
-#ifdef PG_DISPATCH
+#ifdef PG_PRODUCTS
 #define PG_MORE ",avx512bf16"
 #include "product.h"
 

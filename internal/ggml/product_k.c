@@ -1,7 +1,7 @@
 #include "simd.h"
 
 // Products of K-quants and iq4_xs with rows of Q8_K (product.c).
-#ifdef PG_DISPATCH
+#ifdef PG_PRODUCTS
 #include "kquants.h"
 #include "product.h"
 

@@ -108,7 +108,7 @@ int pg_quantizes(enum ggml_type type) {
 	                     : type == GGML_TYPE_Q8_0 ? PG_BLOCK / 32 * sizeof(struct pg_q8_0)
 	                                              : PG_BLOCK * sizeof(uint16_t);
 	float x[PG_BLOCK];
-	char want[PG_BLOCK * sizeof(float)], got[sizeof want];
+	char want[PG_BLOCK * sizeof(float)] __attribute__((aligned(64))), got[sizeof want] __attribute__((aligned(64)));
 	if (ggml_row_size(type, PG_BLOCK) != bytes || !traits->from_float) {
 		return 0;
 	}

@@ -16,6 +16,11 @@
 #define PG_DISPATCH 1
 #endif
 
+// Products (product.c) are written in intrinsics that older compilers lack.
+#if defined(PG_DISPATCH) && (defined(__clang__) || __GNUC__ >= 11)
+#define PG_PRODUCTS 1
+#endif
+
 // PG_RUN calls the form of a function, named by its suffix, that the processor can run.
 #ifdef PG_DISPATCH
 #define PG_RUN(name, ...)                                                                        \
