@@ -26,7 +26,11 @@
 #define PG_TALL 6   // rows of a tile: each value of a row that is loaded meets PG_VECTORS vectors of weights
 #define PG_DEEP 2048 // most values of a row that are multiplied at once
 
-// Weights are asked for so many bytes ahead where they meet one row.
+// Where weights meet one row, so many rows of them that lie far apart meet each
+// block of it while it is close at hand; each is read from its beginning to its
+// end, which the memory likes, and asked for so many bytes ahead, past the
+// caches: it is used once.
+#define PG_STREAMS 4
 #define PG_AHEAD 1024
 
 // A type of weights. Blocks are those of the rows that they multiply, too.
@@ -57,8 +61,14 @@ extern const struct pg_kind pg_kinds_K[], pg_kinds_0[], pg_kind_bf16;
 // given its traits, and PG_NAMES lists them.
 #define PG_FUNCTIONS(traits, name, ...)                                                                                                  \
 	PG_VNNI static void one_##name(int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const void * x, float * y) {         \
-		one(traits(name, __VA_ARGS__), rows, blocks, a, stride, x, y);                                                                   \
-	}                                                                                                                                    \
+		const int64_t step = rows / PG_STREAMS;                                                                                         \
+		for (int64_t r = 0; r < step; r++) {                                                                                            \
+			dots(traits(name, __VA_ARGS__), PG_STREAMS, blocks, a + r * stride, step * stride, x, y + r, step);                         \
+		}                                                                                                                               \
+		for (int64_t r = step * PG_STREAMS; r < rows; r++) {                                                                            \
+			dots(traits(name, __VA_ARGS__), 1, blocks, a + r * stride, 0, x, y + r, 0);                                                 \
+		}                                                                                                                               \
+	}                                                                                                                                   \
 	PG_VNNI static void pack_##name(const uint8_t * const * rows, int64_t blocks, void * panel) {                                       \
 		pack(traits(name, __VA_ARGS__), rows, blocks, panel);                                                                            \
 	}                                                                                                                                    \

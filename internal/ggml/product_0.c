@@ -34,9 +34,6 @@ PG_INLINE PG_VNNI __m256i values(const struct traits t, const uint8_t * p) {
 
 // --- one row ----------------------------------------------------------------
 
-// Rows of weights that lie far apart, as for K-quants.
-#define STREAMS 4
-
 // Two blocks or, if there is no second, one.
 PG_INLINE PG_VNNI __m512 pair(const struct traits t, const uint8_t * p, const uint8_t * x, const bool second, __m512 sum) {
 	__m512i q = _mm512_zextsi256_si512(values(t, p)), v = _mm512_zextsi256_si512(_mm256_loadu_si256((const void *) (x + 2)));
@@ -53,7 +50,7 @@ PG_INLINE PG_VNNI __m512 pair(const struct traits t, const uint8_t * p, const ui
 
 PG_INLINE PG_VNNI void dots(const struct traits t, const int streams, int64_t blocks, const uint8_t * a, size_t apart, const uint8_t * x, float * y,
                             int64_t step) {
-	__m512 sum[STREAMS];
+	__m512 sum[PG_STREAMS];
 	PG_UNROLL for (int r = 0; r < streams; r++) {
 		sum[r] = _mm512_setzero_ps();
 	}
@@ -72,16 +69,6 @@ PG_INLINE PG_VNNI void dots(const struct traits t, const int streams, int64_t bl
 			sum[r] = pair(t, a + r * apart + i * t.bytes, x + i * ROW_BYTES, false, sum[r]);
 		}
 		y[r * step] = _mm512_reduce_add_ps(sum[r]);
-	}
-}
-
-PG_INLINE PG_VNNI void one(const struct traits t, int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const void * x, float * y) {
-	const int64_t step = rows / STREAMS;
-	for (int64_t r = 0; r < step; r++) {
-		dots(t, STREAMS, blocks, a + r * stride, step * stride, x, y + r, step);
-	}
-	for (int64_t r = step * STREAMS; r < rows; r++) {
-		dots(t, 1, blocks, a + r * stride, 0, x, y + r, 0);
 	}
 }
 

@@ -25,11 +25,9 @@ PG_INLINE PG_VNNI __m512i pairs(const uint8_t * p, int64_t count) {
 
 // --- one row ----------------------------------------------------------------
 
-// Rows of weights that lie far apart, as for K-quants.
-#define STREAMS 4
-
-PG_INLINE PG_VNNI void dots(const int streams, int64_t blocks, const uint8_t * a, size_t apart, const uint8_t * x, float * y, int64_t step) {
-	__m512 sum[STREAMS];
+PG_INLINE PG_VNNI void dots(const struct traits t, const int streams, int64_t blocks, const uint8_t * a, size_t apart, const uint8_t * x, float * y, int64_t step) {
+	(void) t;
+	__m512 sum[PG_STREAMS];
 	PG_UNROLL for (int r = 0; r < streams; r++) {
 		sum[r] = _mm512_setzero_ps();
 	}
@@ -43,17 +41,6 @@ PG_INLINE PG_VNNI void dots(const int streams, int64_t blocks, const uint8_t * a
 	}
 	PG_UNROLL for (int r = 0; r < streams; r++) {
 		y[r * step] = _mm512_reduce_add_ps(sum[r]);
-	}
-}
-
-PG_INLINE PG_VNNI void one(const struct traits t, int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const void * x, float * y) {
-	(void) t;
-	const int64_t step = rows / STREAMS;
-	for (int64_t r = 0; r < step; r++) {
-		dots(STREAMS, blocks, a + r * stride, step * stride, x, y + r, step);
-	}
-	for (int64_t r = step * STREAMS; r < rows; r++) {
-		dots(1, blocks, a + r * stride, 0, x, y + r, 0);
 	}
 }
 

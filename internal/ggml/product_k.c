@@ -14,11 +14,6 @@ struct traits {
 
 // --- one row ----------------------------------------------------------------
 
-// Rows of weights that lie far apart meet each block of the row while it is
-// close at hand; each is read from its beginning to its end, which the memory
-// likes, and asked for ahead, past the caches: it is used once.
-#define STREAMS 4
-
 PG_INLINE PG_VNNI void dots(const struct traits t, const int streams, int64_t blocks, const uint8_t * a, size_t apart, const struct pg_q8_K * x,
                             float * y, int64_t step) {
 	// which scale each pair of values has, of the first 64
@@ -26,8 +21,8 @@ PG_INLINE PG_VNNI void dots(const struct traits t, const int streams, int64_t bl
 		_mm512_set_epi32(0x180018, 0x180018, 0x180018, 0x180018, 0x100010, 0x100010, 0x100010, 0x100010, //
 	                     0x080008, 0x080008, 0x080008, 0x080008, 0, 0, 0, 0),
 		3);
-	__m512 sum[STREAMS];
-	__m256 low[STREAMS];
+	__m512 sum[PG_STREAMS];
+	__m256 low[PG_STREAMS];
 	PG_UNROLL for (int r = 0; r < streams; r++) {
 		sum[r] = _mm512_setzero_ps();
 		low[r] = _mm256_setzero_ps();
@@ -58,16 +53,6 @@ PG_INLINE PG_VNNI void dots(const struct traits t, const int streams, int64_t bl
 	}
 	PG_UNROLL for (int r = 0; r < streams; r++) {
 		y[r * step] = _mm512_reduce_add_ps(sum[r]) - _mm512_reduce_add_ps(_mm512_zextps256_ps512(low[r]));
-	}
-}
-
-PG_INLINE PG_VNNI void one(const struct traits t, int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const void * x, float * y) {
-	const int64_t step = rows / STREAMS;
-	for (int64_t r = 0; r < step; r++) {
-		dots(t, STREAMS, blocks, a + r * stride, step * stride, x, y + r, step);
-	}
-	for (int64_t r = step * STREAMS; r < rows; r++) {
-		dots(t, 1, blocks, a + r * stride, 0, x, y + r, 0);
 	}
 }
 
