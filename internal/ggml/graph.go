@@ -123,9 +123,6 @@ func (g *Graph) input(typ gguf.Type, data unsafe.Pointer, n, elementSize int, sh
 func (g *Graph) Output(t Tensor) {
 	if g.ok(t) {
 		C.ggml_set_output(t.c)
-		if t.c.view_src != nil { // whose memory it is: a product's, say
-			C.ggml_set_output(t.c.view_src)
-		}
 		g.Run(t)
 	}
 }

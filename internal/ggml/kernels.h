@@ -1,6 +1,6 @@
 // Kernels of our own for the CPU, each a ggml_custom_op_t or recording one. Where
-// rows are said to be written, dst may be F32, Q8_K, Q8_0 or BF16, and its rows longer than
-// those of src[0]; what is left of them is zero.
+// rows are said to be written, dst may be F32, Q8_K, Q8_0 or BF16, and its rows
+// longer than those of src[0]; what is left of them is zero.
 #pragma once
 
 #include "ggml.h"
@@ -40,9 +40,9 @@ struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor 
 int pg_rows_type(enum ggml_type type);
 int pg_quantizes(enum ggml_type type);
 
-// pg_multiplies tells whether pg_product takes weights of a type on this
-// processor (of BF16 rows of an even length), and pg_product records their
-// product, a [k, n] with each row of b [k, T, …], contiguous and of the type that
-// such products take: [n, T, …]. At most so many threads take part.
-int pg_multiplies(enum ggml_type type);
+// pg_multiplies tells whether pg_product takes weights of a type with rows of k
+// values on this processor, and pg_product records their product, a [k, n] with
+// each row of b [k, T, …], contiguous and of the type that such products take:
+// [n, T, …]. At most so many threads take part.
+int pg_multiplies(enum ggml_type type, int64_t k);
 struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads);

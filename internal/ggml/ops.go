@@ -311,7 +311,7 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if b.Elements()/b.Dim(0) > maxElements/a.Dim(1) {
 		return g.fail("matmul: the product of %v and %v is too large", a, b)
 	}
-	if quantised && ownProduct(a.Type()) && a.Dim(2)*a.Dim(3) == 1 && (a.Type() != gguf.TypeBF16 || a.Dim(0)%2 == 0) {
+	if quantised && ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.engine.threads))}
 	}
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
@@ -320,10 +320,10 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 // ownProducts is false in tests that look at ggml's products.
 var ownProducts = true
 
-// ownProduct tells whether products of weights of type t with the rows that
-// RowsFor gives for them are a kernel of our own (product.c).
-func ownProduct(t gguf.Type) bool {
-	return ownProducts && C.pg_multiplies(C.enum_ggml_type(t)) != 0
+// ownProduct tells whether products of weights of type t, in rows of k, with the
+// rows that RowsFor gives for them are a kernel of our own (product.c).
+func ownProduct(t gguf.Type, k int64) bool {
+	return ownProducts && C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
 }
 
 // maxElements is more than any memory holds, and far from overflowing.

@@ -10,28 +10,24 @@
 
 #define GROUP 288 // rows for which weights are unpacked once, and which stay in the cache
 
-// The type that rows must have.
-static enum ggml_type rows_type(const struct pg_kind * kind) {
-	return kind == &pg_kind_bf16 ? GGML_TYPE_BF16 : kind->values == PG_BLOCK ? GGML_TYPE_Q8_K : GGML_TYPE_Q8_0;
-}
-
 static const struct pg_kind * find(enum ggml_type type) {
-	const struct pg_kind * lists[] = {pg_kinds_K, pg_kinds_0};
-	for (int i = 0; i < 2; i++) {
+	const struct pg_kind * lists[] = {pg_kinds_K, pg_kinds_0, pg_kinds_bf16};
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
 		for (const struct pg_kind * kind = lists[i]; kind->values > 0; kind++) {
 			if (kind->type == type) {
 				return kind;
 			}
 		}
 	}
-	return type == GGML_TYPE_BF16 ? &pg_kind_bf16 : NULL;
+	return NULL;
 }
 
-int pg_multiplies(enum ggml_type type) {
+int pg_multiplies(enum ggml_type type, int64_t k) {
 	const struct pg_kind * kind = find(type);
-	return kind && (int64_t) ggml_row_size(type, kind->values) == kind->bytes && pg_rows_type(type) == (int) rows_type(kind) && (kind != &pg_kind_bf16 || __builtin_cpu_supports("avx512bf16")) &&
-	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-	       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+	return kind && k % kind->values == 0 && (int64_t) ggml_row_size(type, kind->values) == kind->bytes && pg_rows_type(type) == (int) kind->rows &&
+	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+	       __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+	       __builtin_cpu_supports("f16c") && (type != GGML_TYPE_BF16 || __builtin_cpu_supports("avx512bf16"));
 }
 
 // Threads share the rows of weights.
@@ -115,8 +111,9 @@ struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * 
 
 #else
 
-int pg_multiplies(enum ggml_type type) {
+int pg_multiplies(enum ggml_type type, int64_t k) {
 	(void) type;
+	(void) k;
 	return 0;
 }
 

@@ -21,9 +21,9 @@
 #endif
 #define PG_INLINE static inline __attribute__((always_inline))
 
-#define PG_LANES 16 // rows of weights side by side in a vector
-#define PG_VECTORS 2   // such vectors of a tile
-#define PG_TALL 6   // rows of a tile: each value of a row that is loaded meets PG_VECTORS vectors of weights
+#define PG_LANES 16  // rows of weights side by side in a vector
+#define PG_VECTORS 2 // such vectors of a tile
+#define PG_TALL 6    // rows of a tile: each value of a row that is loaded meets PG_VECTORS vectors of weights
 #define PG_DEEP 2048 // most values of a row that are multiplied at once
 
 // Where weights meet one row, so many rows of them that lie far apart meet each
@@ -35,7 +35,7 @@
 
 // A type of weights. Blocks are those of the rows that they multiply, too.
 struct pg_kind {
-	enum ggml_type type;
+	enum ggml_type type, rows;    // of the weights, and of the rows that they multiply
 	int64_t        values, bytes; // of a block
 	int64_t        deep;          // blocks of a chunk, at most
 	size_t         panel, input;  // bytes that a chunk of PG_LANES rows of weights takes, unpacked, and one of a row
@@ -54,8 +54,8 @@ struct pg_kind {
 	void (*tile)(int64_t rows, const void * p, const void * x, int64_t blocks, float * y, int64_t n, bool add, uint32_t mask);
 };
 
-// Those for rows of Q8_K, of Q8_0 and of BF16; the last one of several has no values.
-extern const struct pg_kind pg_kinds_K[], pg_kinds_0[], pg_kind_bf16;
+// Those of product_k.c, product_0.c and product_bf16.c; the last one of each has no values.
+extern const struct pg_kind pg_kinds_K[], pg_kinds_0[], pg_kinds_bf16[];
 
 // PG_FUNCTIONS makes the functions of a type of those for all types of a file,
 // given its traits, and PG_NAMES lists them.

@@ -166,7 +166,7 @@ PG_INLINE PG_VNNI void tile(const struct traits t, const int rows, const struct 
 
 #define PG_TRAITS(name, bytes, zero) ((struct traits) {GGML_TYPE_##name, bytes, zero})
 #define PG_TYPE(...) PG_FUNCTIONS(PG_TRAITS, __VA_ARGS__)
-#define PG_KIND(name, bytes, zero) {GGML_TYPE_##name, VALUES, bytes, BLOCKS, BLOCKS * sizeof(struct panel), sizeof(struct input), PG_NAMES(name)},
+#define PG_KIND(name, bytes, zero) {GGML_TYPE_##name, GGML_TYPE_Q8_0, VALUES, bytes, BLOCKS, BLOCKS * sizeof(struct panel), sizeof(struct input), PG_NAMES(name)},
 PG_TYPES(PG_TYPE)
 const struct pg_kind pg_kinds_0[] = {PG_TYPES(PG_KIND){0}};
 

@@ -96,6 +96,9 @@ PG_INLINE PG_VNNI void tile(const struct traits t, const int rows, const struct 
 
 #define PG_TRAITS(name, ...) ((struct traits) {GGML_TYPE_##name})
 PG_FUNCTIONS(PG_TRAITS, BF16)
-const struct pg_kind pg_kind_bf16 = {GGML_TYPE_BF16, 2, BYTES, BLOCKS, BLOCKS * sizeof(struct panel), sizeof(struct input), PG_NAMES(BF16)};
+const struct pg_kind pg_kinds_bf16[] = {
+	{GGML_TYPE_BF16, GGML_TYPE_BF16, 2, BYTES, BLOCKS, BLOCKS * sizeof(struct panel), sizeof(struct input), PG_NAMES(BF16)},
+	{0},
+};
 
 #endif

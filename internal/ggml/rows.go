@@ -89,7 +89,7 @@ func Cut(x Tensor) int64 {
 		return groups * (((rows+groups-1)/groups + band - 1) / band)
 	}
 	n := x.Dim(1)
-	if rest := n % group; x.Type() == gguf.TypeQ8_K && !ownProduct(gguf.TypeQ4_K) && n > group && rest > 0 {
+	if rest := n % group; x.Type() == gguf.TypeQ8_K && !ownProduct(gguf.TypeQ4_K, x.Dim(0)) && n > group && rest > 0 {
 		rest = max(rest, least)
 		if bands(n-rest)+bands(rest) < bands(n) {
 			return n - rest

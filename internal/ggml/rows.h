@@ -1,5 +1,5 @@
 // How kernels of our own write rows: as F32, or as ggml's Q8_K, Q8_0 or BF16, the
-// types that products with other weights than F32 and F16 take. Zeros fill what a row is longer than
+// types that products with most weights take. Zeros fill what a row is longer than
 // its values.
 #pragma once
 
