@@ -46,8 +46,9 @@ func (l Limits) withDefaults() Limits {
 
 // RGB is a picture of 8-bit samples.
 type RGB struct {
-	W, H int
-	Pix  []byte // [H][W][3], rows without padding
+	W, H     int
+	Pix      []byte   // [H][W][3], rows without padding
+	Warnings []string // what the decoder mended or ignored in a damaged file, a phrase each
 }
 
 func newRGB(w, h int) *RGB {
