@@ -1,5 +1,5 @@
 // Package demo holds the built-in model: a small PaliGemma, trained from scratch
-// on drawn scenes (internal/scene, scripts/train_demo), in F16 with its mask
+// on drawn scenes (internal/demo/scene, scripts/train_demo), in F16 with its mask
 // decoder. It takes the place of a model where none is named, and is what
 // `make eval` quantises and marks.
 package demo

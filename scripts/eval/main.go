@@ -25,7 +25,7 @@ import (
 	"strings"
 	"time"
 
-	"paligemma/internal/eval"
+	"paligemma/internal/demo/eval"
 )
 
 type options struct {

@@ -27,8 +27,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"paligemma/internal/demo/scene"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/scene"
 )
 
 func main() {

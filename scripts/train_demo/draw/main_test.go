@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"paligemma/internal/demo/scene"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/scene"
 )
 
 func TestStream(t *testing.T) {

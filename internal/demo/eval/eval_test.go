@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/demo/scene"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/scene"
 	"paligemma/internal/task"
 )
 

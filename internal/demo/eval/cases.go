@@ -12,7 +12,7 @@ import (
 	"runtime"
 	"sync"
 
-	"paligemma/internal/scene"
+	"paligemma/internal/demo/scene"
 )
 
 // Case is a scene, its picture's file, and what is asked of it.

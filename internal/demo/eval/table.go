@@ -5,7 +5,7 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"paligemma/internal/scene"
+	"paligemma/internal/demo/scene"
 )
 
 // Row is a model with its marks.

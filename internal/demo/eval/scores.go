@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"paligemma/internal/scene"
+	"paligemma/internal/demo/scene"
 	"paligemma/internal/task"
 )
 
