@@ -22,7 +22,7 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	defer stop()
 	var onToken func(int) error
 	stream := q.s.tok.NewStream()
-	streaming := q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 && !q.sampling.StopRepeats && (q.stream || q.OutTTY)
+	streaming := q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 && !q.sampling.StopRepeats && !q.sampling.Scores && (q.stream || q.OutTTY)
 	begin := sync.OnceValue(func() error {
 		stop()
 		return q.p.begin(v.result.Image)
@@ -38,7 +38,9 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 			return nil
 		}
 	}
-	gen, beams, err := q.s.generate(ctx, laid, q.sampling, onToken)
+	sampling := q.sampling
+	sampling.Scores = sampling.Scores || q.p.format != formatText
+	gen, beams, err := q.s.generate(ctx, laid, sampling, onToken)
 	stop()
 	if err != nil {
 		return err
@@ -57,6 +59,7 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 		text, tokens := q.s.tok.Decode(gen.Tokens), append([]int{}, gen.Tokens...)
 		r.Prompt, r.Text, r.Tokens = &prompt, &text, &tokens
 		r.FinishReason, r.Timings = gen.FinishReason, &times
+		r.Confidence = confidence(gen.LogProbs)
 		if beams != nil {
 			r.Alternatives = q.s.alternatives(beams, q.sampling.NumReturn)
 		}
@@ -64,7 +67,7 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 			steps := q.s.logProbs(gen.LogProbs)
 			r.LogProbs = &steps
 		}
-		err = q.finish(ctx, v, r)
+		err = q.finish(ctx, v, r, q.s.rater(gen))
 	}
 	if err == nil {
 		q.tellTimings(v, times)
@@ -74,12 +77,18 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 
 // texts prints a generation, or the best beams, a line each.
 func (q *inquiry) texts(v *view, gen model.Generation, beams []model.Beam) error {
+	write := func(text string, confidence *float64) error {
+		if !q.sampling.Scores {
+			return q.p.text(v.result.Image, text)
+		}
+		return q.p.scored(v.result.Image, confidenceColumn(confidence), text)
+	}
 	if q.sampling.NumReturn <= 1 {
-		return q.p.text(v.result.Image, q.s.tok.Decode(gen.Tokens))
+		return write(q.s.tok.Decode(gen.Tokens), confidence(gen.LogProbs))
 	}
 	q.p.many = true // lines stay lines
 	for _, alternative := range q.s.alternatives(beams, q.sampling.NumReturn) {
-		if err := q.p.text(v.result.Image, alternative.Text); err != nil {
+		if err := write(alternative.Text, confidenceOf(alternative.Score, 1)); err != nil {
 			return err
 		}
 	}
@@ -87,12 +96,13 @@ func (q *inquiry) texts(v *view, gen model.Generation, beams []model.Beam) error
 }
 
 // finish prints a result, after its objects were found if it is about objects.
-func (q *inquiry) finish(ctx context.Context, v *view, r Result) error {
+// rate, which may be nil, gives the confidence of parts of its text.
+func (q *inquiry) finish(ctx context.Context, v *view, r Result, rate rater) error {
 	boxes, masks := q.wants(v, r)
 	if !boxes {
 		return q.p.object(r)
 	}
-	objects, err := q.locate(ctx, v, *r.Text)
+	objects, err := q.locate(ctx, v, *r.Text, rate)
 	if err != nil {
 		return err
 	}
@@ -101,6 +111,7 @@ func (q *inquiry) finish(ctx context.Context, v *view, r Result) error {
 	}
 	r.Drawing = v.drawTo
 	r.Boxes = &objects.boxes
+	r.Dropped, r.DroppedCount = &objects.dropped, objects.droppedCount
 	if masks || len(objects.masks) > 0 {
 		r.Masks = &objects.masks
 	}

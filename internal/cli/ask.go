@@ -166,7 +166,7 @@ func (q *inquiry) all(ctx context.Context) error {
 		q.bar.set(int64(i + 1))
 	}
 	if failed > 0 {
-		return partlyError{failed, len(q.views)}
+		return partlyError{failed, len(q.views), "images"}
 	}
 	return nil
 }

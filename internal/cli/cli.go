@@ -115,8 +115,8 @@ finds objects in them, with PaliGemma and PaliGemma 2 models in GGUF files.
 Every flag can be given as an environment variable: --max-tokens is
 PALIGEMMA_MAX_TOKENS. A flag on the command line wins.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several images failed,
-4 model missing, corrupt or not a PaliGemma, 5 image missing, unreadable or
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several images or
+lines failed, 4 model missing, corrupt or not a PaliGemma, 5 image missing, unreadable or
 over a limit, 130 interrupted.`,
 		Version:                    version,
 		SilenceErrors:              true,

@@ -24,6 +24,7 @@ type samplingOptions struct {
 	Beams     int // 1: none
 	NumReturn int // of the beams
 	LogProbs  int
+	Scores    bool // confidences are wanted: as a column of text, or by JSON
 	model.Sampling
 	StopRepeats bool
 }
@@ -36,6 +37,7 @@ func (o *samplingOptions) flags(f *pflag.FlagSet, maxTokens int) {
 	f.Uint64Var(&o.Seed, "seed", 0, "`SEED` of sampling: the same gives the same text (default random)")
 	f.IntVar(&o.Beams, "beams", 1, "search with `N` beams for the most likely text")
 	f.IntVar(&o.NumReturn, "num-return", 1, "give the best `N` texts of the beams")
+	f.BoolVar(&o.Scores, "scores", false, "add a column to text: the confidence, 0 to 1 (JSON has it anyway)")
 	f.IntVar(&o.LogProbs, "logprobs", 0, "with JSON, give the log-probability of each token and of the `N` most likely ones")
 }
 

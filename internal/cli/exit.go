@@ -37,10 +37,13 @@ func (e imageError) Unwrap() error { return e.error }
 
 // partlyError says that some of several inputs failed, each with an error that
 // was already printed.
-type partlyError struct{ failed, total int }
+type partlyError struct {
+	failed, total int
+	what          string // in the plural
+}
 
 func (e partlyError) Error() string {
-	return fmt.Sprintf("%d of %d images failed", e.failed, e.total)
+	return fmt.Sprintf("%d of %d %s failed", e.failed, e.total, e.what)
 }
 
 // errClosedPipe says that nobody reads the results any more.

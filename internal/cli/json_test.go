@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -184,6 +185,15 @@ func TestJSON(t *testing.T) {
 			}
 		}
 	}
+	var out strings.Builder
+	long := Streams{In: strings.NewReader(strings.Repeat("x", maxLine+1)), Out: &out, Err: io.Discard}
+	if code := Run(t.Context(), []string{"parse", "--image", scene, "--format", "jsonl"}, long); code != exitPartly {
+		t.Errorf("a line that is too long: exit code %d", code)
+	}
+	for _, wrong := range all["line failure"].check("line failure", decodeResults(t, out.String(), formatJSONL)[0]) {
+		t.Error(wrong)
+	}
+	used["line failure"] = true
 	for title := range all {
 		if !used[title] {
 			t.Errorf("the schema %q was not tried", title)

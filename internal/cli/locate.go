@@ -13,7 +13,8 @@ import (
 
 const tableHelp = `
 Each object is a line of fields with tabs between them: its label and its box,
-x0 y0 x1 y1 in pixels of the upright image. A mask adds its 16 codes, then, where
+x0 y0 x1 y1 in pixels of the upright image, and with --scores its confidence. A
+mask adds its 16 codes, then, where
 it was decoded, its area in pixels and its file. With more than one image the
 path comes first. In a field backslash, tab, newline and carriage return are
 escaped as \\, \t, \n and \r.`
@@ -34,7 +35,8 @@ func (a *app) detectCommand() *cobra.Command {
 between them; they come before the images.
 ` + imageKinds + "\n" + tableHelp + `
 
-A group of location tokens that is not whole is left out; -v says so. Small
+A group of location tokens that is not whole is left out, and so is text without
+a box; a line on standard error counts them, -v and JSON list them. Small
 checkpoints are prone to write the same object until --max-tokens ends it:
 --stop-repeats ends the text there, and leaves out the object that is a repeat.`,
 		Example: `  paligemma detect "cat ; dog" photo.jpg -m model.gguf --draw boxes.png
@@ -107,7 +109,7 @@ func (q *inquiry) planFinding() error {
 		}
 	}
 	names := outputNames(paths)
-	q.finder = &finder{a: q.app, out: newOutputs(q.find.Overwrite, paths), maskDir: q.find.MaskDir, noted: true}
+	q.finder = &finder{a: q.app, out: newOutputs(q.find.Overwrite, paths), maskDir: q.find.MaskDir, scores: q.sampling.Scores, noted: true}
 	for i := range q.views {
 		q.views[i].name = names[i]
 	}
@@ -152,14 +154,18 @@ func (q *inquiry) openFinding() error {
 }
 
 func (q *inquiry) closeFinding() {
-	if q.finder != nil && q.finder.decoder != nil {
+	if q.finder == nil {
+		return
+	}
+	q.finder.tellDropped()
+	if q.finder.decoder != nil {
 		q.finder.decoder.Close()
 	}
 }
 
 // locate finds the objects in the text about a view, and draws them.
-func (q *inquiry) locate(ctx context.Context, v *view, text string) (found, error) {
-	at := sight{shown: v.inputs[0].path, name: v.name, size: v.size}
+func (q *inquiry) locate(ctx context.Context, v *view, text string, rate rater) (found, error) {
+	at := sight{shown: v.inputs[0].path, name: v.name, size: v.size, rate: rate}
 	q.detail("%s: the model wrote %q", at.shown, text)
 	if v.drawTo != "" {
 		var err error

@@ -259,14 +259,15 @@ func cmdSize(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdLong is: long FILE N: a line with an object, and a line of N bytes.
+// cmdLong is: long FILE N: a line of N bytes between two with an object.
 func cmdLong(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: long FILE N")
 	}
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	text := "<loc0000><loc0000><loc1000><loc1000> cat\n" + strings.Repeat("x", n) + "\n"
+	const cat = "<loc0000><loc0000><loc1000><loc1000> cat\n"
+	text := cat + strings.Repeat("x", n) + "\n" + cat
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 

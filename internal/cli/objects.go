@@ -42,7 +42,15 @@ type finder struct {
 	decoder *model.MaskDecoder // nil: masks stay codes
 	maskDir string             // "": masks are not written
 	drawDir string             // the folder that --draw needs; "": none
+	scores  bool               // the table has a column of confidences
 	noted   bool               // nothing more is to be said about a missing decoder
+	dropped droppedTally
+}
+
+// droppedTally counts what the texts of a run hold besides objects.
+type droppedTally struct {
+	pieces, texts int
+	first         string
 }
 
 // found is what is in a text.
@@ -50,6 +58,9 @@ type found struct {
 	boxes []task.Box
 	masks []task.Mask
 	rows  [][]string // of the table
+
+	dropped      []task.Piece
+	droppedCount int // 0 if dropped lists all
 }
 
 // sight is what a text is about.
@@ -58,22 +69,36 @@ type sight struct {
 	name  string       // for files
 	size  image.Point  // of the upright image
 	draw  *image.NRGBA // to draw on; nil: not wanted
+	rate  rater        // of the text; nil: confidences are not known
 }
 
 // Masks decoded at once, and of one text: more than a model's context has room
-// for. A hostile text could ask for thousands, which JSON has to hold together.
+// for. A hostile text could ask for thousands, which JSON has to hold together;
+// of the largest images each takes a gigabyte and seconds.
 const (
-	decodedAtOnce = 32
-	maxDecoded    = 512
+	decodedAtOnce    = 32
+	maxDecoded       = 512
+	maxDecodedPixels = 1 << 30
 )
+
+// decodable returns how many masks of an image's size are decoded of one text.
+func decodable(size image.Point) int {
+	pixels := int64(size.X) * int64(size.Y)
+	if pixels > task.MaxMaskPixels {
+		return 0
+	}
+	return int(min(maxDecoded, maxDecodedPixels/pixels))
+}
 
 // find reads the objects in text, decodes and writes their masks and draws them.
 func (f *finder) find(ctx context.Context, text string, at sight) (found, error) {
-	out := found{boxes: []task.Box{}, masks: []task.Mask{}}
 	parsed := task.Parse(text, at.size.X, at.size.Y)
 	f.tell(parsed, at)
-	out.boxes = append(out.boxes, parsed.Boxes()...)
-	out.masks = append(out.masks, parsed.Masks()...)
+	out := found{boxes: parsed.Boxes(), masks: parsed.Masks(), dropped: parsed.Pieces()}
+	if parsed.DroppedCount > len(out.dropped) {
+		out.droppedCount = parsed.DroppedCount
+	}
+	out.rate(parsed, at.rate)
 	if len(out.masks) > 0 && f.decoder == nil && !f.noted {
 		f.noted = true
 		f.a.note("masks stay codes without the mask decoder: name it with --mask-decoder vae-oid.npz")
@@ -85,9 +110,12 @@ func (f *finder) find(ctx context.Context, text string, at sight) (found, error)
 		}
 	}
 	if f.decoder != nil {
-		n := min(len(out.masks), maxDecoded)
-		if n < len(out.masks) {
-			f.a.note("%s: there are %d masks, the first %d are decoded", at.shown, len(out.masks), n)
+		n := min(len(out.masks), decodable(at.size))
+		switch {
+		case n == 0 && len(out.masks) > 0:
+			f.a.note("%s: masks stay codes: %d×%d pixels are more than the limit of %d", at.shown, at.size.X, at.size.Y, task.MaxMaskPixels)
+		case n < len(out.masks):
+			f.a.note("%s: there are %d masks of %d×%d pixels, the first %d are decoded", at.shown, len(out.masks), at.size.X, at.size.Y, n)
 		}
 		for from := 0; from < n; from += decodedAtOnce {
 			to := min(from+decodedAtOnce, n)
@@ -96,7 +124,7 @@ func (f *finder) find(ctx context.Context, text string, at sight) (found, error)
 			}
 		}
 	}
-	out.table(parsed)
+	out.table(parsed, f.scores)
 	if at.draw == nil {
 		return out, nil
 	}
@@ -107,13 +135,50 @@ func (f *finder) find(ctx context.Context, text string, at sight) (found, error)
 	return out, task.Draw(at.draw, overlays, task.DrawOptions{})
 }
 
-// tell says with -v what the text was and what of it is no object.
+// tell says with -v what of a text is doubtful or not an object, and counts the
+// latter.
 func (f *finder) tell(parsed task.Result, at sight) {
-	for _, n := range parsed.Notes {
+	for _, n := range parsed.Doubts {
 		f.a.detail("%s: %s", at.shown, n)
 	}
-	if parsed.Dropped > 0 {
-		f.a.detail("%s: objects: %d, pieces left out: %d", at.shown, len(parsed.Objects), parsed.Dropped)
+	for _, n := range parsed.Dropped {
+		f.a.detail("%s: dropped: %s", at.shown, n)
+	}
+	if parsed.DroppedCount == 0 {
+		return
+	}
+	f.a.detail("%s: objects: %d, pieces left out: %d", at.shown, len(parsed.Objects), parsed.DroppedCount)
+	if f.dropped.pieces == 0 {
+		f.dropped.first = fmt.Sprintf("%s: %s", at.shown, parsed.Dropped[0])
+	}
+	f.dropped.pieces += parsed.DroppedCount
+	f.dropped.texts++
+}
+
+// tellDropped says at the end of a run how much was left out.
+func (f *finder) tellDropped() {
+	switch d := f.dropped; {
+	case d.pieces == 1:
+		f.a.note("left out 1 piece of text that is not an object: %s", d.first)
+	case d.pieces > 1 && d.texts == 1:
+		f.a.note("left out %d pieces of text that are not objects (-v lists them), the first in %s", d.pieces, d.first)
+	case d.pieces > 1:
+		f.a.note("left out %d pieces of %d texts that are not objects (-v lists them), the first in %s", d.pieces, d.texts, d.first)
+	}
+}
+
+// rate gives boxes and masks their confidence.
+func (out *found) rate(parsed task.Result, rate rater) {
+	if rate == nil {
+		return
+	}
+	masks := out.masks
+	for i, o := range parsed.Objects {
+		out.boxes[i].Confidence = rate(o.Start, o.End)
+		if o.Codes != nil {
+			masks[0].Confidence = out.boxes[i].Confidence
+			masks = masks[1:]
+		}
 	}
 }
 
@@ -158,14 +223,18 @@ func (f *finder) decode(ctx context.Context, masks []task.Mask, numbers []int, a
 	return nil
 }
 
-// table makes a row of each object: label, box and, where there is a mask, its
-// codes, then its area and its file, as far as they are there.
-func (out *found) table(parsed task.Result) {
+// table makes a row of each object: label, box, confidence if wanted and, where
+// there is a mask, its codes, then its area and its file, as far as they are
+// there.
+func (out *found) table(parsed task.Result, scores bool) {
 	masks := out.masks
-	for _, o := range parsed.Objects {
+	for i, o := range parsed.Objects {
 		row := []string{o.Label}
 		for _, v := range o.Box {
 			row = append(row, coordinate(v))
+		}
+		if scores {
+			row = append(row, confidenceColumn(out.boxes[i].Confidence))
 		}
 		if o.Codes != nil {
 			m := masks[0]

@@ -5,15 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/convert"
@@ -98,7 +102,7 @@ func TestManyMasks(t *testing.T) {
 	if len(m) != maxDecoded+1 || m[maxDecoded-1].RLE == nil || m[maxDecoded].RLE != nil || len(m[maxDecoded].Codes) != 16 {
 		t.Errorf("%d masks", len(m))
 	}
-	if !strings.Contains(errs, "there are 513 masks, the first 512 are decoded") {
+	if !strings.Contains(errs, "there are 513 masks of 4×4 pixels, the first 512 are decoded") {
 		t.Errorf("%q", errs)
 	}
 }
@@ -145,7 +149,7 @@ func segmentOf(t *testing.T, format, text string, o objectOptions) (stdout strin
 		t.Fatal(err)
 	}
 	q.p = a.newPrinter(false)
-	err = q.finish(t.Context(), &q.views[0], Result{Image: path, Task: "segment", Text: &text})
+	err = q.finish(t.Context(), &q.views[0], Result{Image: path, Task: "segment", Text: &text}, nil)
 	return out.String(), err
 }
 
@@ -329,3 +333,75 @@ func TestScanLinesStops(t *testing.T) {
 type neverReader struct{}
 
 func (neverReader) Read([]byte) (int, error) { select {} }
+
+// What masks cost is bounded by their pixels, too.
+func TestDecodable(t *testing.T) {
+	for _, c := range []struct{ w, h, want int }{
+		{1, 1, maxDecoded},
+		{640, 480, maxDecoded},
+		{4000, 3000, 89},
+		{16384, 16384, 4},
+		{16385, 16384, 0},
+		{maxSide, maxSide, 0},
+		{task.MaxMaskPixels, 1, 4},
+	} {
+		if got := decodable(image.Pt(c.w, c.h)); got != c.want {
+			t.Errorf("%d×%d: %d, want %d", c.w, c.h, got, c.want)
+		}
+	}
+}
+
+// A line that is too long is skipped without being held, and the stream goes on.
+func TestScanLinesLong(t *testing.T) {
+	long := func(n int) io.Reader { return io.LimitReader(repeated('x'), int64(n)) }
+	for _, c := range []struct {
+		name string
+		in   []io.Reader
+		want string // numbers of the lines that are read, ! of those that are too long
+	}{
+		{"none", nil, ""},
+		{"between others", []io.Reader{strings.NewReader("a\n"), long(maxLine + 1), strings.NewReader("\nb\n")}, "1 2! 3"},
+		{"the longest", []io.Reader{long(maxLine), strings.NewReader("\r\nb")}, "1 2"},
+		{"at the end", []io.Reader{strings.NewReader("a\n"), long(maxLine + 1)}, "1 2!"},
+		{"several", []io.Reader{long(maxLine + 2), strings.NewReader("\n"), long(maxLine + 3), strings.NewReader("\n\n")}, "1! 2! 3"},
+		{"64 MiB", []io.Reader{long(64 << 20), strings.NewReader("\nb")}, "1! 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			var got []string
+			for l := range scanLines(t.Context(), io.MultiReader(c.in...)) {
+				mark := ""
+				if l.err != nil {
+					mark = "!"
+				}
+				got = append(got, fmt.Sprint(l.number, mark))
+			}
+			runtime.ReadMemStats(&after)
+			if text := strings.ReplaceAll(strings.Join(got, " "), " !", "!"); text != c.want {
+				t.Errorf("%q, want %q", text, c.want)
+			}
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
+				t.Errorf("%d bytes were allocated", grown)
+			}
+		})
+	}
+	t.Run("a read that fails", func(t *testing.T) {
+		var last line
+		for last = range scanLines(t.Context(), io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(io.ErrUnexpectedEOF))) {
+		}
+		if last.number != 2 || !errors.Is(last.err, io.ErrUnexpectedEOF) {
+			t.Errorf("%+v", last)
+		}
+	})
+}
+
+// repeated is a byte without end.
+type repeated byte
+
+func (r repeated) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(r)
+	}
+	return len(p), nil
+}

@@ -21,9 +21,12 @@ type Result struct {
 	Prompt       *string       `json:"prompt,omitempty"`
 	Text         *string       `json:"text,omitempty"`
 	Tokens       *[]int        `json:"tokens,omitempty"`
+	Confidence   *float64      `json:"confidence,omitempty"`
 	Boxes        *[]task.Box   `json:"boxes,omitempty"`
 	Masks        *[]task.Mask  `json:"masks,omitempty"`
-	Drawing      string        `json:"drawing,omitempty"` // the file that --draw made
+	Dropped      *[]task.Piece `json:"dropped,omitempty"`
+	DroppedCount int           `json:"dropped_count,omitempty"` // where Dropped does not list all
+	Drawing      string        `json:"drawing,omitempty"`       // the file that --draw made
 	Scores       *[]Score      `json:"scores,omitempty"`
 	Alternatives []Alternative `json:"alternatives,omitempty"`
 	LogProbs     *[]LogProb    `json:"logprobs,omitempty"`
@@ -112,6 +115,20 @@ func (p *printer) write(text string) error {
 // text writes a whole result as text.
 func (p *printer) text(path, text string) error {
 	if err := p.begin(path); err != nil {
+		return err
+	}
+	if err := p.part(text); err != nil {
+		return err
+	}
+	return p.end()
+}
+
+// scored writes a whole result as text, with a column before it.
+func (p *printer) scored(path, score, text string) error {
+	if err := p.begin(path); err != nil {
+		return err
+	}
+	if err := p.write(score + "\t"); err != nil {
 		return err
 	}
 	if err := p.part(text); err != nil {

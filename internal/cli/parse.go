@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -18,8 +19,15 @@ import (
 	"paligemma/internal/task"
 )
 
-// maxLine bounds a line that parse reads, in bytes.
-const maxLine = 1 << 20
+// What parse accepts: bytes of a line, without its end, and the longer side of an
+// image in pixels.
+const (
+	maxLine = 1 << 20
+	maxSide = 1 << 30
+)
+
+// errLongLine says that a line was skipped.
+var errLongLine = fmt.Errorf("more than the limit of %d bytes", maxLine)
 
 type parseOptions struct {
 	objectOptions
@@ -43,9 +51,15 @@ The size of the image gives the boxes in pixels: --size, or --image, which is th
 image itself and can be drawn on.
 ` + tableHelp + `
 
-Text without objects gives no line, and in JSON empty lists. With standard input
-JSON has the number of the line; use jsonl to get each result as it comes.
-A --draw of several lines shows the objects of all of them.`,
+Text without objects gives no line, and in JSON empty lists. What is left out of
+a text (a group of location tokens that is not whole, text without a box) is
+counted on standard error and listed in JSON ("dropped"). With standard input
+JSON has the number of the line; use jsonl to get each result as it comes. A line
+of more than a megabyte is an error of its own: the others are answered, and the
+exit code is 3. A --draw of several lines shows the objects of all of them.
+
+Masks are decoded for images of up to 268 megapixels: of one text the first 512,
+and no more than a gigapixel of them. Boxes have no such limit.`,
 		Example: `  paligemma parse "<loc0256><loc0128><loc0768><loc0896> cat" --size 640x480
   other-runner photo.jpg | paligemma parse --image photo.jpg --draw boxes.png --format jsonl`,
 		Args: argsBetween(0, 1, ""),
@@ -140,6 +154,7 @@ func (a *app) runParse(ctx context.Context, o *parseOptions, args []string) (err
 		run.at.shown = "text"
 		err = run.text(ctx, args[0], 0)
 	}
+	run.finder.tellDropped()
 	if err = errors.Join(err, run.p.close()); err != nil || o.Draw == "" {
 		return err
 	}
@@ -166,9 +181,18 @@ func (run *parsing) openImage(ctx context.Context, o *parseOptions) error {
 // lines answers each line of standard input as it comes.
 func (run *parsing) lines(ctx context.Context) error {
 	name := run.at.name
+	failed, total := 0, 0
 	for line := range scanLines(ctx, run.In) {
-		if line.err != nil {
-			return fmt.Errorf("standard input: line %d: %w", line.number, line.err)
+		total = line.number
+		switch {
+		case errors.Is(line.err, errLongLine):
+			failed++
+			if err := run.fail(line); err != nil {
+				return err
+			}
+			continue
+		case line.err != nil:
+			return line.failure()
 		}
 		run.at.shown = fmt.Sprintf("line %d", line.number)
 		run.at.name = fmt.Sprintf("%s-line%d", name, line.number)
@@ -176,7 +200,20 @@ func (run *parsing) lines(ctx context.Context) error {
 			return err
 		}
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil || failed == 0 {
+		return err
+	}
+	return partlyError{failed, total, "lines"}
+}
+
+// fail tells of a line that cannot be read, and puts it among the results.
+func (run *parsing) fail(l line) error {
+	err := l.failure()
+	run.complain(err)
+	if run.p.format == formatText {
+		return nil
+	}
+	return run.p.object(Result{Image: run.image, Line: l.number, Task: "parse", Error: oneLine(err.Error())})
 }
 
 // text prints the objects of a text.
@@ -191,6 +228,7 @@ func (run *parsing) text(ctx context.Context, text string, line int) error {
 	return run.p.object(Result{
 		Image: run.image, Line: line, Task: "parse", Text: &text,
 		Boxes: &objects.boxes, Masks: &objects.masks,
+		Dropped: &objects.dropped, DroppedCount: objects.droppedCount,
 	})
 }
 
@@ -202,18 +240,22 @@ func parseSize(text string) (image.Point, error) {
 	if !ok || err1 != nil || err2 != nil || width < 1 || height < 1 {
 		return image.Point{}, usageError{fmt.Errorf("--size %q: want the width and height in pixels, such as 640x480", text)}
 	}
-	if width > task.MaxMaskPixels/height {
-		return image.Point{}, usageError{fmt.Errorf("--size %q: more than %d pixels", text, task.MaxMaskPixels)}
+	if max(width, height) > maxSide {
+		return image.Point{}, usageError{fmt.Errorf("--size %q: a side is longer than %d pixels", text, maxSide)}
 	}
 	return image.Pt(width, height), nil
 }
 
-// line is a line of input, or the reason why there are no more.
+// line is a line of input, or the reason why there is none: after errLongLine
+// others follow.
 type line struct {
 	number int // from 1
 	text   string
 	err    error
 }
+
+// failure returns the error with its place.
+func (l line) failure() error { return fmt.Errorf("standard input: line %d: %w", l.number, l.err) }
 
 // scanLines reads lines of up to maxLine bytes until the end of r or of ctx.
 func scanLines(ctx context.Context, r io.Reader) func(yield func(line) bool) {
@@ -221,31 +263,22 @@ func scanLines(ctx context.Context, r io.Reader) func(yield func(line) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		lines := make(chan line)
-		send := func(l line) bool {
-			select {
-			case lines <- l:
-				return true
-			case <-ctx.Done():
-				return false
-			}
-		}
 		go func() { // a read cannot be interrupted; it is left behind
 			defer close(lines)
-			scan := bufio.NewScanner(r)
-			scan.Buffer(nil, maxLine+2) // the end of the line counts there
-			n := 1
-			for scan.Scan() && len(scan.Bytes()) <= maxLine {
-				if !send(line{number: n, text: scan.Text()}) {
+			buf := bufio.NewReaderSize(r, 64<<10)
+			for n := 1; ; n++ {
+				text, err := readLine(buf)
+				if errors.Is(err, io.EOF) {
 					return
 				}
-				n++
-			}
-			err := cause(scan.Err())
-			if errors.Is(err, bufio.ErrTooLong) || len(scan.Bytes()) > maxLine {
-				err = fmt.Errorf("more than the limit of %d bytes", maxLine)
-			}
-			if err != nil {
-				send(line{number: n, err: err})
+				select {
+				case lines <- line{n, text, err}:
+				case <-ctx.Done():
+					return
+				}
+				if err != nil && !errors.Is(err, errLongLine) {
+					return
+				}
 			}
 		}()
 		for {
@@ -258,5 +291,35 @@ func scanLines(ctx context.Context, r io.Reader) func(yield func(line) bool) {
 				return
 			}
 		}
+	}
+}
+
+// readLine reads a line and returns it without its end, which a last line may
+// lack. It reads to the end of a line that is too long, without holding it.
+func readLine(r *bufio.Reader) (string, error) {
+	var text []byte
+	long := false
+	for {
+		part, err := r.ReadSlice('\n')
+		if !long {
+			text = append(text, part...)
+		}
+		if len(text) > maxLine+len("\r\n") {
+			text, long = nil, true
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF) && (long || len(text) > 0):
+		case errors.Is(err, io.EOF):
+			return "", io.EOF
+		case err != nil:
+			return "", cause(err)
+		}
+		text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
+		if long || len(text) > maxLine {
+			return "", errLongLine
+		}
+		return string(text), nil
 	}
 }

@@ -250,7 +250,7 @@ func TestExitCode(t *testing.T) {
 		exitOK:          {nil, errClosedPipe, fmt.Errorf("a: %w", errClosedPipe), errors.Join(context.Canceled, errClosedPipe)},
 		exitFailed:      {inner, os.ErrExist},
 		exitUsage:       {usageError{inner}, fmt.Errorf("a: %w", usageError{inner}), &tokenizer.ImageCountError{}},
-		exitPartly:      {partlyError{1, 2}, errors.Join(partlyError{1, 2}, nil)},
+		exitPartly:      {partlyError{1, 2, "images"}, errors.Join(partlyError{1, 2, "lines"}, nil)},
 		exitModel:       {modelError{inner}, fmt.Errorf("a: %w", model.ErrNaN)},
 		exitImage:       {imageError{inner}},
 		exitInterrupted: {context.Canceled, imageError{context.Canceled}, modelError{context.Canceled}},

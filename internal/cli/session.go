@@ -146,6 +146,7 @@ func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOption
 	options := model.GenerateOptions{
 		MaxTokens:   min(o.MaxTokens, room),
 		Sampling:    o.Sampling,
+		LogProbs:    o.Scores,
 		TopLogProbs: o.LogProbs,
 		OnToken:     onToken,
 	}

@@ -31,6 +31,11 @@ const imageHelp = imageKinds + ` With more than one, each result is a line: the 
 tab and the text, in which backslash, newline and carriage return are escaped
 as \\, \n and \r.`
 
+const answerHelp = imageHelp + `
+
+With --scores the confidence and a tab come before the text. It is e to the mean
+log-probability of the tokens written, the end token included: between 0 and 1.`
+
 // What --box is about.
 const boxUsage = "ask about a part of the image, `x0,y0,x1,y1` in pixels: its location tokens go to the end of the prompt"
 
@@ -49,7 +54,7 @@ func (a *app) captionCommand() *cobra.Command {
 		Short: "Describe images",
 		Long: `Describe each image in a sentence, or with --box a part of it: the prompt is then
 "caption <loc…><loc…><loc…><loc…>", without a language.
-` + imageHelp,
+` + answerHelp,
 		Example: `  paligemma caption photo.jpg -m model.gguf
   paligemma caption 'holidays/*.jpg' --lang de --style detailed --format jsonl
   paligemma caption photo.jpg --box 120,40,380,300 --beams 4`,
@@ -98,7 +103,7 @@ func (a *app) vqaCommand() *cobra.Command {
 		Long: `Answer each question about each image. An image is looked at once for all its
 questions. With --choices the answer is the one that the model is likeliest to
 write, end token included; it writes nothing else.
-` + imageHelp,
+` + answerHelp,
 		Example: `  paligemma vqa photo.jpg --prompt "Where is the cat standing?" -m model.gguf
   paligemma vqa photo.jpg --prompt "Is there a cat?" --choices yes,no -m model.gguf`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -127,8 +132,8 @@ func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
 		}
 	}
 	if cmd.Flags().Changed("choices") {
-		if o.sampling.Temperature != 0 || o.sampling.Beams > 1 || o.sampling.LogProbs > 0 {
-			return usageError{errors.New("--choices excludes --temperature, --beams and --logprobs: nothing is generated")}
+		if o.sampling.Temperature != 0 || o.sampling.Beams > 1 || o.sampling.LogProbs > 0 || o.sampling.Scores {
+			return usageError{errors.New("--choices excludes --temperature, --beams, --logprobs and --scores: nothing is generated")}
 		}
 		var err error
 		if o.suffixes, err = splitChoices(o.Choices); err != nil {
@@ -148,7 +153,7 @@ func (a *app) ocrCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ocr IMAGE...",
 		Short: "Read the text in images",
-		Long:  "Read the text in each image." + "\n" + imageHelp,
+		Long:  "Read the text in each image." + "\n" + answerHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.images = args
 			return a.runOCR(cmd, o)
@@ -187,7 +192,7 @@ line: {"image": PATH, "prompt": TEXT}, or {"images": [PATH, ...], "prompt": TEXT
 for several in one prompt. Neighbouring lines about the same images are best: an
 image is then encoded once. In JSON the answers to detect and segment prompts
 have boxes and masks.
-` + imageHelp,
+` + answerHelp,
 		Example: `  cat photo.jpg | paligemma generate - --prompt "describe en" -m model.gguf --format json
   paligemma generate before.png after.png --join --prompt "what has changed?" -m model.gguf
   jq -c '{image, prompt}' questions.json | paligemma generate --requests - --format jsonl`,

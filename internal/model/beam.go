@@ -19,9 +19,10 @@ type Beam struct {
 // hypothesis is a beam while it grows.
 type hypothesis struct {
 	tokens   []int
-	sum      float64 // of log-probabilities
-	score    float64 // sum over the length, once finished
-	parent   int     // the running beam it continues
+	logProbs []float64 // of each of tokens
+	sum      float64   // of logProbs
+	score    float64   // sum over the length, once finished
+	parent   int       // the running beam it continues
 	finished bool
 	stop     bool
 }
@@ -94,8 +95,8 @@ func (m *Model) BeamSearch(ctx context.Context, p Prompt, beams, maxTokens int) 
 func (m *Model) expand(running []hypothesis, logits []float32, n int) ([]hypothesis, error) {
 	vocab := m.config.Text.Vocab
 	type candidate struct {
-		sum       float64
-		beam, tok int
+		sum, logProb float64
+		beam, tok    int
 	}
 	var best []candidate // sorted, best first
 	for i, h := range running {
@@ -115,13 +116,19 @@ func (m *Model) expand(running []hypothesis, logits []float32, n int) ([]hypothe
 				}
 				return 1
 			})
-			best = slices.Insert(best, at, candidate{sum, i, id})
+			best = slices.Insert(best, at, candidate{sum, float64(v) - norm, i, id})
 			best = best[:min(n, len(best))]
 		}
 	}
 	out := make([]hypothesis, len(best))
 	for i, c := range best {
-		out[i] = hypothesis{tokens: append(slices.Clone(running[c.beam].tokens), c.tok), sum: c.sum, parent: c.beam}
+		from := running[c.beam]
+		out[i] = hypothesis{
+			tokens:   append(slices.Clone(from.tokens), c.tok),
+			logProbs: append(slices.Clone(from.logProbs), c.logProb),
+			sum:      c.sum,
+			parent:   c.beam,
+		}
 	}
 	return out, nil
 }
@@ -151,7 +158,7 @@ func canImprove(running, finished []hypothesis, beams, length int) bool {
 	return running[0].sum/float64(length) > finished[len(finished)-1].score
 }
 
-// beams converts the finished hypotheses.
+// beams converts the finished hypotheses; the best is the generation, too.
 func (m *Model) beams(finished []hypothesis, run *Generation) []Beam {
 	var out []Beam
 	for _, h := range finished {
@@ -163,6 +170,9 @@ func (m *Model) beams(finished []hypothesis, run *Generation) []Beam {
 	}
 	if len(out) > 0 {
 		run.Tokens = out[0].Tokens
+		for i, p := range finished[0].logProbs {
+			run.LogProbs = append(run.LogProbs, StepLogProbs{TokenLogProb: TokenLogProb{finished[0].tokens[i], p}})
+		}
 		if out[0].Stop {
 			run.FinishReason = FinishStop
 		}

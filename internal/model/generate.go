@@ -12,7 +12,8 @@ import (
 type GenerateOptions struct {
 	MaxTokens   int
 	Sampling    Sampling
-	TopLogProbs int                // of every step keep the log-probabilities of the N most likely tokens; 0: none
+	LogProbs    bool               // keep the log-probability of every token, before temperature, top-k and top-p
+	TopLogProbs int                // the same, and of every step those of the N most likely tokens; 0: none
 	IgnoreEOS   bool               // EOS is a token like any other: for measuring, where the number of tokens counts
 	OnToken     func(id int) error // called for every token but the last, EOS, also for those that a repeat drops; an error ends the generation
 
@@ -172,7 +173,7 @@ func (m *Model) accept(s *sequence, logits []float32, o GenerateOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.TopLogProbs > 0 {
+	if o.LogProbs || o.TopLogProbs > 0 {
 		s.out.LogProbs = append(s.out.LogProbs, topLogProbs(logits, id, o.TopLogProbs))
 	}
 	eos := id == m.config.Tokens.EOS && !o.IgnoreEOS
@@ -204,6 +205,10 @@ func (g *Generation) cut(keep int) {
 // topLogProbs finds the n most likely tokens; of equal ones the first.
 func topLogProbs(logits []float32, id, n int) StepLogProbs {
 	norm := logSumExp(logits)
+	step := StepLogProbs{TokenLogProb: TokenLogProb{id, float64(logits[id]) - norm}}
+	if n == 0 {
+		return step
+	}
 	top := make([]TokenLogProb, 0, n+1)
 	for i, v := range logits {
 		p := float64(v) - norm
@@ -219,5 +224,6 @@ func topLogProbs(logits []float32, id, n int) StepLogProbs {
 		top = slices.Insert(top, at, TokenLogProb{i, p})
 		top = top[:min(n, len(top))]
 	}
-	return StepLogProbs{TokenLogProb{id, float64(logits[id]) - norm}, top}
+	step.Top = top
+	return step
 }

@@ -108,7 +108,7 @@ func TestPasteMaskGoldens(t *testing.T) {
 	logits := readLogits(t)
 	for i, g := range readGoldens(t) {
 		r := Parse(g.Text, g.Width, g.Height)
-		if len(r.Objects) != 1 || len(r.Notes) != 0 {
+		if len(r.Objects) != 1 || len(notes(r)) != 0 {
 			t.Fatalf("case %d: %+v", i, r)
 		}
 		o := r.Objects[0]

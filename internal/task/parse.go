@@ -3,6 +3,7 @@ package task
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Object is one thing the model located: a box, perhaps a mask code, a label.
@@ -11,6 +12,7 @@ type Object struct {
 	Box        [4]float64 // x0, y0, x1, y1 in pixels of the upright image
 	Normalized [4]float64 // the same between 0 and 1
 	Codes      []int      // nil, or the 16 values, 0..127, of a mask in reading order
+	Start, End int        // of the object in the parsed text, in bytes: from its first <loc> to the end of its label
 }
 
 // Inverted reports that the box ends before it begins in one direction. Parse
@@ -18,24 +20,33 @@ type Object struct {
 // invalid prediction and its demos draw it as it is. Its mask is empty.
 func (o Object) Inverted() bool { return o.Box[2] < o.Box[0] || o.Box[3] < o.Box[1] }
 
-// Note says what Parse dropped, or kept with a doubt, and where.
+// Note is a piece of the text that Parse left out, or kept with a doubt.
 type Note struct {
 	Offset  int    // of Text in the parsed text, in bytes
 	Text    string // the piece concerned
 	Problem string // lower case, no full stop
 }
 
-// String is one line for people: the problem, the place, the beginning of the text.
+// String returns one line for people: the problem, the place, the beginning of
+// the text.
 func (n Note) String() string {
-	text := n.Text
-	if len(text) > maxNoteText {
-		text = text[:maxNoteText] + "…"
+	return fmt.Sprintf("%s at byte %d: %q", n.Problem, n.Offset, cut(n.Text, maxNoteText))
+}
+
+// cut returns the first n bytes of text, without half a character, and an
+// ellipsis if there is more.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
 	}
-	return fmt.Sprintf("%s at byte %d: %q", n.Problem, n.Offset, text)
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
 }
 
 const (
-	maxNotes    = 64 // kept in a Result
+	maxNotes    = 64 // of a kind, kept in a Result
 	maxNoteText = 60 // bytes shown by Note.String
 	numCodes    = 16 // <segNNN> of one mask
 	maxSeg      = 127
@@ -43,9 +54,10 @@ const (
 
 // Result is what Parse read.
 type Result struct {
-	Objects []Object
-	Notes   []Note // the first 64 of them
-	Dropped int    // pieces left out, including those beyond Notes
+	Objects      []Object
+	Doubts       []Note // the first 64 pieces that were kept although something is wrong with them
+	Dropped      []Note // the first 64 pieces that were left out
+	DroppedCount int    // all pieces that were left out
 }
 
 // Parse reads the objects in text that a PaliGemma wrote about an image W wide
@@ -57,13 +69,16 @@ type Result struct {
 // from BoxTokens). A <locNNNN> has exactly four digits and at most 1023, a
 // <segNNN> three and at most 127: whatever else looks like one is text. Blanks
 // between the tokens of a group are allowed, as some programs print them. A
-// label ends at ';', at the next token and at <eos>, <bos> or <pad>, and is
-// trimmed; a group without one has the label "".
+// label ends at ';' (or the fullwidth '；'), at the next token and at <eos>,
+// <bos> or <pad>; blanks around it and commas after it are trimmed. A group
+// without a label has the label "". The ';' of an HTML entity (&lt;) is text.
 //
-// Broken text is no error. What makes no object is left out with a Note: fewer
-// than four <loc> (with the label after them), <seg> that are not 16 after a box
-// (the box stays; of more than 16 the first 16 count), text outside of objects.
-// An inverted box stays as it is written, with a Note.
+// Broken text is not an error. What makes no object is left out and listed in
+// Dropped: fewer than four <loc> (with the label after them), <seg> that are not
+// 16 after a box (the box stays; of more than 16 the first 16 count), text
+// outside of objects, such as a label written before its box. Of five <loc> in a
+// row the first four are a box, as in big_vision. An inverted box stays as it is
+// written, and is among the Doubts.
 //
 // The time is linear in len(text). Objects and notes refer to text's memory.
 func Parse(text string, W, H int) Result {
@@ -78,8 +93,8 @@ func Parse(text string, W, H int) Result {
 			p.drop(start, end, "<seg> tokens without a box")
 		case tokText:
 			start, end := trim(text, p.tok.start, p.tok.end)
-			if start < end {
-				p.drop(start, end, "text without a box")
+			if start < trimCommas(text, start, end) {
+				p.drop(start, end, doubt(text[start:end], "text without a box"))
 			}
 			p.next()
 		default: // a separator with nothing before it
@@ -103,7 +118,7 @@ type tokKind int
 const (
 	tokEnd  tokKind = iota
 	tokText         // a stretch of text without tokens and separators
-	tokSep          // ';' or a special token that ends a text
+	tokSep          // ';', '；' or a special token that ends a text
 	tokLoc
 	tokSeg
 )
@@ -133,31 +148,42 @@ func (p *parser) object() {
 		p.drop(start, end, fmt.Sprintf("%d of 4 <loc> tokens", n))
 		return
 	}
-	o := Object{Normalized: [4]float64{norm(locs[1]), norm(locs[0]), norm(locs[3]), norm(locs[2])}}
+	o := Object{Start: start, Normalized: [4]float64{norm(locs[1]), norm(locs[0]), norm(locs[3]), norm(locs[2])}}
 	for i, size := range [4]float64{p.w, p.h, p.w, p.h} {
 		o.Box[i] = o.Normalized[i] * size
 	}
 	if o.Inverted() {
-		p.note(start, end, "inverted box")
+		p.doubt(start, end, "inverted box")
+	}
+	o.End = end
+	p.codes(&o)
+	if start, end, _ := p.label(); start < end {
+		o.Label, o.End = p.text[start:end], end
+		if problem := doubt(o.Label, ""); problem != "" {
+			p.doubt(start, end, problem+" in a label")
+		}
+	}
+	p.res.Objects = append(p.res.Objects, o)
+}
+
+// codes reads the mask of an object, if it has one.
+func (p *parser) codes(o *Object) {
+	if p.tok.kind != tokSeg {
+		return
+	}
+	start := p.tok.start
+	var codes [numCodes]int
+	n, end := p.run(tokSeg, codes[:])
+	if n == numCodes {
+		o.Codes, o.End = append([]int(nil), codes[:]...), end
+	} else {
+		p.drop(start, end, fmt.Sprintf("%d of 16 <seg> tokens", n))
 	}
 	if p.tok.kind == tokSeg {
-		segStart := p.tok.start
-		var codes [numCodes]int
-		n, segEnd := p.run(tokSeg, codes[:])
-		if n == numCodes {
-			o.Codes = append([]int(nil), codes[:]...)
-		} else {
-			p.drop(segStart, segEnd, fmt.Sprintf("%d of 16 <seg> tokens", n))
-		}
-		if p.tok.kind == tokSeg {
-			start := p.tok.start
-			_, end := p.run(tokSeg, nil)
-			p.drop(start, end, "<seg> tokens after the 16 of a mask")
-		}
+		start := p.tok.start
+		_, end := p.run(tokSeg, nil)
+		p.drop(start, end, "<seg> tokens after the 16 of a mask")
 	}
-	labelStart, labelEnd, _ := p.label()
-	o.Label = p.text[labelStart:labelEnd]
-	p.res.Objects = append(p.res.Objects, o)
 }
 
 // norm is a location as a fraction of the side.
@@ -188,8 +214,8 @@ func (p *parser) run(kind tokKind, dst []int) (n, end int) {
 // stopped.
 func (p *parser) label() (start, end, stop int) {
 	if p.tok.kind == tokText {
-		start, end = trim(p.text, p.tok.start, p.tok.end)
-		stop = end
+		start, stop = trim(p.text, p.tok.start, p.tok.end)
+		end = trimCommas(p.text, start, stop)
 		p.next()
 	}
 	if p.tok.kind == tokSep {
@@ -198,15 +224,43 @@ func (p *parser) label() (start, end, stop int) {
 	return start, end, stop
 }
 
+// drop lists a piece that is left out.
 func (p *parser) drop(start, end int, problem string) {
-	p.res.Dropped++
-	p.note(start, end, problem+", dropped")
+	p.res.DroppedCount++
+	p.res.Dropped = p.note(p.res.Dropped, start, end, problem)
 }
 
-func (p *parser) note(start, end int, problem string) {
-	if len(p.res.Notes) < maxNotes {
-		p.res.Notes = append(p.res.Notes, Note{Offset: start, Text: p.text[start:end], Problem: problem})
+// doubt lists a piece that is kept.
+func (p *parser) doubt(start, end int, problem string) {
+	p.res.Doubts = p.note(p.res.Doubts, start, end, problem)
+}
+
+func (p *parser) note(notes []Note, start, end int, problem string) []Note {
+	if len(notes) == maxNotes {
+		return notes
 	}
+	return append(notes, Note{Offset: start, Text: p.text[start:end], Problem: problem})
+}
+
+// doubt names what a text is that was not taken out of its wrapping, and is
+// otherwise the problem given.
+func doubt(text, problem string) string {
+	for _, escaped := range [...]string{"&lt;loc", "&lt;seg", "&#60;loc"} {
+		if strings.Contains(text, escaped) {
+			return "HTML-escaped tokens (unescape the text first)"
+		}
+	}
+	for _, escaped := range [...]string{`\u003cloc`, `\u003Cloc`, `\u003cseg`, `\u003Cseg`} {
+		if strings.Contains(text, escaped) {
+			return "JSON-escaped tokens (decode the JSON first)"
+		}
+	}
+	for _, begin := range [...]string{`{"`, `{'`, "[{", `["`, "{\n", "[\n", "```json"} {
+		if strings.HasPrefix(text, begin) {
+			return "text that looks like JSON (decode it first)"
+		}
+	}
+	return problem
 }
 
 // next moves to the token after the current one.
@@ -218,7 +272,7 @@ func (p *parser) next() {
 	}
 	end := pos
 	for end < len(p.text) {
-		i := strings.IndexAny(p.text[end:], "<;")
+		i := strings.IndexAny(p.text[end:], "<;；")
 		if i < 0 {
 			end = len(p.text)
 			break
@@ -241,10 +295,10 @@ func tokenAt(text string, pos int) (token, bool) {
 	if rest == "" {
 		return token{}, false
 	}
-	if rest[0] == ';' {
-		return token{kind: tokSep, start: pos, end: pos + 1}, true
+	if rest[0] == ';' && endsEntity(text[:pos]) {
+		return token{}, false
 	}
-	for _, special := range [...]string{"<eos>", "<bos>", "<pad>"} {
+	for _, special := range [...]string{";", "；", "<eos>", "<bos>", "<pad>"} {
 		if strings.HasPrefix(rest, special) {
 			return token{kind: tokSep, start: pos, end: pos + len(special)}, true
 		}
@@ -273,9 +327,34 @@ func number(s, prefix string, digits int) (v int, ok bool) {
 	return v, true
 }
 
+// endsEntity reports whether a ';' after text would end an HTML entity.
+func endsEntity(text string) bool {
+	text = text[max(0, len(text)-len("&quot")):]
+	at := strings.LastIndexByte(text, '&')
+	if at < 0 {
+		return false
+	}
+	switch text[at+1:] {
+	case "lt", "gt", "amp", "quot", "apos", "nbsp", "#60", "#62", "#34", "#39":
+		return true
+	}
+	return false
+}
+
+// blanks are what is trimmed around labels.
+const (
+	blanks = " \t\r\n\v\f\u00a0\u3000"
+	commas = ",，、"
+)
+
 // trim narrows text[start:end] by the blanks at both ends.
 func trim(text string, start, end int) (int, int) {
-	s := strings.TrimLeft(text[start:end], " \t\r\n\v\f")
+	s := strings.TrimLeft(text[start:end], blanks)
 	start = end - len(s)
-	return start, start + len(strings.TrimRight(s, " \t\r\n\v\f"))
+	return start, start + len(strings.TrimRight(s, blanks))
+}
+
+// trimCommas returns the end of text[start:end] without the commas at its end.
+func trimCommas(text string, start, end int) int {
+	return start + len(strings.TrimRight(text[start:end], blanks+commas))
 }

@@ -17,6 +17,18 @@ const (
 	codes = "<seg000><seg001><seg002><seg003><seg004><seg005><seg006><seg007><seg008><seg009><seg010><seg011><seg012><seg013><seg014><seg127>"
 )
 
+// notes returns what was kept with a doubt and what was dropped, in the order of
+// the text.
+func notes(r Result) []Note {
+	all := slices.Clone(r.Doubts)
+	for _, n := range r.Dropped {
+		n.Problem += ", dropped"
+		all = append(all, n)
+	}
+	slices.SortStableFunc(all, func(a, b Note) int { return a.Offset - b.Offset })
+	return all
+}
+
 // show is a result in short: label, M for a mask, ! for an inverted box; then
 // the notes.
 func show(r Result) string {
@@ -31,7 +43,7 @@ func show(r Result) string {
 		}
 		s = append(s, d)
 	}
-	for _, n := range r.Notes {
+	for _, n := range notes(r) {
 		s = append(s, n.Problem)
 	}
 	return strings.Join(s, " | ")
@@ -73,6 +85,25 @@ func TestParse(t *testing.T) {
 		{"a cat on a mat", `text without a box, dropped`},
 		{"see: " + box1 + " cat ; or not", `"cat" | text without a box, dropped | text without a box, dropped`},
 
+		{"cat " + box1 + " ; dog " + box2, `"" | "" | text without a box, dropped | text without a box, dropped`},
+		{"detect cat\n" + box1 + " cat", `"cat" | text without a box, dropped`},
+
+		// Separators and commas.
+		{box1 + " 猫；" + box2 + "　犬　；", `"猫" | "犬"`},
+		{"；;；", ``},
+		{box1 + " cat, " + box2 + " dog,", `"cat" | "dog"`},
+		{box1 + " cat , ,; " + box2 + ",", `"cat" | ""`},
+		{box1 + " 猫，" + box2 + " 犬、", `"猫" | "犬"`},
+		{box1 + ", " + box2 + " cat, black ; ,", `"" | "cat, black"`},
+
+		// Wrapped.
+		{"&lt;loc0001&gt;&lt;loc0002&gt;&lt;loc0003&gt;&lt;loc0004&gt; cat ; x", `HTML-escaped tokens (unescape the text first), dropped | text without a box, dropped`},
+		{box1 + " a &lt; b &amp; R&D; " + box2 + " dog", `"a &lt; b &amp; R&D" | "dog"`},
+		{box1 + " cat ; " + box2 + " &lt;loc0001&gt;", `"cat" | "&lt;loc0001&gt;" | HTML-escaped tokens (unescape the text first) in a label`},
+		{`{"text": "` + box1 + ` cat"}`, `"cat\"}" | text that looks like JSON (decode it first), dropped`},
+		{`"\u003cloc0001\u003e cat"`, `JSON-escaped tokens (decode the JSON first), dropped`},
+		{"```json\n[{\"box_2d\": [1, 2, 3, 4], \"label\": \"cat\"}]\n```", `text that looks like JSON (decode it first), dropped`},
+
 		// Not tokens.
 		{"<loc1024><loc0000><loc0000><loc0000> cat", `text without a box, dropped | 3 of 4 <loc> tokens, dropped`},
 		{box1 + " <loc1024>", `"<loc1024>"`},
@@ -95,27 +126,28 @@ func TestParse(t *testing.T) {
 		if got := show(r); got != c.want {
 			t.Errorf("%q:\n got %s\nwant %s", c.text, got, c.want)
 		}
-		dropped := 0
-		for _, n := range r.Notes {
-			if strings.HasSuffix(n.Problem, "dropped") {
-				dropped++
-			}
+		for _, n := range notes(r) {
 			if got := c.text[n.Offset : n.Offset+len(n.Text)]; got != n.Text || got == "" {
 				t.Errorf("%q: note %q lies at %q", c.text, n.Text, got)
 			}
 		}
-		if r.Dropped != dropped {
-			t.Errorf("%q: %d dropped, %d notes say so", c.text, r.Dropped, dropped)
+		if r.DroppedCount != len(r.Dropped) || len(r.Pieces()) != len(r.Dropped) {
+			t.Errorf("%q: %d dropped, %d are listed", c.text, r.DroppedCount, len(r.Dropped))
+		}
+		for _, o := range r.Objects {
+			if got := c.text[o.Start:o.End]; !strings.HasPrefix(got, "<loc") || !strings.HasSuffix(got, o.Label) || got != strings.TrimSpace(got) {
+				t.Errorf("%q: object %q lies at %q", c.text, o.Label, got)
+			}
 		}
 	}
 }
 
 func TestParseNoteCoversLabel(t *testing.T) {
 	r := Parse("<loc0001><loc0002> black cat ; x", 10, 10)
-	if len(r.Notes) != 2 || r.Notes[0].Text != "<loc0001><loc0002> black cat" || r.Notes[1].Text != "x" {
-		t.Errorf("%+v", r.Notes)
+	if len(r.Dropped) != 2 || r.Dropped[0].Text != "<loc0001><loc0002> black cat" || r.Dropped[1].Text != "x" {
+		t.Errorf("%+v", r.Dropped)
 	}
-	if got, want := r.Notes[1].String(), `text without a box, dropped at byte 31: "x"`; got != want {
+	if got, want := r.Dropped[1].String(), `text without a box at byte 31: "x"`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	long := Note{Text: strings.Repeat("a", 1000)}
@@ -143,6 +175,12 @@ func TestParseCoordinates(t *testing.T) {
 			t.Errorf("size %v: %+v", size, o)
 		}
 	}
+}
+
+// sameObject compares what objects are, not where they lie.
+func sameObject(a, b Object) bool {
+	a.Start, a.End, b.Start, b.End = 0, 0, 0, 0
+	return reflect.DeepEqual(a, b)
 }
 
 // TestBoxTokensRoundTrip: what BoxTokens writes, Parse reads back to the bin.
@@ -193,18 +231,18 @@ func TestResultJSON(t *testing.T) {
 
 // TestParseLinear: ten megabytes of the worst kinds within seconds, with few notes.
 func TestParseLinear(t *testing.T) {
-	for _, piece := range []string{"<loc0001>", "<loc0001>;", box1, "<", ";", "<loc", "a", " ", box1 + " ", "<seg001>", "a;", box1 + codes} {
+	for _, piece := range []string{"<loc0001>", "<loc0001>;", box1, "<", ";", "<loc", "a", " ", box1 + " ", "<seg001>", "a;", box1 + codes, "&lt;", "；", ",", box1 + ","} {
 		text := strings.Repeat(piece, 10<<20/len(piece))
 		start := time.Now()
 		r := Parse(text, 640, 480)
 		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("%q repeated takes %v", piece, took)
 		}
-		if len(r.Notes) > maxNotes {
-			t.Errorf("%q repeated gives %d notes", piece, len(r.Notes))
+		if len(r.Doubts) > maxNotes || len(r.Dropped) > maxNotes {
+			t.Errorf("%q repeated gives %d and %d notes", piece, len(r.Doubts), len(r.Dropped))
 		}
-		if piece == "<loc0001>;" && r.Dropped != len(text)/len(piece) {
-			t.Errorf("%d dropped, want %d", r.Dropped, len(text)/len(piece))
+		if piece == "<loc0001>;" && r.DroppedCount != len(text)/len(piece) {
+			t.Errorf("%d dropped, want %d", r.DroppedCount, len(text)/len(piece))
 		}
 		if piece == box1 && len(r.Objects) != len(text)/len(piece) {
 			t.Errorf("%d objects, want %d", len(r.Objects), len(text)/len(piece))
@@ -230,7 +268,7 @@ func FuzzParse(f *testing.F) {
 					t.Fatalf("box %v %v outside of %d×%d", o.Box, o.Normalized, w, h)
 				}
 			}
-			if !strings.Contains(text, o.Label) || o.Label != strings.Trim(o.Label, " \t\r\n\v\f") {
+			if !strings.Contains(text, o.Label) || o.Label != strings.Trim(o.Label, " \t\r\n\v\f") || strings.HasSuffix(o.Label, ",") {
 				t.Fatalf("label %q", o.Label)
 			}
 			s := BoxTokens([4]float64{o.Normalized[0], o.Normalized[1], o.Normalized[2], o.Normalized[3]}, 1, 1)
@@ -245,10 +283,10 @@ func FuzzParse(f *testing.F) {
 			again = append(again, s+" "+o.Label)
 		}
 		back := Parse(strings.Join(again, " ; "), w, h)
-		if back.Dropped != 0 || !reflect.DeepEqual(back.Objects, r.Objects) {
-			t.Fatalf("%q: %+v came back as %+v, %v", text, r.Objects, back.Objects, back.Notes)
+		if back.DroppedCount != 0 || !slices.EqualFunc(back.Objects, r.Objects, sameObject) {
+			t.Fatalf("%q: %+v came back as %+v, %v", text, r.Objects, back.Objects, back.Dropped)
 		}
-		for _, n := range r.Notes {
+		for _, n := range notes(r) {
 			if text[n.Offset:n.Offset+len(n.Text)] != n.Text || len(n.String()) > 1000 {
 				t.Fatalf("note %+v", n)
 			}

@@ -24,8 +24,8 @@ type object struct {
 	text string // codes and label as the vocabulary spells them
 }
 
-// blanks are those of trim, and what stands for a space in a vocabulary.
-const blanks = " \t\r\n\v\f▁"
+// pieceBlanks are blanks as a vocabulary spells them.
+const pieceBlanks = blanks + "▁"
 
 // Push takes the next token as the vocabulary spells it, the end token included.
 // It reports whether an object that was there before is now complete: the text
@@ -35,7 +35,7 @@ func (r *Repeats) Push(piece string) (keep int, repeated bool) {
 	r.tokens++
 	tok, _ := tokenAt(piece, 0)
 	isLoc := tok.kind == tokLoc && tok.end == len(piece)
-	text, _, ends := strings.Cut(piece, ";")
+	text, _, ends := strings.Cut(strings.ReplaceAll(piece, "；", ";"), ";")
 	if tok.kind == tokSep {
 		text, ends = "", true // <eos>, say
 	}
@@ -52,7 +52,7 @@ func (r *Repeats) Push(piece string) (keep int, repeated bool) {
 	} else if r.locs > 0 {
 		r.text += text
 	}
-	if strings.Trim(text, blanks) != "" {
+	if strings.Trim(text, pieceBlanks) != "" {
 		r.end = r.tokens
 	}
 	if ends {
@@ -61,7 +61,9 @@ func (r *Repeats) Push(piece string) (keep int, repeated bool) {
 	return keep, repeated
 }
 
-func (r *Repeats) label() string { return strings.Trim(r.text, blanks) }
+func (r *Repeats) label() string {
+	return strings.TrimRight(strings.TrimLeft(r.text, pieceBlanks), pieceBlanks+commas)
+}
 
 // complete ends the object under way, and reports whether it is a repeat. One
 // with fewer than four <loc> is none.

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"paligemma/internal/task"
+)
+
+// answerOf runs a command with --format json.
+func answerOf(t *testing.T, args ...string) Result {
+	t.Helper()
+	var r Result
+	code, out, errs := run(t, t.Context(), false, append(args, "--format", "json")...)
+	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
+		t.Fatalf("%v: %d, %v, %s", args, code, err, errs)
+	}
+	return r
+}
+
+// meanOf is e to the mean of log-probabilities.
+func meanOf(steps []LogProb) float64 {
+	sum := 0.0
+	for _, s := range steps {
+		sum += s.LogProb
+	}
+	return math.Exp(sum / float64(len(steps)))
+}
+
+func equals(a *float64, b float64) bool { return a != nil && math.Abs(*a-b) < 1e-9 }
+
+// The confidence of an answer is that of all tokens that --logprobs lists, those
+// before temperature, the end token included.
+func TestAnswerConfidence(t *testing.T) {
+	images, m := fixture(t, "IMAGES"), fixture(t, "MODEL")
+	scene, photo := filepath.Join(images, "scene.png"), filepath.Join(images, "photo.jpg")
+	ends := strings.Repeat("describe the image in english. ", 6)
+	for _, c := range []struct {
+		name   string
+		finish string
+		args   []string
+	}{
+		{"greedy", "length", []string{"caption", scene, "--max-tokens", "9"}},
+		{"ends", "stop", []string{"generate", filepath.Join(images, "exif6.jpg"), "--prompt", ends, "--max-tokens", "100"}},
+		{"sampled", "length", []string{"ocr", scene, "--temperature", "3", "--top-k", "50", "--seed", "7", "--max-tokens", "9"}},
+		{"repeats", "repeat", []string{"detect", "cat", photo, "--stop-repeats", "--max-tokens", "24"}},
+		{"one token", "length", []string{"vqa", scene, "--prompt", "x", "--max-tokens", "1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := append(c.args, "-m", m)
+			plain, told := answerOf(t, args...), answerOf(t, append(args, "--logprobs", "2")...)
+			if plain.FinishReason != c.finish || !slices.Equal(*plain.Tokens, *told.Tokens) {
+				t.Fatalf("%s, %v and %v", plain.FinishReason, *plain.Tokens, *told.Tokens)
+			}
+			want := len(*told.Tokens)
+			if c.finish == "stop" {
+				want++
+			}
+			if len(*told.LogProbs) != want || plain.LogProbs != nil {
+				t.Errorf("%d log-probabilities, want %d", len(*told.LogProbs), want)
+			}
+			mean := meanOf(*told.LogProbs)
+			if !equals(plain.Confidence, mean) || !equals(told.Confidence, mean) || !(mean > 0 && mean < 1) {
+				t.Errorf("%v and %v, want %v", *plain.Confidence, *told.Confidence, mean)
+			}
+		})
+	}
+	t.Run("beams", func(t *testing.T) {
+		r := answerOf(t, "caption", scene, "-m", m, "--beams", "3", "--num-return", "2", "--max-tokens", "6")
+		if !equals(r.Confidence, math.Exp(r.Alternatives[0].Score)) {
+			t.Errorf("%v, score %v", *r.Confidence, r.Alternatives[0].Score)
+		}
+	})
+	t.Run("choices have none", func(t *testing.T) {
+		if r := answerOf(t, "vqa", scene, "-m", m, "--prompt", "x", "--choices", "a,b"); r.Confidence != nil {
+			t.Errorf("%v", *r.Confidence)
+		}
+	})
+	t.Run("built-in model", func(t *testing.T) {
+		r := answerOf(t, "caption", scene, "--logprobs", "1")
+		if !equals(r.Confidence, meanOf(*r.LogProbs)) {
+			t.Errorf("%v, want %v", *r.Confidence, meanOf(*r.LogProbs))
+		}
+	})
+}
+
+// The confidence of a box is that of its own tokens: those which lie between its
+// first location and the end of its label.
+func TestBoxConfidence(t *testing.T) {
+	images, m := fixture(t, "IMAGES"), fixture(t, "MASKMODEL")
+	for _, name := range []string{"scene.png", "photo.jpg", "gray16.png", "exif6.jpg"} {
+		if _, err := os.Stat(filepath.Join(images, name)); err != nil {
+			continue
+		}
+		r := answerOf(t, "segment", "cat", filepath.Join(images, name), "-m", m, "--max-tokens", "60", "--logprobs", "1")
+		objects := task.Parse(*r.Text, 10, 10).Objects
+		if len(*r.Boxes) != len(objects) {
+			t.Fatalf("%d boxes, %d objects", len(*r.Boxes), len(objects))
+		}
+		for i, o := range objects {
+			var own []LogProb
+			at := 0 // no special tokens or bytes of characters among these
+			for _, p := range (*r.LogProbs)[:len(*r.Tokens)] {
+				if at+len(p.Text) > o.Start && at < o.End {
+					own = append(own, p)
+				}
+				at += len(p.Text)
+			}
+			if at != len(*r.Text) {
+				t.Skipf("%q has tokens without a text", *r.Text)
+			}
+			if len(own) < 4 || !equals((*r.Boxes)[i].Confidence, meanOf(own)) {
+				t.Errorf("%s: box %d: %v, want %v of %d tokens", name, i, *(*r.Boxes)[i].Confidence, meanOf(own), len(own))
+			}
+		}
+	}
+}
+
+// Masks have their boxes' confidence, in JSON and in the table; text of other
+// programs has none.
+func TestMaskConfidence(t *testing.T) {
+	parsed := task.Parse(boxText+" ; "+maskText, 10, 10)
+	out := found{boxes: parsed.Boxes(), masks: parsed.Masks()}
+	out.rate(parsed, func(start, end int) *float64 {
+		return confidenceOf(-float64(start), end-start)
+	})
+	second := parsed.Objects[1]
+	if !equals(out.masks[0].Confidence, math.Exp(-float64(second.Start)/float64(second.End-second.Start))) || !equals(out.boxes[0].Confidence, 1) {
+		t.Errorf("%v and %v", *out.masks[0].Confidence, *out.boxes[0].Confidence)
+	}
+	out.table(parsed, true)
+	if out.rows[0][5] != "1.0000" || out.rows[1][5] != fmt.Sprintf("%.4f", *out.masks[0].Confidence) || !strings.HasPrefix(out.rows[1][6], "127,") {
+		t.Errorf("%q", out.rows)
+	}
+	if _, text, _ := run(t, t.Context(), false, "parse", maskText, "--size", "9x9", "--format", "json"); strings.Contains(text, "confidence") {
+		t.Error(text)
+	}
+}
+
+// --scores adds a column and changes nothing else.
+func TestScoresColumn(t *testing.T) {
+	images, m := fixture(t, "IMAGES"), fixture(t, "MODEL")
+	scene, photo := filepath.Join(images, "scene.png"), filepath.Join(images, "photo.jpg")
+	requests := filepath.Join(t.TempDir(), "requests.jsonl")
+	line := fmt.Sprintf("{\"image\": %q, \"prompt\": \"detect cat\"}\n", scene)
+	if err := os.WriteFile(requests, []byte(line+line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		column int
+		args   []string
+	}{
+		{"one text", 0, []string{"caption", scene}},
+		{"several images", 1, []string{"ocr", scene, photo}},
+		{"several questions", 0, []string{"vqa", scene, "--prompt", "a", "--prompt", "b"}},
+		{"a stream", 0, []string{"generate", scene, "--prompt", "x"}},
+		{"requests", 0, []string{"generate", "--requests", requests}},
+		{"beams", 0, []string{"caption", scene, "--beams", "3", "--num-return", "3"}},
+		{"boxes", 5, []string{"detect", "cat", scene, "--max-tokens", "40"}},
+		{"boxes of several", 6, []string{"detect", "cat", scene, photo, "--max-tokens", "40"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, tty := range []bool{false, true} {
+				args := append([]string{}, c.args...)
+				if !slices.Contains(args, "--max-tokens") {
+					args = append(args, "--max-tokens", "5")
+				}
+				args = append(args, "-m", m)
+				_, without, _ := run(t, t.Context(), tty, args...)
+				code, with, errs := run(t, t.Context(), tty, append(args, "--scores")...)
+				if code != 0 {
+					t.Fatal(errs)
+				}
+				var kept strings.Builder
+				for line := range strings.Lines(with) {
+					fields := strings.Split(line, "\t")
+					var score float64
+					if n, err := fmt.Sscanf(strings.TrimSpace(fields[c.column]), "%f", &score); n != 1 || err != nil || !(score > 0 && score < 1) {
+						t.Fatalf("line %q", line)
+					}
+					rest := slices.Delete(fields, c.column, c.column+1)
+					kept.WriteString(strings.TrimSuffix(strings.Join(rest, "\t"), "\n") + "\n")
+				}
+				if kept.String() != without {
+					t.Errorf("%q without the column is %q, want %q", with, kept.String(), without)
+				}
+			}
+		})
+	}
+	if code, _, errs := run(t, t.Context(), false, "vqa", scene, "-m", m, "--prompt", "x", "--choices", "a,b", "--scores"); code != exitUsage || !strings.Contains(errs, "--choices excludes") {
+		t.Errorf("with --choices: %d, %s", code, errs)
+	}
+}
