@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"paligemma/internal/ggml"
+	"paligemma/internal/quote"
 )
 
 // version is set by the linker (see the Makefile).
@@ -53,6 +54,11 @@ func isTTY(w io.Writer) bool {
 func Run(ctx context.Context, args []string, s Streams) int {
 	out := &resultWriter{w: s.Out}
 	s.Out = out
+	flush := func() error { return nil }
+	if s.OutTTY {
+		terminal := quote.NewWriter(out)
+		s.Out, flush = terminal, terminal.Flush
+	}
 	a := &app{Streams: s}
 	root := a.rootCommand()
 	root.SetArgs(args)
@@ -60,6 +66,7 @@ func Run(ctx context.Context, args []string, s Streams) int {
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	cmd, err := root.ExecuteContextC(ctx)
+	err = errors.Join(err, flush())
 	if out.err != nil {
 		err = out.err
 	}
@@ -83,9 +90,12 @@ type app struct {
 	common commonOptions
 }
 
+// prefix begins every line on standard error.
+const prefix = "paligemma: "
+
 // complain prints an error as one line.
 func (a *app) complain(err error) {
-	fmt.Fprintf(a.Err, "paligemma: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(a.Err, "%s%s\n", prefix, oneLine(err.Error()))
 }
 
 // note prints a line that -q leaves out.
@@ -97,8 +107,8 @@ func (a *app) note(format string, args ...any) {
 
 // detail prints a line that is shown with -v only.
 func (a *app) detail(format string, args ...any) {
-	if a.common.Verbose {
-		a.note(format, args...)
+	if a.common.Verbose && !a.common.Quiet {
+		fmt.Fprintf(a.Err, "%s%s\n", prefix, quote.Line(fmt.Sprintf(format, args...), maxDetail))
 	}
 }
 

@@ -93,7 +93,7 @@ func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 	if p.format != formatText {
 		return p.object(in)
 	}
-	return in.write(a.Out, a.OutTTY)
+	return in.write(a.Out)
 }
 
 // inspectPath opens what path is: a folder, a GGUF file by its magic, an index
@@ -139,15 +139,9 @@ func firstBytes(path string, n int) ([]byte, error) {
 }
 
 // write prints the tables. Names and values come from the file: nothing of
-// them may steer a terminal or break a line.
-func (i *inspection) write(out io.Writer, tty bool) error {
-	clean := func(s string) string {
-		s = escapePath.Replace(s)
-		if tty {
-			s = printable(s)
-		}
-		return s
-	}
+// them may break a line.
+func (i *inspection) write(out io.Writer) error {
+	clean := escapePath.Replace
 	format := i.Format
 	if i.Version > 0 {
 		format = fmt.Sprintf("%s version %d", format, i.Version)
@@ -161,7 +155,7 @@ func (i *inspection) write(out io.Writer, tty bool) error {
 		fmt.Fprintln(w, "\nKEY\tTYPE\tVALUE")
 	}
 	for n, key := range i.keys {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", clean(key), i.types[n], clean(shorten(fmt.Sprint(i.Metadata[key]))))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", clean(key), i.types[n], clean(shorten(i.Metadata[key])))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -173,12 +167,23 @@ func (i *inspection) write(out io.Writer, tty bool) error {
 	return w.Flush()
 }
 
-// shorten keeps a table's cell readable.
-func shorten(s string) string {
+// shorten formats a value as a table's cell, readable and without copying a long
+// string.
+func shorten(value any) string {
 	const most = 80
-	r := []rune(s)
-	if len(r) <= most {
-		return s
+	s, ok := value.(string)
+	if !ok {
+		s = fmt.Sprint(value)
 	}
-	return string(r[:most-1]) + "…"
+	n := 0
+	end := len(s) // of the characters but the last that may be shown
+	for i := range s {
+		if n++; n == most {
+			end = i
+		}
+		if n > most {
+			return s[:end] + "…"
+		}
+	}
+	return s
 }

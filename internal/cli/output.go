@@ -66,13 +66,12 @@ type printer struct {
 	format string
 	many   bool // several results: a line each in text, an array in JSON
 	paths  bool // of text: lines begin with the image's path
-	tty    bool // of text: strip control characters
 	n      int  // results so far
 	open   bool // text: a line has been begun
 }
 
 func (a *app) newPrinter(many bool) *printer {
-	return &printer{w: a.Out, format: a.common.Format, many: many, tty: a.OutTTY}
+	return &printer{w: a.Out, format: a.common.Format, many: many}
 }
 
 // begin starts the text of a result, for streaming.
@@ -81,17 +80,11 @@ func (p *printer) begin(path string) error {
 	if !p.paths || path == "" {
 		return nil
 	}
-	if p.tty {
-		path = printable(path)
-	}
 	return p.write(escapePath.Replace(path) + "\t")
 }
 
 // part writes a piece of the text that was begun.
 func (p *printer) part(text string) error {
-	if p.tty {
-		text = printable(text)
-	}
 	if p.many {
 		text = escapeText.Replace(text)
 	}
@@ -143,9 +136,6 @@ func (p *printer) row(path string, fields ...string) error {
 		return err
 	}
 	for i, field := range fields {
-		if p.tty {
-			field = printable(field)
-		}
 		fields[i] = escapePath.Replace(field)
 	}
 	if err := p.write(strings.Join(fields, "\t")); err != nil {

@@ -39,7 +39,7 @@ func TestTerminal(t *testing.T) {
 	if code, out, errs := run(t, t.Context(), false, args...); code != 0 || !strings.HasPrefix(out, want) {
 		t.Errorf("to a file: %d, %q, %q", code, out, errs)
 	}
-	if code, out, errs := run(t, t.Context(), true, args...); code != 0 || !strings.HasPrefix(out, strings.ReplaceAll(want, "\x1d", "")) {
+	if code, out, errs := run(t, t.Context(), true, args...); code != 0 || !strings.HasPrefix(out, strings.ReplaceAll(want, "\x1d", `\u001d`)) {
 		t.Errorf("to a terminal: %d, %q, %q", code, out, errs)
 	}
 	var parts writes
@@ -292,10 +292,8 @@ func TestPrinter(t *testing.T) {
 		want string
 	}{
 		{printer{format: formatText}, "a\nb\\\x1b[31mé\r\n"},
-		{printer{format: formatText, tty: true}, "a\nb\\[31mé\n"},
 		{printer{format: formatText, many: true}, "a\\nb\\\\\x1b[31mé\\r\n"},
 		{printer{format: formatText, many: true, paths: true}, "x\\ty\x1b\ta\\nb\\\\\x1b[31mé\\r\n"},
-		{printer{format: formatText, many: true, paths: true, tty: true}, "x\\ty\ta\\nb\\\\[31mé\n"},
 	} {
 		var b strings.Builder
 		c.p.w = &b
@@ -318,15 +316,6 @@ func TestPrinter(t *testing.T) {
 	p = printer{w: &b, format: formatJSON, many: true}
 	if err := p.close(); err != nil || b.String() != "[]\n" {
 		t.Errorf("an empty array: %q, %v", b.String(), err)
-	}
-}
-
-func TestPrintable(t *testing.T) {
-	if got := printable("a\x00b\x07\x1b]0;t\x07\u009b1m\x7f\xff\tc\n\r日"); got != "ab]0;t1m\uFFFD\tc\n日" {
-		t.Errorf("printable: %q", got)
-	}
-	if got := oneLine("a\nb\tc\x1b"); got != "a b c" {
-		t.Errorf("oneLine: %q", got)
 	}
 }
 

@@ -2,32 +2,20 @@ package cli
 
 import (
 	"strings"
-	"unicode"
 
 	"paligemma/internal/atomicfile"
+	"paligemma/internal/quote"
 )
 
-// printable strips what could steer a terminal from text that is not ours: all
-// control characters but tab and newline, and bytes that are no UTF-8.
-func printable(text string) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return -1
-		}
-		return r
-	}, text)
-}
+// Bytes of a line on standard error, without its end: messages are cut in their
+// middle, details that -v asks for may quote a model's text.
+const (
+	maxMessage = 499
+	maxDetail  = 64 << 10
+)
 
-// oneLine makes a message safe and one line long, whatever names it quotes.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return ' '
-		}
-		return r
-	}, printable(text))
-}
+// oneLine makes a message safe and one short line, whatever names it quotes.
+func oneLine(text string) string { return quote.Line(text, maxMessage-len(prefix)) }
 
 // escapes keep a result on its line, in a way that can be undone.
 var (
