@@ -54,12 +54,9 @@ func isTTY(w io.Writer) bool {
 func Run(ctx context.Context, args []string, s Streams) int {
 	out := &resultWriter{w: s.Out}
 	s.Out = out
-	flush := func() error { return nil }
-	if s.OutTTY {
-		terminal := quote.NewWriter(out)
-		s.Out, flush = terminal, terminal.Flush
-	}
-	a := &app{Streams: s}
+	a := &app{Streams: s, bars: s.Err}
+	flush := a.guard()
+	s = a.Streams
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(s.In)
@@ -87,7 +84,22 @@ func Run(ctx context.Context, args []string, s Streams) int {
 // app is what all commands share.
 type app struct {
 	Streams
+	bars   io.Writer // Err without the guard of a terminal, which bars steer
 	common commonOptions
+}
+
+// guard puts what keeps foreign text from steering a terminal before the streams
+// that are one. flush ends what was written to Out.
+func (a *app) guard() (flush func() error) {
+	if a.ErrTTY {
+		a.Err = quote.NewWriter(a.Err)
+	}
+	if !a.OutTTY {
+		return func() error { return nil }
+	}
+	out := quote.NewWriter(a.Out)
+	a.Out = out
+	return out.Flush
 }
 
 // prefix begins every line on standard error.

@@ -43,7 +43,7 @@ func (a *app) showsBars(wanted bool) bool {
 // barOptions are those of every bar, and more.
 func (a *app) barOptions(more ...progressbar.Option) []progressbar.Option {
 	return append([]progressbar.Option{
-		progressbar.OptionSetWriter(a.Err),
+		progressbar.OptionSetWriter(a.bars),
 		progressbar.OptionEnableColorCodes(false), // NO_COLOR or not
 		progressbar.OptionSetWidth(30),
 	}, more...)

@@ -96,7 +96,8 @@ func TestTerminalSafe(t *testing.T) {
 			}
 			var out, errs bytes.Buffer
 			Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs, OutTTY: true, ErrTTY: true})
-			for name, text := range map[string]string{"stdout": out.String(), "stderr": strings.ReplaceAll(errs.String(), "\r", "")} { // bars return
+			// Progress bars return to the beginning of their line.
+			for name, text := range map[string]string{"stdout": out.String(), "stderr": strings.ReplaceAll(errs.String(), "\r", "")} {
 				if quote.Terminal(text) != text {
 					t.Errorf("%q: %s: %q", args, name, text)
 				}

@@ -32,7 +32,7 @@ func TestWatcher(t *testing.T) {
 		{"then a long one", []ggml.Progress{at(50, 20*time.Second), at(10, 2*time.Second)}, []string{"20s left", "49%", "18s left", " 9%"}, "100%"},
 	} {
 		var errs bytes.Buffer
-		w := watcher{a: &app{Streams: Streams{Err: &errs}}, what: "prompt"}
+		w := watcher{a: &app{bars: &errs}, what: "prompt"}
 		for _, p := range c.seen {
 			w.show(p)
 		}
@@ -70,7 +70,7 @@ func TestWatch(t *testing.T) {
 		var errs bytes.Buffer
 		var looks atomic.Int32
 		twice := make(chan struct{})
-		a := &app{Streams: Streams{Err: &errs, ErrTTY: c.tty}, common: c.o}
+		a := &app{Streams: Streams{ErrTTY: c.tty}, bars: &errs, common: c.o}
 		stop := a.watch(func() ggml.Progress {
 			if looks.Add(1) == 2 {
 				close(twice)
