@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
 
@@ -35,7 +36,7 @@ func (b *box) Set(text string) error {
 	for i, part := range parts {
 		v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("%q is no number of pixels", part)
+			return fmt.Errorf("%s is no number of pixels", quote.Short(part))
 		}
 		b.corners[i] = v
 	}

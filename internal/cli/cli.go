@@ -179,7 +179,7 @@ over a limit, 130 interrupted.`,
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
-	text := fmt.Sprintf("unknown command %q", name)
+	text := fmt.Sprintf("unknown command %s", quote.Short(name))
 	if like := cmd.Root().SuggestionsFor(name); len(like) > 0 {
 		text += fmt.Sprintf(" (did you mean %s?)", strings.Join(like, " or "))
 	}
@@ -193,7 +193,7 @@ func argsBetween(low, high int, what string) cobra.PositionalArgs {
 		case len(args) < low:
 			return usageError{fmt.Errorf("%s is missing", what)}
 		case len(args) > high:
-			return usageError{fmt.Errorf("unexpected argument %q", args[high])}
+			return usageError{fmt.Errorf("unexpected argument %s", quote.Short(args[high]))}
 		}
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/convert"
+	"paligemma/internal/quote"
 )
 
 type convertOptions struct {
@@ -160,7 +161,7 @@ func convertType(name string) (string, error) {
 	if name == "" {
 		return "", usageError{fmt.Errorf("--type is missing: want %s", want)}
 	}
-	return "", usageError{fmt.Errorf("--type %q: want %s", name, want)}
+	return "", usageError{fmt.Errorf("--type %s: want %s", quote.Short(name), want)}
 }
 
 // convertError tells failures to write, and what was not allowed, from a bad

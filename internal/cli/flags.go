@@ -11,6 +11,7 @@ import (
 
 	"paligemma/internal/ggml"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/quote"
 )
 
 // Values of --format and --progress.
@@ -60,7 +61,7 @@ func checkWord(flag, value string, words []string) error {
 	if slices.Contains(words, value) {
 		return nil
 	}
-	return usageError{fmt.Errorf("--%s %q: want %s", flag, value, strings.Join(words, ", "))}
+	return usageError{fmt.Errorf("--%s %s: want %s", flag, quote.Short(value), strings.Join(words, ", "))}
 }
 
 // modelOptions are the flags of commands that run a model.
@@ -94,7 +95,7 @@ func (o *modelOptions) check() error {
 		}
 		names = append(names, d.Name)
 	}
-	return usageError{fmt.Errorf("--device %q: this build has %s", o.Device, strings.Join(names, ", "))}
+	return usageError{fmt.Errorf("--device %s: this build has %s", quote.Short(o.Device), strings.Join(names, ", "))}
 }
 
 func checkThreads(n int) error {
@@ -145,9 +146,9 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 			return
 		}
 		if err := f.Set(flag.Name, value); err != nil && first == nil {
-			first = usageError{fmt.Errorf("%s=%q: %w", envName(flag.Name), value, errors.Unwrap(err))}
+			first = usageError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), errors.Unwrap(err))}
 			if errors.Unwrap(err) == nil {
-				first = usageError{fmt.Errorf("%s=%q: %w", envName(flag.Name), value, err)}
+				first = usageError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), err)}
 			}
 		}
 		if flag.Annotations == nil {

@@ -12,6 +12,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"paligemma/internal/quote"
 )
 
 type inspectOptions struct {
@@ -117,7 +119,7 @@ func inspectPath(path string) (*inspection, error) {
 	case bytes.Equal(magic, []byte("GGUF")):
 		return inspectGGUF(path)
 	case strings.EqualFold(filepath.Ext(path), ".gguf"):
-		return nil, fmt.Errorf("%s: not a GGUF file: it begins with %q", path, magic)
+		return nil, fmt.Errorf("%s: not a GGUF file: it begins with %s", path, quote.Short(magic))
 	case strings.EqualFold(filepath.Ext(path), ".json"):
 		return inspectCheckpoint(path)
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"paligemma/internal/gguf"
+	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
 )
 
@@ -161,7 +162,7 @@ func (i *inspection) addConfig(path string) error {
 	}
 	var config map[string]any
 	if err := json.Unmarshal(data, &config); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, quote.Error(err))
 	}
 	i.flatten("", config)
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
 
@@ -84,7 +85,7 @@ func (a *app) runLocate(cmd *cobra.Command, o *locateOptions, args []string) err
 	case args[0] == "":
 		return usageError{errors.New("what to look for is empty")}
 	case len(args) == 1 && o.image.FilesFrom == "":
-		return usageError{fmt.Errorf("IMAGE is missing: %s %q IMAGE... (what to look for comes first)", cmd.Name(), args[0])}
+		return usageError{fmt.Errorf("IMAGE is missing: %s %s IMAGE... (what to look for comes first)", cmd.Name(), quote.Short(args[0]))}
 	case o.sampling.NumReturn > 1 && a.common.Format == formatText:
 		return usageError{errors.New("--num-return needs --format json or jsonl here: the table is of the best text")}
 	}

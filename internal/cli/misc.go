@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"paligemma/internal/ggml"
+	"paligemma/internal/quote"
 )
 
 func (a *app) devicesCommand() *cobra.Command {
@@ -102,7 +103,7 @@ func (a *app) completionCommand() *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(a.Out)
 			}
-			return usageError{fmt.Errorf("no completion for %q: want %s", args[0], strings.Join(shells, ", "))}
+			return usageError{fmt.Errorf("no completion for %s: want %s", quote.Short(args[0]), strings.Join(shells, ", "))}
 		},
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"paligemma/internal/ggml"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
 
@@ -238,10 +239,10 @@ func parseSize(text string) (image.Point, error) {
 	width, err1 := strconv.Atoi(w)
 	height, err2 := strconv.Atoi(h)
 	if !ok || err1 != nil || err2 != nil || width < 1 || height < 1 {
-		return image.Point{}, usageError{fmt.Errorf("--size %q: want the width and height in pixels, such as 640x480", text)}
+		return image.Point{}, usageError{fmt.Errorf("--size %s: want the width and height in pixels, such as 640x480", quote.Short(text))}
 	}
 	if max(width, height) > maxSide {
-		return image.Point{}, usageError{fmt.Errorf("--size %q: a side is longer than %d pixels", text, maxSide)}
+		return image.Point{}, usageError{fmt.Errorf("--size %s: a side is longer than %d pixels", quote.Short(text), maxSide)}
 	}
 	return image.Pt(width, height), nil
 }

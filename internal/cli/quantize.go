@@ -9,6 +9,7 @@ import (
 
 	"paligemma/internal/convert"
 	"paligemma/internal/gguf"
+	"paligemma/internal/quote"
 )
 
 type quantizeOptions struct {
@@ -48,7 +49,7 @@ Types, widest first:
 			case 2:
 				return nil
 			}
-			return usageError{fmt.Errorf("unexpected argument %q", args[2])}
+			return usageError{fmt.Errorf("unexpected argument %s", quote.Short(args[2]))}
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runQuantize(cmd, o, args[0], args[1])

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
 
@@ -43,6 +44,9 @@ func (a *app) readRequests(ctx context.Context, path string) ([]view, error) {
 		number++
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
+		}
+		if len(line) > maxLine {
+			return nil, usageError{fmt.Errorf("--requests %s, line %d: %w", shown, number, errLongLine)}
 		}
 		images, prompt, err := parseRequest(line)
 		if err != nil {
@@ -82,7 +86,7 @@ func parseRequest(line []byte) (images []string, prompt string, err error) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
-		return nil, "", fmt.Errorf(`want {"image": PATH, "prompt": TEXT}: %w`, err)
+		return nil, "", fmt.Errorf(`want {"image": PATH, "prompt": TEXT}: %w`, quote.Error(err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, "", errors.New("want one JSON object a line")

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 )
 
 // Score is how likely a model is to write a text; the end token counts.
@@ -115,14 +116,14 @@ func splitChoices(text string) ([]string, error) {
 		choice = strings.TrimSpace(choice)
 		switch {
 		case choice == "":
-			return nil, fmt.Errorf("--choices %q: a choice is empty", text)
+			return nil, fmt.Errorf("--choices %s: a choice is empty", quote.Short(text))
 		case slices.Contains(out, choice):
-			return nil, fmt.Errorf("--choices %q: %q is there twice", text, choice)
+			return nil, fmt.Errorf("--choices %s: %s is there twice", quote.Short(text), quote.Short(choice))
 		}
 		out = append(out, choice)
 	}
 	if len(out) < 2 {
-		return nil, fmt.Errorf("--choices %q: want two or more, with commas between them", text)
+		return nil, fmt.Errorf("--choices %s: want two or more, with commas between them", quote.Short(text))
 	}
 	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 	"paligemma/internal/tokenizer"
 )
 
@@ -169,7 +170,7 @@ func (s *session) score(ctx context.Context, p model.Prompt, texts []string) ([]
 			return nil, nil, err
 		}
 		if len(ids[i]) > room {
-			return nil, nil, fmt.Errorf("%.60q has %d tokens; after the prompt the model's context of %d has room for %d", text, len(ids[i]), s.config.Text.Context, room)
+			return nil, nil, fmt.Errorf("%s has %d tokens; after the prompt the model's context of %d has room for %d", quote.Short(text), len(ids[i]), s.config.Text.Context, room)
 		}
 	}
 	scores, err := s.model.Score(ctx, p, ids)

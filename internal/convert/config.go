@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 )
 
 // settings is what a checkpoint's JSON files say, but for the tokenizer's.
@@ -62,7 +63,7 @@ func openConfig(dir string, errs *[]error) (object, error) {
 	c, err := readObject(filepath.Join(dir, "config.json"), errs)
 	if err == nil {
 		if kind := c.string("model_type", ""); kind != "paligemma" {
-			return c, fmt.Errorf("%w: config.json: model_type is %q", model.ErrNotPaliGemma, kind)
+			return c, fmt.Errorf("%w: config.json: model_type is %s", model.ErrNotPaliGemma, quote.Short(kind))
 		}
 		if c.has("quantization_config") {
 			return c, errors.New("config.json: quantization_config: the checkpoint is quantised already; convert the one it was made from")
@@ -86,7 +87,7 @@ func readSettings(dir string, config object, positions int) (*settings, error) {
 	kind := text.string("model_type", "gemma")
 	family, ok := families[kind]
 	if !ok {
-		return nil, fmt.Errorf("%w: config.json: text_config.model_type is %q, want gemma or gemma2", model.ErrNotPaliGemma, kind)
+		return nil, fmt.Errorf("%w: config.json: text_config.model_type is %s, want gemma or gemma2", model.ErrNotPaliGemma, quote.Short(kind))
 	}
 	s.config = family
 	readText(&s.config, config, text)
@@ -149,7 +150,7 @@ func readText(c *model.Config, config, text object) {
 		}
 	}
 	if act := text.string(key, tanhGELU[0]); !slices.Contains(known, act) {
-		text.fail(key, "is %q, want a tanh gelu (%s)", act, tanhGELU[0])
+		text.fail(key, "is %s, want a tanh gelu (%s)", quote.Short(act), tanhGELU[0])
 	}
 }
 
@@ -162,7 +163,7 @@ func readRope(t *model.TextConfig, text object) {
 	for _, o := range []object{params, text.object("rope_scaling")} {
 		for _, key := range []string{"rope_type", "type"} {
 			if kind := o.string(key, "default"); kind != "default" {
-				o.fail(key, "is %q: scaled rotary embeddings are not supported", kind)
+				o.fail(key, "is %s: scaled rotary embeddings are not supported", quote.Short(kind))
 			}
 		}
 		if f := o.float("partial_rotary_factor", 1); f != 1 {
@@ -187,7 +188,7 @@ func checkLayerTypes(text object) {
 			want = "full_attention"
 		}
 		if kind != want {
-			text.fail("layer_types", "has %s for layer %d, want %q", show(kind), i, want)
+			text.fail("layer_types", "has %s for layer %d, want %s", show(kind), i, quote.Short(want))
 			return
 		}
 	}
@@ -203,14 +204,14 @@ func readTower(vision object) model.VisionConfig {
 	v.Heads = vision.int("num_attention_heads", v.Heads)
 	v.NormEps = float32(vision.float("layer_norm_eps", float64(v.NormEps)))
 	if kind := vision.string("model_type", "siglip_vision_model"); kind != "siglip_vision_model" {
-		vision.fail("model_type", "is %q, want siglip_vision_model", kind)
+		vision.fail("model_type", "is %s, want siglip_vision_model", quote.Short(kind))
 	}
 	if n := vision.int("num_channels", 3); n != 3 {
 		vision.fail("num_channels", "is %d, want 3", n)
 	}
 	// "gelu" means the erf form here: no release has it.
 	if act := vision.string("hidden_act", tanhGELU[0]); !slices.Contains(tanhGELU, act) {
-		vision.fail("hidden_act", "is %q, want a tanh gelu (%s)", act, tanhGELU[0])
+		vision.fail("hidden_act", "is %s, want a tanh gelu (%s)", quote.Short(act), tanhGELU[0])
 	}
 	return v
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"paligemma/internal/quote"
 )
 
 const (
@@ -89,7 +91,7 @@ func (p parser) value(depth int) (any, error) {
 			}
 			key := t.(string) // the decoder lets nothing else stand there
 			if _, dup := m[key]; dup {
-				return nil, fmt.Errorf("key %.100q is there twice", key)
+				return nil, fmt.Errorf("key %s is there twice", quote.Short(key))
 			}
 			v, err := p.value(depth + 1)
 			if err != nil {
@@ -284,6 +286,9 @@ func integer(v any) (int, bool) {
 
 // show prints a JSON value in a message, shortened.
 func show(v any) string {
+	if s, ok := v.(string); ok {
+		return quote.Short(s)
+	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		return "?"

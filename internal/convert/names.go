@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
 )
 
@@ -187,7 +188,7 @@ func resolve(c model.Config, l layout, ckpt *safetensors.Checkpoint, head string
 	}
 	for _, e := range ckpt.Tensors() {
 		if !used[e.Name] && !harmless.MatchString(e.Name) && !slices.Contains(ignored, e.Name) {
-			errs = append(errs, fmt.Errorf("tensor %s is unknown", e.Name))
+			errs = append(errs, fmt.Errorf("tensor %s is unknown", quote.Line(e.Name, quote.Max)))
 		}
 	}
 	return all, oneLine(errs)

@@ -8,6 +8,7 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 )
 
 // mix is an output type: what most matrices get, and which get something else.
@@ -126,7 +127,7 @@ func findMix(name string) (mix, error) {
 		}
 		names = append(names, m.name)
 	}
-	return mix{}, fmt.Errorf("%w %q, want one of %s", ErrUnknownType, name, strings.Join(names, ", "))
+	return mix{}, fmt.Errorf("%w %s, want one of %s", ErrUnknownType, quote.Short(name), strings.Join(names, ", "))
 }
 
 // Choice is what a tensor is stored as.

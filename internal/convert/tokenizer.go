@@ -15,6 +15,7 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 	reader "paligemma/internal/tokenizer"
 )
 
@@ -73,7 +74,7 @@ func field(m map[string]json.RawMessage, name string, to any) error {
 		return fmt.Errorf("%s is missing", name)
 	}
 	if err := json.Unmarshal(raw, to); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, quote.Error(err))
 	}
 	return nil
 }
@@ -100,7 +101,7 @@ func parseTokenizer(b []byte, rows int) (*tokenizer, error) {
 	var vocab map[string]int
 	var merges []json.RawMessage
 	if err := json.Unmarshal(t.json, &file); err != nil {
-		return nil, err
+		return nil, quote.Error(err)
 	}
 	err := cmp.Or(field(file, "added_tokens", &added), field(file, "model", &bpe))
 	if err == nil {
@@ -113,7 +114,7 @@ func parseTokenizer(b []byte, rows int) (*tokenizer, error) {
 		return nil, err
 	}
 	if kind != "BPE" && kind != "" {
-		return nil, fmt.Errorf("model.type is %q, want BPE", kind)
+		return nil, fmt.Errorf("model.type is %s, want BPE", quote.Short(kind))
 	}
 	if err := t.place(vocab, added, rows); err != nil {
 		return nil, err
@@ -123,7 +124,7 @@ func parseTokenizer(b []byte, rows int) (*tokenizer, error) {
 		return nil, err
 	}
 	if _, ok := vocab[unk]; !ok {
-		return nil, fmt.Errorf("model.unk_token %.100q is not in the vocabulary", unk)
+		return nil, fmt.Errorf("model.unk_token %s is not in the vocabulary", quote.Short(unk))
 	}
 	if err := reader.Check(string(t.json)); err != nil {
 		return nil, err
@@ -145,14 +146,14 @@ func (t *tokenizer) place(vocab map[string]int, added []addedToken, rows int) er
 			return errors.New("an added token lacks its id or content")
 		}
 		if id, ok := t.ids[a.Content]; ok && id != *a.ID {
-			return fmt.Errorf("the added token %.100q has the id %d, and %d in the vocabulary", a.Content, *a.ID, id)
+			return fmt.Errorf("the added token %s has the id %d, and %d in the vocabulary", quote.Short(a.Content), *a.ID, id)
 		}
 		t.ids[a.Content] = *a.ID
 	}
 	n := 0
 	for piece, id := range t.ids {
 		if id < 0 || id >= rows {
-			return fmt.Errorf("token %.100q has the id %d, but the token embedding has %d rows", piece, id, rows)
+			return fmt.Errorf("token %s has the id %d, but the token embedding has %d rows", quote.Short(piece), id, rows)
 		}
 		n = max(n, id+1)
 	}
@@ -160,7 +161,7 @@ func (t *tokenizer) place(vocab map[string]int, added []addedToken, rows int) er
 	t.types = slices.Repeat([]int32{tokenUnused}, n)
 	for piece, id := range t.ids {
 		if t.types[id] != tokenUnused {
-			return fmt.Errorf("tokens %.100q and %.100q both have the id %d", min(piece, t.tokens[id]), max(piece, t.tokens[id]), id)
+			return fmt.Errorf("tokens %s and %s both have the id %d", quote.Short(min(piece, t.tokens[id])), quote.Short(max(piece, t.tokens[id])), id)
 		}
 		t.tokens[id], t.types[id] = piece, tokenNormal
 	}
@@ -204,7 +205,7 @@ func (t *tokenizer) score(merges []json.RawMessage) error {
 		}
 		for _, piece := range []string{a, b, a + b} {
 			if _, ok := t.ids[piece]; !ok {
-				return fmt.Errorf("merge %d: %.100q is not in the vocabulary", r, piece)
+				return fmt.Errorf("merge %d: %s is not in the vocabulary", r, quote.Short(piece))
 			}
 		}
 		if id := t.ids[a+b]; !made[id] {
@@ -226,14 +227,14 @@ func splitMerge(raw json.RawMessage) (a, b string, err error) {
 	if len(raw) > 0 && raw[0] == '"' {
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil {
-			return "", "", err
+			return "", "", quote.Error(err)
 		}
 		pair = strings.Split(s, " ")
 	} else if err := json.Unmarshal(raw, &pair); err != nil {
-		return "", "", err
+		return "", "", quote.Error(err)
 	}
 	if len(pair) != 2 || pair[0] == "" || pair[1] == "" {
-		return "", "", fmt.Errorf("%.100s are not two pieces", raw)
+		return "", "", fmt.Errorf("%s are not two pieces", quote.Line(string(raw[:min(len(raw), 2*quote.Max)]), quote.Max))
 	}
 	return pair[0], pair[1], nil
 }

@@ -8,6 +8,8 @@ import "C"
 import (
 	"fmt"
 	"strings"
+
+	"paligemma/internal/quote"
 )
 
 // DeviceKind is what sort of processor a device is.
@@ -85,5 +87,5 @@ func findDevice(name string) (Device, error) {
 		}
 		names = append(names, d.Name)
 	}
-	return Device{}, fmt.Errorf("no device %q: this build has auto, %s", name, strings.Join(names, ", "))
+	return Device{}, fmt.Errorf("no device %s: this build has auto, %s", quote.Short(name), strings.Join(names, ", "))
 }

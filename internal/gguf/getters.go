@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"paligemma/internal/quote"
 )
 
 // MissingKeyError is a getter's error for a key that the file lacks.
@@ -11,7 +13,7 @@ type MissingKeyError struct{ Key string }
 
 // Error names the key.
 func (e *MissingKeyError) Error() string {
-	return fmt.Sprintf("gguf key %q is missing", e.Key)
+	return fmt.Sprintf("gguf key %s is missing", quote.Short(e.Key))
 }
 
 // TypeError is a getter's error for a value of another type or out of range.
@@ -23,7 +25,7 @@ type TypeError struct {
 
 // Error names the key and both types.
 func (e *TypeError) Error() string {
-	return fmt.Sprintf("gguf key %q is %s, want %s", e.Key, e.Got, e.Want)
+	return fmt.Sprintf("gguf key %s is %s, want %s", quote.Short(e.Key), e.Got, e.Want)
 }
 
 // Has reports whether the file has the key, of whatever type.
@@ -75,7 +77,7 @@ func get[T any](h *Header, key string, want, elem kind) (T, error) {
 	}
 	decoded, err := v.decode(h.r)
 	if err != nil {
-		return none, fmt.Errorf("gguf key %q: %w", key, err)
+		return none, fmt.Errorf("gguf key %s: %w", quote.Short(key), err)
 	}
 	got, _ := decoded.(T)
 	return got, nil
@@ -84,6 +86,15 @@ func get[T any](h *Header, key string, want, elem kind) (T, error) {
 // String returns the string at key. The file need not keep it valid UTF-8.
 func (h *Header) String(key string) (string, error) {
 	return get[string](h, key, kindString, 0)
+}
+
+// ShortString returns the string at key if it is as short as names are. One of
+// more than 4096 bytes is an error, and is not read.
+func (h *Header) ShortString(key string) (string, error) {
+	if n, err := h.StringLen(key); err == nil && n > maxKept {
+		return "", &TypeError{Key: key, Got: fmt.Sprintf("a string of %d bytes", n), Want: fmt.Sprintf("at most %d", maxKept)}
+	}
+	return h.String(key)
 }
 
 // Bool returns the bool at key.

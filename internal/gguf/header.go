@@ -8,6 +8,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"paligemma/internal/quote"
 )
 
 var magic = []byte("GGUF")
@@ -68,7 +70,7 @@ func parseStart(s *scanner, h *Header) (tensors, keys int64) {
 		s.fail("%d bytes long, too short for the magic", s.size)
 	}
 	if got := s.take(int64(len(magic))); s.err == nil && !bytes.Equal(got, magic) {
-		s.fail("magic is %q, want %q", got, magic)
+		s.fail("magic is %s, want %s", quote.Short(got), quote.Short(magic))
 	}
 	h.Version = s.uint32()
 	if s.err == nil && h.Version != 2 && h.Version != 3 {
@@ -100,7 +102,7 @@ func parseKeys(s *scanner, h *Header, n int64) {
 			return
 		}
 		if _, dup := h.values[key]; dup {
-			s.fail("key %q is there twice", key)
+			s.fail("key %s is there twice", quote.Short(key))
 			return
 		}
 		v := parseValue(s, key)
@@ -112,12 +114,12 @@ func parseKeys(s *scanner, h *Header, n int64) {
 	}
 	if v, ok := h.values[alignmentKey]; ok {
 		if v.kind != kindUint32 {
-			s.fail("key %q is %s, want uint32", alignmentKey, v.describe())
+			s.fail("key %s is %s, want uint32", quote.Short(alignmentKey), v.describe())
 			return
 		}
 		a := int64(binary.LittleEndian.Uint32(v.kept))
 		if err := checkAlignment(a); err != nil {
-			s.fail("key %q %v", alignmentKey, err)
+			s.fail("key %s %v", quote.Short(alignmentKey), err)
 			return
 		}
 		h.Alignment = a
@@ -138,9 +140,9 @@ func checkName(name string) error {
 	case name == "":
 		return fmt.Errorf("is empty")
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%q is not valid utf-8", name)
+		return fmt.Errorf("%s is not valid utf-8", quote.Short(name))
 	case strings.IndexByte(name, 0) >= 0:
-		return fmt.Errorf("%q contains a zero byte", name)
+		return fmt.Errorf("%s contains a zero byte", quote.Short(name))
 	}
 	return nil
 }
@@ -156,7 +158,7 @@ func parseTensors(s *scanner, h *Header, n int64) {
 			return
 		}
 		if _, dup := h.tensors[t.Name]; dup {
-			s.fail("tensor %q is there twice", t.Name)
+			s.fail("tensor %s is there twice", quote.Short(t.Name))
 			return
 		}
 		h.tensors[t.Name] = len(h.Tensors)
@@ -176,13 +178,13 @@ func parseTensor(s *scanner, i int64) Tensor {
 	}
 	dims := s.uint32()
 	if s.err == nil && (dims < 1 || dims > maxDims) {
-		s.fail("tensor %q: %d dimensions, want 1 to %d", t.Name, dims, maxDims)
+		s.fail("tensor %s: %d dimensions, want 1 to %d", quote.Short(t.Name), dims, maxDims)
 		return t
 	}
 	for range dims {
 		d := s.uint64()
 		if s.err == nil && d > math.MaxInt64 {
-			s.fail("tensor %q: a dimension of %d overflows", t.Name, d)
+			s.fail("tensor %s: a dimension of %d overflows", quote.Short(t.Name), d)
 		}
 		t.Shape = append(t.Shape, int64(d))
 	}
@@ -193,11 +195,11 @@ func parseTensor(s *scanner, i int64) Tensor {
 	}
 	var err error
 	if t.Size, err = tensorSize(t.Type, t.Shape); err != nil {
-		s.fail("tensor %q: %v", t.Name, err)
+		s.fail("tensor %s: %v", quote.Short(t.Name), err)
 		return t
 	}
 	if offset > math.MaxInt64 {
-		s.fail("tensor %q: offset %d overflows", t.Name, offset)
+		s.fail("tensor %s: offset %d overflows", quote.Short(t.Name), offset)
 		return t
 	}
 	t.Offset = int64(offset)
@@ -212,16 +214,16 @@ func checkLayout(s *scanner, h *Header) {
 	padded := h.DataOffset
 	for _, t := range h.Tensors {
 		if want := padded - h.DataOffset; t.Offset != want {
-			s.fail("tensor %q: offset is %d, want %d", t.Name, t.Offset, want)
+			s.fail("tensor %s: offset is %d, want %d", quote.Short(t.Name), t.Offset, want)
 			return
 		}
 		if t.Size > s.size-padded {
-			s.fail("tensor %q: %d bytes at %d reach past the file's end at %d", t.Name, t.Size, padded, s.size)
+			s.fail("tensor %s: %d bytes at %d reach past the file's end at %d", quote.Short(t.Name), t.Size, padded, s.size)
 			return
 		}
 		end = padded + t.Size
 		if padded = align(end, h.Alignment); padded < 0 {
-			s.fail("tensor %q: its end overflows", t.Name)
+			s.fail("tensor %s: its end overflows", quote.Short(t.Name))
 			return
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"paligemma/internal/quote"
 )
 
 // Type is a tensor's element type: the numbers of enum ggml_type (ggml.h of
@@ -114,7 +116,7 @@ func ParseType(name string) (Type, error) {
 			return Type(i), nil
 		}
 	}
-	return 0, fmt.Errorf("unknown tensor type %q", name)
+	return 0, fmt.Errorf("unknown tensor type %s", quote.Short(name))
 }
 
 func (t Type) info() typeInfo {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"paligemma/internal/quote"
 )
 
 // kind is the type of a metadata value, as numbered in the file.
@@ -62,11 +64,11 @@ func parseValue(s *scanner, key string) value {
 	case v.kind == kindArray:
 		parseArray(s, key, &v)
 	case v.kind == kindString:
-		v.size = s.length(fmt.Sprintf("key %q", key), maxString)
+		v.size = s.length(fmt.Sprintf("key %s", quote.Short(key)), maxString)
 		v.start = s.pos
 		s.skip(v.size)
 	case int64(v.kind) >= int64(len(kindNames)):
-		s.fail("key %q: unknown type %d", key, v.kind)
+		s.fail("key %s: unknown type %d", quote.Short(key), v.kind)
 	default:
 		v.start, v.size = s.pos, kindSizes[v.kind]
 		s.skip(v.size)
@@ -87,18 +89,18 @@ func parseArray(s *scanner, key string, v *value) {
 		return
 	}
 	if v.elem == kindArray {
-		s.fail("key %q: nested arrays are not supported", key)
+		s.fail("key %s: nested arrays are not supported", quote.Short(key))
 		return
 	}
 	if int64(v.elem) >= int64(len(kindNames)) {
-		s.fail("key %q: array of unknown type %d", key, v.elem)
+		s.fail("key %s: array of unknown type %d", quote.Short(key), v.elem)
 		return
 	}
-	what := fmt.Sprintf("key %q: the number of elements", key)
+	what := fmt.Sprintf("key %s: the number of elements", quote.Short(key))
 	if v.elem == kindString {
 		v.count = int(s.count(what, maxArray, 8))
 		v.start = s.pos
-		s.skipStrings(fmt.Sprintf("key %q: a string", key), v.count)
+		s.skipStrings(fmt.Sprintf("key %s: a string", quote.Short(key)), v.count)
 		v.size = s.pos - v.start
 		return
 	}
@@ -111,7 +113,7 @@ func checkBools(s *scanner, key string, v value) {
 	for s.pos = v.start; s.err == nil && s.pos < v.start+v.size; {
 		for _, b := range s.take(min(window, v.start+v.size-s.pos)) {
 			if b > 1 {
-				s.fail("key %q: a bool is %d, want 0 or 1", key, b)
+				s.fail("key %s: a bool is %d, want 0 or 1", quote.Short(key), b)
 				return
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"slices"
+
+	"paligemma/internal/quote"
 )
 
 // Writer collects metadata and tensors and writes them as a GGUF v3 file. Keys
@@ -26,7 +28,7 @@ type Writer struct {
 // SetString adds a string.
 func (w *Writer) SetString(key, value string) {
 	if len(value) > maxString {
-		w.fail(fmt.Errorf("gguf key %q: %d bytes, more than the limit of %d", key, len(value), maxString))
+		w.fail(fmt.Errorf("gguf key %s: %d bytes, more than the limit of %d", quote.Short(key), len(value), maxString))
 		return
 	}
 	w.set(key, kindString, appendString(nil, value))
@@ -53,7 +55,7 @@ func (w *Writer) SetStrings(key string, value []string) {
 	var b []byte
 	for i, s := range value {
 		if len(s) > maxString {
-			w.fail(fmt.Errorf("gguf key %q: string %d: %d bytes, more than the limit of %d", key, i, len(s), maxString))
+			w.fail(fmt.Errorf("gguf key %s: string %d: %d bytes, more than the limit of %d", quote.Short(key), i, len(s), maxString))
 			return
 		}
 		b = appendString(b, s)
@@ -80,7 +82,7 @@ func (w *Writer) CopyKey(h *Header, key string) {
 	data, err := v.bytes(h.r)
 	switch {
 	case err != nil:
-		w.fail(fmt.Errorf("gguf key %q: %w", key, err))
+		w.fail(fmt.Errorf("gguf key %s: %w", quote.Short(key), err))
 	case v.kind == kindArray:
 		w.setArray(key, v.elem, v.count, data)
 	case v.kind == kindString:
@@ -104,7 +106,7 @@ func appendString(b []byte, s string) []byte {
 func setScalar[T any](w *Writer, key string, k kind, value T) {
 	b, err := binary.Append(nil, binary.LittleEndian, value)
 	if err != nil {
-		w.fail(fmt.Errorf("gguf key %q: %w", key, err))
+		w.fail(fmt.Errorf("gguf key %s: %w", quote.Short(key), err))
 		return
 	}
 	w.set(key, k, b)
@@ -113,7 +115,7 @@ func setScalar[T any](w *Writer, key string, k kind, value T) {
 func setSlice[T any](w *Writer, key string, elem kind, value []T) {
 	b, err := binary.Append(nil, binary.LittleEndian, value)
 	if err != nil {
-		w.fail(fmt.Errorf("gguf key %q: %w", key, err))
+		w.fail(fmt.Errorf("gguf key %s: %w", quote.Short(key), err))
 		return
 	}
 	w.setArray(key, elem, len(value), b)
@@ -121,7 +123,7 @@ func setSlice[T any](w *Writer, key string, elem kind, value []T) {
 
 func (w *Writer) setArray(key string, elem kind, count int, data []byte) {
 	if count > maxArray {
-		w.fail(fmt.Errorf("gguf key %q: %d elements, more than the limit of %d", key, count, maxArray))
+		w.fail(fmt.Errorf("gguf key %s: %d elements, more than the limit of %d", quote.Short(key), count, maxArray))
 		return
 	}
 	b := binary.LittleEndian.AppendUint32(nil, uint32(elem))
@@ -140,22 +142,22 @@ func (w *Writer) set(key string, k kind, data []byte) {
 		w.fail(fmt.Errorf("gguf key of %d bytes, more than the limit of %d", len(key), maxKeyLen))
 		return
 	case w.keyNames[key]:
-		w.fail(fmt.Errorf("gguf key %q is set twice", key))
+		w.fail(fmt.Errorf("gguf key %s is set twice", quote.Short(key)))
 		return
 	case len(w.keyNames) == maxKeys:
-		w.fail(fmt.Errorf("gguf key %q: more than the limit of %d keys", key, maxKeys))
+		w.fail(fmt.Errorf("gguf key %s: more than the limit of %d keys", quote.Short(key), maxKeys))
 		return
 	case len(w.keys)+len(key)+len(data) > maxHeader:
-		w.fail(fmt.Errorf("gguf key %q: the header is longer than %d bytes", key, maxHeader))
+		w.fail(fmt.Errorf("gguf key %s: the header is longer than %d bytes", quote.Short(key), maxHeader))
 		return
 	case key == alignmentKey:
 		if k != kindUint32 {
-			w.fail(fmt.Errorf("gguf key %q is %s, want uint32", key, kindNames[k]))
+			w.fail(fmt.Errorf("gguf key %s is %s, want uint32", quote.Short(key), kindNames[k]))
 			return
 		}
 		a := int64(binary.LittleEndian.Uint32(data))
 		if err := checkAlignment(a); err != nil {
-			w.fail(fmt.Errorf("gguf key %q %w", key, err))
+			w.fail(fmt.Errorf("gguf key %s %w", quote.Short(key), err))
 			return
 		}
 		w.alignment = a
@@ -179,15 +181,15 @@ func (w *Writer) AddTensor(name string, typ Type, shape ...int64) error {
 	}
 	size, err := tensorSize(typ, shape)
 	if err != nil {
-		return fmt.Errorf("gguf tensor %q: %w", name, err)
+		return fmt.Errorf("gguf tensor %s: %w", quote.Short(name), err)
 	}
 	switch {
 	case len(name) > maxName:
-		return fmt.Errorf("gguf tensor %q: a name of %d bytes, more than the limit of %d", name, len(name), maxName)
+		return fmt.Errorf("gguf tensor %s: a name of %d bytes, more than the limit of %d", quote.Short(name), len(name), maxName)
 	case w.names[name]:
-		return fmt.Errorf("gguf tensor %q is added twice", name)
+		return fmt.Errorf("gguf tensor %s is added twice", quote.Short(name))
 	case len(w.tensors) == maxTensors:
-		return fmt.Errorf("gguf tensor %q: more than the limit of %d tensors", name, maxTensors)
+		return fmt.Errorf("gguf tensor %s: more than the limit of %d tensors", quote.Short(name), maxTensors)
 	}
 	if w.names == nil {
 		w.names = make(map[string]bool)
@@ -271,13 +273,13 @@ func (w *Writer) Encode(dst io.Writer, data func(t Tensor, dst io.Writer) error)
 	for _, t := range tensors {
 		c := &sizedWriter{w: out, left: t.Size}
 		if err := data(t, c); err != nil {
-			return fmt.Errorf("write gguf tensor %q: %w", t.Name, err)
+			return fmt.Errorf("write gguf tensor %s: %w", quote.Short(t.Name), err)
 		}
 		if c.left != 0 {
-			return fmt.Errorf("write gguf tensor %q: %d bytes are missing of %d", t.Name, c.left, t.Size)
+			return fmt.Errorf("write gguf tensor %s: %d bytes are missing of %d", quote.Short(t.Name), c.left, t.Size)
 		}
 		if err := pad(out, nil, t.Size, w.align()); err != nil {
-			return fmt.Errorf("write gguf tensor %q: %w", t.Name, err)
+			return fmt.Errorf("write gguf tensor %s: %w", quote.Short(t.Name), err)
 		}
 	}
 	if err := out.Flush(); err != nil {

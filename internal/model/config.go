@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"paligemma/internal/quote"
 )
 
 // Architectures, the values of general.architecture and the prefix of the keys.
@@ -95,7 +97,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.Arch != ArchPaliGemma && c.Arch != ArchPaliGemma2 {
-		return fmt.Errorf("architecture %q is not a PaliGemma (want %s or %s)", c.Arch, ArchPaliGemma, ArchPaliGemma2)
+		return fmt.Errorf("architecture %s is not a PaliGemma (want %s or %s)", quote.Short(c.Arch), ArchPaliGemma, ArchPaliGemma2)
 	}
 	t, v := c.Text, c.Vision
 	in("the text model's hidden size", t.Hidden, 1, maxDim)

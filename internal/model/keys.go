@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"paligemma/internal/gguf"
+	"paligemma/internal/quote"
 )
 
 // Keys that every architecture shares. Those of the architecture itself are
@@ -123,16 +124,16 @@ var ErrNotPaliGemma = errors.New("not a PaliGemma model")
 // ReadConfig reads and validates the configuration in a GGUF header.
 func ReadConfig(h *gguf.Header) (Config, error) {
 	var c Config
-	arch, err := h.String(KeyArchitecture)
+	arch, err := h.ShortString(KeyArchitecture)
 	if err != nil {
 		return c, err
 	}
 	if arch != ArchPaliGemma && arch != ArchPaliGemma2 {
-		return c, fmt.Errorf("%w: %s is %q, want %s or %s", ErrNotPaliGemma, KeyArchitecture, arch, ArchPaliGemma, ArchPaliGemma2)
+		return c, fmt.Errorf("%w: %s is %s, want %s or %s", ErrNotPaliGemma, KeyArchitecture, quote.Short(arch), ArchPaliGemma, ArchPaliGemma2)
 	}
 	c.Arch = arch
 	if h.Has(KeyName) {
-		if c.Name, err = h.String(KeyName); err != nil {
+		if c.Name, err = h.ShortString(KeyName); err != nil {
 			return c, err
 		}
 	}
@@ -148,7 +149,7 @@ func ReadConfig(h *gguf.Header) (Config, error) {
 		if v, err := h.Int(k.key); err != nil {
 			return c, err
 		} else if v != *k.field {
-			return c, fmt.Errorf("gguf key %q is %d, want %d as elsewhere in the file", k.key, v, *k.field)
+			return c, fmt.Errorf("gguf key %s is %d, want %d as elsewhere in the file", quote.Short(k.key), v, *k.field)
 		}
 	}
 	for _, k := range c.floats() {
@@ -162,7 +163,7 @@ func ReadConfig(h *gguf.Header) (Config, error) {
 			return c, err
 		}
 		if len(values) != 3 {
-			return c, fmt.Errorf("gguf key %q has %d values, want 3", key, len(values))
+			return c, fmt.Errorf("gguf key %s has %d values, want 3", quote.Short(key), len(values))
 		}
 		copy(field[:], values)
 	}

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"paligemma/internal/quote"
 )
 
 // element is a type of elements.
@@ -95,7 +97,7 @@ func parseHeader(text string) (header, error) {
 	for !p.accept("}") && p.err == nil {
 		key := p.str()
 		if p.err == nil && seen[key] {
-			p.fail("key %q is there twice", key)
+			p.fail("key %s is there twice", quote.Short(key))
 		}
 		seen[key] = true
 		p.expect(":")
@@ -110,10 +112,10 @@ func parseHeader(text string) (header, error) {
 		case "shape":
 			h.shape = p.tuple()
 		default:
-			p.fail("unknown key %q", key)
+			p.fail("unknown key %s", quote.Short(key))
 		}
 		if !p.accept(",") && p.peek() != '}' {
-			p.fail("no ',' or '}' after %q", key)
+			p.fail("no ',' or '}' after %s", quote.Short(key))
 		}
 	}
 	if p.err == nil && len(seen) != 3 {
@@ -171,7 +173,7 @@ func (p *literal) accept(s string) bool {
 
 func (p *literal) expect(s string) {
 	if !p.accept(s) {
-		p.fail("no %q", s)
+		p.fail("no %s", quote.Short(s))
 	}
 }
 

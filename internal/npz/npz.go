@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"paligemma/internal/quote"
 )
 
 // Limits of what is read.
@@ -95,21 +97,21 @@ func Parse(r io.ReaderAt, size int64) (*Archive, error) {
 	for _, f := range z.File {
 		name, ok := strings.CutSuffix(f.Name, ".npy")
 		if !ok || name == "" || !utf8.ValidString(name) {
-			return nil, fmt.Errorf("%w: entry %q is not named like an array", ErrInvalid, f.Name)
+			return nil, fmt.Errorf("%w: entry %s is not named like an array", ErrInvalid, quote.Short(f.Name))
 		}
 		if a.arrays[name] != nil {
-			return nil, fmt.Errorf("%w: array %q is there twice", ErrInvalid, name)
+			return nil, fmt.Errorf("%w: array %s is there twice", ErrInvalid, quote.Short(name))
 		}
 		if err := checkEntry(f, size); err != nil {
-			return nil, fmt.Errorf("array %q: %w", name, err)
+			return nil, fmt.Errorf("array %s: %w", quote.Short(name), err)
 		}
 		start, err := f.DataOffset()
 		if err != nil {
-			return nil, fmt.Errorf("array %q: %w: %w", name, ErrInvalid, err)
+			return nil, fmt.Errorf("array %s: %w: %w", quote.Short(name), ErrInvalid, err)
 		}
 		end := start + int64(f.CompressedSize64)
 		if end > size {
-			return nil, fmt.Errorf("array %q: %w: it runs past the end of the file", name, ErrInvalid)
+			return nil, fmt.Errorf("array %s: %w: it runs past the end of the file", quote.Short(name), ErrInvalid)
 		}
 		spans = append(spans, span{start, end})
 		a.names = append(a.names, name)
@@ -165,7 +167,7 @@ func (a *Archive) Names() []string { return slices.Clone(a.names) }
 func (a *Archive) Float32(name string) (data []float32, shape []int, err error) {
 	data, shape, err = a.float32(name)
 	if err != nil {
-		err = fmt.Errorf("array %q: %w", name, err)
+		err = fmt.Errorf("array %s: %w", quote.Short(name), err)
 		if a.path != "" {
 			err = fmt.Errorf("%s: %w", a.path, err)
 		}
@@ -204,7 +206,7 @@ func ReadNPY(r io.Reader, size int64) (data []float32, shape []int, err error) {
 	}
 	elem, ok := elements[h.descr]
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: element type %q", ErrUnsupported, h.descr)
+		return nil, nil, fmt.Errorf("%w: element type %s", ErrUnsupported, quote.Short(h.descr))
 	}
 	n := int64(1)
 	for _, d := range h.shape {

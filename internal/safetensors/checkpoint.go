@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"paligemma/internal/quote"
 )
 
 const (
@@ -148,21 +150,21 @@ func (c *Checkpoint) compare(shards []string, shardOf map[string]string) (proble
 	for _, shard := range shards {
 		for _, t := range c.files[filepath.Join(c.dir, shard)].Tensors {
 			if other, dup := foundIn[t.Name]; dup {
-				problems = append(problems, fmt.Sprintf("tensor %q is in %s and in %s", t.Name, other, shard))
+				problems = append(problems, fmt.Sprintf("tensor %s is in %s and in %s", quote.Short(t.Name), other, shard))
 				continue
 			}
 			foundIn[t.Name] = shard
 			if _, listed := shardOf[t.Name]; !listed {
-				problems = append(problems, fmt.Sprintf("tensor %q of %s is not in the index", t.Name, shard))
+				problems = append(problems, fmt.Sprintf("tensor %s of %s is not in the index", quote.Short(t.Name), shard))
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
 		switch shard, found := foundIn[name]; {
 		case !found:
-			problems = append(problems, fmt.Sprintf("tensor %q is not in %s", name, shardOf[name]))
+			problems = append(problems, fmt.Sprintf("tensor %s is not in %s", quote.Short(name), shardOf[name]))
 		case shard != shardOf[name]:
-			problems = append(problems, fmt.Sprintf("tensor %q is in %s, not in %s", name, shard, shardOf[name]))
+			problems = append(problems, fmt.Sprintf("tensor %s is in %s, not in %s", quote.Short(name), shard, shardOf[name]))
 		}
 	}
 	return problems
@@ -208,11 +210,11 @@ func parseIndex(b []byte) (map[string]string, error) {
 	var shardOf map[string]string
 	err = r.object("index", func(key string) error {
 		if key != "weight_map" {
-			return r.skip(key, 0)
+			return r.skip(quote.Short(key), 0)
 		}
 		shardOf = make(map[string]string)
 		return r.object(key, func(name string) error {
-			shard, err := r.string(fmt.Sprintf("weight_map: tensor %q", name))
+			shard, err := r.string(fmt.Sprintf("weight_map: tensor %s", quote.Short(name)))
 			if err != nil {
 				return err
 			}
@@ -235,10 +237,13 @@ func parseIndex(b []byte) (map[string]string, error) {
 	return shardOf, nil
 }
 
+// maxFileName bounds the name of a shard: no file system has longer ones.
+const maxFileName = 255
+
 // checkShard accepts a plain file name: no folders, no drives, no streams.
 func checkShard(name string) error {
-	if !strings.HasSuffix(name, suffix) || strings.ContainsAny(name, "/\\:\x00") || !filepath.IsLocal(name) {
-		return formatf("weight_map: shard %q is not a plain name of a *%s file", name, suffix)
+	if len(name) > maxFileName || !strings.HasSuffix(name, suffix) || strings.ContainsAny(name, "/\\:\x00") || !filepath.IsLocal(name) {
+		return formatf("weight_map: shard %s is not a plain name of a *%s file", quote.Short(name), suffix)
 	}
 	return nil
 }
@@ -263,7 +268,7 @@ func (c *Checkpoint) Lookup(name string) (Entry, bool) {
 func (c *Checkpoint) file(e Entry) (*File, error) {
 	f, ok := c.files[e.Path]
 	if !ok {
-		return nil, fmt.Errorf("%s: no such file in the checkpoint, for tensor %q", e.Path, e.Name)
+		return nil, fmt.Errorf("%s: no such file in the checkpoint, for tensor %s", e.Path, quote.Short(e.Name))
 	}
 	return f, nil
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"paligemma/internal/quote"
 )
 
 // Float32s decodes little-endian F64, F32, F16 or BF16 to float32 (F64 is
@@ -21,7 +23,7 @@ func Float32s(dtype DType, data []byte) ([]float32, error) {
 	case BF16:
 		decode = func(b []byte) float32 { return math.Float32frombits(uint32(le.Uint16(b)) << 16) }
 	default:
-		return nil, fmt.Errorf("dtype %q is not a floating-point type", dtype)
+		return nil, fmt.Errorf("dtype %s is not a floating-point type", quote.Short(dtype))
 	}
 	return decodeAll(dtype, data, decode)
 }
@@ -54,7 +56,7 @@ func Int64s(dtype DType, data []byte) ([]int64, error) {
 	case U8, BOOL:
 		decode = func(b []byte) int64 { return int64(b[0]) }
 	default:
-		return nil, fmt.Errorf("dtype %q is not an integer type", dtype)
+		return nil, fmt.Errorf("dtype %s is not an integer type", quote.Short(dtype))
 	}
 	all, err := decodeAll(dtype, data, decode)
 	if tooBig {

@@ -3,6 +3,8 @@ package safetensors
 import (
 	"fmt"
 	"os"
+
+	"paligemma/internal/quote"
 )
 
 // File is an open safetensors file. Its data is read on demand, not mapped, so
@@ -46,13 +48,13 @@ func (f *File) Path() string { return f.path }
 func (f *File) ReadAt(t Tensor, p []byte, off int64) error {
 	known, ok := f.Lookup(t.Name)
 	if !ok || known.Offset != t.Offset || known.Size != t.Size {
-		return fmt.Errorf("%s: no such tensor: %q at %d", f.path, t.Name, t.Offset)
+		return fmt.Errorf("%s: no such tensor: %s at %d", f.path, quote.Short(t.Name), t.Offset)
 	}
 	if off < 0 || off > t.Size || int64(len(p)) > t.Size-off {
-		return fmt.Errorf("%s: tensor %q: bytes %d to %d of %d", f.path, t.Name, off, off+int64(len(p)), t.Size)
+		return fmt.Errorf("%s: tensor %s: bytes %d to %d of %d", f.path, quote.Short(t.Name), off, off+int64(len(p)), t.Size)
 	}
 	if err := readFull(f.file, p, f.DataOffset+t.Offset+off); err != nil {
-		return fmt.Errorf("%s: read tensor %q: %w", f.path, t.Name, err)
+		return fmt.Errorf("%s: read tensor %s: %w", f.path, quote.Short(t.Name), err)
 	}
 	return nil
 }
@@ -60,7 +62,7 @@ func (f *File) ReadAt(t Tensor, p []byte, off int64) error {
 // ReadAll reads all of a tensor's data.
 func (f *File) ReadAll(t Tensor) ([]byte, error) {
 	if known, ok := f.Lookup(t.Name); !ok || known.Size != t.Size {
-		return nil, fmt.Errorf("%s: no such tensor: %q", f.path, t.Name)
+		return nil, fmt.Errorf("%s: no such tensor: %s", f.path, quote.Short(t.Name))
 	}
 	p := make([]byte, t.Size)
 	if err := f.ReadAt(t, p, 0); err != nil {

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"paligemma/internal/quote"
 )
 
 // Limits on what a file may declare. maxHeader is the Rust crate's.
@@ -190,7 +192,7 @@ func parseMetadata(h *Header, r *jsonReader) error {
 
 func parseTensor(r *jsonReader, name string) (Tensor, error) {
 	t := Tensor{Name: name}
-	what := fmt.Sprintf("tensor %q", name)
+	what := fmt.Sprintf("tensor %s", quote.Short(name))
 	if err := checkName(name); err != nil {
 		return t, err
 	}
@@ -208,7 +210,7 @@ func parseTensor(r *jsonReader, name string) (Tensor, error) {
 		case "data_offsets":
 			offsets, err = r.ints(what+": data_offsets", 2)
 		default:
-			err = formatf("%s: unknown field %q", what, key)
+			err = formatf("%s: unknown field %s", what, quote.Short(key))
 		}
 		return err
 	})
@@ -243,7 +245,7 @@ func checkName(name string) error {
 	case name == "":
 		return formatf("a tensor's name is empty")
 	case !utf8.ValidString(name) || strings.ContainsRune(name, utf8.RuneError):
-		return formatf("tensor %q: the name is not valid unicode", name)
+		return formatf("tensor %s: the name is not valid unicode", quote.Short(name))
 	}
 	return nil
 }
@@ -252,7 +254,7 @@ func checkName(name string) error {
 func tensorSize(dtype DType, shape []int64) (int64, error) {
 	size := dtype.Size()
 	if size == 0 {
-		return 0, fmt.Errorf("unknown dtype %q", dtype)
+		return 0, fmt.Errorf("unknown dtype %s", quote.Short(dtype))
 	}
 	if len(shape) > maxDims {
 		return 0, fmt.Errorf("%d dimensions, more than the limit of %d", len(shape), maxDims)
@@ -277,10 +279,10 @@ func checkLayout(h *Header, n int64) error {
 	end := int64(0)
 	for i, t := range h.Tensors {
 		if t.Offset != end {
-			return formatf("tensor %q: data starts at %d, want %d: a gap or an overlap", t.Name, t.Offset, end)
+			return formatf("tensor %s: data starts at %d, want %d: a gap or an overlap", quote.Short(t.Name), t.Offset, end)
 		}
 		if t.Size > n-end {
-			return formatf("tensor %q: data ends at %d, with %d bytes in the file", t.Name, t.Offset+t.Size, n)
+			return formatf("tensor %s: data ends at %d, with %d bytes in the file", quote.Short(t.Name), t.Offset+t.Size, n)
 		}
 		end += t.Size
 		h.index[t.Name] = i

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"unicode/utf8"
+
+	"paligemma/internal/quote"
 )
 
 // maxDepth bounds the nesting of JSON that is skipped.
@@ -58,7 +60,7 @@ func (r *jsonReader) delim(want json.Delim, what string) error {
 		return err
 	}
 	if t != want {
-		return formatf("%s: %s where %q is wanted", what, describe(t), want.String())
+		return formatf("%s: %s where %s is wanted", what, describe(t), quote.Short(want.String()))
 	}
 	return nil
 }
@@ -80,7 +82,7 @@ func (r *jsonReader) fields(what string, field func(key string) error) error {
 			return err
 		}
 		if _, dup := seen[key]; dup {
-			return formatf("%s: key %q is there twice", what, key)
+			return formatf("%s: key %s is there twice", what, quote.Short(key))
 		}
 		seen[key] = struct{}{}
 		if err := field(key); err != nil {
@@ -152,19 +154,15 @@ func (r *jsonReader) skip(what string, depth int) error {
 	return nil
 }
 
-// describe shows a token for a message, shortened.
+// describe returns a token for a message, shortened.
 func describe(t json.Token) string {
-	var s string
 	switch t := t.(type) {
 	case nil:
 		return "null"
 	case string:
-		s = strconv.Quote(t)
-	default:
-		s = fmt.Sprint(t)
+		return quote.Short(t)
+	case json.Number:
+		return quote.Line(t.String(), quote.Max)
 	}
-	if len(s) > 64 {
-		return s[:60] + " …"
-	}
-	return s
+	return fmt.Sprint(t)
 }

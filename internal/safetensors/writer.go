@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"paligemma/internal/atomicfile"
+	"paligemma/internal/quote"
 )
 
 // Data is a tensor to be written.
@@ -53,7 +54,7 @@ func Write(w io.Writer, tensors []Data, metadata map[string]string) error {
 	}
 	for _, t := range tensors {
 		if _, err := w.Write(t.Bytes); err != nil {
-			return fmt.Errorf("write safetensors tensor %q: %w", t.Name, err)
+			return fmt.Errorf("write safetensors tensor %s: %w", quote.Short(t.Name), err)
 		}
 	}
 	return nil
@@ -83,7 +84,7 @@ func encodeHeader(tensors []Data, metadata map[string]string) ([]byte, error) {
 		b = append(appendJSON(b, metadataKey), ":{"...)
 		for i, key := range slices.Sorted(maps.Keys(metadata)) {
 			if !utf8.ValidString(key) || !utf8.ValidString(metadata[key]) {
-				return nil, fmt.Errorf("metadata %q is not valid utf-8", key)
+				return nil, fmt.Errorf("metadata %s is not valid utf-8", quote.Short(key))
 			}
 			if i > 0 {
 				b = append(b, ',')
@@ -101,7 +102,7 @@ func encodeHeader(tensors []Data, metadata map[string]string) ([]byte, error) {
 			return nil, err
 		}
 		if size > math.MaxInt64-maxHeader-offset {
-			return nil, fmt.Errorf("tensor %q: the sizes overflow", t.Name)
+			return nil, fmt.Errorf("tensor %s: the sizes overflow", quote.Short(t.Name))
 		}
 		if i > 0 || metadata != nil {
 			b = append(b, ',')
@@ -130,15 +131,15 @@ func checkData(t Data, seen map[string]bool) (int64, error) {
 		return 0, err
 	}
 	if t.Name == metadataKey || seen[t.Name] {
-		return 0, fmt.Errorf("tensor %q: the name is taken", t.Name)
+		return 0, fmt.Errorf("tensor %s: the name is taken", quote.Short(t.Name))
 	}
 	seen[t.Name] = true
 	size, err := tensorSize(t.DType, t.Shape)
 	if err != nil {
-		return 0, fmt.Errorf("tensor %q: %w", t.Name, err)
+		return 0, fmt.Errorf("tensor %s: %w", quote.Short(t.Name), err)
 	}
 	if size != int64(len(t.Bytes)) {
-		return 0, fmt.Errorf("tensor %q: %d bytes, but %s of shape %v has %d", t.Name, len(t.Bytes), t.DType, t.Shape, size)
+		return 0, fmt.Errorf("tensor %s: %d bytes, but %s of shape %v has %d", quote.Short(t.Name), len(t.Bytes), t.DType, t.Shape, size)
 	}
 	return size, nil
 }

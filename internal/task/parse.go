@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"paligemma/internal/quote"
 )
 
 // Object is one thing the model located: a box, perhaps a mask code, a label.
@@ -30,7 +32,7 @@ type Note struct {
 // String returns one line for people: the problem, the place, the beginning of
 // the text.
 func (n Note) String() string {
-	return fmt.Sprintf("%s at byte %d: %q", n.Problem, n.Offset, cut(n.Text, maxNoteText))
+	return fmt.Sprintf("%s at byte %d: %s", n.Problem, n.Offset, quote.Short(n.Text))
 }
 
 // cut returns the first n bytes of text, without half a character, and an
@@ -46,10 +48,9 @@ func cut(text string, n int) string {
 }
 
 const (
-	maxNotes    = 64 // of a kind, kept in a Result
-	maxNoteText = 60 // bytes shown by Note.String
-	numCodes    = 16 // <segNNN> of one mask
-	maxSeg      = 127
+	maxNotes = 64 // of a kind, kept in a Result
+	numCodes = 16 // <segNNN> of one mask
+	maxSeg   = 127
 )
 
 // Result is what Parse read.

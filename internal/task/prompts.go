@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"paligemma/internal/quote"
 )
 
 // Styles of Caption and the words PaliGemma was trained with.
@@ -34,7 +36,7 @@ func Caption(lang, style string) (string, error) {
 	case StyleDetailed:
 		return "describe " + lang, nil
 	}
-	return "", fmt.Errorf("unknown caption style %q: use %s, %s or %s", style, StyleShort, StyleCOCO, StyleDetailed)
+	return "", fmt.Errorf("unknown caption style %s: use %s, %s or %s", quote.Short(style), StyleShort, StyleCOCO, StyleDetailed)
 }
 
 // CheckLang reports whether lang can be the code of a language: 1 to 16 letters,
@@ -46,7 +48,7 @@ func CheckLang(lang string) error {
 		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 	}
 	if !ok {
-		return fmt.Errorf("language %q is not a code such as en or de", lang)
+		return fmt.Errorf("language %s is not a code such as en or de", quote.Short(lang))
 	}
 	return nil
 }

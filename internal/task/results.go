@@ -2,6 +2,8 @@ package task
 
 import (
 	"fmt"
+
+	"paligemma/internal/quote"
 )
 
 // Box is a labelled box as the command line's JSON has it.
@@ -65,11 +67,11 @@ func (r Result) Masks() []Mask {
 func (m *Mask) SetPixels(mask []byte, W, H int) error {
 	rle, err := EncodeRLE(mask, W, H)
 	if err != nil {
-		return fmt.Errorf("mask %q: %w", m.Label, err)
+		return fmt.Errorf("mask %s: %w", quote.Short(m.Label), err)
 	}
 	polygons, err := Polygons(mask, W, H)
 	if err != nil {
-		return fmt.Errorf("mask %q: %w", m.Label, err)
+		return fmt.Errorf("mask %s: %w", quote.Short(m.Label), err)
 	}
 	area := 0
 	for _, v := range mask {

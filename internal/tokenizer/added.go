@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"paligemma/internal/quote"
 )
 
 // addedSet finds added tokens in a text.
@@ -24,7 +26,7 @@ func newAddedSet(tokens []added) (*addedSet, error) {
 	slices.SortFunc(tokens, func(a, b added) int { return strings.Compare(a.text, b.text) })
 	for i := 1; i < len(tokens); i++ {
 		if tokens[i].text == tokens[i-1].text {
-			return nil, fmt.Errorf("two added tokens are %q", tokens[i].text)
+			return nil, fmt.Errorf("two added tokens are %s", quote.Short(tokens[i].text))
 		}
 	}
 	s := &addedSet{tokens: tokens}

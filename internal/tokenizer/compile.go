@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"paligemma/internal/quote"
 )
 
 // Pipeline names the one way of encoding that this package does itself,
@@ -109,11 +111,11 @@ func isJSON(raw json.RawMessage, want string) bool {
 func (m *bpe) pieces(list []string) (map[string]uint32, error) {
 	var vocab map[string]uint32
 	if err := json.Unmarshal(m.Vocab, &vocab); err != nil {
-		return nil, fmt.Errorf("vocab: %w", err)
+		return nil, fmt.Errorf("vocab: %w", quote.Error(err))
 	}
 	for piece, id := range vocab {
 		if int64(id) >= int64(len(list)) || list[id] != piece {
-			return nil, fmt.Errorf("the piece %.100q is not token %d", piece, id)
+			return nil, fmt.Errorf("the piece %s is not token %d", quote.Short(piece), id)
 		}
 	}
 	for b := range 256 {
@@ -131,7 +133,7 @@ func (m *bpe) compileMerges(vocab map[string]uint32) ([]int32, error) {
 	if err := json.Unmarshal(m.Merges, &pairs); err != nil {
 		var lines []string
 		if err := json.Unmarshal(m.Merges, &lines); err != nil {
-			return nil, fmt.Errorf("merges: %w", err)
+			return nil, fmt.Errorf("merges: %w", quote.Error(err))
 		}
 		pairs = make([][]string, len(lines))
 		for i, line := range lines {
@@ -181,15 +183,15 @@ func compileAdded(added []addedToken, vocab map[string]uint32, pieces []string) 
 		if known, ok := vocab[a.Content]; ok {
 			id = int64(known)
 		} else if utf8.RuneCountInString(a.Content) == 1 {
-			return nil, fmt.Errorf("the added token %q is a character that the vocabulary lacks", a.Content)
+			return nil, fmt.Errorf("the added token %s is a character that the vocabulary lacks", quote.Short(a.Content))
 		}
 		switch {
 		case seen[a.Content]:
-			return nil, fmt.Errorf("the added token %q is there twice", a.Content)
+			return nil, fmt.Errorf("the added token %s is there twice", quote.Short(a.Content))
 		case a.ID != id || id >= int64(len(pieces)) || pieces[id] != a.Content:
-			return nil, fmt.Errorf("the added token %q has the id %d", a.Content, a.ID)
+			return nil, fmt.Errorf("the added token %s has the id %d", quote.Short(a.Content), a.ID)
 		case a.SingleWord || a.Lstrip || a.Rstrip:
-			return nil, fmt.Errorf("the added token %q looks at what is beside it", a.Content)
+			return nil, fmt.Errorf("the added token %s looks at what is beside it", quote.Short(a.Content))
 		}
 		seen[a.Content] = true
 		next = max(next, id+1)

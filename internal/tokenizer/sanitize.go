@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"paligemma/internal/quote"
 )
 
 // Check tells whether a tokenizer.json is one that Open takes: what the
@@ -49,7 +51,7 @@ func parse(text string) (*tokenizerFile, error) {
 	}
 	var file tokenizerFile
 	if err := json.Unmarshal([]byte(text), &file); err != nil {
-		return nil, err
+		return nil, quote.Error(err)
 	}
 	if err := file.Model.check(); err != nil {
 		return nil, err
@@ -62,7 +64,7 @@ func parse(text string) (*tokenizerFile, error) {
 	}
 	for _, a := range file.Added {
 		if a.Content == "" || a.ID < 0 || a.ID > math.MaxInt32 {
-			return nil, fmt.Errorf("the added token %q has the id %d", a.Content, a.ID)
+			return nil, fmt.Errorf("the added token %s has the id %d", quote.Short(a.Content), a.ID)
 		}
 	}
 	return &file, nil
@@ -107,7 +109,7 @@ func (m *bpe) check() error {
 	case m == nil:
 		return errors.New("there is no model")
 	case m.Type != "BPE" && m.Type != "": // older files leave it out
-		return fmt.Errorf("the model is %.40q, want BPE", m.Type)
+		return fmt.Errorf("the model is %s, want BPE", quote.Short(m.Type))
 	case m.Dropout != nil && *m.Dropout != 0:
 		return errors.New("dropout is for training")
 	case m.Prefix != nil && *m.Prefix != "", m.Suffix != nil && *m.Suffix != "":
@@ -166,7 +168,7 @@ func checkPart(what string, raw json.RawMessage, depth int) error {
 		PreTokenizers []json.RawMessage `json:"pretokenizers"`
 	}
 	if err := json.Unmarshal(raw, &part); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, quote.Error(err))
 	}
 	switch part.Type {
 	case "Replace", "Split":
@@ -189,5 +191,5 @@ func checkPart(what string, raw json.RawMessage, depth int) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%s: %.40q is not Gemma's", what, part.Type)
+	return fmt.Errorf("%s: %s is not Gemma's", what, quote.Short(part.Type))
 }

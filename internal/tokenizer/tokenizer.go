@@ -19,6 +19,7 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 	_ "paligemma/third_party/tokenizers" // link flags
 )
 
@@ -107,7 +108,7 @@ func (s Source) compiled() (*Compiled, error) {
 	if h == nil || !h.Has(model.KeyPipeline) {
 		return s.Compiled, nil
 	}
-	name, err := h.String(model.KeyPipeline)
+	name, err := h.ShortString(model.KeyPipeline)
 	if err != nil || name != Pipeline {
 		return nil, err
 	}
@@ -286,11 +287,11 @@ func (t *Tokenizer) Encode(text string) ([]int, error) {
 func (t *Tokenizer) encodeLibrary(ids []int, text string) ([]int, error) {
 	got := t.lib.EncodeWithOptions(text, false).IDs
 	if len(got) == 0 {
-		return nil, fmt.Errorf("the tokenizer cannot encode %.60q", text)
+		return nil, fmt.Errorf("the tokenizer cannot encode %s", quote.Short(text))
 	}
 	for _, id := range got {
 		if int(id) >= len(t.src.Pieces) {
-			return nil, fmt.Errorf("the tokenizer encodes %.60q as token %d, of %d", text, id, len(t.src.Pieces))
+			return nil, fmt.Errorf("the tokenizer encodes %s as token %d, of %d", quote.Short(text), id, len(t.src.Pieces))
 		}
 		ids = append(ids, int(id))
 	}

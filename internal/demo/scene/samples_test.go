@@ -222,8 +222,8 @@ func checkBoxes(t *testing.T, s *Scene, p Sample) {
 		}
 	}
 	c, ious := ScoreBoxes(want, got)
-	if len(res.Notes) > 0 || c.Right != len(want) || c.Wrong+c.Missing != 0 {
-		t.Errorf("seed %d: %q is read as %v, %v", s.Seed, text, got, res.Notes)
+	if len(res.Doubts) > 0 || c.Right != len(want) || c.Wrong+c.Missing != 0 {
+		t.Errorf("seed %d: %q is read as %v, %v", s.Seed, text, got, res.Doubts)
 	}
 	for _, v := range ious {
 		if v < 0.9 { // a token is a 1023rd of the side
