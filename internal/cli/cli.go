@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"paligemma/internal/ggml"
@@ -156,7 +157,7 @@ over a limit, 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("paligemma {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{shortFlagError(err)} })
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := applyEnv(cmd.Flags(), os.LookupEnv); err != nil {
 			return err
@@ -176,6 +177,18 @@ over a limit, 130 interrupted.`,
 		completeEnums(cmd)
 	}
 	return root
+}
+
+// shortFlagError bounds what an error about a flag quotes.
+func shortFlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) && len(invalid.GetValue()) > quote.Max {
+		return fmt.Errorf("invalid argument %s for --%s", quote.Short(invalid.GetValue()), invalid.GetFlag().Name)
+	}
+	if short := quote.Line(err.Error(), quote.Max); short != err.Error() && invalid == nil {
+		return errors.New(short)
+	}
+	return err
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {

@@ -81,15 +81,6 @@ func longFiles(t *testing.T, text string) map[string][]string {
 		path := write("st/"+name+".safetensors", append(binary.LittleEndian.AppendUint64(nil, uint64(len(data))), append(data, 0, 0, 0, 0)...))
 		commands["safetensors, "+name] = []string{"inspect", path}
 	}
-	for name, index := range map[string]string{
-		"shard":   `{"weight_map": {"a": TEXT}}`,
-		"file":    `{"weight_map": {"a": "` + strings.Repeat("x", len(text)) + `.safetensors"}}`,
-		"missing": `{"weight_map": {TEXT: "b.safetensors"}}`,
-		"key":     `{TEXT: ` + strings.Repeat("[", 50) + `}`,
-	} {
-		write("index "+name+"/model.safetensors.index.json", js(index))
-		commands["index, "+name] = []string{"convert", filepath.Join(dir, "index "+name), filepath.Join(dir, "out.gguf")}
-	}
 	weights, err := os.ReadFile(filepath.Join(fixture(t, "CHECKPOINT"), "model.safetensors"))
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +88,16 @@ func longFiles(t *testing.T, text string) map[string][]string {
 	config, err := os.ReadFile(filepath.Join(fixture(t, "CHECKPOINT"), "config.json"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for name, index := range map[string]string{
+		"shard":   `{"weight_map": {"a": TEXT}}`,
+		"file":    `{"weight_map": {"a": "` + strings.Repeat("x", len(text)) + `.safetensors"}}`,
+		"missing": `{"weight_map": {TEXT: "b.safetensors"}}`,
+		"key":     `{TEXT: ` + strings.Repeat("[", 50) + `}`,
+	} {
+		write("index "+name+"/config.json", config)
+		write("index "+name+"/model.safetensors.index.json", js(index))
+		commands["index, "+name] = []string{"convert", filepath.Join(dir, "index "+name), filepath.Join(dir, "out.gguf")}
 	}
 	for name, value := range map[string]string{
 		"model_type": `"model_type": TEXT`, "number": `"model_type": "paligemma", "text_config": {"num_hidden_layers": TEXT}`,
@@ -111,7 +112,7 @@ func longFiles(t *testing.T, text string) map[string][]string {
 	}
 	for name, value := range map[string]string{
 		"model":      `{"model": {"type": TEXT}}`,
-		"normalizer": `{"added_tokens": [], "normalizer": {"type": TEXT}, "model": {"type": "BPE", "vocab": {}, "merges": []}}`,
+		"normalizer": `{"added_tokens": [], "normalizer": {"type": TEXT}, "model": {"type": "BPE", "unk_token": "a", "vocab": {"a": 0}, "merges": []}}`,
 		"added":      `{"added_tokens": [{"id": 1, "content": TEXT}, {"id": 1, "content": TEXT}], "model": {"type": "BPE", "vocab": {}, "merges": [], "unk_token": TEXT}}`,
 		"vocab":      `{"added_tokens": [], "model": {"type": "BPE", "vocab": {TEXT: 999999999}, "merges": [TEXT], "unk_token": "a"}}`,
 		"id":         `{"added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 1` + strings.Repeat("1", len(text)) + `}, "merges": [], "unk_token": "a"}}`,
@@ -126,9 +127,9 @@ func longFiles(t *testing.T, text string) map[string][]string {
 	short := text[:min(len(text), 60_000)]
 	for name, array := range map[string][2]string{
 		"entry": {short, ""}, "array": {short + ".npy", ""},
-		"descr": {"a.npy", "{'descr': '" + short + "', 'fortran_order': False, 'shape': (1,), }"},
-		"key":   {"a.npy", "{'" + short + "': 1}"},
-		"shape": {"a.npy", "{'shape': (" + short + ")}"},
+		"descr": {decoderArray, "{'descr': '" + short + "', 'fortran_order': False, 'shape': (1,), }"},
+		"key":   {decoderArray, "{'" + short + "': 1}"},
+		"shape": {decoderArray, "{'shape': (" + short + ")}"},
 	} {
 		var b bytes.Buffer
 		z := zip.NewWriter(&b)
@@ -154,16 +155,16 @@ func longFiles(t *testing.T, text string) map[string][]string {
 	}
 	m := fixture(t, "MODEL")
 	for name, args := range map[string][]string{
-		"file": {"caption", text}, "model": {"caption", scene, "-m", text}, "pattern": {"caption", text + "*"},
+		"file": {"caption", text}, "file of a model": {"caption", scene, "-m", text}, "files by a pattern": {"caption", text + "*"},
 		"command": {text}, "help": {"help", text}, "flag": {"caption", "--" + text}, "number": {"caption", "--max-tokens", text},
 		"enum": {"caption", "--progress", text}, "style": {"caption", scene, "--style", text}, "lang": {"caption", scene, "--lang", text},
 		"box": {"caption", scene, "--box", text}, "size": {"parse", "x", "--size", text}, "choices": {"vqa", scene, "--prompt", "a", "--choices", text},
-		"draw": {"detect", "a", scene, "--draw", text + ".gif"}, "decoder": {"parse", "x", "--size", "1x1", "--mask-decoder", text},
+		"file to draw": {"detect", "a", scene, "--draw", text + ".gif"}, "file of a decoder": {"parse", "x", "--size", "1x1", "--mask-decoder", text},
 		"device": {"caption", scene, "-m", m, "--device", text}, "prompt": {"caption", scene, "-m", m, "--lang", "a"},
 		"long prompt": {"generate", "--prompt", text, "-m", m}, "suffix": {"score", "--prompt", "a", "--suffix", text, "-m", m},
-		"type": {"convert", fixture(t, "CHECKPOINT"), "--type", text}, "output": {"convert", fixture(t, "CHECKPOINT"), filepath.Join(dir, text)},
+		"type": {"convert", fixture(t, "CHECKPOINT"), "--type", text}, "file to write": {"convert", fixture(t, "CHECKPOINT"), filepath.Join(dir, text)},
 		"dropped": {"parse", text, "--size", "1x1"}, "doubt": {"parse", boxText + "&lt;loc" + text, "--size", "1x1", "-v"},
-		"inspect": {"inspect", text}, "completion": {"completion", text}, "synthetic": {"bench", "--synthetic", text},
+		"file to inspect": {"inspect", text}, "completion": {"completion", text}, "synthetic": {"bench", "--synthetic", text},
 	} {
 		commands["argument, "+name] = args
 	}
@@ -171,18 +172,15 @@ func longFiles(t *testing.T, text string) map[string][]string {
 }
 
 // Whatever a file or an argument holds, what is said of it is a short line that
-// quotes no more than 100 bytes of it, at little cost. Names of files are whole
+// quotes no more than 100 bytes of it. Names of files are whole
 // as far as the line has room.
 func TestLongText(t *testing.T) {
 	const size = 300_000
 	for _, unit := range []string{"x", "日", "\u202e", "\U000e0041"} {
 		for name, args := range longFiles(t, strings.Repeat(unit, size/len(unit))) {
 			t.Run(unit+" "+name, func(t *testing.T) {
-				var before, after runtime.MemStats
 				var out, errs bytes.Buffer
-				runtime.ReadMemStats(&before)
 				code := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
-				runtime.ReadMemStats(&after)
 				lines, _, _ := strings.Cut(errs.String(), "\n\nUsage:")
 				said := false
 				for line := range strings.Lines(lines) {
@@ -190,7 +188,7 @@ func TestLongText(t *testing.T) {
 						t.Errorf("a line of %d bytes: %s", len(line), line)
 					}
 					said = true
-					if file := strings.HasPrefix(name, "argument, ") || strings.HasPrefix(name, "request, image"); !file && longestRun(line) > quote.Max {
+					if file := strings.HasPrefix(name, "argument, file") || strings.HasPrefix(name, "request, image"); !file && longestRun(line) > quote.Max {
 						t.Errorf("%d bytes are quoted: %s", longestRun(line), line)
 					}
 				}
@@ -201,6 +199,9 @@ func TestLongText(t *testing.T) {
 		}
 	}
 }
+
+// decoderArray is the first array that a mask decoder needs.
+const decoderArray = "_vq_vae._embedding.npy"
 
 // longestRun returns the length of the longest part of a line that is one thing
 // again and again, in bytes.

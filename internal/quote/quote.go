@@ -40,23 +40,6 @@ func Short[T ~string | ~[]byte](s T) string {
 	return string(append(literal, '"'))
 }
 
-// maxListed bounds the items of a List.
-const maxListed = 3
-
-// List returns the first of items in quotation marks with commas between them,
-// and the number of the others.
-func List[T ~string | ~[]byte](items []T) string {
-	var shown []string
-	for _, s := range items[:min(len(items), maxListed)] {
-		shown = append(shown, Short(s))
-	}
-	text := strings.Join(shown, ", ")
-	if more := len(items) - len(shown); more > 0 {
-		text += " and " + strconv.Itoa(more) + " more"
-	}
-	return text
-}
-
 // shortened is an error with a shorter message.
 type shortened struct {
 	message string

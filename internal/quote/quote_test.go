@@ -55,19 +55,6 @@ func TestShort(t *testing.T) {
 	})
 }
 
-func TestList(t *testing.T) {
-	for want, items := range map[string][]string{
-		"":                         nil,
-		`"a"`:                      {"a"},
-		`"a", "b", "c"`:            {"a", "b", "c"},
-		`"a", "b", "c" and 2 more`: {"a", "b", "c", "d", "e"},
-	} {
-		if got := List(items); got != want {
-			t.Errorf("%s, want %s", got, want)
-		}
-	}
-}
-
 func TestError(t *testing.T) {
 	long := errors.New(strings.Repeat("x", 1000))
 	if got := Error(long); len(got.Error()) > 2*Max || !errors.Is(got, long) {

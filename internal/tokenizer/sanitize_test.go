@@ -176,3 +176,23 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// What a tokenizer.json says is quoted in short.
+func TestCheckQuotesShort(t *testing.T) {
+	long, digits := strings.Repeat("x", 1<<20), strings.Repeat("1", 1<<20)
+	const rest = `"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [], "unk_token": "a"}}`
+	for name, text := range map[string]string{
+		"model":      `{"model": {"type": "` + long + `"}}`,
+		"normalizer": `{"normalizer": {"type": "` + long + `"}, ` + rest,
+		"splitter":   `{"pre_tokenizer": {"type": "` + long + `"}, ` + rest,
+		"added":      `{"added_tokens": [{"id": -1, "content": "` + long + `"}], ` + rest,
+		"id":         `{"added_tokens": [{"id": ` + digits + `, "content": "b"}], ` + rest,
+		"kind":       `{"model": ` + digits + `}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := Check(text); err == nil || len(err.Error()) > 400 {
+				t.Errorf("%.600s", err)
+			}
+		})
+	}
+}
