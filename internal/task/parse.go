@@ -69,7 +69,8 @@ type Result struct {
 // joined by " ; ". A coordinate is value/1023 of the side (the other way round
 // from BoxTokens). A <locNNNN> has exactly four digits and at most 1023, a
 // <segNNN> three and at most 127: whatever else looks like one is text. Blanks
-// between the tokens of a group are allowed, as some programs print them. A
+// between the tokens of a group are allowed, as some programs print them, but a
+// group without blanks is one whatever is before it. A
 // label ends at ';' (or the fullwidth '；'), at the next token and at <eos>,
 // <bos> or <pad>; blanks around it and commas after it are trimmed. A group
 // without a label has the label "". The ';' of an HTML entity (&lt;) is text.
@@ -192,7 +193,8 @@ func norm(loc int) float64 { return float64(loc) / maxLoc }
 
 // run reads tokens of one kind, with blanks between and after them: up to
 // len(dst) of them into dst, or all there are if dst is nil. It returns how many
-// and where the last one ends.
+// and where the last one ends. After a blank it leaves four <loc> that lie side
+// by side to the next object.
 func (p *parser) run(kind tokKind, dst []int) (n, end int) {
 	for p.tok.kind == kind && (dst == nil || n < len(dst)) {
 		if dst != nil {
@@ -204,10 +206,27 @@ func (p *parser) run(kind tokKind, dst []int) (n, end int) {
 		if p.tok.kind == tokText {
 			if a, b := trim(p.text, p.tok.start, p.tok.end); a == b {
 				p.next()
+				if kind == tokLoc && p.atBox() {
+					break
+				}
 			}
 		}
 	}
 	return n, end
+}
+
+// atBox reports whether four <loc> without anything between them begin at the
+// current token.
+func (p *parser) atBox() bool {
+	for t, n := p.tok, 0; n < 4; n++ {
+		if t.kind != tokLoc {
+			return false
+		}
+		if n < 3 {
+			t, _ = tokenAt(p.text, t.end)
+		}
+	}
+	return true
 }
 
 // label reads the text up to the end of the object, if there is any, and the

@@ -74,7 +74,10 @@ func TestParse(t *testing.T) {
 		{"<loc0001><loc0002><loc0003> cat ; " + box1 + " dog", `"dog" | 3 of 4 <loc> tokens, dropped`},
 		{box1 + " cat ; <loc0001><loc0002>", `"cat" | 2 of 4 <loc> tokens, dropped`},
 		{box1 + "<loc0001> cat", `"" | 1 of 4 <loc> tokens, dropped`},
-		{"<loc0001> " + box1 + " cat", `""! | inverted box | 1 of 4 <loc> tokens, dropped`}, // which four it meant, nobody knows
+		{"<loc0001> " + box1 + " cat", `"cat" | 1 of 4 <loc> tokens, dropped`},
+		{"<loc0001> <loc0002><loc0003> " + box1 + box2 + " cat", `"" | "cat" | 3 of 4 <loc> tokens, dropped`},
+		{"<loc0001> <loc0002> <loc0003> <loc0004> <loc0005> cat", `"" | 1 of 4 <loc> tokens, dropped`},
+		{box1 + box2[:18] + " " + box2 + " cat", `"" | "cat" | 2 of 4 <loc> tokens, dropped`},
 		{"<loc0001><loc0002>, <loc0003><loc0004>", `2 of 4 <loc> tokens, dropped | 2 of 4 <loc> tokens, dropped`},
 		{"<loc0001> ; <loc0002>", `1 of 4 <loc> tokens, dropped | 1 of 4 <loc> tokens, dropped`},
 		{box1 + codes[:15*8] + " cat", `"cat" | 15 of 16 <seg> tokens, dropped`},
