@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"image"
 )
 
 // RLE is a mask in COCO's compressed run-length encoding, as pycocotools reads
@@ -39,27 +40,54 @@ func EncodeRLE(mask []byte, W, H int) (RLE, error) {
 	if err := checkMask(len(mask), W, H); err != nil {
 		return RLE{}, err
 	}
+	return encodeRLE(mask, image.Rect(0, 0, W, H), W, H), nil
+}
+
+// encodeRLE encodes a mask [H][W] of which part is what lies in the rectangle at,
+// and nothing else is set.
+func encodeRLE(part []byte, at image.Rectangle, W, H int) RLE {
 	var counts runWriter
-	block := min(64, W) // columns transposed at a time, for the cache's sake
-	columns := make([]bool, block*H)
-	run, value := 0, false
-	for x0 := 0; x0 < W; x0 += block {
-		n := min(block, W-x0)
-		for y := range H {
-			for i, v := range mask[y*W+x0 : y*W+x0+n] {
-				columns[i*H+y] = v != 0
+	w, h := at.Dx(), at.Dy()
+	block := min(64, w) // columns transposed at a time, for the cache's sake
+	columns := make([]bool, block*h)
+	run, value := at.Min.X*H+at.Min.Y, false
+	gap := H - h // from the end of a column of part to the next one's beginning
+	for x0 := 0; x0 < w; x0 += block {
+		n := min(block, w-x0)
+		for y := range h {
+			for i, v := range part[y*w+x0 : y*w+x0+n] {
+				columns[i*h+y] = v != 0
 			}
 		}
-		for _, v := range columns[:n*H] {
-			if v != value {
-				counts.add(run)
-				run, value = 0, v
+		for i := range n {
+			for _, v := range columns[i*h : (i+1)*h] {
+				if v != value {
+					counts.add(run)
+					run, value = 0, v
+				}
+				run++
 			}
-			run++
+			if gap > 0 && value {
+				counts.add(run)
+				run, value = 0, false
+			}
+			run += gap
 		}
 	}
-	counts.add(run)
-	return RLE{Size: [2]int{H, W}, Counts: string(counts.buf)}, nil
+	// Each column was followed by its gap: so the last one's reaches past the end
+	// if there are no columns after it.
+	rest := W*H - at.Max.X*H - at.Min.Y
+	if w == 0 {
+		rest = W*H - run
+	}
+	if value && rest > 0 {
+		counts.add(run)
+		run = 0
+	}
+	if run += rest; run > 0 || counts.n == 0 {
+		counts.add(run)
+	}
+	return RLE{Size: [2]int{H, W}, Counts: string(counts.buf)}
 }
 
 // runWriter writes the lengths of runs.

@@ -3,6 +3,8 @@ package task
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -138,4 +140,49 @@ func FuzzDecodeRLE(f *testing.F) {
 			t.Fatalf("box %v, %v; want %v", box, err, want)
 		}
 	})
+}
+
+// What is computed on the part of a mask that is filled is what the whole mask
+// gives.
+func TestSetPixelsOfPart(t *testing.T) {
+	random := rand.New(rand.NewPCG(8, 9))
+	for i := range 20_000 {
+		W, H := 1+random.IntN(12), 1+random.IntN(12)
+		if i%50 == 0 {
+			W, H = 60+random.IntN(90), 1+random.IntN(90)
+		}
+		mask := make([]byte, W*H)
+		x0, y0 := random.IntN(W), random.IntN(H)
+		x1, y1 := x0+random.IntN(W-x0+1), y0+random.IntN(H-y0+1)
+		for y := y0; y < y1; y++ {
+			for x := x0; x < x1; x++ {
+				if i%3 == 0 || random.IntN(3) > 0 {
+					mask[y*W+x] = byte(1 + random.IntN(255))
+				}
+			}
+		}
+		var m Mask
+		if err := m.SetPixels(mask, W, H); err != nil {
+			t.Fatal(err)
+		}
+		rle, err1 := EncodeRLE(mask, W, H)
+		polygons, err2 := Polygons(mask, W, H)
+		if err1 != nil || err2 != nil || *m.RLE != rle || !reflect.DeepEqual(m.Polygons, polygons) {
+			t.Fatalf("%d×%d %v: %+v, want %+v", W, H, mask, m.RLE, rle)
+		}
+		back, err := DecodeRLE(rle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		area := 0
+		for j, v := range mask {
+			if (v != 0) != (back[j] != 0) {
+				t.Fatalf("%d×%d: pixel %d", W, H, j)
+			}
+			area += int(back[j])
+		}
+		if *m.Area != area {
+			t.Fatalf("area %d, want %d", *m.Area, area)
+		}
+	}
 }
