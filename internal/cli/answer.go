@@ -55,24 +55,30 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	case q.p.format == formatText && q.find == nil:
 		err = q.texts(v, gen, beams)
 	default:
-		r := v.result
-		text, tokens := q.s.tok.Decode(gen.Tokens), append([]int{}, gen.Tokens...)
-		r.Prompt, r.Text, r.Tokens = &prompt, &text, &tokens
-		r.FinishReason, r.Timings = gen.FinishReason, &times
-		r.Confidence = confidence(gen.LogProbs)
-		if beams != nil {
-			r.Alternatives = q.s.alternatives(beams, q.sampling.NumReturn)
-		}
-		if q.sampling.LogProbs > 0 {
-			steps := q.s.logProbs(gen.LogProbs)
-			r.LogProbs = &steps
-		}
+		r := q.result(v, gen, beams)
+		r.Prompt, r.Timings = &prompt, &times
 		err = q.finish(ctx, v, r, q.s.rater(gen))
 	}
 	if err == nil {
 		q.tellTimings(v, times)
 	}
 	return err
+}
+
+// result describes a generation, but for the prompt and the timings.
+func (q *inquiry) result(v *view, gen model.Generation, beams []model.Beam) Result {
+	r := v.result
+	text, tokens := q.s.tok.Decode(gen.Tokens), append([]int{}, gen.Tokens...)
+	r.Text, r.Tokens, r.FinishReason = &text, &tokens, gen.FinishReason
+	r.Confidence = confidence(gen.LogProbs)
+	if beams != nil {
+		r.Alternatives = q.s.alternatives(beams, q.sampling.NumReturn)
+	}
+	if q.sampling.LogProbs > 0 {
+		steps := q.s.logProbs(gen.LogProbs)
+		r.LogProbs = &steps
+	}
+	return r
 }
 
 // texts prints a generation, or the best beams, a line each.
