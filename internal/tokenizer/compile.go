@@ -1,12 +1,10 @@
 package tokenizer
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -18,7 +16,7 @@ import (
 // Gemma's: added tokens are cut out, the longest first, those that are not
 // normalized before those that are; a space becomes "▁"; what lies between the
 // added tokens is merged as one word, and a character that the vocabulary
-// lacks becomes its bytes.
+// lacks becomes its bytes. Every byte that this can ask for has a token.
 const Pipeline = "gemma"
 
 // Compiled is what a tokenizer.json of that pipeline says beyond the pieces, in
@@ -37,6 +35,7 @@ type Compiled struct {
 const (
 	FlagSpecial    int32 = 1 // plain text unless special tokens are heeded
 	FlagNormalized int32 = 2 // looked for after the spaces have become "▁"
+	FlagOutside    int32 = 4 // a character that the model's own vocabulary lacks: elsewhere it is bytes
 )
 
 // Limits on added tokens: matching takes no more steps per character than a
@@ -44,13 +43,6 @@ const (
 const (
 	maxAdded    = 1 << 16
 	maxAddedLen = 255
-)
-
-// The parts of a tokenizer.json that the pipeline stands for, as the library
-// writes them. After the normalizer there is no space left to split at.
-const (
-	gemmaNormalizer = `{"type":"Replace","pattern":{"String":" "},"content":"▁"}`
-	gemmaSplitter   = `{"type":"Split","pattern":{"String":" "},"behavior":"MergedWithPrevious","invert":false}`
 )
 
 // Compile reads a tokenizer.json whose ids have the given pieces. Its error
@@ -70,12 +62,14 @@ func Compile(text string, pieces []string) (*Compiled, error) {
 	}
 	m := file.Model
 	switch {
-	case !isJSON(file.Normalizer, gemmaNormalizer):
+	case !isGemmaNormalizer(file.normalizers):
 		return nil, errors.New("the normalizer is not Gemma's")
-	case len(file.Splitter) != 0 && !isJSON(file.Splitter, "null") && !isJSON(file.Splitter, gemmaSplitter):
+	case !splitsNothing(file.splitters):
 		return nil, errors.New("the pre-tokenizer is not Gemma's")
-	case !m.ByteFallback || m.IgnoreMerges:
-		return nil, errors.New("the model's flags are not Gemma's")
+	case !m.ByteFallback:
+		return nil, errors.New("byte_fallback is false")
+	case m.IgnoreMerges:
+		return nil, errors.New("ignore_merges is true")
 	}
 	vocab, err := m.pieces(pieces)
 	if err != nil {
@@ -95,19 +89,22 @@ func Compile(text string, pieces []string) (*Compiled, error) {
 	return c, nil
 }
 
-// isJSON tells whether raw says what want says, in whatever order and with any
-// white space. Of the same length, it has no key twice.
-func isJSON(raw json.RawMessage, want string) bool {
-	var compact bytes.Buffer
-	if json.Compact(&compact, raw) != nil || compact.Len() != len(want) {
-		return false
-	}
-	var a, b any
-	return json.Unmarshal(raw, &a) == nil && json.Unmarshal([]byte(want), &b) == nil && reflect.DeepEqual(a, b)
+// isGemmaNormalizer reports whether all that normalizers do is to replace " "
+// by "▁".
+func isGemmaNormalizer(steps []part) bool {
+	return len(steps) == 1 && steps[0].Type == "Replace" && *steps[0].Pattern.String == " " && *steps[0].Content == "▁"
+}
+
+// splitsNothing reports whether pre-tokenizers leave a text without spaces
+// whole: those that split at a space, whatever becomes of it.
+func splitsNothing(steps []part) bool {
+	return !slices.ContainsFunc(steps, func(p part) bool {
+		return p.Type != "Split" || *p.Pattern.String != " " || *p.Invert
+	})
 }
 
 // pieces reads the vocabulary and makes sure that it says what the list of
-// pieces says, and that every byte has a token.
+// pieces says, and that every byte that may be asked for has a token.
 func (m *bpe) pieces(list []string) (map[string]uint32, error) {
 	var vocab map[string]uint32
 	if err := json.Unmarshal(m.Vocab, &vocab); err != nil {
@@ -118,12 +115,26 @@ func (m *bpe) pieces(list []string) (map[string]uint32, error) {
 			return nil, fmt.Errorf("the piece %s is not token %d", quote.Short(piece), id)
 		}
 	}
-	for b := range 256 {
-		if _, ok := vocab[fmt.Sprintf("<0x%02X>", b)]; !ok {
-			return nil, fmt.Errorf("byte %#02x has no token", b)
+	return vocab, checkBytes(
+		func(b byte) bool { _, ok := vocab[byteToken(b)]; return ok },
+		func(r rune) bool { _, ok := vocab[string(r)]; return ok })
+}
+
+// byteToken is the piece that stands for a byte.
+func byteToken(b byte) string { return fmt.Sprintf("<0x%02X>", b) }
+
+// checkBytes refuses a vocabulary in which a byte may be asked for that has no
+// token: the library then falls back to the unknown token. Released Gemmas have
+// no <0x09>, for they have "\t": an ASCII character with a piece is never cut
+// into bytes.
+func checkBytes(hasByte func(byte) bool, hasCharacter func(rune) bool) error {
+	for i := range 256 {
+		b := byte(i)
+		if !hasByte(b) && (b >= utf8.RuneSelf || !hasCharacter(rune(b))) {
+			return fmt.Errorf("the vocabulary has no %s", byteToken(b))
 		}
 	}
-	return vocab, nil
+	return nil
 }
 
 // compileMerges reads merges in either of their forms, [["a","b"]] or ["a b"].
@@ -179,23 +190,22 @@ func compileAdded(added []addedToken, vocab map[string]uint32, pieces []string) 
 	seen := make(map[string]bool, len(added))
 	next := int64(len(vocab))
 	for _, a := range added {
-		id := next
+		id, flags := next, int32(0)
 		if known, ok := vocab[a.Content]; ok {
 			id = int64(known)
 		} else if utf8.RuneCountInString(a.Content) == 1 {
-			return nil, fmt.Errorf("the added token %s is a character that the vocabulary lacks", quote.Short(a.Content))
+			flags |= FlagOutside
 		}
 		switch {
 		case seen[a.Content]:
-			return nil, fmt.Errorf("the added token %s is there twice", quote.Short(a.Content))
+			return nil, fmt.Errorf("the added token %.100q is there twice", a.Content)
 		case a.ID != id || id >= int64(len(pieces)) || pieces[id] != a.Content:
-			return nil, fmt.Errorf("the added token %s has the id %d", quote.Short(a.Content), a.ID)
+			return nil, fmt.Errorf("the added token %.100q has the id %d, want %d", a.Content, a.ID, id)
 		case a.SingleWord || a.Lstrip || a.Rstrip:
-			return nil, fmt.Errorf("the added token %s looks at what is beside it", quote.Short(a.Content))
+			return nil, fmt.Errorf("the added token %.100q depends on the text around it (single_word, lstrip or rstrip)", a.Content)
 		}
 		seen[a.Content] = true
 		next = max(next, id+1)
-		flags := int32(0)
 		if a.Special {
 			flags |= FlagSpecial
 		}

@@ -79,31 +79,39 @@ func (e *encoder) merge(left, right int32) (made, rank int32, ok bool) {
 	return 0, 0, false
 }
 
+// indexPieces finds the tokens of characters and bytes among the pieces.
 func (e *encoder) indexPieces(pieces []string) error {
 	e.low = make([]int32, 0x10000)
 	e.high = make(map[rune]int32)
-	n, seen := 0, [256]bool{}
+	seen := [256]bool{}
 	for id, piece := range pieces {
-		if len(piece) <= utf8.UTFMax {
-			r, size := utf8.DecodeRuneInString(piece)
-			switch {
-			case size != len(piece) || size == 0 || (r == utf8.RuneError && size == 1):
-			case int(r) < len(e.low):
-				e.low[r] = int32(id) + 1
-			default:
-				e.high[r] = int32(id) + 1
-			}
-		} else if b, ok := byteOf(piece); ok && piece == fmt.Sprintf("<0x%02X>", b) {
-			if !seen[b] {
-				n++
-			}
+		if r, ok := character(piece); ok {
+			e.setSymbol(r, int32(id)+1)
+		} else if b, ok := byteOf(piece); ok && piece == byteToken(b) {
 			e.bytes[b], seen[b] = int32(id), true
 		}
 	}
-	if n != len(e.bytes) {
-		return fmt.Errorf("only %d of 256 bytes have tokens", n)
+	return checkBytes(
+		func(b byte) bool { return seen[b] },
+		func(r rune) bool { return e.low[r] > 0 })
+}
+
+// character returns the one character that a piece is.
+func character(piece string) (rune, bool) {
+	if piece == "" || len(piece) > utf8.UTFMax {
+		return 0, false
 	}
-	return nil
+	r, size := utf8.DecodeRuneInString(piece)
+	return r, size == len(piece) && (r != utf8.RuneError || size > 1)
+}
+
+// setSymbol sets the token of a character: its id plus one, or 0 for none.
+func (e *encoder) setSymbol(r rune, value int32) {
+	if int(r) < len(e.low) {
+		e.low[r] = value
+	} else {
+		e.high[r] = value
+	}
 }
 
 func (e *encoder) indexAdded(flat []int32, pieces []string) error {
@@ -113,8 +121,11 @@ func (e *encoder) indexAdded(flat []int32, pieces []string) error {
 	var raw, normal []added
 	for pair := range slices.Chunk(flat, 2) {
 		id, flags := int(pair[0]), pair[1]
-		if id < 0 || id >= len(pieces) || flags&^(FlagSpecial|FlagNormalized) != 0 {
+		if id < 0 || id >= len(pieces) || flags&^(FlagSpecial|FlagNormalized|FlagOutside) != 0 {
 			return fmt.Errorf("added tokens: %d with flags %d, of %d pieces", id, flags, len(pieces))
+		}
+		if r, ok := character(pieces[id]); ok && flags&FlagOutside != 0 {
+			e.setSymbol(r, 0)
 		}
 		a := added{pieces[id], id, flags&FlagSpecial != 0}
 		if flags&FlagNormalized != 0 {

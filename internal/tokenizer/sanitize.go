@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"paligemma/internal/quote"
 )
@@ -28,6 +29,12 @@ func sanitize(text string) ([]byte, error) {
 	}
 	file.Version = json.RawMessage(`"1.0"`)
 	file.Truncation, file.Padding, file.Post, file.Decoder = nil, nil, nil, nil
+	if file.Normalizer, err = sequence("normalizers", file.normalizers); err != nil {
+		return nil, err
+	}
+	if file.Splitter, err = sequence("pretokenizers", file.splitters); err != nil {
+		return nil, err
+	}
 	return encode(file)
 }
 
@@ -42,6 +49,8 @@ type tokenizerFile struct {
 	Post       json.RawMessage `json:"post_processor"`
 	Decoder    json.RawMessage `json:"decoder"`
 	Model      *bpe            `json:"model"`
+
+	normalizers, splitters []part // the steps of Normalizer and of Splitter
 }
 
 // parse reads a tokenizer.json and checks the parts that the library is to see.
@@ -56,15 +65,22 @@ func parse(text string) (*tokenizerFile, error) {
 	if err := file.Model.check(); err != nil {
 		return nil, err
 	}
-	if err := checkPart("normalizer", file.Normalizer, 0); err != nil {
+	var err error
+	if file.normalizers, err = steps("normalizer", file.Normalizer, 0); err != nil {
 		return nil, err
 	}
-	if err := checkPart("pre_tokenizer", file.Splitter, 0); err != nil {
+	if err := checkGrowth(file.normalizers); err != nil {
 		return nil, err
+	}
+	if file.splitters, err = steps("pre_tokenizer", file.Splitter, 0); err != nil {
+		return nil, err
+	}
+	if len(file.Added) > maxAdded {
+		return nil, fmt.Errorf("%d added tokens, more than %d", len(file.Added), maxAdded)
 	}
 	for _, a := range file.Added {
 		if a.Content == "" || a.ID < 0 || a.ID > math.MaxInt32 {
-			return nil, fmt.Errorf("the added token %s has the id %d", quote.Short(a.Content), a.ID)
+			return nil, fmt.Errorf("the added token %.100q has the id %d", a.Content, a.ID)
 		}
 	}
 	return &file, nil
@@ -150,46 +166,114 @@ func hasEscape(raw []byte, escape string) bool {
 	}
 }
 
-// checkPart accepts the normalizers and pre-tokenizers that do no more than
-// replace or split at fixed strings, and sequences of them. Regular expressions
-// could take forever.
-func checkPart(what string, raw json.RawMessage, depth int) error {
+// Limits on a normalizer or a pre-tokenizer: encoding a text takes time and
+// memory that are a small multiple of its length. Gemma's normalizer is one step
+// that triples a text of spaces.
+const (
+	maxSteps  = 16
+	maxGrowth = 8
+	maxNested = 4
+)
+
+// part is a step of a normalizer (Replace) or of a pre-tokenizer (Split), or a
+// Sequence of them.
+type part struct {
+	Type    string `json:"type"`
+	Pattern struct {
+		String *string
+		Regex  *string `json:",omitempty"`
+	} `json:"pattern"`
+	Content  *string `json:"content,omitempty"`  // of a Replace
+	Behavior *string `json:"behavior,omitempty"` // of a Split
+	Invert   *bool   `json:"invert,omitempty"`   // of a Split
+}
+
+// splitBehaviors are what a Split may do with what it finds.
+var splitBehaviors = []string{"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"}
+
+// steps flattens what, a normalizer or a pre-tokenizer. It accepts those that do
+// no more than replace or split at fixed strings, and sequences of them. Regular
+// expressions could take forever.
+func steps(what string, raw json.RawMessage, depth int) ([]part, error) {
 	if len(raw) == 0 || string(raw) == "null" {
-		return nil
+		return nil, nil
 	}
-	var part struct {
-		Type    string `json:"type"`
-		Pattern struct {
-			String *string
-			Regex  *string
-		} `json:"pattern"`
-		Content       *string           `json:"content"` // of a Replace
-		Normalizers   []json.RawMessage `json:"normalizers"`
-		PreTokenizers []json.RawMessage `json:"pretokenizers"`
+	var p part
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	if err := json.Unmarshal(raw, &part); err != nil {
-		return fmt.Errorf("%s: %w", what, quote.Error(err))
+	own, list := "Replace", "normalizers"
+	if what == "pre_tokenizer" {
+		own, list = "Split", "pretokenizers"
 	}
-	switch part.Type {
-	case "Replace", "Split":
-		if part.Pattern.Regex != nil || part.Pattern.String == nil || *part.Pattern.String == "" {
-			return fmt.Errorf("%s: %s takes a string as its pattern here", what, part.Type)
-		}
-		// An added token that became empty would match inside of characters.
-		if part.Type == "Replace" && (part.Content == nil || *part.Content == "") {
-			return fmt.Errorf("%s: Replace by nothing is not Gemma's", what)
-		}
-		return nil
+	switch p.Type {
+	case own:
+		return []part{p}, p.check(what)
 	case "Sequence":
-		if depth > 4 {
-			return fmt.Errorf("%s: sequences are nested too deep", what)
-		}
-		for _, p := range append(part.Normalizers, part.PreTokenizers...) {
-			if err := checkPart(what, p, depth+1); err != nil {
-				return err
-			}
-		}
-		return nil
+		return nested(what, list, raw, depth)
 	}
-	return fmt.Errorf("%s: %s is not Gemma's", what, quote.Short(part.Type))
+	return nil, fmt.Errorf("%s: %.40q is not Gemma's", what, p.Type)
+}
+
+// nested flattens a Sequence, whose steps are in the field list.
+func nested(what, list string, raw json.RawMessage, depth int) ([]part, error) {
+	if depth >= maxNested {
+		return nil, fmt.Errorf("%s: sequences are nested more than %d deep", what, maxNested)
+	}
+	var sequence map[string]json.RawMessage
+	var members []json.RawMessage
+	if err := json.Unmarshal(raw, &sequence); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if err := json.Unmarshal(sequence[list], &members); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", what, list, err)
+	}
+	var all []part
+	for _, member := range members {
+		more, err := steps(what, member, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, more...); len(all) > maxSteps {
+			return nil, fmt.Errorf("%s: more than %d steps", what, maxSteps)
+		}
+	}
+	return all, nil
+}
+
+// check refuses a step that lacks what the library wants of it.
+func (p part) check(what string) error {
+	switch {
+	case p.Pattern.Regex != nil || p.Pattern.String == nil || *p.Pattern.String == "":
+		return fmt.Errorf("%s: %s takes a string as its pattern here", what, p.Type)
+	case p.Type == "Split" && (p.Behavior == nil || p.Invert == nil || !slices.Contains(splitBehaviors, *p.Behavior)):
+		return fmt.Errorf("%s: Split lacks a behavior that is known, or invert", what)
+	case p.Type == "Replace" && (p.Content == nil || *p.Content == ""):
+		// An added token that became empty would match inside of characters.
+		return fmt.Errorf("%s: Replace by nothing is not Gemma's", what)
+	}
+	return nil
+}
+
+// checkGrowth refuses normalizers that could make a text much longer.
+func checkGrowth(steps []part) error {
+	growth := 1.0
+	for _, p := range steps {
+		growth *= max(1, float64(len(*p.Content))/float64(len(*p.Pattern.String)))
+	}
+	if growth > maxGrowth {
+		return fmt.Errorf("normalizer: it can make a text %.3g times as long, want at most %d times", growth, maxGrowth)
+	}
+	return nil
+}
+
+// sequence writes steps as the library reads them.
+func sequence(list string, steps []part) (json.RawMessage, error) {
+	if len(steps) == 0 {
+		return nil, nil
+	}
+	if len(steps) == 1 {
+		return encode(steps[0])
+	}
+	return encode(map[string]any{"type": "Sequence", list: steps})
 }

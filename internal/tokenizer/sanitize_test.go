@@ -65,6 +65,9 @@ func TestHostileJSON(t *testing.T) {
 		"added negative":      change(`"added_tokens":[]`, `"added_tokens":[{"id":-1,"content":"x"}]`),
 		"added empty":         change(`"added_tokens":[]`, `"added_tokens":[{"id":9,"content":""}]`),
 		"regex normalizer":    change(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"Regex":"(a*)*b"},"content":"x"}`),
+		"many added tokens":   change(`"added_tokens":[]`, `"added_tokens":[`+strings.Repeat(`{"id":9,"content":"x"},`, maxAdded)+`{"id":9,"content":"y"}]`),
+		"no behavior":         change(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Split","pattern":{"String":" "},"invert":false}`),
+		"no invert":           change(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Split","pattern":{"String":" "},"behavior":"Removed"}`),
 		"empty pattern":       change(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"String":""},"content":"x"}`),
 		"replace by nothing":  change(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"String":"▁▁"},"content":""}`),
 		"unicode normalizer":  change(`"normalizer":null`, `"normalizer":{"type":"NFC"}`),
@@ -86,6 +89,83 @@ func TestHostileJSON(t *testing.T) {
 			t.Errorf("%s: the error %q does not say where", name, err)
 		}
 		tok.Close()
+	}
+}
+
+// Normalizers and pre-tokenizers that would multiply the work are refused, and
+// those of real tokenizers are not.
+func TestAmplification(t *testing.T) {
+	replace := func(old, new string) string {
+		return `{"type":"Replace","pattern":{"String":"` + old + `"},"content":"` + new + `"}`
+	}
+	list := func(kind string, parts ...string) string {
+		return `{"type":"Sequence","` + kind + `":[` + strings.Join(parts, ",") + `]}`
+	}
+	ten := replace("a", strings.Repeat("a", 10))
+	nest := replace("a", "b")
+	for range 6 {
+		nest = list("normalizers", nest)
+	}
+	split := strings.Replace(gemmaSplitter, `" "`, `"a"`, 1)
+	for _, c := range []struct{ name, normalizer, splitter, want string }{
+		{"Gemma's", gemmaNormalizer, gemmaSplitter, ""},
+		{"none", "null", "null", ""},
+		{"quotes", list("normalizers", replace("``", "''"), replace("''", "▁"), gemmaNormalizer), "null", ""},
+		{"sixteen steps", list("normalizers", slices.Repeat([]string{replace("a", "b")}, 16)...), "null", ""},
+		{"nested", list("normalizers", list("normalizers", gemmaNormalizer)), list("pretokenizers", split, split), ""},
+		{"once", ten, "null", "10 times as long"},
+		{"nine times", list("normalizers", slices.Repeat([]string{ten}, 9)...), "null", "1e+09 times as long"},
+		{"nine nested", list("normalizers", list("normalizers", ten, ten, ten), list("normalizers", ten, ten, ten)), "null", "times as long"},
+		{"doubled", list("normalizers", slices.Repeat([]string{replace("a", "aa")}, 4)...), "null", "16 times as long"},
+		{"many steps", list("normalizers", slices.Repeat([]string{replace("a", "b")}, 17)...), "null", "normalizer: more than 16 steps"},
+		{"many splits", "null", list("pretokenizers", slices.Repeat([]string{split}, 17)...), "pre_tokenizer: more than 16 steps"},
+		{"deep", nest, "null", "nested more than 4 deep"},
+		{"a split as normalizer", split, "null", "is not Gemma's"},
+		{"a list of the other kind", list("pretokenizers", ten), "null", "normalizers: unexpected end"},
+		{"no list", "null", `{"type":"Sequence","pretokenizers":7}`, "pretokenizers: json"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := strings.NewReplacer(`"normalizer":null`, `"normalizer":`+c.normalizer, `"pre_tokenizer":null`, `"pre_tokenizer":`+c.splitter).Replace(smallJSON)
+			if err := Check(text); (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+				t.Fatalf("%v, want %q", err, c.want)
+			}
+			tok, err := Open(smallSource(text), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tok.Close()
+			if err := tok.Ready(); (err == nil) != (c.want == "") {
+				t.Errorf("loading it gives %v", err)
+			}
+		})
+	}
+}
+
+// A text that cannot fit in the context is refused before it is encoded.
+func TestTextBeyondContext(t *testing.T) {
+	src := smallSource(smallJSON)
+	src.Context = 10
+	tok, err := Open(src, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tok.Close()
+	if ids, err := tok.Encode(strings.Repeat("ab", 10)); err != nil || len(ids) != 10 {
+		t.Errorf("ten tokens of two bytes are %v, %v", ids, err)
+	}
+	for name, encode := range map[string]func(string) ([]int, error){
+		"Encode": tok.Encode,
+		"Prompt": func(text string) ([]int, error) { return tok.Prompt(text, 0, 1) },
+		"Suffix": tok.Suffix,
+	} {
+		if ids, err := encode(strings.Repeat("ab", 10) + "a"); err == nil || !strings.Contains(err.Error(), "context of 10 tokens") {
+			t.Errorf("%s: a text of 21 bytes is %v, %v", name, ids, err)
+		}
+	}
+	for _, c := range []struct{ context, want int }{{0, maxText}, {1 << 24, 1 << 25}, {1 << 40, maxText}, {3, 6}} {
+		if got := textLimit(src.Pieces, c.context); got != c.want {
+			t.Errorf("textLimit(%d) = %d, want %d", c.context, got, c.want)
+		}
 	}
 }
 

@@ -35,11 +35,12 @@ var oddities = []string{
 }
 
 // someText makes a text of words, oddities, tokens as they are spelled, broken
-// tokens, numbers, runs, random runes and random bytes.
+// tokens, tags, numbers, runs, control characters, random runes and random
+// bytes.
 func someText(r *rand.Rand, pieces []string) string {
 	var b strings.Builder
 	for range 1 + r.IntN(1+r.IntN(16)) {
-		switch r.IntN(16) {
+		switch r.IntN(18) {
 		default:
 			for range 1 + r.IntN(6) {
 				b.WriteString(words[r.IntN(len(words))])
@@ -76,6 +77,13 @@ func someText(r *rand.Rand, pieces []string) string {
 			for range 1 + r.IntN(8) {
 				b.WriteByte(byte(r.IntN(256)))
 			}
+		case 12: // the control characters of ASCII, tabs and a few of C1
+			for range 1 + r.IntN(8) {
+				b.WriteString([]string{"\t", "\t", string(rune(r.IntN(32))), "\x7f", string(rune(0x80 + r.IntN(32)))}[r.IntN(5)])
+			}
+		case 13:
+			tag := []string{"table", "tr", "td", "th", "h1", "h6", "b", "i", "u", "p", "code", "pre", "ul", "li", "blockquote", "strong", "a"}[r.IntN(17)]
+			fmt.Fprintf(&b, "%s%s%s", []string{"<", "</", "< "}[r.IntN(3)], tag, []string{">", "/>", " >", ""}[r.IntN(4)])
 		}
 	}
 	return b.String()

@@ -33,8 +33,7 @@ const (
 	TypeByte        int32 = 6
 )
 
-// maxText is the longest text to encode, in bytes: no model has a context for
-// more.
+// maxText is the longest text to encode, in bytes, whatever the context.
 const maxText = 1 << 28
 
 // Source is all that a tokenizer is made from.
@@ -47,6 +46,10 @@ type Source struct {
 	Compiled *Compiled
 
 	Image, BOS, EOS, PAD, UNK int
+
+	// Context is the number of tokens that the model was made for: a text that
+	// must have more is refused before it is encoded. 0: no such limit.
+	Context int
 
 	// header holds JSON and Compiled instead, if it is there: they are read
 	// when they are needed.
@@ -72,6 +75,7 @@ func declared(h *gguf.Header) (Source, error) {
 	}
 	k := config.Tokens
 	src.Image, src.BOS, src.EOS, src.PAD, src.UNK = k.Image, k.BOS, k.EOS, k.PAD, k.UNK
+	src.Context = config.Text.Context
 	if _, err := h.StringLen(model.KeyTokenizerJSON); err != nil {
 		return src, err
 	}
@@ -147,6 +151,7 @@ type Tokenizer struct {
 	loaded chan struct{} // closed when the following are set
 	src    Source
 	nul    int // the id of a zero byte
+	limit  int // the longest text to encode, in bytes
 	own    *encoder
 	lib    *tokenizers.Tokenizer // if there is no own
 	err    error
@@ -190,13 +195,8 @@ func (t *Tokenizer) load() error {
 			return err
 		}
 	}
-	t.nul = t.src.UNK
-	for id, piece := range t.src.Pieces {
-		if piece == "<0x00>" || piece == "\x00" {
-			t.nul = id
-			break
-		}
-	}
+	t.nul = zeroByte(t.src.Pieces, t.src.UNK)
+	t.limit = textLimit(t.src.Pieces, t.src.Context)
 	compiled, err := t.src.compiled()
 	if err != nil {
 		return err
@@ -213,6 +213,34 @@ func (t *Tokenizer) load() error {
 	}
 	t.lib, err = loadLibrary(text, t.special)
 	return err
+}
+
+// textLimit is the length of the longest text that may fit in a context, in
+// bytes: no token covers more of it than the longest piece has.
+func textLimit(pieces []string, context int) int {
+	longest := 1
+	for _, piece := range pieces {
+		longest = max(longest, len(piece))
+	}
+	if context == 0 || context > maxText/longest {
+		return maxText
+	}
+	return context * longest
+}
+
+// zeroByte is the token of a zero byte: the character itself, its byte, or
+// else the unknown token.
+func zeroByte(pieces []string, unk int) int {
+	found := unk
+	for id, piece := range pieces {
+		switch piece {
+		case "\x00":
+			return id
+		case "<0x00>":
+			found = id
+		}
+	}
+	return found
 }
 
 // loadLibrary reads a tokenizer.json with the library.
@@ -258,8 +286,8 @@ func (t *Tokenizer) Encode(text string) ([]int, error) {
 	if err := t.Ready(); err != nil {
 		return nil, err
 	}
-	if len(text) > maxText {
-		return nil, fmt.Errorf("a text of %d bytes is too long", len(text))
+	if len(text) > t.limit {
+		return nil, fmt.Errorf("the text has %d bytes, which is more than the model's context of %d tokens can hold", len(text), t.src.Context)
 	}
 	var ids []int
 	// The library takes C strings. No token spans a zero byte, so a text can

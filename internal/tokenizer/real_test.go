@@ -1,0 +1,147 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// tabJSON is a small tokenizer.json with what released Gemmas have: "\t" where
+// <0x09> should be, merges as strings, no pre-tokenizer.
+func tabJSON(t testing.TB) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(testdata, "tokenizers/tab.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestTabGoldens encodes to the ids that Hugging Face's tokenizers gives.
+func TestTabGoldens(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(testdata, "tokenizers/tab_ids.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Text string
+		IDs  []int
+	}
+	if err := json.Unmarshal(data, &cases); err != nil || len(cases) < 50 {
+		t.Fatal(len(cases), err)
+	}
+	b := openBoth(t, sourceOf(t, []byte(tabJSON(t))), true)
+	for _, c := range cases {
+		ids, err := b.own.Encode(c.Text)
+		if err != nil || !slices.Equal(ids, c.IDs) {
+			t.Errorf("Encode(%q) = %v, %v; want %v", c.Text, ids, err, c.IDs)
+		}
+	}
+	compareMany(t, sourceOf(t, []byte(tabJSON(t))), 3000)
+}
+
+// TestCompileLayouts compiles what tokenizers are saved as, and compares each
+// with the library.
+func TestCompileLayouts(t *testing.T) {
+	tab := tabJSON(t)
+	change := func(old, new string) string {
+		if !strings.Contains(tab, old) {
+			t.Fatalf("%q is not in the JSON", old)
+		}
+		return strings.Replace(tab, old, new, 1)
+	}
+	split := func(behavior string) string {
+		return change(`"pre_tokenizer":null`, fmt.Sprintf(`"pre_tokenizer":{"type":"Split","pattern":{"String":" "},"behavior":%q,"invert":false}`, behavior))
+	}
+	n := len(sourceOf(t, []byte(tab)).Pieces)
+	added := func(tokens ...string) string {
+		return change(`],"normalizer"`, ","+strings.Join(tokens, ",")+`],"normalizer"`)
+	}
+	list := tab[strings.Index(tab, `"merges":[`)+len(`"merges":[`) : len(tab)-len(`]}}`)]
+	pairs := change(list, `[`+strings.NewReplacer(`","`, `"],["`, ` `, `","`).Replace(list)+`]`)
+	for name, text := range map[string]string{
+		"as it is":              tab,
+		"merges as pairs":       pairs,
+		"split merged":          split("MergedWithPrevious"),
+		"split removed":         split("Removed"),
+		"split isolated":        split("Isolated"),
+		"splits in a sequence":  change(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"String":" "},"behavior":"Contiguous","invert":false}]}`),
+		"normalizer sequence":   change(gemmaNormalizer, `{"type":"Sequence","normalizers":[`+gemmaNormalizer+`]}`),
+		"keys in another order": change(gemmaNormalizer, `{"content": "▁", "pattern":{"String":" "},"type":"Replace"}`),
+		"no post-processor":     change(`"post_processor":{`, `"post_processor":null,"x":{`),
+		"other decoder":         change(`"decoder":{"type":"Sequence"`, `"decoder":{"type":"ByteLevel"`),
+		"ignore_merges false":   change(`"fuse_unk":true`, `"fuse_unk":false,"ignore_merges":false`),
+		"truncation":            change(`"truncation":null`, `"truncation":{"max_length":2}`),
+		"a character is added":  added(token(n, "ß", "special"), token(n+1, "語", "normalized"), token(n+2, "\U0001f916")),
+		"words are added":       added(token(n, "<box>"), token(n+1, "hello world", "normalized"), token(n+2, "\t\t\t\t\t")),
+		"image before loc":      strings.Replace(strings.Replace(tab, `"<image>"`, `"<image2>"`, 1), `"<loc0000>"`, `"<image>"`, 2),
+		"other bytes missing":   change(`"<0x0D>"`, `"\u001f"`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := sourceOf(t, []byte(text))
+			plain, special := openBoth(t, src, false), openBoth(t, src, true)
+			r := rand.New(rand.NewPCG(8, 9))
+			parts := append(slices.Clone(src.Pieces[len(src.Pieces)-90:]), "\t", "\t\t", " ", "\r", "\x1f", "語", "ß", "\U0001f916", "\U0001f917", "hello", "cat", "é")
+			for range 1000 {
+				var b strings.Builder
+				for range 1 + r.IntN(10) {
+					b.WriteString(parts[r.IntN(len(parts))])
+				}
+				plain.compare(t, b.String())
+				special.compare(t, b.String())
+			}
+		})
+	}
+}
+
+// TestCompileSaysWhy names what is not Gemma's.
+func TestCompileSaysWhy(t *testing.T) {
+	tab := tabJSON(t)
+	for _, c := range []struct{ name, old, new, want string }{
+		{"no tab", `"\t":28`, `"<tab>":28`, "the vocabulary has no <0x09>"},
+		{"no 0x80", `"<0x80>"`, `"<none>"`, "the vocabulary has no <0x80>"},
+		{"no byte fallback", `"byte_fallback":true`, `"byte_fallback":false`, "byte_fallback is false"},
+		{"ignored merges", `"fuse_unk":true`, `"ignore_merges":true`, "ignore_merges is true"},
+		{"normalizer", `"content":"▁"`, `"content":"_"`, "the normalizer is not Gemma's"},
+		{"strip", `"content":"<image>","single_word":false,"lstrip":false`, `"content":"<image>","single_word":false,"lstrip":true`, `"<image>" depends on the text around it`},
+		{"id", `"id":0`, `"id":7`, `the added token "<pad>" has the id 7, want 0`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := strings.Replace(tab, c.old, c.new, 1)
+			if text == tab {
+				t.Fatalf("%q is not in the JSON", c.old)
+			}
+			pieces := sourceOf(t, []byte(tab)).Pieces
+			switch c.name {
+			case "no tab":
+				pieces[slices.Index(pieces, "\t")] = "<tab>"
+			case "no 0x80":
+				pieces[slices.Index(pieces, "<0x80>")] = "<none>"
+			}
+			if _, err := Compile(text, pieces); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestZeroByte(t *testing.T) {
+	for _, c := range []struct {
+		pieces []string
+		want   int
+	}{
+		{[]string{"<unk>", "a"}, 0},
+		{[]string{"<unk>", "<0x00>", "a"}, 1},
+		{[]string{"<unk>", "<0x00>", "\x00"}, 2},
+		{[]string{"<unk>", "\x00", "<0x00>"}, 1},
+	} {
+		if got := zeroByte(c.pieces, 0); got != c.want {
+			t.Errorf("zeroByte(%q) = %d, want %d", c.pieces, got, c.want)
+		}
+	}
+}
