@@ -104,6 +104,16 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	return f.do(func(file *os.File) (int, error) { return file.WriteAt(p, off) })
 }
 
+// ReadAt reads what was written.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil {
+		return 0, fmt.Errorf("%s: %w", f.shown, fs.ErrClosed)
+	}
+	return f.file.ReadAt(p, off)
+}
+
 func (f *File) do(write func(*os.File) (int, error)) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

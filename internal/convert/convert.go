@@ -58,6 +58,9 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 		c.config.Name = baseName(checkpoint)
 	}
 	report, err := c.write(ctx, dst, m, opts)
+	if err == nil {
+		err = checkOutput(dst, report.Size)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("convert %s: %w", checkpoint, err)
 	}
@@ -230,7 +233,7 @@ func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Optio
 	if c.mask != nil {
 		tensors = append(tensors, maskTensors(c.config, m, c.mask)...)
 	}
-	report := &Report{Type: m.name, Config: c.config, Notes: c.notes}
+	report := &Report{Type: m.name, Config: c.config, Tokenizer: c.tok.encoding, Notes: c.notes}
 	return report, write(ctx, dst, &w, tensors, report, opts)
 }
 

@@ -2,10 +2,12 @@ package convert
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	reader "paligemma/internal/tokenizer"
 )
 
 // tensor is a tensor of the file that is made.
@@ -55,6 +57,29 @@ func write(ctx context.Context, dst io.Writer, w *gguf.Writer, tensors []tensor,
 		dst = &meter{dst, opts.Progress, 0, report.Size}
 	}
 	return encode(ctx, tensors, w, dst, opts)
+}
+
+// checkOutput makes sure that what was written opens again as a model: its
+// header, the shapes of its tensors, and its tokenizer, which has to encode.
+func checkOutput(r io.ReaderAt, size int64) error {
+	h, err := gguf.Parse(r, size)
+	if err != nil {
+		return fmt.Errorf("reading the output back: %w", err)
+	}
+	config, err := model.ReadConfig(h)
+	if err != nil {
+		return err
+	}
+	if err := config.CheckTensors(h); err != nil {
+		return err
+	}
+	tok, err := reader.OpenGGUF(h, false)
+	if err != nil {
+		return err
+	}
+	defer tok.Close()
+	_, err = tok.Prompt("caption en", 1, config.Vision.ImageTokens)
+	return err
 }
 
 const keyQuantVersion = "general.quantization_version"

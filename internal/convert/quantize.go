@@ -50,6 +50,9 @@ func Quantize(ctx context.Context, src *gguf.File, out string, opts QuantizeOpti
 	defer dst.Abort()
 	report, err := requantize(ctx, src, dst, m, opts)
 	if err == nil {
+		err = checkOutput(dst, report.Size)
+	}
+	if err == nil {
 		err = src.Unchanged()
 	}
 	if err != nil {
@@ -70,7 +73,8 @@ func requantize(ctx context.Context, src *gguf.File, dst io.Writer, m mix, opts 
 	if err := config.CheckTensors(src.Header); err != nil {
 		return nil, err
 	}
-	if _, err := reader.FromGGUF(src.Header); err != nil {
+	tok, err := reader.FromGGUF(src.Header)
+	if err != nil {
 		return nil, err
 	}
 	report := &Report{Type: m.name, Config: config}
@@ -80,6 +84,9 @@ func requantize(ctx context.Context, src *gguf.File, dst io.Writer, m mix, opts 
 	}
 	var w gguf.Writer
 	copyKeys(&w, src.Header, m)
+	if report.Tokenizer, err = updateTokenizer(&w, src.Header, tok); err != nil {
+		return nil, err
+	}
 	return report, write(ctx, dst, &w, tensors, report, Options{Threads: opts.Threads, Progress: opts.Progress, chunk: opts.chunk})
 }
 
@@ -124,12 +131,27 @@ func copyKeys(w *gguf.Writer, h *gguf.Header, m mix) {
 			m.setKeys(w)
 		case keyQuantVersion: // beside the file type, where there is one
 		default:
-			w.CopyKey(h, key)
+			if h.Has(model.KeyPipeline) || (key != model.KeyMerges && key != model.KeyAddedTokens) {
+				w.CopyKey(h, key)
+			}
 		}
 	}
 	if !h.Has(model.KeyFileType) {
 		m.setKeys(w)
 	}
+}
+
+// updateTokenizer adds the compiled form of the tokenizer to a file that was
+// converted without.
+func updateTokenizer(w *gguf.Writer, h *gguf.Header, src reader.Source) (reader.Encoding, error) {
+	if h.Has(model.KeyPipeline) {
+		return reader.EncodingOf(h)
+	}
+	compiled, encoding, err := src.Compile()
+	if compiled != nil {
+		compiled.SetKeys(w)
+	}
+	return encoding, err
 }
 
 // fileRows are the rows of a tensor in a GGUF file, which may be padded there.

@@ -10,6 +10,7 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	reader "paligemma/internal/tokenizer"
 )
 
 // Row tells what became of one tensor.
@@ -26,12 +27,13 @@ type Row struct {
 
 // Report says what a conversion did.
 type Report struct {
-	Path   string // of the output
-	Type   string
-	Config model.Config
-	Rows   []Row
-	Notes  []string // what a user should know, one line each
-	Size   int64    // of the file, in bytes
+	Path      string // of the output
+	Type      string
+	Config    model.Config
+	Tokenizer reader.Encoding
+	Rows      []Row
+	Notes     []string // what a user should know, one line each
+	Size      int64    // of the file, in bytes
 }
 
 // Parameters is the number of weights, padding not counted.
@@ -105,6 +107,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 		if _, err := fmt.Fprintf(w, "note: %s\n", note); err != nil {
 			return err
 		}
+	}
+	if _, err := fmt.Fprintf(w, "tokenizer: %s\n", r.Tokenizer); err != nil {
+		return err
 	}
 	_, err := fmt.Fprintf(w, "%s: %s, %d tensors, %d weights, %s, %.2f bits per weight\n",
 		r.Path, r.Type, len(r.Rows), r.Parameters(), size(r.Size), r.BitsPerWeight())

@@ -38,6 +38,7 @@ type tokenizer struct {
 	ids    map[string]int // by piece, the added tokens included
 
 	compiled *reader.Compiled // nil if only the library can encode
+	encoding reader.Encoding
 }
 
 // specials are the pieces with a meaning of their own, and their names in
@@ -129,9 +130,8 @@ func parseTokenizer(b []byte, rows int) (*tokenizer, error) {
 	if err := reader.Check(string(t.json)); err != nil {
 		return nil, err
 	}
-	// The error says why there is none: the file is not laid out as Gemma's.
-	t.compiled, _ = reader.Compile(string(t.json), t.tokens)
-	return t, nil
+	t.compiled, t.encoding, err = reader.Source{JSON: string(t.json), Pieces: t.tokens}.Compile()
+	return t, err
 }
 
 // place puts every piece at its id. An id that nothing has gets a name of its
@@ -272,8 +272,6 @@ func (t *tokenizer) setKeys(w *gguf.Writer) {
 	w.SetBool("tokenizer.ggml.add_space_prefix", false)
 	w.SetString(model.KeyTokenizerJSON, string(t.json))
 	if t.compiled != nil {
-		w.SetString(model.KeyPipeline, reader.Pipeline)
-		w.SetInt32s(model.KeyMerges, t.compiled.Merges)
-		w.SetInt32s(model.KeyAddedTokens, t.compiled.Added)
+		t.compiled.SetKeys(w)
 	}
 }

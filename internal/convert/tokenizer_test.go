@@ -99,18 +99,18 @@ func small(vocab, merges, added string) []byte {
 
 func TestTokenizerScores(t *testing.T) {
 	for _, merges := range []string{`["a","b"],["ab","c"],["a","bc"],["b","c"]`, `"a b","ab c","a bc","b c"`} {
-		tok, err := parseTokenizer(small(`"<unk>":0,"a":1,"b":2,"c":3,"ab":4,"abc":5,"bc":6,"xyz":7,"<0x41>":8`, merges,
-			`{"id":10,"content":"<image>","special":true},{"id":11,"content":"<loc>","special":false}`), 64)
+		tok, err := parseTokenizer(small(`"<unk>":0,"a":1,"b":2,"c":3,"ab":4,"abc":5,"bc":6,"xyz":7,"<0x41>":8,"top":10`, merges,
+			`{"id":10,"content":"top"},{"id":11,"content":"<image>","special":true},{"id":12,"content":"<loc>","special":false}`), 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := []string{"<unk>", "a", "b", "c", "ab", "abc", "bc", "xyz", "<0x41>", "[PAD9]", "<image>", "<loc>"}; !reflect.DeepEqual(tok.tokens, want) {
+		if want := []string{"<unk>", "a", "b", "c", "ab", "abc", "bc", "xyz", "<0x41>", "[PAD9]", "top", "<image>", "<loc>"}; !reflect.DeepEqual(tok.tokens, want) {
 			t.Errorf("tokens %q", tok.tokens)
 		}
-		if want := []float32{0, 0, 0, 0, 0, -1, -3, -4, 0, 0, 0, 0}; !reflect.DeepEqual(tok.scores, want) {
+		if want := []float32{0, 0, 0, 0, 0, -1, -3, -4, 0, 0, 0, 0, 0}; !reflect.DeepEqual(tok.scores, want) {
 			t.Errorf("scores %v", tok.scores)
 		}
-		if want := []int32{2, 1, 1, 1, 1, 1, 1, 1, 6, 5, 3, 4}; !reflect.DeepEqual(tok.types, want) {
+		if want := []int32{2, 1, 1, 1, 1, 1, 1, 1, 6, 5, 4, 3, 4}; !reflect.DeepEqual(tok.types, want) {
 			t.Errorf("types %v", tok.types)
 		}
 	}
@@ -188,7 +188,7 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s.config.Tokens = model.TokenConfig{Pieces: 1}
+		s.config.Tokens = model.TokenConfig{BOS: 1, EOS: 2, Image: 3, Pieces: 4}
 		if s.config.Validate() != nil {
 			return
 		}

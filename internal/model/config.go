@@ -151,6 +151,10 @@ func (c Config) Validate() error {
 	} else if t.AttnSoftcap != 0 || t.FinalSoftcap != 0 || t.SlidingWindow != 0 {
 		errs = append(errs, errors.New("soft-caps and sliding windows belong to paligemma2"))
 	}
+	// <bos>, a newline and one token of an answer.
+	if least := v.ImageTokens + 3; t.Context < least {
+		errs = append(errs, fmt.Errorf("a context of %d tokens has no room for an image of %d and a prompt: want %d or more", t.Context, v.ImageTokens, least))
+	}
 	k := c.Tokens
 	in("the tokenizer's size", k.Pieces, 1, t.Vocab)
 	for _, id := range []struct {
@@ -159,7 +163,26 @@ func (c Config) Validate() error {
 	}{{"bos", k.BOS}, {"eos", k.EOS}, {"pad", k.PAD}, {"unknown", k.UNK}, {"image", k.Image}} {
 		in("the "+id.name+" token's id", id.id, 0, t.Vocab-1)
 	}
-	return joinLines(errs)
+	return joinLines(append(errs, k.collisions()...))
+}
+
+// collisions finds ids of two meanings with which a prompt is laid out wrongly
+// or its answer ends wrongly. Padding takes no part in inference.
+func (k TokenConfig) collisions() (errs []error) {
+	for _, pair := range []struct {
+		a, b         string
+		first, other int
+	}{
+		{"image", "bos", k.Image, k.BOS},
+		{"image", "eos", k.Image, k.EOS},
+		{"image", "unknown", k.Image, k.UNK},
+		{"bos", "eos", k.BOS, k.EOS},
+	} {
+		if pair.first == pair.other {
+			errs = append(errs, fmt.Errorf("the %s token and the %s token both have the id %d", pair.a, pair.b, pair.first))
+		}
+	}
+	return errs
 }
 
 // joinLines puts several errors on one line.

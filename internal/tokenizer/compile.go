@@ -183,55 +183,77 @@ func (m *bpe) compileMerges(vocab map[string]uint32) ([]int32, error) {
 }
 
 // compileAdded checks that the added tokens are plain strings and have the ids
-// that the library gives them: those of the vocabulary, or else the next free
-// one (added_vocabulary.rs, add_tokens).
+// that the library gives them.
 func compileAdded(added []addedToken, vocab map[string]uint32, pieces []string) ([]int32, error) {
+	if err := checkAddedIDs(added, vocab); err != nil {
+		return nil, err
+	}
 	flat := make([]int32, 0, 2*len(added))
 	seen := make(map[string]bool, len(added))
-	next := int64(len(vocab))
 	for _, a := range added {
-		id, flags := next, int32(0)
-		if known, ok := vocab[a.Content]; ok {
-			id = int64(known)
-		} else if utf8.RuneCountInString(a.Content) == 1 {
-			flags |= FlagOutside
-		}
 		switch {
 		case seen[a.Content]:
 			return nil, fmt.Errorf("the added token %.100q is there twice", a.Content)
-		case a.ID != id || id >= int64(len(pieces)) || pieces[id] != a.Content:
-			return nil, fmt.Errorf("the added token %.100q has the id %d, want %d", a.Content, a.ID, id)
+		case a.ID >= int64(len(pieces)) || pieces[a.ID] != a.Content:
+			return nil, fmt.Errorf("the added token %.100q is not token %d", a.Content, a.ID)
 		case a.SingleWord || a.Lstrip || a.Rstrip:
 			return nil, fmt.Errorf("the added token %.100q depends on the text around it (single_word, lstrip or rstrip)", a.Content)
 		}
 		seen[a.Content] = true
-		next = max(next, id+1)
+		flags := int32(0)
 		if a.Special {
 			flags |= FlagSpecial
 		}
 		if a.Normalized {
 			flags |= FlagNormalized
 		}
-		flat = append(flat, int32(id), flags)
+		if _, known := vocab[a.Content]; !known && utf8.RuneCountInString(a.Content) == 1 {
+			flags |= FlagOutside
+		}
+		flat = append(flat, int32(a.ID), flags)
 	}
 	return flat, nil
 }
 
-// Verify reads the tokenizer.json with the library, which encoding need not do,
-// and makes sure that the compiled form, if there is one, is made of it.
+// checkAddedIDs refuses added tokens whose ids are not those that the library
+// gives them, whatever the file says: those of the vocabulary, or else the next
+// free one (added_vocabulary.rs, add_tokens).
+func checkAddedIDs(added []addedToken, vocab map[string]uint32) error {
+	given := make(map[string]int64, len(added))
+	next := int64(len(vocab))
+	for _, a := range added {
+		id, again := given[a.Content]
+		if known, ok := vocab[a.Content]; ok {
+			id = int64(known)
+		} else if !again {
+			id = next
+		}
+		if a.ID != id {
+			return fmt.Errorf("the added token %.100q has the id %d, but tokenizers would give it %d", a.Content, a.ID, id)
+		}
+		given[a.Content] = id
+		next = max(next, id+1)
+	}
+	return nil
+}
+
+// Verify makes sure that the compiled form is made of the tokenizer.json, or,
+// where there is none, that the library can read that.
 func (s Source) Verify() error {
 	text, err := s.json()
 	if err != nil {
 		return err
 	}
-	lib, err := loadLibrary(text, false)
+	have, err := s.compiled()
 	if err != nil {
 		return err
 	}
-	lib.Close()
-	have, err := s.compiled()
-	if have == nil || err != nil {
-		return err
+	if have == nil {
+		lib, err := loadLibrary(text, false)
+		if err != nil {
+			return err
+		}
+		return lib.Close()
 	}
 	want, err := Compile(text, s.Pieces)
 	if err != nil {

@@ -109,7 +109,7 @@ func TestCompileSaysWhy(t *testing.T) {
 		{"ignored merges", `"fuse_unk":true`, `"ignore_merges":true`, "ignore_merges is true"},
 		{"normalizer", `"content":"▁"`, `"content":"_"`, "the normalizer is not Gemma's"},
 		{"strip", `"content":"<image>","single_word":false,"lstrip":false`, `"content":"<image>","single_word":false,"lstrip":true`, `"<image>" depends on the text around it`},
-		{"id", `"id":0`, `"id":7`, `the added token "<pad>" has the id 7, want 0`},
+		{"id", `"id":0`, `"id":7`, `the added token "<pad>" has the id 7, but tokenizers would give it 0`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.Replace(tab, c.old, c.new, 1)

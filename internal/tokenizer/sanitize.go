@@ -11,11 +11,19 @@ import (
 	"paligemma/internal/quote"
 )
 
-// Check tells whether a tokenizer.json is one that Open takes: what the
-// converter asks before it writes one into a model.
+// Check refuses a tokenizer.json that Open does not take, or whose added tokens
+// would get other ids than it says: what the converter asks before it writes one
+// into a model.
 func Check(text string) error {
-	_, err := sanitize(text)
-	return err
+	file, err := parse(text)
+	if err != nil {
+		return err
+	}
+	var vocab map[string]uint32
+	if err := json.Unmarshal(file.Model.Vocab, &vocab); err != nil {
+		return fmt.Errorf("vocab: %w", err)
+	}
+	return checkAddedIDs(file.Added, vocab)
 }
 
 // sanitize checks a tokenizer.json that comes from outside, before the library
@@ -26,6 +34,9 @@ func sanitize(text string) ([]byte, error) {
 	file, err := parse(text)
 	if err != nil {
 		return nil, err
+	}
+	if n := len(file.Added); n > maxLibraryAdded {
+		return nil, fmt.Errorf("%d added tokens, more than the %d that the tokenizers library reads in a few seconds", n, maxLibraryAdded)
 	}
 	file.Version = json.RawMessage(`"1.0"`)
 	file.Truncation, file.Padding, file.Post, file.Decoder = nil, nil, nil, nil
@@ -174,6 +185,10 @@ const (
 	maxGrowth = 8
 	maxNested = 4
 )
+
+// maxLibraryAdded is the limit on added tokens where the library reads them: it
+// compares each with all others, and 65,000 take it two minutes.
+const maxLibraryAdded = 1 << 13
 
 // part is a step of a normalizer (Replace) or of a pre-tokenizer (Split), or a
 // Sequence of them.

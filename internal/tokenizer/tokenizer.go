@@ -105,17 +105,27 @@ func (s Source) json() (string, error) {
 	return s.header.String(model.KeyTokenizerJSON)
 }
 
+// pipeline is the name of the header's way of encoding, or "" if it has none.
+func (s Source) pipeline() (string, error) {
+	if s.header == nil || !s.header.Has(model.KeyPipeline) {
+		return "", nil
+	}
+	return s.header.String(model.KeyPipeline)
+}
+
 // compiled is the compiled form, or nil if there is none that this package
 // knows.
 func (s Source) compiled() (*Compiled, error) {
-	h := s.header
-	if h == nil || !h.Has(model.KeyPipeline) {
-		return s.Compiled, nil
-	}
-	name, err := h.ShortString(model.KeyPipeline)
-	if err != nil || name != Pipeline {
+	name, err := s.pipeline()
+	switch {
+	case err != nil:
 		return nil, err
+	case name == "":
+		return s.Compiled, nil
+	case name != Pipeline:
+		return nil, nil
 	}
+	h := s.header
 	c := new(Compiled)
 	if c.Merges, err = h.Int32s(model.KeyMerges); err != nil {
 		return nil, err
