@@ -11,6 +11,7 @@ import (
 
 	"paligemma/internal/convert"
 	"paligemma/internal/quote"
+	"paligemma/internal/tokenizer"
 )
 
 type convertOptions struct {
@@ -28,7 +29,10 @@ func (a *app) convertCommand() *cobra.Command {
 		Long: `Convert a checkpoint (a folder as transformers' save_pretrained leaves it, a
 safetensors file with its JSON files beside it, or the index of a sharded one)
 to one GGUF file, and print its path. Without OUT the file is NAME-TYPE.gguf in
-the current folder. What was chosen for each tensor goes to stderr.
+the current folder. What was chosen for each tensor goes to stderr, and whether
+the tokenizer was compiled, so that texts need not wait for a library.
+
+What was written is opened again, header and tokenizer, before it gets its name.
 
 With --mask-decoder the decoder of PaliGemma's mask codec goes into the file,
 and segment gives masks. Its weights are those of big_vision's vae-oid.npz; they
@@ -85,6 +89,8 @@ type conversion struct {
 	BitsPerWeight float64           `json:"bits_per_weight"`
 	Notes         []string          `json:"notes,omitempty"`
 	Tensors       []convertedTensor `json:"tensors"`
+
+	Tokenizer tokenizer.Encoding `json:"tokenizer"`
 }
 
 type convertedTensor struct {
@@ -142,6 +148,7 @@ func (a *app) makeModel(out string, run func(progress func(done, total int64)) (
 	c := conversion{
 		Output: out, Type: report.Type, Bytes: report.Size, Parameters: report.Parameters(),
 		BitsPerWeight: report.BitsPerWeight(), Notes: report.Notes, Tensors: []convertedTensor{},
+		Tokenizer: report.Tokenizer,
 	}
 	for _, r := range report.Rows {
 		c.Tensors = append(c.Tensors, convertedTensor{Name: r.Name, Source: r.Source, Type: r.Type.String(), Shape: r.Shape, Reason: r.Why, Bytes: r.Bytes})

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/tokenizer"
 )
 
 type inspectOptions struct {
@@ -30,8 +31,13 @@ func (a *app) inspectCommand() *cobra.Command {
 checkpoint folder. Shapes are given as the file has them: innermost dimension
 first in GGUF, last in safetensors.
 
+Of a PaliGemma it also says what encodes texts: this program, from a compiled
+form of the tokenizer in the file, or Hugging Face's library, which takes a
+second to start. Where the compiled form could be added, quantize does that.
+
 --verify reads everything: no number may be NaN or infinite, and a GGUF file of
-a PaliGemma must load.`,
+a PaliGemma must load, with its tokenizer, and compute an answer to a made-up
+picture.`,
 		Args: argsBetween(1, 1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Path = args[0]
@@ -52,6 +58,9 @@ type inspection struct {
 	Metadata   map[string]any    `json:"metadata"`
 	Tensors    []inspectedTensor `json:"tensors"`
 	Verified   bool              `json:"verified,omitempty"` // --verify found nothing wrong
+
+	// Tokenizer says what encodes texts, of a PaliGemma's GGUF file.
+	Tokenizer *tokenizer.Encoding `json:"tokenizer,omitempty"`
 
 	keys   []string // of Metadata, in the file's order
 	types  []string // of the keys, for the table
@@ -151,6 +160,9 @@ func (i *inspection) write(out io.Writer) error {
 	fmt.Fprintf(out, "%s: %s, %d tensors, %d parameters, %s\n", clean(i.Path), format, len(i.Tensors), i.Parameters, byteSize(i.Bytes))
 	if i.Verified {
 		fmt.Fprintln(out, "verified: everything was read and is sound")
+	}
+	if i.Tokenizer != nil {
+		fmt.Fprintln(out, "tokenizer:", clean(i.Tokenizer.String()))
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.DiscardEmptyColumns)
 	if len(i.keys) > 0 {

@@ -16,6 +16,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
+	"paligemma/internal/tokenizer"
 )
 
 // Metadata beyond these is described in place of being shown.
@@ -47,6 +48,10 @@ func inspectGGUF(path string) (*inspection, error) {
 		in.Tensors = append(in.Tensors, inspectedTensor{Name: t.Name, Type: t.Type.String(), Shape: t.Shape, Bytes: t.Size})
 		in.Parameters += t.Elements()
 		in.Bytes += t.Size
+	}
+	// A file of another model has none, and one that is damaged is shown too.
+	if e, err := tokenizer.EncodingOf(f.Header); err == nil {
+		in.Tokenizer = &e
 	}
 	in.verify = func(ctx context.Context, progress func(int64)) error { return verifyGGUF(ctx, f, progress) }
 	return in, nil

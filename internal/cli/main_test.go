@@ -3,12 +3,14 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
 	_ "image/jpeg"
 	_ "image/png"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -22,6 +24,7 @@ import (
 
 	"paligemma/internal/convert"
 	"paligemma/internal/gguf"
+	"paligemma/internal/model"
 )
 
 func TestMain(m *testing.M) {
@@ -67,6 +70,9 @@ var fixtures = sync.OnceValues(func() (map[string]string, error) {
 		"CHECKPOINT": filepath.Join(root, "checkpoints", "pg1-tiny"),
 		"MODEL":      filepath.Join(dir, "tiny.gguf"),    // of CHECKPOINT, f32
 		"NAN":        filepath.Join(dir, "nan.gguf"),     // the same with a NaN in the final norm
+		"HUGE":       filepath.Join(dir, "huge.gguf"),    // the same with numbers in it that overflow
+		"OLD":        filepath.Join(dir, "old.gguf"),     // MODEL as it was before its tokenizer could be compiled
+		"LIBRARY":    filepath.Join(dir, "library.gguf"), // OLD with a tokenizer that cannot be compiled
 		"OTHER":      filepath.Join(dir, "other.gguf"),   // a sound GGUF of another model
 		"LOSSY":      filepath.Join(dir, "missing.gguf"), // MODEL without its tensors
 		"CODEC":      filepath.Join(dir, "codec.npz"),    // a mask codec of random weights
@@ -81,10 +87,12 @@ var fixtures = sync.OnceValues(func() (map[string]string, error) {
 	if _, err := convert.Convert(context.Background(), f["CHECKPOINT"], f["MODEL"], convert.Options{Type: "f32"}); err != nil {
 		return nil, err
 	}
-	return f, errors.Join(writeNaN(f["MODEL"], f["NAN"]), writeOther(f["OTHER"], ""), writeOther(f["LOSSY"], f["MODEL"]))
+	return f, errors.Join(writeNorm(f["MODEL"], f["NAN"], float32(math.NaN())), writeNorm(f["MODEL"], f["HUGE"], 3e38, -3e38),
+		writeOld(f["MODEL"], f["OLD"], `"byte_fallback":true`), writeOld(f["MODEL"], f["LIBRARY"], `"byte_fallback":false`), writeOther(f["OTHER"], ""), writeOther(f["LOSSY"], f["MODEL"]))
 })
 
-func writeNaN(from, to string) error {
+// writeNorm writes the model at from with other first numbers in its last norm.
+func writeNorm(from, to string, values ...float32) error {
 	data, err := os.ReadFile(from)
 	if err != nil {
 		return err
@@ -97,9 +105,46 @@ func writeNaN(from, to string) error {
 	if !ok {
 		return errors.New("no output_norm.weight")
 	}
-	nan := math.Float32bits(float32(math.NaN()))
-	copy(data[f.DataOffset+t.Offset:], []byte{byte(nan), byte(nan >> 8), byte(nan >> 16), byte(nan >> 24)})
+	for i, v := range values {
+		binary.LittleEndian.PutUint32(data[f.DataOffset+t.Offset+int64(4*i):], math.Float32bits(v))
+	}
 	return os.WriteFile(to, data, 0o600)
+}
+
+// writeOld writes the model at from without its compiled tokenizer, the
+// tokenizer.json having the flag.
+func writeOld(from, to, flag string) error {
+	f, err := gguf.Open(from, gguf.Options{})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	text, err := f.String(model.KeyTokenizerJSON)
+	if err != nil {
+		return err
+	}
+	var w gguf.Writer
+	for _, key := range f.Keys() {
+		switch key {
+		case model.KeyPipeline, model.KeyMerges, model.KeyAddedTokens:
+		case model.KeyTokenizerJSON:
+			w.SetString(key, strings.Replace(text, `"byte_fallback":true`, flag, 1))
+		default:
+			w.CopyKey(f.Header, key)
+		}
+	}
+	for _, t := range f.Tensors {
+		if err := w.AddTensor(t.Name, t.Type, t.Shape...); err != nil {
+			return err
+		}
+	}
+	var b bytes.Buffer
+	err = w.Encode(&b, func(t gguf.Tensor, dst io.Writer) error {
+		same, _ := f.Lookup(t.Name)
+		_, err := dst.Write(f.Data(same))
+		return err
+	})
+	return errors.Join(err, os.WriteFile(to, b.Bytes(), 0o600))
 }
 
 // writeOther writes a GGUF without tensors: of an architecture that is not

@@ -29,7 +29,8 @@ path. IN stays as it is. What was chosen for each tensor goes to stderr.
 
 From a file of type f32 this gives the very file that convert --type TYPE makes
 of the checkpoint; from bf16 or f16, too, if the checkpoint is of that type.
-All metadata is kept, and so is a mask decoder.
+All metadata is kept, and so is a mask decoder. A tokenizer that was not compiled
+when IN was made is compiled if it can be; to do only that, name IN's own type.
 
 A quantised file is refused: what it lost is lost, and rounding again loses
 more than rounding the original once. --allow-requantize takes it anyway.

@@ -48,8 +48,9 @@ func verifyFloats(ctx context.Context, tensors []safetensors.Tensor, read func(i
 	return nil
 }
 
-// verifyGGUF decodes all tensors of a type that a model may have, and loads
-// the file as a model if it says that it is a PaliGemma.
+// verifyGGUF decodes all tensors of a type that a model may have. A file that
+// says that it is a PaliGemma is then loaded, its tokenizer checked, and run
+// once: only that finds weights that are numbers, but too large to compute with.
 func verifyGGUF(ctx context.Context, f *gguf.File, progress func(int64)) error {
 	done := int64(0)
 	for _, t := range f.Tensors {
@@ -80,7 +81,10 @@ func verifyGGUF(ctx context.Context, f *gguf.File, progress func(int64)) error {
 		return err
 	}
 	defer m.Close()
-	return src.Verify()
+	if err := src.Verify(); err != nil {
+		return err
+	}
+	return m.SelfTest(ctx)
 }
 
 func verifyTensor(ctx context.Context, f *gguf.File, t gguf.Tensor) error {

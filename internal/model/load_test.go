@@ -1,9 +1,12 @@
 package model_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,6 +163,12 @@ func TestLoadRefuses(t *testing.T) {
 		"zero deviation":         {keys: keys{"paligemma.vision.image_std": []float32{0.5, 0, 0.5}}, want: "deviation"},
 		"image token outside":    {keys: keys{"tokenizer.ggml.image_token_id": 2240}, want: "image token"},
 		"eos outside":            {keys: keys{"tokenizer.ggml.eos_token_id": 1 << 31}, want: "eos token"},
+		"image is bos":           {keys: keys{"tokenizer.ggml.image_token_id": 2}, want: "the image token and the bos token both have the id 2"},
+		"image is eos":           {keys: keys{"tokenizer.ggml.eos_token_id": 2176}, want: "the image token and the eos token both have the id 2176"},
+		"image is unknown":       {keys: keys{"tokenizer.ggml.image_token_id": 3}, want: "the image token and the unknown token both have the id 3"},
+		"bos is eos":             {keys: keys{"tokenizer.ggml.eos_token_id": 2}, want: "the bos token and the eos token both have the id 2"},
+		"short context":          {keys: keys{"paligemma.context_length": 18}, want: "a context of 18 tokens has no room for an image of 16"},
+		"context of one":         {keys: keys{"paligemma.context_length": 1}, want: "want 19 or more"},
 		"fewer layers than told": {keys: keys{"paligemma.block_count": 2}, want: "blk.2."},
 		"more layers than there": {keys: keys{"paligemma.block_count": 4}, want: "blk.3.attn_norm.weight is missing"},
 		"another width":          {keys: keys{"paligemma.embedding_length": 96, "paligemma.vision.projection_dim": 96}, want: "shape"},
@@ -191,6 +200,66 @@ func TestLoadRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want one line with %q", name, err, c.want)
 		}
+	}
+}
+
+// TestLoadAccepts loads what looks odd and works.
+func TestLoadAccepts(t *testing.T) {
+	for name, keys := range map[string]map[string]any{
+		"padding is eos":    {"tokenizer.ggml.padding_token_id": 1},
+		"padding is image":  {"tokenizer.ggml.padding_token_id": 2176},
+		"the least context": {"paligemma.context_length": 19},
+	} {
+		if err := tryLoad(t, rewrite(t, convertTo(t, "pg1-tiny", "f32"), keys, nil), nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestSelfTest runs sound models, and ones with a tensor of numbers that are
+// finite and too large.
+func TestSelfTest(t *testing.T) {
+	for _, name := range []string{"pg1-tiny", "pg2-tiny", "pg1-odd"} {
+		if err := load(t, name, "q8_0").SelfTest(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	good, err := os.ReadFile(convertTo(t, "pg1-tiny", "f32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"v.patch_embd.weight", "v.position_embd.weight", "v.blk.1.ffn_up.weight", "v.blk.2.attn_q.weight", "v.post_ln.bias", "mm.0.weight",
+		"token_embd.weight", "blk.0.attn_norm.weight", "blk.1.attn_v.weight", "blk.2.ffn_down.weight", "output_norm.weight",
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := bytes.Clone(good)
+			f, err := gguf.FromBytes("x", data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tensor, ok := f.Lookup(name)
+			if !ok {
+				t.Fatal("there is no such tensor")
+			}
+			for values := f.Data(tensor); len(values) > 0; values = values[8:] {
+				binary.LittleEndian.PutUint32(values, math.Float32bits(3e38))
+				binary.LittleEndian.PutUint32(values[4:], math.Float32bits(-2e38))
+			}
+			path := filepath.Join(t.TempDir(), "huge.gguf")
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err = tryLoad(t, path, func(m *model.Model) error { return m.SelfTest(t.Context()) })
+			if !errors.Is(err, model.ErrNaN) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := load(t, "pg1-tiny", "q8_0").SelfTest(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
 	}
 }
 

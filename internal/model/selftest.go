@@ -1,0 +1,50 @@
+package model
+
+import (
+	"context"
+	"fmt"
+	"math"
+)
+
+// selfTestRows is the number of an image's rows that SelfTest gives to the
+// language model: all of a large one would take minutes and show no more.
+const selfTestRows = 8
+
+// SelfTest runs every weight once on a made-up picture: the vision tower on all
+// of it, the language model on the first rows of what comes out and BOS. Finite
+// weights that overflow on the way give an ErrNaN.
+func (m *Model) SelfTest(ctx context.Context) error {
+	side := m.config.Vision.ImageSize
+	pixels := make([]float32, 3*side*side)
+	for i := range pixels {
+		pixels[i] = float32(i%255)/127 - 1
+	}
+	features, err := m.Encode(ctx, pixels)
+	if err != nil {
+		return err
+	}
+	if !finite(features.Values) {
+		return fmt.Errorf("vision tower: %w", ErrNaN)
+	}
+	rows := min(selfTestRows, features.Tokens)
+	p := Prompt{Images: []Features{{Values: features.Values[:rows*m.config.Text.Hidden], Tokens: rows}}}
+	for range rows {
+		p.IDs = append(p.IDs, m.config.Tokens.Image)
+	}
+	p.IDs = append(p.IDs, m.config.Tokens.BOS)
+	trace, err := m.Trace(ctx, p, nil, TraceOptions{LogitsToKeep: 1})
+	if err == nil && !finite(trace.Logits) {
+		err = ErrNaN
+	}
+	return err
+}
+
+// finite reports whether none of values is NaN or infinite.
+func finite(values []float32) bool {
+	for _, v := range values {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return false
+		}
+	}
+	return true
+}
