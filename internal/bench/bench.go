@@ -21,8 +21,9 @@ type Session struct {
 	File      *gguf.File
 	Engine    *ggml.Engine
 	Model     *model.Model
-	Prompt    func() ([]int, error) // the ids that caption a picture, those of the image included; nil: random ones, of a synthetic model
-	Tokenizer func() error          // loads and frees one more tokenizer; nil: a synthetic model has none
+	Synthetic bool                  // a model of random weights
+	Prompt    func() ([]int, error) // the ids that caption a picture, those of the image included
+	Tokenizer func() error          // loads and frees one more tokenizer
 	Close     func()
 }
 
@@ -120,13 +121,11 @@ func (b *bench) repetition(ctx context.Context) (Run, error) {
 	if err := b.parts(ctx, s, &r); err != nil {
 		return r, err
 	}
-	if s.Tokenizer != nil {
-		start := time.Now()
-		if err := s.Tokenizer(); err != nil {
-			return r, err
-		}
-		r.Tokenizer = ms(time.Since(start))
+	start = time.Now()
+	if err := s.Tokenizer(); err != nil {
+		return r, err
 	}
+	r.Tokenizer = ms(time.Since(start))
 	return r, nil
 }
 
@@ -140,11 +139,9 @@ func (b *bench) caption(ctx context.Context, s *Session, start time.Time, r *Run
 	if err != nil {
 		return err
 	}
-	ids := b.ids
-	if s.Prompt != nil {
-		if ids, err = s.Prompt(); err != nil {
-			return err
-		}
+	ids, err := s.Prompt()
+	if err != nil {
+		return err
 	}
 	if err := fits(s, len(ids), captionTokens); err != nil {
 		return err

@@ -11,17 +11,17 @@ import (
 
 // Run is what one repetition took, or the medians of several.
 type Run struct {
-	Open          float64 `json:"open_ms"`                // until the vision tower can start: file, engine, weights
-	Tokenizer     float64 `json:"tokenizer_ms,omitempty"` // to load it with nothing else going on; 0: the model has none
-	Image         float64 `json:"image_ms"`               // decode and resize
-	Vision        float64 `json:"vision_ms"`              // tower and projector
-	Prefill       float64 `json:"prefill_ms"`             // Report.PrefillTokens, up to the first logits
-	DecodeRate    float64 `json:"decode_tok_s"`           // tokens a second after the first
-	FirstToken    float64 `json:"first_token_ms"`         // of a caption, from before opening the model
-	Caption20     float64 `json:"caption20_ms"`           // likewise, to its 20th token
-	VisionGFLOPS  float64 `json:"vision_gflops"`          // the arithmetic asked for (see work) over vision_ms
-	PrefillGFLOPS float64 `json:"prefill_gflops"`         // likewise over prefill_ms
-	DecodeGBs     float64 `json:"decode_gb_s"`            // what a step has to read (see work) times decode_tok_s
+	Open          float64 `json:"open_ms"`        // until the vision tower can start: file, engine, weights
+	Tokenizer     float64 `json:"tokenizer_ms"`   // to load it with nothing else going on
+	Image         float64 `json:"image_ms"`       // decode and resize
+	Vision        float64 `json:"vision_ms"`      // tower and projector
+	Prefill       float64 `json:"prefill_ms"`     // Report.PrefillTokens, up to the first logits
+	DecodeRate    float64 `json:"decode_tok_s"`   // tokens a second after the first
+	FirstToken    float64 `json:"first_token_ms"` // of a caption, from before opening the model
+	Caption20     float64 `json:"caption20_ms"`   // likewise, to its 20th token
+	VisionGFLOPS  float64 `json:"vision_gflops"`  // the arithmetic asked for (see work) over vision_ms
+	PrefillGFLOPS float64 `json:"prefill_gflops"` // likewise over prefill_ms
+	DecodeGBs     float64 `json:"decode_gb_s"`    // what a step has to read (see work) times decode_tok_s
 }
 
 // Report is the result of Measure.
@@ -89,7 +89,7 @@ func (r *Report) values(field func(*Run) *float64) []float64 {
 // describe fills in what does not depend on the repetition.
 func (r *Report) describe(s *Session) {
 	r.Model = s.File.Path()
-	r.Synthetic = s.Prompt == nil
+	r.Synthetic = s.Synthetic
 	r.Type = typeName(s.File)
 	r.Parameters = parameters(s.Model.Config())
 	r.Bytes = int64(len(s.File.Bytes()))

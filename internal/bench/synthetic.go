@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strconv"
+	"runtime/debug"
 	"strings"
 
 	"paligemma/internal/convert"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/tokenizer"
+	"paligemma/internal/vocabulary"
 )
 
 // The towers and language models of the releases (PaliGemma's report, table 1;
@@ -101,7 +103,7 @@ func syntheticConfig(name string) (model.Config, error) {
 }
 
 // Synthetic is a model of random weights in memory, laid out as convert lays
-// out a file of the same type. It has no tokenizer.
+// out a file of the same type, with a made-up tokenizer of the released form.
 type Synthetic struct{ file *gguf.File }
 
 // NewSynthetic makes a model by its name, in one of convert.Types ("" is
@@ -123,7 +125,10 @@ func NewSynthetic(ctx context.Context, name, typ string) (*Synthetic, error) {
 			w.SetUint32(model.KeyFileType, t.FileType)
 		}
 	}
-	w.SetStrings(model.KeyTokens, pieces(c.Tokens.Pieces))
+	if err := convert.SetTokenizer(&w, vocabulary.MakeUp(c.Tokens.Pieces), c.Text.Vocab); err != nil {
+		return nil, err
+	}
+	debug.FreeOSMemory() // or what that took would count in the peak that is reported
 	specs := map[string]model.TensorSpec{}
 	for _, choice := range plan {
 		specs[choice.Spec.Name] = choice.Spec
@@ -145,15 +150,6 @@ func NewSynthetic(ctx context.Context, name, typ string) (*Synthetic, error) {
 		return nil, err
 	}
 	return &Synthetic{file}, nil
-}
-
-// pieces stand for those of a tokenizer: only their number counts.
-func pieces(n int) []string {
-	all := make([]string, n)
-	for i := range all {
-		all[i] = strconv.Itoa(i)
-	}
-	return all
 }
 
 // enoughMemory refuses a model that is larger than the machine: the system
@@ -180,19 +176,41 @@ func (s *Synthetic) Open(o ggml.Options) (*Session, error) {
 	if _, err := gguf.Parse(bytes.NewReader(s.file.Bytes()), int64(len(s.file.Bytes()))); err != nil {
 		return nil, err
 	}
+	tok, err := tokenizer.OpenGGUF(s.file.Header, false)
+	if err != nil {
+		return nil, err
+	}
 	e, err := ggml.NewEngine(o)
 	if err != nil {
+		tok.Close()
 		return nil, err
 	}
 	m, err := model.Load(s.file, e)
 	if err != nil {
 		e.Close()
+		tok.Close()
 		return nil, err
 	}
-	return &Session{File: s.file, Engine: e, Model: m, Close: func() {
-		m.Close()
-		e.Close()
-	}}, nil
+	return &Session{
+		File: s.file, Engine: e, Model: m, Synthetic: true,
+		Prompt:    func() ([]int, error) { return tok.Prompt("caption en", 1, m.Config().Vision.ImageTokens) },
+		Tokenizer: func() error { return LoadTokenizer(s.file.Header) },
+		Close: func() {
+			m.Close()
+			e.Close()
+			tok.Close()
+		},
+	}, nil
+}
+
+// LoadTokenizer opens the tokenizer of a model's header and frees it again.
+func LoadTokenizer(h *gguf.Header) error {
+	tok, err := tokenizer.OpenGGUF(h, false)
+	if err != nil {
+		return err
+	}
+	defer tok.Close()
+	return tok.Ready()
 }
 
 // Close frees the weights.

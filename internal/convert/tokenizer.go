@@ -259,6 +259,17 @@ func (t *tokenizer) special(s *settings) (model.TokenConfig, error) {
 	return c, oneLine(errs)
 }
 
+// SetTokenizer writes the keys of a tokenizer.json as Convert does. Ids must be
+// below rows.
+func SetTokenizer(w *gguf.Writer, data []byte, rows int) error {
+	t, err := parseTokenizer(data, rows)
+	if err != nil {
+		return err
+	}
+	t.setKeys(w)
+	return nil
+}
+
 // setKeys writes the tokenizer's keys but for the special ids, which are the
 // configuration's.
 func (t *tokenizer) setKeys(w *gguf.Writer) {

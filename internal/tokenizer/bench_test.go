@@ -8,6 +8,7 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/vocabulary"
 )
 
 func decodeVocab(raw json.RawMessage) map[string]uint32 {
@@ -100,7 +101,7 @@ func BenchmarkOpen(b *testing.B) {
 
 func BenchmarkEncode(b *testing.B) {
 	src := fullSource(b)
-	prose := strings.Join(words, " ") + "\n"
+	prose := strings.Join(vocabulary.Words, " ") + "\n"
 	for _, c := range []struct{ name, text string }{
 		{"prompt", "detect cat ; dog\n"},
 		{"1MB", strings.Repeat(prose, 1<<20/len(prose)+1)},

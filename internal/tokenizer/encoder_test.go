@@ -12,6 +12,7 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/vocabulary"
 )
 
 // both is a tokenizer that encodes itself, and one that leaves it to the
@@ -69,7 +70,7 @@ func compareMany(t *testing.T, src Source, count int) {
 			special.compare(t, text)
 		}
 	}
-	for _, text := range append(oddities, words...) {
+	for _, text := range append(oddities, vocabulary.Words...) {
 		plain.compare(t, text)
 		special.compare(t, text)
 	}

@@ -188,7 +188,7 @@ const (
 
 // maxLibraryAdded is the limit on added tokens where the library reads them: it
 // compares each with all others, and 65,000 take it two minutes.
-const maxLibraryAdded = 1 << 13
+const maxLibraryAdded = 1 << 14
 
 // part is a step of a normalizer (Replace) or of a pre-tokenizer (Split), or a
 // Sequence of them.

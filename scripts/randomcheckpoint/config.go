@@ -1,13 +1,10 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
-	"unicode/utf8"
+
+	"paligemma/internal/vocabulary"
 )
 
 type object = map[string]any
@@ -38,7 +35,7 @@ func writeConfigs(out string, s size, pixels int) error {
 	files := map[string]object{
 		"config.json": {
 			"architectures": []string{"PaliGemmaForConditionalGeneration"}, "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0,
-			"hidden_size": s.hidden, "ignore_index": -100, "image_token_index": 257152, "model_type": "paligemma",
+			"hidden_size": s.hidden, "ignore_index": -100, "image_token_index": pieces - 1, "model_type": "paligemma",
 			"projection_dim": s.hidden, "text_config": text, "vision_config": vision, "torch_dtype": "bfloat16",
 			"transformers_version": "4.41.0.dev0", "vocab_size": vocab,
 		},
@@ -62,63 +59,8 @@ func writeConfigs(out string, s size, pixels int) error {
 	return nil
 }
 
-// writeTokenizer enlarges a small tokenizer.json to the released layout: 256,000
-// pieces, <loc0000> at 256000, <seg000> at 257024, <image> at 257152. The new
-// pieces are random pairs of old ones, as a BPE's are.
-func writeTokenizer(out, small string) error {
-	data, err := os.ReadFile(small)
-	if err != nil {
-		return err
-	}
-	var tokenizer object
-	if err := json.Unmarshal(data, &tokenizer); err != nil {
-		return fmt.Errorf("%s: %w", small, err)
-	}
-	model := tokenizer["model"].(object)
-	const pieceCount, locs, segs = 256000, 1024, 128
-	var pieces []string
-	ids := object{}
-	add := func(piece string) { ids[piece] = len(pieces); pieces = append(pieces, piece) }
-	byID := map[int]string{}
-	for piece, id := range model["vocab"].(object) {
-		byID[int(id.(float64))] = piece
-	}
-	var pool []string
-	for i := 0; byID[i] != "<loc0000>" && i < len(byID); i++ {
-		piece := byID[i]
-		if strings.HasPrefix(piece, "<filler") {
-			continue
-		}
-		add(piece)
-		if !strings.ContainsAny(piece, "<\n") && strings.Trim(piece, "▁") != "" {
-			pool = append(pool, piece)
-		}
-	}
-	merges := model["merges"].([]any)
-	r := rand.New(rand.NewPCG(5, 5))
-	for len(pieces) < pieceCount {
-		a, b := pool[r.IntN(len(pool))], pool[r.IntN(len(pool))]
-		if _, seen := ids[a+b]; seen || utf8.RuneCountInString(a+b) > 12 || strings.Contains(b, "▁") {
-			continue
-		}
-		add(a + b)
-		pool = append(pool, a+b)
-		merges = append(merges, []string{a, b})
-	}
-	for i := range locs {
-		add(fmt.Sprintf("<loc%04d>", i))
-	}
-	for i := range segs {
-		add(fmt.Sprintf("<seg%03d>", i))
-	}
-	model["vocab"], model["merges"] = ids, merges
-	for _, token := range tokenizer["added_tokens"].([]any) {
-		entry := token.(object)
-		if entry["content"] == "<image>" {
-			entry["id"] = len(pieces)
-		} else {
-			entry["id"] = ids[entry["content"].(string)]
-		}
-	}
-	return writeJSON(filepath.Join(out, "tokenizer.json"), tokenizer)
+// writeTokenizer makes up a tokenizer.json of the released form: <loc0000> at
+// 256000, <seg000> at 257024, <image> at 257152.
+func writeTokenizer(out string) error {
+	return os.WriteFile(filepath.Join(out, "tokenizer.json"), vocabulary.MakeUp(pieces), 0o644)
 }

@@ -1,6 +1,6 @@
 // Command randomcheckpoint writes a full-size PaliGemma checkpoint of random
 // BF16 weights in the layout of the releases (sharded safetensors, sparse
-// config.json, tokenizer.json with 256,000 pieces): what conversion and speed
+// config.json, tokenizer.json with 257,153 pieces): what conversion and speed
 // are measured on, since the real weights may not be passed around.
 //
 //	go run ./scripts/randomcheckpoint -model 3b-224 -out DIR
@@ -38,6 +38,7 @@ var sizes = map[string]size{
 }
 
 const (
+	pieces     = 257153
 	vocab      = 257216
 	visionDim  = 1152
 	visionMLP  = 4304
@@ -55,19 +56,18 @@ func main() {
 	model := flag.String("model", "3b-224", "3b-224, 3b-448, 3b-896, pg2-3b-224, pg2-10b-448, pg2-28b-896, …")
 	out := flag.String("out", "", "folder to write")
 	seed := flag.Uint64("seed", 7, "of the random weights")
-	tokenizer := flag.String("tokenizer", "testdata/checkpoints/pg1-tiny/tokenizer.json", "small tokenizer to enlarge")
 	flag.Parse()
 	if *out == "" || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(*model, *out, *tokenizer, *seed); err != nil {
+	if err := run(*model, *out, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "randomcheckpoint:", err)
 		os.Exit(1)
 	}
 }
 
-func run(model, out, tokenizer string, seed uint64) error {
+func run(model, out string, seed uint64) error {
 	at := strings.LastIndexByte(model, '-')
 	var pixels int
 	if at > 0 {
@@ -83,7 +83,7 @@ func run(model, out, tokenizer string, seed uint64) error {
 	if err := writeConfigs(out, s, pixels); err != nil {
 		return err
 	}
-	if err := writeTokenizer(out, tokenizer); err != nil {
+	if err := writeTokenizer(out); err != nil {
 		return err
 	}
 	return writeShards(out, tensors(s, pixels), seed)
