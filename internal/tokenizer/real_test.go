@@ -145,3 +145,91 @@ func TestZeroByte(t *testing.T) {
 		}
 	}
 }
+
+// TestSameAsLibraryRandom makes up small tokenizers of Gemma's layout and
+// compares each that compiles with the library.
+func TestSameAsLibraryRandom(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	compiled := 0
+	for range 300 {
+		text, parts := randomTokenizer(t, r)
+		src := sourceOf(t, []byte(text))
+		if _, err := Compile(src.JSON, src.Pieces); err != nil {
+			if !strings.Contains(err.Error(), "two added tokens") { // once they are normalized
+				t.Errorf("%v: %s", err, text)
+			}
+			continue
+		}
+		compiled++
+		plain, special := openBoth(t, src, false), openBoth(t, src, true)
+		for range 60 {
+			var b strings.Builder
+			for range 1 + r.IntN(14) {
+				b.WriteString(parts[r.IntN(len(parts))])
+			}
+			plain.compare(t, b.String())
+			special.compare(t, b.String())
+		}
+	}
+	if compiled < 200 {
+		t.Errorf("only %d compiled", compiled)
+	}
+}
+
+// randomTokenizer makes up a tokenizer.json, and parts of texts for it.
+func randomTokenizer(t *testing.T, r *rand.Rand) (text string, parts []string) {
+	t.Helper()
+	alphabet := []string{"a", "b", "▁", "\t", "é", "<", "語", "\U0001f916", "\ufffd"}
+	ids := map[string]int{}
+	var pieces []string
+	add := func(piece string) {
+		if _, ok := ids[piece]; !ok {
+			ids[piece] = len(pieces)
+			pieces = append(pieces, piece)
+		}
+	}
+	for _, i := range r.Perm(len(alphabet))[:2+r.IntN(len(alphabet)-1)] {
+		add(alphabet[i])
+	}
+	for b := range 256 {
+		if _, ok := ids[string(rune(b))]; !ok || b >= 0x80 || r.IntN(2) == 0 {
+			add(byteToken(byte(b)))
+		}
+	}
+	merges := [][]string{}
+	letters := append(slices.Clone(pieces[:2]), pieces[len(pieces)-3:]...)
+	for range r.IntN(30) {
+		a, b := letters[r.IntN(len(letters))], letters[r.IntN(len(letters))]
+		if len(a)+len(b) < 14 {
+			add(a + b)
+			merges, letters = append(merges, []string{a, b}), append(letters, a+b)
+		}
+	}
+	parts = append(append(alphabet, " ", "\n", "ab", "x", "\x80"), pieces[max(0, len(pieces)-20):]...)
+	added, next := []addedToken{}, len(pieces)
+	for range r.IntN(8) {
+		content := parts[r.IntN(len(parts))]
+		if r.IntN(2) == 0 {
+			content += parts[r.IntN(len(parts))]
+		}
+		content = validUTF8(content)
+		if slices.ContainsFunc(added, func(a addedToken) bool { return a.Content == content }) {
+			continue
+		}
+		id, ok := ids[content]
+		if !ok {
+			id, next = next, next+1
+		}
+		added = append(added, addedToken{ID: int64(id), Content: content, Special: r.IntN(2) == 0, Normalized: r.IntN(2) == 0})
+		parts = append(parts, content)
+	}
+	splitter := []string{"null", gemmaSplitter}[r.IntN(2)]
+	data, err := encode(map[string]any{
+		"version": "1.0", "added_tokens": added, "normalizer": json.RawMessage(gemmaNormalizer), "pre_tokenizer": json.RawMessage(splitter),
+		"model": map[string]any{"type": "BPE", "unk_token": pieces[0], "fuse_unk": r.IntN(2) == 0, "byte_fallback": true, "vocab": ids, "merges": merges},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data), parts
+}

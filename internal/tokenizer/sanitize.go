@@ -86,6 +86,9 @@ func parse(text string) (*tokenizerFile, error) {
 	if file.splitters, err = steps("pre_tokenizer", file.Splitter, 0); err != nil {
 		return nil, err
 	}
+	if file.Added == nil {
+		file.Added = []addedToken{} // null is an error to the library
+	}
 	if len(file.Added) > maxAdded {
 		return nil, fmt.Errorf("%d added tokens, more than %d", len(file.Added), maxAdded)
 	}

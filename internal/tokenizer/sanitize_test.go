@@ -92,6 +92,20 @@ func TestHostileJSON(t *testing.T) {
 	}
 }
 
+// Older files may lack what they do not need.
+func TestLeftOut(t *testing.T) {
+	for _, left := range []string{`"version":"1.0",`, `"added_tokens":[],`, `"normalizer":null,`, `"pre_tokenizer":null,`, `"type":"BPE",`} {
+		tok, err := Open(smallSource(strings.Replace(smallJSON, left, "", 1)), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ids, err := tok.Encode("ab"); err != nil || !slices.Equal(ids, []int{3}) {
+			t.Errorf("without %s Encode gives %v, %v", left, ids, err)
+		}
+		tok.Close()
+	}
+}
+
 // Normalizers and pre-tokenizers that would multiply the work are refused, and
 // those of real tokenizers are not.
 func TestAmplification(t *testing.T) {

@@ -266,7 +266,7 @@ func loadLibrary(text string, special bool) (*tokenizers.Tokenizer, error) {
 	}
 	lib, err := tokenizers.FromBytes(data, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("tokenizer.json: %w", err)
+		return nil, fmt.Errorf("tokenizer.json: %.120s", err.Error()) // it may quote much of the file
 	}
 	return lib, nil
 }
