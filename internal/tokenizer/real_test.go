@@ -105,6 +105,7 @@ func TestCompileSaysWhy(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"no tab", `"\t":28`, `"<tab>":28`, "the vocabulary has no <0x09>"},
 		{"no 0x80", `"<0x80>"`, `"<none>"`, "the vocabulary has no <0x80>"},
+		{"a character of that number", `"<0x80>"`, `"\u0080"`, "the vocabulary has no <0x80>"},
 		{"no byte fallback", `"byte_fallback":true`, `"byte_fallback":false`, "byte_fallback is false"},
 		{"ignored merges", `"fuse_unk":true`, `"ignore_merges":true`, "ignore_merges is true"},
 		{"normalizer", `"content":"▁"`, `"content":"_"`, "the normalizer is not Gemma's"},
@@ -122,6 +123,8 @@ func TestCompileSaysWhy(t *testing.T) {
 				pieces[slices.Index(pieces, "\t")] = "<tab>"
 			case "no 0x80":
 				pieces[slices.Index(pieces, "<0x80>")] = "<none>"
+			case "a character of that number":
+				pieces[slices.Index(pieces, "<0x80>")] = "\u0080"
 			}
 			if _, err := Compile(text, pieces); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
