@@ -130,10 +130,12 @@ func copyKeys(w *gguf.Writer, h *gguf.Header, m mix) {
 		case model.KeyFileType:
 			m.setKeys(w)
 		case keyQuantVersion: // beside the file type, where there is one
-		default:
-			if h.Has(model.KeyPipeline) || (key != model.KeyMerges && key != model.KeyAddedTokens) {
+		case model.KeyMerges, model.KeyAddedTokens: // without the pipeline they are nobody's
+			if h.Has(model.KeyPipeline) {
 				w.CopyKey(h, key)
 			}
+		default:
+			w.CopyKey(h, key)
 		}
 	}
 	if !h.Has(model.KeyFileType) {

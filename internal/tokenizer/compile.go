@@ -193,11 +193,11 @@ func compileAdded(added []addedToken, vocab map[string]uint32, pieces []string) 
 	for _, a := range added {
 		switch {
 		case seen[a.Content]:
-			return nil, fmt.Errorf("the added token %.100q is there twice", a.Content)
+			return nil, fmt.Errorf("the added token %s is there twice", quote.Short(a.Content))
 		case a.ID >= int64(len(pieces)) || pieces[a.ID] != a.Content:
-			return nil, fmt.Errorf("the added token %.100q is not token %d", a.Content, a.ID)
+			return nil, fmt.Errorf("the added token %s is not token %d", quote.Short(a.Content), a.ID)
 		case a.SingleWord || a.Lstrip || a.Rstrip:
-			return nil, fmt.Errorf("the added token %.100q depends on the text around it (single_word, lstrip or rstrip)", a.Content)
+			return nil, fmt.Errorf("the added token %s depends on the text around it (single_word, lstrip or rstrip)", quote.Short(a.Content))
 		}
 		seen[a.Content] = true
 		flags := int32(0)
@@ -229,7 +229,7 @@ func checkAddedIDs(added []addedToken, vocab map[string]uint32) error {
 			id = next
 		}
 		if a.ID != id {
-			return fmt.Errorf("the added token %.100q has the id %d, but tokenizers would give it %d", a.Content, a.ID, id)
+			return fmt.Errorf("the added token %s has the id %d, but tokenizers would give it %d", quote.Short(a.Content), a.ID, id)
 		}
 		given[a.Content] = id
 		next = max(next, id+1)

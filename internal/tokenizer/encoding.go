@@ -18,15 +18,16 @@ type Encoding struct {
 	Update  bool   `json:"update,omitempty"` // the file lacks the compiled form, which quantize can add
 }
 
-// String says it to people.
+// String describes it on one line.
 func (e Encoding) String() string {
-	switch {
-	case e.Encoder == EncoderCompiled:
+	if e.Encoder == EncoderCompiled {
 		return "compiled, ready in milliseconds"
-	case e.Update:
-		return "Hugging Face's library, which takes a second or more to start: " + e.Reason + "; `paligemma quantize` brings it up to date"
 	}
-	return "Hugging Face's library, which takes a second or more to start: " + e.Reason
+	text := "Hugging Face's library, which takes a second or more to start: " + e.Reason
+	if e.Update {
+		text += "; `paligemma quantize` brings it up to date"
+	}
+	return text
 }
 
 // EncodingOf reads what encodes texts for a model file. Where that is the
@@ -37,10 +38,12 @@ func EncodingOf(h *gguf.Header) (Encoding, error) {
 		return Encoding{}, err
 	}
 	name, err := src.pipeline()
-	if err != nil || name == Pipeline {
-		return Encoding{Encoder: EncoderCompiled}, err
-	}
-	if name != "" {
+	switch {
+	case err != nil:
+		return Encoding{}, err
+	case name == Pipeline:
+		return Encoding{Encoder: EncoderCompiled}, nil
+	case name != "":
 		return Encoding{Encoder: EncoderLibrary, Reason: "the file is compiled for another version of this program"}, nil
 	}
 	if err := src.read(); err != nil {

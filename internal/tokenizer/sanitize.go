@@ -94,7 +94,7 @@ func parse(text string) (*tokenizerFile, error) {
 	}
 	for _, a := range file.Added {
 		if a.Content == "" || a.ID < 0 || a.ID > math.MaxInt32 {
-			return nil, fmt.Errorf("the added token %.100q has the id %d", a.Content, a.ID)
+			return nil, fmt.Errorf("the added token %s has the id %d", quote.Short(a.Content), a.ID)
 		}
 	}
 	return &file, nil
@@ -230,7 +230,7 @@ func steps(what string, raw json.RawMessage, depth int) ([]part, error) {
 	case "Sequence":
 		return nested(what, list, raw, depth)
 	}
-	return nil, fmt.Errorf("%s: %.40q is not Gemma's", what, p.Type)
+	return nil, fmt.Errorf("%s: %s is not Gemma's", what, quote.Short(p.Type))
 }
 
 // nested flattens a Sequence, whose steps are in the field list.

@@ -226,7 +226,9 @@ func (t *Tokenizer) load() error {
 }
 
 // textLimit is the length of the longest text that may fit in a context, in
-// bytes: no token covers more of it than the longest piece has.
+// bytes: no token covers more of it than the longest piece has. The exceptions,
+// one unknown token for a run of characters and normalizers that shorten, are
+// not Gemma's and not worth the work of encoding such a text.
 func textLimit(pieces []string, context int) int {
 	longest := 1
 	for _, piece := range pieces {
@@ -266,7 +268,7 @@ func loadLibrary(text string, special bool) (*tokenizers.Tokenizer, error) {
 	}
 	lib, err := tokenizers.FromBytes(data, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("tokenizer.json: %.120s", err.Error()) // it may quote much of the file
+		return nil, fmt.Errorf("tokenizer.json: %w", quote.Error(err))
 	}
 	return lib, nil
 }
