@@ -21,7 +21,7 @@ func Check(text string) error {
 	}
 	var vocab map[string]uint32
 	if err := json.Unmarshal(file.Model.Vocab, &vocab); err != nil {
-		return fmt.Errorf("vocab: %w", err)
+		return fmt.Errorf("vocab: %w", quote.Error(err))
 	}
 	return checkAddedIDs(file.Added, vocab)
 }
@@ -218,7 +218,7 @@ func steps(what string, raw json.RawMessage, depth int) ([]part, error) {
 	}
 	var p part
 	if err := json.Unmarshal(raw, &p); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", what, quote.Error(err))
 	}
 	own, list := "Replace", "normalizers"
 	if what == "pre_tokenizer" {
@@ -241,10 +241,10 @@ func nested(what, list string, raw json.RawMessage, depth int) ([]part, error) {
 	var sequence map[string]json.RawMessage
 	var members []json.RawMessage
 	if err := json.Unmarshal(raw, &sequence); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", what, quote.Error(err))
 	}
 	if err := json.Unmarshal(sequence[list], &members); err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", what, list, err)
+		return nil, fmt.Errorf("%s: %s: %w", what, list, quote.Error(err))
 	}
 	var all []part
 	for _, member := range members {
