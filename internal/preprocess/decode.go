@@ -24,15 +24,11 @@ var errTruncated = errors.New("the file is cut short")
 // file cut short is an error; bytes after a complete picture are ignored.
 func Decode(data []byte, lim Limits) (img *RGB, err error) {
 	lim = lim.withDefaults()
-	if int64(len(data)) > lim.MaxBytes {
-		return nil, fmt.Errorf("decode picture: %w: the file has more than %d bytes", ErrTooLarge, lim.MaxBytes)
+	if err := checkBytes(data, lim); err != nil {
+		return nil, err
 	}
 	kind := sniff(data)
-	defer func() {
-		if p := recover(); p != nil { // the decoders are other people's code
-			img, err = nil, fmt.Errorf("decode %s: decoder failed: %v", kind, p)
-		}
-	}()
+	defer guard(kind, &err)
 	switch kind {
 	case "PNG":
 		img, err = decodePNG(data, lim)
@@ -47,13 +43,34 @@ func Decode(data []byte, lim Limits) (img *RGB, err error) {
 	default:
 		return nil, fmt.Errorf("decode picture: %w: this is %s (PNG, JPEG, GIF and WebP are read)", ErrUnsupported, kind)
 	}
+	if err != nil {
+		return nil, decodeError(kind, err)
+	}
+	return img, nil
+}
+
+// checkBytes refuses a file beyond the limit of its size.
+func checkBytes(data []byte, lim Limits) error {
+	if int64(len(data)) > lim.MaxBytes {
+		return fmt.Errorf("decode picture: %w: the file has more than %d bytes", ErrTooLarge, lim.MaxBytes)
+	}
+	return nil
+}
+
+// guard, deferred, turns a panic of a decoder, most of which are other people's
+// code, into an error.
+func guard(kind string, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("decode %s: decoder failed: %v", kind, p)
+	}
+}
+
+// decodeError says what kind of picture an error is about.
+func decodeError(kind string, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", errTruncated, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w", kind, err)
-	}
-	return img, nil
+	return fmt.Errorf("decode %s: %w", kind, err)
 }
 
 // Read reads r to its end, or to one byte beyond lim.MaxBytes, and decodes what

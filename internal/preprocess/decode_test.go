@@ -66,8 +66,12 @@ func TestPrefixes(t *testing.T) {
 				}
 				continue
 			}
-			// Of a GIF the first frame may be complete, and it is all we read.
-			if !strings.HasSuffix(file, ".gif") || n < len(data)-3 {
+			// Of a GIF the first frame may be complete, and it is all we read; a JPEG
+			// may lack its end marker.
+			switch lacks := len(data) - n; {
+			case strings.HasSuffix(file, ".gif") && lacks <= 3:
+			case strings.HasSuffix(file, ".jpg") && lacks <= 2 && slices.Equal(got.Warnings, []string{"there is no end marker"}):
+			default:
 				t.Errorf("%s: accepted with %d of %d bytes", file, n, len(data))
 			}
 			if most, _, err := difference(got, want); err != nil || most != 0 {
@@ -105,7 +109,6 @@ func TestUnsupported(t *testing.T) {
 		"12 bits a sample":   jpegFrame(0xC1, 12, 8, 8, 1),
 		"arithmetic coding":  jpegFrame(0xC9, 8, 8, 8, 3),
 		"2 components":       jpegFrame(0xC0, 8, 8, 8, 2),
-		"more than 256 scan": jpegFrame(0xC2, 8, 8, 8, 1)[:2+4+9] + strings.Repeat("\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00", 300) + "\xff\xd9",
 	} {
 		_, err := Decode([]byte(data), Limits{})
 		if !errors.Is(err, ErrUnsupported) || !strings.Contains(fmt.Sprint(err), name) {

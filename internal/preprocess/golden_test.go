@@ -74,7 +74,7 @@ func difference(a, b *RGB) (most int, mean float64, err error) {
 
 // TestDecodeGoldens compares with what Pillow decoded: every sample is equal.
 func TestDecodeGoldens(t *testing.T) {
-	for _, set := range []struct{ file, folder string }{{"goldens.bin.gz", ""}, {"extra.bin.gz", "extra"}} {
+	for _, set := range []struct{ file, folder string }{{"goldens.bin.gz", ""}, {"extra.bin.gz", "extra"}, {"damaged.bin.gz", "damaged"}} {
 		n := 0
 		for name, want := range goldens(t, set.file) {
 			file, ok := strings.CutSuffix(name, ".rgb")

@@ -2,13 +2,7 @@ package preprocess
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-)
-
-var (
-	errScanShort = errors.New("a scan has less data than the picture needs")
-	errScanCode  = errors.New("a scan has invalid codes")
 )
 
 // lookBits is the length of the codes that a huffman resolves in one step.
@@ -77,30 +71,36 @@ func extend(bits int32, size int) int32 {
 	return bits
 }
 
+// badCode is how many bits libjpeg reads before it gives a code up.
+const badCode = 17
+
 // long finds a code of more than lookBits at the head of acc. Where there is
-// none the length is 0.
+// none the length is badCode and the symbol 0.
 func (h *huffman) long(acc uint64) (symbol byte, length int) {
 	for length := lookBits + 1; length <= 16; length++ {
 		if code := int32(acc >> (64 - length)); code <= h.largest[length] {
 			return h.symbols[byte(code+h.offset[length])], length
 		}
 	}
-	return 0, 0
+	return 0, badCode
 }
 
-// bitReader reads the data of a scan, which ends at the first marker. Beyond
-// that it reads zeros; left is then negative, and it is for the caller to look.
+// bitReader reads the data of a scan, up to a marker. Beyond that it reads
+// zeros; left is then negative, and it is for the caller to look.
 type bitReader struct {
 	data   []byte
 	pos    int
 	acc    uint64 // the next bits of the data, from the top
 	left   int    // how many of them count
 	marker bool   // data has nothing before pos's marker, or the file's end
-	bad    bool   // there was an invalid code
+	end    bool   // it is the file's end
+	bad    int    // invalid codes
 
 	// In a band of a progressive scan, the blocks to come that hold nothing new
 	// but corrections.
 	emptyBands int
+	// A DC coefficient of a progressive scan has left the range of libjpeg.
+	overflow bool
 }
 
 // fill adds to the bits of acc, of which left count, so that there are at least
@@ -121,7 +121,7 @@ func (r *bitReader) fill(acc uint64, left int) (uint64, int) {
 	}
 	for left < 56 {
 		if r.pos >= len(r.data) {
-			r.marker = true
+			r.marker, r.end = true, true
 			break
 		}
 		b := r.data[r.pos]
@@ -131,7 +131,7 @@ func (r *bitReader) fill(acc uint64, left int) (uint64, int) {
 				next++
 			}
 			if next >= len(r.data) || r.data[next] != 0 {
-				r.marker = true
+				r.marker, r.end = true, next >= len(r.data)
 				break
 			}
 			r.pos = next
@@ -143,33 +143,6 @@ func (r *bitReader) fill(acc uint64, left int) (uint64, int) {
 	return acc, left
 }
 
-// restart goes on after the restart marker with that number, 0 to 7, and drops
-// what is left before it.
-func (r *bitReader) restart(number int) error {
-	for i := r.pos; i+1 < len(r.data); i++ {
-		if r.data[i] != 0xFF || r.data[i+1] == 0 || r.data[i+1] == 0xFF {
-			continue
-		}
-		if int(r.data[i+1]) != markerRST0+number {
-			break
-		}
-		*r = bitReader{data: r.data, pos: i + 2}
-		return nil
-	}
-	return fmt.Errorf("restart marker %d is missing", number)
-}
-
-// err tells whether what was read so far was there and made sense.
-func (r *bitReader) err() error {
-	if r.left < 0 {
-		return errScanShort
-	}
-	if r.bad {
-		return errScanCode
-	}
-	return nil
-}
-
 // symbol reads a code.
 func (r *bitReader) symbol(h *huffman) int {
 	if r.left < 32 {
@@ -178,8 +151,8 @@ func (r *bitReader) symbol(h *huffman) int {
 	symbol, length := byte(0), 0
 	if e := h.look[r.acc>>(64-lookBits)]; e != 0 {
 		symbol, length = byte(e), int(e>>8)
-	} else if symbol, length = h.long(r.acc); length == 0 {
-		r.bad = true
+	} else if symbol, length = h.long(r.acc); length == badCode {
+		r.bad++
 	}
 	r.acc <<= length
 	r.left -= length

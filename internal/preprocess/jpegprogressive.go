@@ -3,7 +3,9 @@ package preprocess
 // firstDC decodes the DC coefficient of a block, down to bit low (T.81, G.1.2).
 func (r *bitReader) firstDC(c *blocks, b *[64]int16, low int) {
 	if size := r.symbol(c.dc); size > 0 {
-		c.pred += extend(r.bits(size), size)
+		sum := int64(c.pred) + int64(extend(r.bits(size), size))
+		c.pred = int32(sum)
+		r.overflow = r.overflow || int64(c.pred) != sum
 	}
 	b[0] = int16(c.pred << low)
 }
@@ -31,10 +33,9 @@ func (r *bitReader) firstAC(ac *huffman, b *[64]int16, s jpegScan) {
 			continue
 		}
 		if k += run; k > s.last {
-			r.bad = true
-			return
+			r.bad++
 		}
-		b[zigzag[k&63]] = int16(extend(r.bits(size), size) << s.low)
+		b[zigzag[k&127]] = int16(extend(r.bits(size), size) << s.low)
 	}
 }
 
@@ -69,14 +70,12 @@ func (r *bitReader) refineAC(ac *huffman, b *[64]int16, s jpegScan) {
 			r.emptyBands = r.bandRun(run)
 			break
 		}
-		if k = r.correct(b, k, run, s); k > s.last {
-			if value != 0 {
-				r.bad = true
-			}
-			return
-		}
+		k = r.correct(b, k, run, s)
 		if value != 0 {
-			b[zigzag[k&63]] = value
+			if k > s.last {
+				r.bad++
+			}
+			b[zigzag[k&127]] = value
 		}
 		k++
 	}
@@ -91,7 +90,7 @@ func (r *bitReader) refineAC(ac *huffman, b *[64]int16, s jpegScan) {
 func (r *bitReader) correct(b *[64]int16, k, zeros int, s jpegScan) int {
 	bit := int16(1) << s.low
 	for ; k <= s.last; k++ {
-		c := &b[zigzag[k&63]]
+		c := &b[zigzag[k&127]]
 		switch {
 		case *c == 0:
 			if zeros == 0 {

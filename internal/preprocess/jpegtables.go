@@ -7,8 +7,9 @@ import (
 )
 
 // zigzag is the place in natural order of the coefficients as they are coded
-// (T.81, figure A.6).
-var zigzag = [64]byte{
+// (T.81, figure A.6). Runs of zeros in damaged files lead up to 15 places beyond
+// the last one, which stands for all of these, as in libjpeg.
+var zigzag = [128]byte{
 	0, 1, 8, 16, 9, 2, 3, 10,
 	17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34,
@@ -17,6 +18,8 @@ var zigzag = [64]byte{
 	29, 22, 15, 23, 30, 37, 44, 51,
 	58, 59, 52, 45, 38, 31, 39, 46,
 	53, 60, 61, 54, 47, 55, 62, 63,
+	63, 63, 63, 63, 63, 63, 63, 63,
+	63, 63, 63, 63, 63, 63, 63, 63,
 }
 
 // jpegTables are the tables in force at some place of a file.
@@ -37,16 +40,16 @@ type huffmanSource struct {
 // low 16 count, as in libjpeg-turbo's SIMD code.
 func (t *jpegTables) quantisers(body []byte) error {
 	for len(body) > 0 {
-		wide, id := int(body[0]>>4), body[0]&15
-		if wide > 1 || id > 3 {
-			return fmt.Errorf("quantisation table %#x is not of a known kind", body[0])
+		wide, id := min(int(body[0]>>4), 1), body[0]&15
+		if id > 3 {
+			return fmt.Errorf("the number of quantisation table %d is beyond 3", id)
 		}
 		n := 1 + 64<<wide
 		if len(body) < n {
 			return fmt.Errorf("quantisation table %d is too short", id)
 		}
 		q := new([64]int16)
-		for i, at := range zigzag {
+		for i, at := range zigzag[:64] {
 			if wide == 1 {
 				q[at] = int16(binary.BigEndian.Uint16(body[1+2*i:]))
 			} else {

@@ -71,9 +71,9 @@ func Pixels(data []byte, size int, mean, std [3]float32, lim Limits) (pixels []f
 			return nil, image.Point{}, fmt.Errorf("normalise picture: std %v is not positive", std)
 		}
 	}
-	img, err := Decode(data, lim)
+	f, err := Fit(data, size, lim)
 	if err != nil {
 		return nil, image.Point{}, err
 	}
-	return Normalize(Resize(img, size, size), mean, std), image.Pt(img.W, img.H), nil
+	return Normalize(f.RGB, mean, std), f.Size, nil
 }

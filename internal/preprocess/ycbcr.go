@@ -1,17 +1,25 @@
 package preprocess
 
-// plane is one component of a JPEG at its own resolution. w and h are the size
-// that belongs to the picture: what the file has beyond them, up to whole
-// blocks, must not take part in upsampling.
+// plane holds some rows of one component of a JPEG at its own resolution. w and
+// h are the size that belongs to the picture: what the file has beyond them, up
+// to whole blocks, must not take part in upsampling.
 type plane struct {
-	pix    []byte
+	pix    []byte // rows from top on
+	top    int
 	stride int
 	w, h   int
 	hx, vx int // how many pixels of the picture a sample covers
 }
 
 func (p *plane) row(y int) []byte {
-	return p.pix[p.stride*min(max(y, 0), p.h-1):][:p.w]
+	return p.pix[p.stride*(min(max(y, 0), p.h-1)-p.top):][:p.w]
+}
+
+// keep makes room for rows from first on, and keeps the one above.
+func (p *plane) keep(first int) {
+	top := max(first-contextRows, p.top)
+	copy(p.pix, p.pix[p.stride*(top-p.top):][:p.stride*(first-top)])
+	p.top = top
 }
 
 // upsample writes row y of the picture to dst as libjpeg-turbo's "fancy"
@@ -96,40 +104,43 @@ func yccToRGB(y, cb, cr byte) (r, g, b byte) {
 	return clamp(l + yccTable.red[cr]), clamp(l + (yccTable.greenCb[cb]+yccTable.greenCr[cr])>>16), clamp(l + yccTable.blue[cb])
 }
 
-// fromPlanes makes RGB of all components of a JPEG.
-func fromPlanes(planes []plane, f *jpegHeader) *RGB {
-	w := f.w
-	img := newRGB(w, f.h)
-	convert := fromGray
-	switch {
-	case len(planes) == 4:
-		convert = fromCMYK
-		if f.ycc() {
-			convert = fromYCCK
-		}
-	case f.ycc():
-		convert = fromYCC
-	case len(planes) == 3:
-		convert = interleave
-	}
-	parallel(f.h, 3*w*len(planes), func(lo, hi int) {
+// colors makes RGB of the rows from first to last-1 of all components.
+func (d *jpegDecoder) colors(dst []byte, first, last int) {
+	w := d.w
+	convert := d.converter()
+	parallel(last-first, 3*w*len(d.comps), func(lo, hi int) {
 		sums := make([]int32, w)
 		var rows [4][]byte
-		for c := range planes {
+		for c := range d.comps {
 			rows[c] = make([]byte, w)
 		}
 		for y := lo; y < hi; y++ {
-			for c := range planes {
-				if p := &planes[c]; p.hx == 1 && p.vx == 1 {
-					rows[c] = p.row(y)
+			for c := range d.comps {
+				if p := &d.comps[c].out; p.hx == 1 && p.vx == 1 {
+					rows[c] = p.row(first + y)
 				} else {
-					p.upsample(rows[c], y, sums)
+					p.upsample(rows[c], first+y, sums)
 				}
 			}
-			convert(img.Pix[3*w*y:][:3*w], &rows)
+			convert(dst[3*w*y:][:3*w], &rows)
 		}
 	})
-	return img
+}
+
+// converter returns what makes RGB of a row of samples of all components.
+func (f *jpegHeader) converter() func(dst []byte, rows *[4][]byte) {
+	switch {
+	case len(f.components) == 4 && f.ycc():
+		return fromYCCK
+	case len(f.components) == 4:
+		return fromCMYK
+	case f.ycc():
+		return fromYCC
+	case len(f.components) == 3:
+		return interleave
+	default:
+		return fromGray
+	}
 }
 
 func fromGray(dst []byte, rows *[4][]byte) {

@@ -185,4 +185,5 @@ def main():
             g.write(f"{name}.rgb {im.width} {im.height}\n".encode() + v.astype(np.uint8).tobytes())
 
 
-main()
+if __name__ == "__main__":
+    main()
