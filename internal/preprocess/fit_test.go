@@ -39,7 +39,7 @@ func TestResizer(t *testing.T) {
 		for _, to := range targets {
 			for orientation := 1; orientation <= 8; orientation++ {
 				want := Resize(orient(src, orientation), to.X, to.Y)
-				for _, portion := range []int{1, 3, 64, 1 << 10} {
+				for _, portion := range []int{1, 50, 1 << 10} {
 					r := NewResizer(src.W, src.H, orientation, to.X, to.Y)
 					for rows := range slices.Chunk(src.Pix, 3*src.W*portion) {
 						r.Write(rows)
@@ -74,7 +74,7 @@ func TestFit(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			for _, size := range []int{1, 14, 56, 224} {
+			for _, size := range []int{14, 97} {
 				want := Resize(img, size, size)
 				for name, fit := range map[string]func([]byte, int, Limits) (Fitted, error){"Fit": Fit, "by bands": fitStreamed} {
 					got, err := fit(data, size, DefaultLimits)

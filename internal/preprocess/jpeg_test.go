@@ -88,24 +88,17 @@ func without(t testing.TB, data []byte, marker byte) []byte {
 	t.Helper()
 	d := &jpegDecoder{data: data, pos: 2}
 	out := bytes.Clone(data[:2])
-	for {
-		start := d.pos
+	for start := 2; ; start = d.pos {
 		m, err := d.next()
-		if err != nil {
-			t.Fatal(err)
+		if err == nil && m != markerEOI && (m < markerRST0 || m > markerRST7) {
+			_, err = d.body(true)
 		}
-		if m == markerEOI {
+		if err != nil || m == markerEOI { // the rest has no segments
 			return append(out, data[start:]...)
 		}
-		if m < markerRST0 || m > markerRST7 {
-			if _, err := d.body(true); err != nil {
-				t.Fatal(err)
-			}
+		if m != marker {
+			out = append(out, data[start:d.pos]...)
 		}
-		if m == marker {
-			continue
-		}
-		out = append(out, data[start:d.pos]...)
 	}
 }
 
