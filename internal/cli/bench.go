@@ -151,7 +151,7 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 func (a *app) benchImage(ctx context.Context, path string, limits preprocess.Limits) ([]byte, error) {
 	data, err := a.readAll(ctx, path, preprocess.DefaultLimits.MaxBytes)
 	if err == nil {
-		_, err = preprocess.Decode(data, limits)
+		_, err = preprocess.Fit(data, 1, limits)
 	}
 	switch {
 	case ctx.Err() != nil:

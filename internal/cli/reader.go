@@ -58,7 +58,7 @@ func (a *app) newReader(ctx context.Context, inputs []*input, o imageOptions) *r
 		}
 		select {
 		case <-r.opened:
-			return d.fit(r.vision), nil
+			return d.fit(r.vision)
 		case <-ctx.Done():
 			return picture{}, ctx.Err()
 		}
@@ -110,14 +110,16 @@ func (r *reader) close() {
 	}
 }
 
-// decoded is an image before it is fitted to a vision tower.
+// decoded is an image before it is fitted to a vision tower: decoded unless it is
+// large.
 type decoded struct {
-	rgb  *preprocess.RGB
-	data []byte
-	took time.Duration
+	source *preprocess.Source
+	shown  string
+	data   []byte
+	took   time.Duration
 }
 
-// decode reads and decodes an image. Its errors name the image; those about the
+// decode reads an image and decodes it if it is not large. Its errors name the image; those about the
 // image are imageErrors.
 func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, error) {
 	if in.err != nil {
@@ -136,16 +138,20 @@ func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, er
 		}
 		return decoded{}, imageError{fmt.Errorf("%s: %w", shown, err)}
 	}
-	rgb, err := preprocess.Decode(data, limits)
+	source, err := preprocess.Open(data, limits)
 	if err != nil {
 		return decoded{}, imageError{fmt.Errorf("%s: %w", shown, err)}
 	}
-	return decoded{rgb, data, time.Since(start)}, nil
+	return decoded{source, shown, data, time.Since(start)}, nil
 }
 
 // fit resizes and normalises an image.
-func (d decoded) fit(v model.VisionConfig) picture {
+func (d decoded) fit(v model.VisionConfig) (picture, error) {
 	start := time.Now()
-	pixels := preprocess.Normalize(preprocess.Resize(d.rgb, v.ImageSize, v.ImageSize), v.Mean, v.Std)
-	return picture{pixels, image.Pt(d.rgb.W, d.rgb.H), d.data, d.took + time.Since(start)}
+	f, err := d.source.Fit(v.ImageSize)
+	if err != nil {
+		return picture{}, imageError{fmt.Errorf("%s: %w", d.shown, err)}
+	}
+	pixels := preprocess.Normalize(f.RGB, v.Mean, v.Std)
+	return picture{pixels, f.Size, d.data, d.took + time.Since(start)}, nil
 }
