@@ -107,7 +107,7 @@ func TestUnsupported(t *testing.T) {
 		"an empty file":      "",
 		"not recognised":     "hello, world",
 		"12 bits a sample":   jpegFrame(0xC1, 12, 8, 8, 1),
-		"arithmetic coding":  jpegFrame(0xC9, 8, 8, 8, 3),
+		"lossless":           jpegFrame(0xC3, 8, 8, 8, 3),
 		"2 components":       jpegFrame(0xC0, 8, 8, 8, 2),
 	} {
 		_, err := Decode([]byte(data), Limits{})

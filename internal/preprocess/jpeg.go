@@ -16,6 +16,8 @@ const (
 	markerSOF0  = 0xC0 // baseline; 0xC1 is extended sequential
 	markerSOF2  = 0xC2 // progressive
 	markerDHT   = 0xC4
+	markerSOF9  = 0xC9 // sequential, arithmetic coding
+	markerSOF10 = 0xCA // progressive, arithmetic coding
 	markerDAC   = 0xCC
 	markerRST0  = 0xD0
 	markerRST7  = 0xD7
@@ -77,6 +79,7 @@ func (f *jpegHeader) orientation() int {
 // picture's size is allocated.
 func openJPEG(data []byte, lim Limits) (*jpegDecoder, error) {
 	d := &jpegDecoder{data: data, pos: 2}
+	d.coding.reset()
 	for {
 		marker, err := d.next()
 		if err != nil {
@@ -125,6 +128,7 @@ func (d *jpegDecoder) tablesOnly() error {
 	}
 	d.pos += 2
 	d.jfif, d.adobe, d.transform, d.interval = false, false, 0, 0
+	d.coding.reset()
 	return nil
 }
 
@@ -135,7 +139,7 @@ func (d *jpegDecoder) segment(marker byte) error {
 		return nil // nothing belongs to them
 	case marker == markerSOI:
 		return fmt.Errorf("a second picture begins within the first")
-	case marker == markerCOM || marker == markerDNL || marker == markerDAC || marker >= markerAPP0 && marker <= markerAPP15:
+	case marker == markerCOM || marker == markerDNL || marker >= markerAPP0 && marker <= markerAPP15:
 		body, err := d.body(true)
 		if err == nil && d.scanCount == 0 {
 			d.application(marker, body)
@@ -155,8 +159,15 @@ func (d *jpegDecoder) segment(marker byte) error {
 		return d.quantisers(body)
 	case markerDRI:
 		return d.restarts(body)
+	case markerDAC:
+		d.conditioning(body)
+		return nil
 	default:
-		return d.frame(marker, body)
+		if err := d.frame(marker, body); err != nil {
+			return err
+		}
+		d.arithmetic = marker >= markerSOF9
+		return nil
 	}
 }
 
@@ -232,8 +243,8 @@ func (d *jpegDecoder) body(lenient bool) ([]byte, error) {
 
 // frame reads a frame header (T.81, B.2.2).
 func (f *jpegHeader) frame(marker byte, body []byte) error {
-	if marker > markerSOF2 {
-		return fmt.Errorf("%w: lossless, hierarchical or arithmetic coding (frame type %d)", ErrUnsupported, marker-markerSOF0)
+	if marker > markerSOF2 && marker != markerSOF9 && marker != markerSOF10 {
+		return fmt.Errorf("%w: lossless or hierarchical coding (frame type %d)", ErrUnsupported, marker-markerSOF0)
 	}
 	if f.components != nil {
 		return fmt.Errorf("there are two frame headers")
@@ -248,7 +259,7 @@ func (f *jpegHeader) frame(marker byte, body []byte) error {
 	if n != 1 && n != 3 && n != 4 {
 		return fmt.Errorf("%w: %d components", ErrUnsupported, n)
 	}
-	f.progressive = marker == markerSOF2
+	f.progressive = marker == markerSOF2 || marker == markerSOF10
 	f.h, f.w = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
 	if f.h == 0 {
 		return fmt.Errorf("%w: the frame header leaves the height open", ErrUnsupported)

@@ -19,6 +19,7 @@ type blocks struct {
 	dcTable, acTable byte
 	dc, ac           *huffman
 	pred             int32   // the last DC coefficient
+	context          int     // of the DC coefficient, in arithmetic coding
 	row              []int16 // the present row of MCUs: [v or 1][stride][64]
 
 	// Of a progressive file: up to which bit the coefficients are known, in coded
@@ -36,6 +37,7 @@ func (c *blocks) block(x, y int) *[64]int16 {
 type jpegDecoder struct {
 	jpegHeader
 	jpegTables
+	coding
 	data         []byte
 	pos          int
 	mcusX, mcusY int // of a scan of all components

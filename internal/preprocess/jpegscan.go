@@ -113,6 +113,9 @@ func (d *jpegDecoder) prepare(c *blocks, s jpegScan) (err error) {
 		}
 		c.quant = d.quant[c.tq]
 	}
+	if d.arithmetic {
+		return nil
+	}
 	if s.first == 0 && s.high == 0 {
 		if c.dc, err = d.huffman(0, c.dcTable, !d.progressive); err != nil {
 			return err
@@ -129,6 +132,7 @@ type mcuReader struct {
 	bitReader
 	jpegScan
 	decode       func(*blocks, *[64]int16)
+	arith        *arithReader // nil with Huffman codes
 	mcusX        int
 	alone        bool // an MCU is one block
 	interval     int  // of restart markers, or 0
@@ -146,7 +150,13 @@ type mcuReader struct {
 func (d *jpegDecoder) newMCUReader(s jpegScan) *mcuReader {
 	m := &mcuReader{jpegScan: s, interval: d.interval, untilRestart: d.interval, mcusX: d.mcusX, damage: &d.damage}
 	m.data, m.pos = d.data, d.pos
-	m.decode = m.decoder(d.progressive, s)
+	if d.arithmetic {
+		m.arith = &arithReader{bitReader: &m.bitReader, coding: &d.coding, jpegScan: s}
+		m.arith.begin()
+		m.decode = m.arith.decoder(d.progressive)
+	} else {
+		m.decode = m.decoder(d.progressive, s)
+	}
 	if m.alone = len(s.components) == 1; m.alone { // then an MCU is a block, with none to fill up
 		m.mcusX = s.components[0].wide
 	}
@@ -237,6 +247,9 @@ func (m *mcuReader) restart() error {
 	m.acc, m.left, m.emptyBands = 0, 0, 0
 	for _, c := range m.components {
 		c.pred = 0
+	}
+	if m.arith != nil {
+		m.arith.begin()
 	}
 	for mended := false; ; mended = true {
 		marker, after, skipped := nextMarker(m.data, m.pos)

@@ -15,7 +15,7 @@ import (
 
 // ErrUnsupported is wrapped by errors about files that are no PNG, JPEG, GIF or
 // WebP, or that use a feature of these that is not decoded (12-bit or
-// arithmetic-coded JPEG, for instance).
+// lossless JPEG, for instance).
 var ErrUnsupported = errors.New("unsupported picture")
 
 // ErrTooLarge is wrapped by errors about files or pictures beyond [Limits].

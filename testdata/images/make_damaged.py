@@ -2,9 +2,10 @@
 """Makes the JPEGs in damaged/, one for each kind of damage that libjpeg-turbo mends, and what Pillow makes of them,
 damaged.bin.gz.  python make_damaged.py
 
-Needs Pillow (12.3.0 with libjpeg-turbo 3.1.4.1 made what is committed) and numpy.
+Needs Pillow (12.3.0 with libjpeg-turbo 3.1.4.1 made what is committed), numpy and jpegtran, which makes the files with
+arithmetic coding, sound ones too.
 """
-import gzip, io, os, struct
+import gzip, io, os, struct, subprocess
 import numpy as np
 from PIL import Image, ImageOps
 from make_extra import HERE, jpeg, scans, scene, segment
@@ -105,6 +106,22 @@ def progressive(F):
     F["component_cut"] = b[:s[2] + 60] + EOI
 
 
+def arithmetic(F):
+    def transcode(b, *options):
+        return subprocess.run(["jpegtran", "-arithmetic", *options], input=b, stdout=subprocess.PIPE, check=True).stdout
+    b = bytes(jpeg(scene(50, 39, 10), quality=80, subsampling=2))
+    a, p = transcode(b), transcode(b, "-progressive")
+    F["arithmetic"], F["arithmetic_progressive"] = a, p
+    F["arithmetic_bits"] = put(a, find(a, 0xDA)[0] + 200, a[find(a, 0xDA)[0] + 200] ^ 0x10)
+    F["arithmetic_cut"] = a[:find(a, 0xDA)[0] + 200] + EOI
+    F["arithmetic_progressive_bits"] = put(p, find(p, 0xDA)[3] + 20, p[find(p, 0xDA)[3] + 20] ^ 0x10)
+    d = find(a, 0xDA)[0]
+    F["arithmetic_conditioned"] = a[:d] + b"\xff\xcc\0\x06\0\x31\x10\x09" + a[d:]
+    r = transcode(b, "-restart", "3B")
+    m = find(r, 0xD0, 0xD7)
+    F["arithmetic_restart_missing"] = cut(r, m[1], m[1] + 2)
+
+
 def tables(b, scan):
     """Where the tables before a scan begin."""
     i = segment(b, 0xC0, 0xC1, 0xC2)
@@ -125,6 +142,7 @@ def main():
     sequential(F)
     restarts(F)
     progressive(F)
+    arithmetic(F)
     with gzip.GzipFile(os.path.join(HERE, "damaged.bin.gz"), "wb", mtime=0) as g:
         for name, data in F.items():
             open(os.path.join(OUT, name + ".jpg"), "wb").write(data)
