@@ -243,6 +243,37 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestNoEndMarker: a file that lacks nothing else is complete, unless a scan may be
+// missing.
+func TestNoEndMarker(t *testing.T) {
+	for file, ok := range map[string]bool{
+		"extra/h2v1.jpg":                       true,
+		"extra/restart.jpg":                    true,
+		"extra/scans.jpg":                      true,
+		"extra/progressive_odd.jpg":            true,
+		"damaged/arithmetic.jpg":               false, // trailing zeros are left out, so nobody can know
+		"damaged/component_missing.jpg":        false,
+		"damaged/progressive_dc_only.jpg":      false,
+		"damaged/progressive_three_scans.jpg":  false,
+		"damaged/progressive_scan_missing.jpg": false,
+	} {
+		data := readPicture(t, file)
+		want, err := Decode(data, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Decode(data[:len(data)-2], Limits{})
+		switch {
+		case !ok && !errors.Is(err, errTruncated):
+			t.Errorf("%s: %v", file, err)
+		case ok && err != nil:
+			t.Errorf("%s: %v", file, err)
+		case ok && (!bytes.Equal(got.Pix, want.Pix) || !slices.Equal(got.Warnings, []string{"there is no end marker"})):
+			t.Errorf("%s: another picture, or %q", file, got.Warnings)
+		}
+	}
+}
+
 // TestSizeClaimed: a file that cannot hold a large picture is refused before
 // anything of its size is allocated; a small one may lack nearly all.
 func TestSizeClaimed(t *testing.T) {

@@ -154,6 +154,9 @@ func (d *jpegDecoder) scans(s jpegScan) error {
 
 // complete reports whether no scan can be missing.
 func (d *jpegDecoder) complete() bool {
+	if d.damage.scans > 0 {
+		return false
+	}
 	for i := range d.comps {
 		c := &d.comps[i]
 		if c.quant == nil {

@@ -45,7 +45,7 @@ def sequential(F):
     F["junk_in_header"] = b[:20] + b"\x01\x02\xff\x00\xff\xd3" + b[20:]
     q = segment(b, 0xDB)
     wide = struct.pack(">64H", *b[q + 5:q + 69])
-    F["quantiser_of_precision_7"] = b[:q] + b"\xff\xdb\0\x83\x70" + wide + b[q + 69:]
+    F["quantiser_of_precision_6"] = b[:q] + b"\xff\xdb\0\x83\x60" + wide + b[q + 69:]
     F["bogus_length"] = b[:2] + b"\xff\xe9\0\0" + b[2:]
     F["spectral_zeros"] = put(b, s + 11, 0, 0, 0)
     F["tables_first"] = b[:segment(b, 0xC0)] + EOI + b"\xff\xd8" + b[segment(b, 0xC0):]
@@ -71,9 +71,11 @@ def restarts(F):
     F["restart_missing"] = cut(b, r[4], r[4] + 2)
     F["restart_segment_missing"] = cut(b, r[4], r[5])
     F["restart_segments_missing"] = cut(b, r[2], r[6])
+    F["restart_two_segments_missing"] = cut(b, r[2], r[4])
     F["restart_renumbered"] = put(b, r[3] + 1, 0xD0 + (b[r[3] + 1] + 3) % 8)
     F["restart_one_ahead"] = put(b, r[3] + 1, 0xD0 + (b[r[3] + 1] + 1) % 8)
     F["restart_one_behind"] = put(b, r[3] + 1, 0xD0 + (b[r[3] + 1] - 1) % 8)
+    F["restart_two_behind"] = put(b, r[3] + 1, 0xD0 + (b[r[3] + 1] - 2) % 8)
     F["restart_twice"] = b[:r[5]] + b[r[5]:r[5] + 2] + b[r[5]:]
     F["restart_no_marker"] = put(b, r[5] + 1, 0x7F)
     F["restart_other_marker"] = put(b, r[5] + 1, 0xE7)
