@@ -96,19 +96,19 @@ func TestPrefixes(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	for name, data := range map[string]string{
-		"BMP":                "BM6\x00\x00\x00\x00\x00\x00\x00",
-		"TIFF":               "MM\x00*\x00\x00\x00\x08",
-		"AVIF":               "\x00\x00\x00\x20ftypavif\x00\x00\x00\x00",
-		"HEIC":               "\x00\x00\x00\x18ftypheic\x00\x00\x00\x00",
-		"JPEG XL":            "\xff\x0a\xfa\x1f",
-		"PDF":                "%PDF-1.7",
-		"SVG":                "<svg xmlns=",
-		"RIFF":               "RIFF\x24\x00\x00\x00WAVEfmt ",
-		"an empty file":      "",
-		"not recognised":     "hello, world",
-		"12 bits a sample":   jpegFrame(0xC1, 12, 8, 8, 1),
-		"lossless":           jpegFrame(0xC3, 8, 8, 8, 3),
-		"2 components":       jpegFrame(0xC0, 8, 8, 8, 2),
+		"BMP":              "BM6\x00\x00\x00\x00\x00\x00\x00",
+		"TIFF":             "MM\x00*\x00\x00\x00\x08",
+		"AVIF":             "\x00\x00\x00\x20ftypavif\x00\x00\x00\x00",
+		"HEIC":             "\x00\x00\x00\x18ftypheic\x00\x00\x00\x00",
+		"JPEG XL":          "\xff\x0a\xfa\x1f",
+		"PDF":              "%PDF-1.7",
+		"SVG":              "<svg xmlns=",
+		"RIFF":             "RIFF\x24\x00\x00\x00WAVEfmt ",
+		"an empty file":    "",
+		"not recognised":   "hello, world",
+		"12 bits a sample": jpegFrame(0xC1, 12, 8, 8, 1),
+		"lossless":         jpegFrame(0xC3, 8, 8, 8, 3),
+		"2 components":     jpegFrame(0xC0, 8, 8, 8, 2),
 	} {
 		_, err := Decode([]byte(data), Limits{})
 		if !errors.Is(err, ErrUnsupported) || !strings.Contains(fmt.Sprint(err), name) {

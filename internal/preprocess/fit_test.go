@@ -125,4 +125,3 @@ func damagedFiles(t testing.TB) []string {
 	}
 	return files
 }
-

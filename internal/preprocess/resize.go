@@ -259,6 +259,7 @@ type acrossPass struct {
 	begun    []*acrossRow
 	next     int // the first of all that is not begun
 	spare    []*acrossRow
+	line     []byte // a complete row
 }
 
 // acrossRow is a row of the result that lacks some rows of the source.
@@ -268,48 +269,65 @@ type acrossRow struct {
 	sums  []int32
 }
 
+// end is the place after the last row of the source that it needs.
+func (r *acrossRow) end() int {
+	return r.first + len(r.weight)
+}
+
+// acrossStep is how many rows of the result are begun at once, so that not all of
+// a much enlarged picture are.
+const acrossStep = 16
+
 // add takes the next rows and calls done for each row of the result that is
 // complete with them, with its place. The line is valid during the call.
 func (a *acrossPass) add(rows []byte, done func(place int, line []byte)) {
-	n := len(rows) / a.n
 	first := a.rows
-	a.rows += n
-	for ; a.next < len(a.all) && a.all[a.next].first < a.rows; a.next++ {
-		a.begun = append(a.begun, a.begin(a.next))
+	a.rows += len(rows) / a.n
+	if a.line == nil {
+		a.line = make([]byte, a.n)
 	}
+	open := a.begun
+	a.begun = nil
+	for len(open) > 0 || a.next < len(a.all) && a.all[a.next].first < a.rows {
+		for len(open) < acrossStep && a.next < len(a.all) && a.all[a.next].first < a.rows {
+			open = append(open, a.begin(a.next))
+			a.next++
+		}
+		a.sum(open, rows, first)
+		for _, row := range open {
+			if row.end() > a.rows {
+				a.begun = append(a.begun, row)
+				continue
+			}
+			for i, v := range row.sums {
+				a.line[i] = clip(v)
+			}
+			a.spare = append(a.spare, row)
+			done(row.place, a.line)
+		}
+		open = nil
+	}
+}
+
+// sum adds rows of the source, the first of which has that place, to rows of the
+// result.
+func (a *acrossPass) sum(open []*acrossRow, rows []byte, first int) {
 	work := 0
-	for _, row := range a.begun {
-		work += max(0, min(row.first+len(row.weight), a.rows)-max(row.first, first))
+	for _, row := range open {
+		work += max(0, min(row.end(), a.rows)-max(row.first, first))
 	}
 	parallel(a.n, work, func(lo, hi int) {
-		for _, row := range a.begun {
-			for y := max(row.first, first); y < min(row.first+len(row.weight), a.rows); y++ {
+		for _, row := range open {
+			for y := max(row.first, first); y < min(row.end(), a.rows); y++ {
 				addScaled(row.sums[lo:hi], rows[a.n*(y-first):][lo:hi], row.weight[y-row.first])
 			}
 		}
 	})
-	complete := 0
-	var line []byte
-	for _, row := range a.begun {
-		if row.first+len(row.weight) > a.rows {
-			break
-		}
-		complete++
-		if line == nil {
-			line = make([]byte, a.n)
-		}
-		for i, v := range row.sums {
-			line[i] = clip(v)
-		}
-		a.spare = append(a.spare, row)
-		done(row.place, line)
-	}
-	a.begun = append(a.begun[:0], a.begun[complete:]...)
 }
 
 // begin returns the i-th row of the result, to which nothing is added yet.
 func (a *acrossPass) begin(i int) *acrossRow {
-	row := &acrossRow{sums: nil}
+	row := &acrossRow{}
 	if n := len(a.spare); n > 0 {
 		row, a.spare = a.spare[n-1], a.spare[:n-1]
 	} else {
