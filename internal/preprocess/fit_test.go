@@ -33,13 +33,13 @@ func noise(seed uint64, w, h int) *RGB {
 // resizing the whole picture gives.
 func TestResizer(t *testing.T) {
 	sizes := []image.Point{{1, 1}, {1, 9}, {9, 1}, {7, 5}, {33, 64}, {64, 33}, {200, 3}, {3, 200}, {130, 97}}
-	targets := []image.Point{{1, 1}, {5, 7}, {33, 64}, {64, 33}, {97, 130}, {130, 97}, {224, 224}}
+	targets := []image.Point{{1, 1}, {5, 7}, {33, 64}, {64, 33}, {130, 97}}
 	for i, size := range sizes {
 		src := noise(uint64(i), size.X, size.Y)
 		for _, to := range targets {
 			for orientation := 1; orientation <= 8; orientation++ {
 				want := Resize(orient(src, orientation), to.X, to.Y)
-				for _, portion := range []int{1, 50, 1 << 10} {
+				for _, portion := range []int{1, 50} {
 					r := NewResizer(src.W, src.H, orientation, to.X, to.Y)
 					for rows := range slices.Chunk(src.Pix, 3*src.W*portion) {
 						r.Write(rows)
@@ -74,7 +74,7 @@ func TestFit(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			for _, size := range []int{14, 97} {
+			for _, size := range []int{14, 60} {
 				want := Resize(img, size, size)
 				for name, fit := range map[string]func([]byte, int, Limits) (Fitted, error){"Fit": Fit, "by bands": fitStreamed} {
 					got, err := fit(data, size, DefaultLimits)
