@@ -3,9 +3,11 @@ package preprocess
 import (
 	"bytes"
 	"image"
+	stdjpeg "image/jpeg"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -124,4 +126,55 @@ func damagedFiles(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// largeJPEG returns a baseline JPEG with halved chroma of that many pixels, in one
+// color.
+func largeJPEG(t testing.TB, w, h int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := stdjpeg.Encode(&b, image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420), nil); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// allocated returns how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestFitMemory: of a large baseline JPEG only bands are there at a time.
+func TestFitMemory(t *testing.T) {
+	data := largeJPEG(t, 4400, 4000)
+	for orientation := byte(1); orientation <= 8; orientation += 5 {
+		data := turned(data, orientation)
+		n := allocated(func() {
+			if f, err := Fit(data, 224, Limits{}); err != nil || f.Size.X+f.Size.Y != 8400 {
+				t.Error(err)
+			}
+		})
+		if n > 8<<20 {
+			t.Errorf("orientation %d: %d bytes for 17.6 megapixels", orientation, n)
+		}
+	}
+}
+
+// BenchmarkFit100MP shows in B/op what 100 megapixels take beside their file.
+func BenchmarkFit100MP(b *testing.B) {
+	baseline := largeJPEG(b, 11600, 8700)
+	for name, data := range map[string][]byte{"upright": baseline, "turned": turned(baseline, 6)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Fit(data, 896, Limits{MaxPixels: 1 << 28}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
