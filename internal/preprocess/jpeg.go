@@ -178,9 +178,9 @@ func (f *jpegHeader) application(marker byte, body []byte) {
 		f.jfif = true
 	case marker == markerAPP1 && bytes.HasPrefix(body, []byte("Exif\x00\x00")):
 		if f.exif == nil {
-			f.exif = body
+			f.exif = body[:len(body):len(body)]
 		} else { // continued, as Pillow takes it
-			f.exif = append(f.exif[:len(f.exif):len(f.exif)], body[6:]...)
+			f.exif = append(f.exif, body[6:]...)
 		}
 	case marker == markerAPP14 && len(body) >= 12 && string(body[:5]) == "Adobe":
 		f.adobe, f.transform = true, body[11]

@@ -290,6 +290,33 @@ func TestSizeClaimed(t *testing.T) {
 	}
 }
 
+// TestExifContinued: EXIF may go on in many segments, at a cost that grows as the
+// file does.
+func TestExifContinued(t *testing.T) {
+	data := readPicture(t, "gray.jpg")
+	whole := turned(data, 6)
+	head, tail := whole[:2+4+6+10], whole[2+4+6+10:2+4+6+26] // cut within the directory
+	split := slices.Concat(head, []byte("\xff\xe1\x00\x18Exif\x00\x00"), tail, data[2:])
+	copy(split[4:], []byte{0, 2 + 6 + 10}) // the first segment's length
+	want, err := Decode(whole, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Decode(split, Limits{}); err != nil || got.W != want.W || !bytes.Equal(got.Pix, want.Pix) {
+		t.Errorf("two segments: %v, or another picture", err)
+	}
+	segment := slices.Concat([]byte("\xff\xe1\x80\x02Exif\x00\x00"), make([]byte, 0x8000-6))
+	many := slices.Concat(data[:2], bytes.Repeat(segment, 256), data[2:])
+	n := allocated(func() {
+		if _, err := Decode(many, Limits{}); err != nil {
+			t.Error(err)
+		}
+	})
+	if n > 64<<20 {
+		t.Errorf("%d bytes for a file of %d", n, len(many))
+	}
+}
+
 // TestTolerated: harmless oddities between segments and at the end of scans.
 func TestTolerated(t *testing.T) {
 	for _, file := range []string{"extra/restart.jpg", "extra/progressive_odd.jpg", "extra/h2v1.jpg"} {
