@@ -31,7 +31,7 @@ type jpegHeader struct {
 	w, h        int
 	progressive bool
 	components  []jpegComponent
-	exif        []byte
+	meta        metadata
 	jfif, adobe bool
 	transform   byte // of the last Adobe segment
 }
@@ -71,7 +71,7 @@ func decodeJPEG(data []byte, lim Limits) (*RGB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return orient(fromPlanes(planes, &f), exifOrientation(f.exif)), nil
+	return orient(fromPlanes(planes, &f), f.meta.orientation()), nil
 }
 
 // parseJPEG walks over the segments of a JPEG from start to end marker and
@@ -89,8 +89,8 @@ func parseJPEG(data []byte) (f jpegHeader, err error) {
 		case scans > 0: // what follows tells nothing about the picture as a whole
 		case marker == markerAPP0 && len(body) >= 14 && string(body[:5]) == "JFIF\x00":
 			f.jfif = true
-		case marker == markerAPP1 && f.exif == nil && bytes.HasPrefix(body, []byte("Exif\x00\x00")):
-			f.exif = body
+		case marker == markerAPP1:
+			f.meta.jpegAPP1(body)
 		case marker == markerAPP14 && len(body) >= 12 && string(body[:5]) == "Adobe":
 			f.adobe, f.transform = true, body[11]
 		}

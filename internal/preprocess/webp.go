@@ -20,7 +20,7 @@ type webpFile struct {
 	fw, fh     int    // of the frame
 	kind       string // "VP8 " or "VP8L"
 	data, alph []byte
-	exif       []byte
+	meta       metadata
 	animated   bool
 }
 
@@ -34,6 +34,9 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 	}
 	if f.x+f.fw > f.w || f.y+f.fh > f.h || !f.animated && (f.fw != f.w || f.fh != f.h) {
 		return nil, fmt.Errorf("%w: the frame of %d×%d pixels does not fit the canvas of %d×%d", errWebP, f.fw, f.fh, f.w, f.h)
+	}
+	if err := checkCanvas(f.w, f.h, len(data)); f.animated && (f.fw != f.w || f.fh != f.h) && err != nil {
+		return nil, err
 	}
 	m, err := webp.Decode(bytes.NewReader(f.still()))
 	if err != nil {
@@ -58,9 +61,7 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 				m.Pix[i] = 255
 			}
 		}
-		if frame, err = fromImage(m); err != nil {
-			return nil, err
-		}
+		frame = fromNRGBA(m)
 	default:
 		return nil, fmt.Errorf("%w: decoded as %T", ErrUnsupported, m)
 	}
@@ -72,7 +73,7 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 		paste(screen, frame, f.x, f.y)
 		frame = screen
 	}
-	return orient(frame, exifOrientation(f.exif)), nil
+	return orient(frame, f.meta.orientation()), nil
 }
 
 // parseWebP reads the RIFF container (RFC 9649) up to what the first picture
@@ -85,6 +86,7 @@ func parseWebP(data []byte) (f webpFile, err error) {
 	if size < 12 {
 		return f, errWebP
 	}
+	var flags byte
 	rest := data[12:size]
 	for first := true; len(rest) > 0; first = false {
 		id, body, next, err := riffChunk(rest)
@@ -106,12 +108,13 @@ func parseWebP(data []byte) (f webpFile, err error) {
 			if len(body) < 10 {
 				return f, errWebP
 			}
-			f.animated, f.alpha = body[0]&0x02 != 0, body[0]&0x10 != 0
+			flags = body[0]
+			f.animated, f.alpha = flags&0x02 != 0, flags&0x10 != 0
 			f.w, f.h = 1+u24(body[4:]), 1+u24(body[7:])
-		case id == "EXIF":
-			if f.exif == nil {
-				f.exif = body
-			}
+		case id == "EXIF" && flags&0x08 != 0 && f.meta.exif == nil:
+			f.meta.exif = body
+		case id == "XMP " && flags&0x04 != 0 && f.meta.xmp == nil:
+			f.meta.xmp = body
 		case f.data != nil: // the first picture is the one
 		case id == "ANMF" && f.animated:
 			if err := f.frame(body); err != nil {
