@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Tags of a TIFF directory.
@@ -204,6 +205,7 @@ type tiffImage struct {
 	w, h        int
 	depth       int // bits a sample
 	samples     int // a pixel
+	used        int // of these, that are read
 	photometric uint64
 	format      uint64 // of samples: 1 unsigned, 2 signed, 3 floating point
 	extra       []uint64
@@ -262,6 +264,10 @@ func (t *tiffImage) header() error {
 		return fmt.Errorf("%w: %d samples a pixel", ErrUnsupported, samples)
 	}
 	t.samples = int(samples)
+	t.used = t.samples
+	if t.planar && len(t.extra) > 0 && len(t.extra) < t.samples && slices.Max(t.extra) == 0 {
+		t.used -= len(t.extra) // planes that mean nothing
+	}
 	depths := t.numbers(tagBits)
 	if depths == nil {
 		depths = []uint64{1}
@@ -329,7 +335,7 @@ func (t *tiffImage) layout() error {
 		t.ch = int(rows)
 	}
 	t.offsets, t.counts = t.numbers(offsets), t.numbers(counts)
-	if need := t.across() * t.down() * t.planes(); len(t.offsets) < need {
+	if need := int64(t.across()) * int64(t.down()) * int64(t.planes()); int64(len(t.offsets)) < need {
 		return fmt.Errorf("%w: %d of %d strips or tiles", errTruncated, len(t.offsets), need)
 	}
 	if t.compression != 1 {
@@ -350,7 +356,7 @@ func (t *tiffImage) down() int   { return (t.h + t.ch - 1) / t.ch }
 
 func (t *tiffImage) planes() int {
 	if t.planar {
-		return t.samples
+		return t.used
 	}
 	return 1
 }

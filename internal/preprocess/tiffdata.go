@@ -82,10 +82,9 @@ func (t *tiffImage) rows(img *RGB, data []byte, x, y, plane int) error {
 	if err != nil {
 		return err
 	}
-	samples := t.samples / t.planes()
-	convert := t.converter()
+	samples, convert := t.samples, t.converter()
 	if t.planar && t.samples > 1 {
-		convert = t.planeConverter(plane)
+		samples, convert = 1, t.planeConverter(plane)
 	}
 	row := make([]byte, (t.cw*samples*t.depth+7)/8)
 	for end := min(t.h, y+t.ch); y < end; y++ {

@@ -132,8 +132,9 @@ func parseWebP(data []byte) (f webpFile, err error) {
 	return f, nil
 }
 
-// riffChunk splits the first chunk off b. The byte that pads it to an even
-// length may be missing at the end.
+// riffChunk splits the first chunk off b. The byte that pads a chunk to an even
+// length may be missing at the end. Of a picture it is a part of body: libwebp
+// reads it where the data is too short by some bits.
 func riffChunk(b []byte) (id string, body, rest []byte, err error) {
 	if len(b) < 8 {
 		return "", nil, nil, errTruncated
@@ -142,7 +143,11 @@ func riffChunk(b []byte) (id string, body, rest []byte, err error) {
 	if n > int64(len(b))-8 {
 		return "", nil, nil, errTruncated
 	}
-	return string(b[:4]), b[8 : 8+n], b[min(8+n+n&1, int64(len(b))):], nil
+	id, next := string(b[:4]), min(8+n+n&1, int64(len(b)))
+	if id == "VP8L" || id == "VP8 " {
+		n = next - 8
+	}
+	return id, b[8 : 8+n], b[next:], nil
 }
 
 func u24(b []byte) int {
