@@ -17,6 +17,8 @@ type picture struct {
 	size   image.Point // of the upright original
 	data   []byte      // the file
 	took   time.Duration
+
+	warnings []string // what was mended in the file
 }
 
 // reader reads the images of a run, each while the model is busy with the one
@@ -128,8 +130,7 @@ func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, er
 	if shown == stdinName {
 		shown = "standard input"
 	}
-	limits := preprocess.Limits{MaxBytes: preprocess.DefaultLimits.MaxBytes, MaxPixels: o.MaxPixels}
-	data, err := a.readAll(ctx, in.path, limits.MaxBytes)
+	data, limits, err := a.readImage(ctx, in.path, o.limitOptions)
 	if err != nil {
 		if ctx.Err() != nil {
 			return decoded{}, err
@@ -147,5 +148,5 @@ func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, er
 func (d decoded) fit(v model.VisionConfig) picture {
 	start := time.Now()
 	pixels := preprocess.Normalize(preprocess.Resize(d.rgb, v.ImageSize, v.ImageSize), v.Mean, v.Std)
-	return picture{pixels, image.Pt(d.rgb.W, d.rgb.H), d.data, d.took + time.Since(start)}
+	return picture{pixels, image.Pt(d.rgb.W, d.rgb.H), d.data, d.took + time.Since(start), d.rgb.Warnings}
 }
