@@ -50,6 +50,11 @@ func Decode(data []byte, lim Limits) (img *RGB, err error) {
 		img, err = decodeTIFF(data, lim)
 	case "PNM":
 		img, err = decodePNM(data, lim)
+	case "HEIC", "AVIF":
+		if decodeHEIF == nil {
+			return nil, fmt.Errorf("decode picture: %w: %s", ErrUnsupported, refusal(kind))
+		}
+		img, err = decodeHEIF(data, kind, lim)
 	default:
 		return nil, fmt.Errorf("decode picture: %w: %s", ErrUnsupported, refusal(kind))
 	}
