@@ -16,7 +16,7 @@ func exifOrientation(b []byte) (value int, ok bool) {
 		b = b[6:]
 	}
 	order := tiffOrder(b)
-	if order == nil || order.Uint16(b[2:]) == bigTIFF {
+	if order == nil || string(b[:2]) == "II" && order.Uint16(b[2:]) == bigTIFF { // with MM Pillow takes it for a plain TIFF
 		return 0, false
 	}
 	offset := order.Uint32(b[4:])
@@ -25,20 +25,17 @@ func exifOrientation(b []byte) (value int, ok bool) {
 	}
 	entries := b[offset+2:]
 	for n := order.Uint16(b[offset:]); n > 0 && len(entries) >= 12; n, entries = n-1, entries[12:] {
-		if order.Uint16(entries) != tagOrientation {
-			continue
-		}
 		kind, count := order.Uint16(entries[2:]), order.Uint32(entries[4:])
 		data := entries[8:12]
 		size := int64(count) * int64(tiffTypeSize[kind])
 		if size > 4 {
 			at := int64(order.Uint32(data))
 			if at+size > int64(len(b)) {
-				continue // Pillow leaves out an entry whose data is not there
+				break // Pillow reads no further
 			}
 			data = b[at : at+size]
 		}
-		if size > 0 {
+		if size > 0 && order.Uint16(entries) == tagOrientation {
 			value, ok = exifNumber(order, kind, data), true
 		}
 	}

@@ -133,6 +133,7 @@ func TestExifOrientation(t *testing.T) {
 		"magic swapped":       {append([]byte("II\x00*"), good[4:]...), 6},
 		"BigTIFF":             {edit(2, 43), -1},
 		"directory beyond":    {edit(7, 0xFF), -1},
+		"another is beyond":   {append(append(bytes.Clone(good[:8]), 2, 0, 0, 1, 3, 0, 99, 0, 0, 0, 99, 0, 0, 0), good[10:]...), -1},
 		"count too large":     {edit(8, 200), 6}, // the entry that is there counts
 	} {
 		got, ok := exifOrientation(c.block)

@@ -29,7 +29,7 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize(f.w, f.h, lim, 0, 0); err != nil {
+	if err := checkSize(f.w, f.h, lim, int64(len(f.data)), f.least()); err != nil {
 		return nil, err
 	}
 	if f.x+f.fw > f.w || f.y+f.fh > f.h || !f.animated && (f.fw != f.w || f.fh != f.h) {
@@ -74,6 +74,21 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 		frame = screen
 	}
 	return orient(frame, f.meta.orientation()), nil
+}
+
+// least is how many bytes a frame of that size takes at least. A lossy one has
+// more than a bit for each block of 16 × 16 pixels. A lossless one may be of one
+// color and take none for its pixels: up to 16 megapixels that is believed, since
+// it costs little; beyond, a code of ten bits stands for 4,096 pixels.
+func (f *webpFile) least() int64 {
+	n := int64(f.fw) * int64(f.fh)
+	switch {
+	case f.kind == "VP8 ":
+		return n / 256 / 16
+	case n > 16_000_000:
+		return n / 4096 * 10 / 8
+	}
+	return 0
 }
 
 // parseWebP reads the RIFF container (RFC 9649) up to what the first picture
