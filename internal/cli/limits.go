@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"paligemma/internal/memory"
+	"paligemma/internal/limits"
 	"paligemma/internal/preprocess"
 )
 
@@ -56,7 +56,7 @@ func (p *positive) Type() string { return "int" }
 // limits returns the limits for an image in a file, which is standard input if
 // its path is -.
 func (o limitOptions) limits(path string) preprocess.Limits {
-	third := memory.Available() / 3
+	third := freeMemory() / 3
 	lim := preprocess.Limits{MaxPixels: o.MaxPixels, MaxBytes: o.MaxBytes}
 	if lim.MaxPixels == 0 {
 		lim.MaxPixels = max(min(third/bytesPerPixel, mostPixels), 1)
@@ -68,6 +68,17 @@ func (o limitOptions) limits(path string) preprocess.Limits {
 		}
 	}
 	return lim
+}
+
+// freeMemory returns the bytes that the process can still get; 4 GiB where nobody
+// knows.
+func freeMemory() int64 {
+	m := limits.FreeMemory()
+	free := min(m.Physical, m.Address, m.Data)
+	if free == limits.Unlimited {
+		free = 4 << 30
+	}
+	return free
 }
 
 // readImage reads an image's file and returns the limits for decoding it.
