@@ -65,7 +65,7 @@ def bitmaps():
     F["masks32.bmp"] = bmp(32, lines(v << 8 | v >> 24, 32), 3, masks=m(0xFF000000, 0xFF0000, 0xFF00))
     F["top_down.bmp"] = bmp(8, lines(a[::-1, :, 0] >> 2, 8), palette=r.integers(0, 256, 256, dtype=np.uint8).tobytes(), top_down=True)
     pal = r.integers(0, 256, 64, dtype=np.uint8).tobytes()
-    run8 = b"\x05\1\x08\2\0\0" + b"\0\4\1\2\3\4" + b"\3\7\0\0" + b"\0\2\2\1" + b"\4\x09\0\0" * 4 + b"\x0d\3\0\0\x0d\5\0\1"
+    run8 = b"\x05\1\x08\2\0\0" + b"\0\3\1\2\3\0" + b"\3\7\0\0" + b"\0\2\2\1" + b"\4\x09\0\0" * 4 + b"\x0d\3\0\0\x0d\5\0\1"
     F["rle8.bmp"] = bmp(8, run8, 1, palette=pal)
     F["rle4.bmp"] = bmp(4, b"\x05\x12\x08\x34\0\0" + b"\0\4\x12\x34" + b"\3\x70\0\0" + b"\x0d\x56\0\0" * 7, 2, palette=pal)
 
@@ -113,6 +113,7 @@ def tiffs():
                 F[f"{name}_{c}.tif"] = save(m, "TIFF", compression=k)
     F["fax4.tif"] = save(im.convert("1"), "TIFF", compression="group4")
     F["jpeg.tif"] = save(im, "TIFF", compression="jpeg", quality=90)
+    F["jpeg_ycc.tif"] = save(im.convert("YCbCr"), "TIFF", compression="jpeg", quality=90)
     F["predictor.tif"] = save(im, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})
     x = Image.Exif(); x[274] = 6
     F["orientation.tif"] = save(im, "TIFF", exif=x)
@@ -189,7 +190,7 @@ def gifs():
     F["no_palette.gif"] = bytes(head) + g[13 + 48:]
     F["no_palette_transparent.gif"] = bytes(head) + b"!\xf9\4\1\0\0\5\0" + g[i:]
     gray = bytes(v for n in range(16) for v in (n, n, n))
-    F["identity.gif"] = g[:13] + gray + g[i:]
+    F["identity.gif"] = g[:10] + bytes([g[10] & 0xF8 | 1]) + g[11:13] + gray[:12] + g[i:]  # indices beyond it are gray, too
     tall = bytearray(g[i:]); tall[7:9] = struct.pack("<H", H - 4)
     F["surplus.gif"] = g[:8] + struct.pack("<H", H - 4) + g[10:i] + bytes(tall)
     F["beyond.gif"] = g[:6] + struct.pack("<HH", 4, 30) + g[10:i] + b",\3\0\2\0" + g[i + 5:]
