@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestWarnings: what is mended is told, what is only unusual is not.
-func TestWarnings(t *testing.T) {
+// TestMended: what is mended is told, what is only unusual is not.
+func TestMended(t *testing.T) {
 	for file, want := range map[string]string{
 		"surplus.png":           "surplus image data",
 		"surplus_bad_adler.png": "surplus image data",
