@@ -6,6 +6,7 @@
 #   make test         build, vet, all tests
 #   make NATIVE=0     a portable baseline (x86-64 with AVX2) instead of -march=native
 #   make CUDA=1 | METAL=1 | VULKAN=1     switch a GPU backend on
+#   make HEIF=1       read HEIC and AVIF, too (docs/architecture.md says why not by default)
 #   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
 #   make install PREFIX=/usr/local       install the binary and its man pages
 #   make bench fmt lint race asan fuzz clean
@@ -19,6 +20,7 @@ NATIVE ?= 1
 CUDA   ?= 0
 METAL  ?= 0
 VULKAN ?= 0
+HEIF   ?= 0
 PREFIX ?= /usr/local
 DESTDIR ?=
 GGML_SRC ?=
@@ -59,7 +61,9 @@ LIBS_SYSTEM  += -lvulkan
 endif
 
 GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION)
-GO_BUILD   := $(GO) build -trimpath -ldflags '$(GO_LDFLAGS)'
+# nodynamic: without it the HEIC and AVIF modules look for libraries of the system.
+TAGS       := $(if $(filter ON,$(call onoff,$(HEIF))),-tags 'heif nodynamic')
+GO_BUILD   := $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
 .PHONY: all native demo eval test test-go race asan fuzz bench fmt fmt-check lint install uninstall clean tools force
 
@@ -174,8 +178,8 @@ eval: bin/paligemma
 # --- checks -----------------------------------------------------------------
 
 test: native fmt-check
-	@$(GO) vet ./...
-	@$(GO) test ./...
+	@$(GO) vet $(TAGS) ./...
+	@$(GO) test $(TAGS) ./...
 
 race: native
 	@$(GO) test -race ./...

@@ -41,6 +41,8 @@ type Report struct {
 	PeakRSS       int64  `json:"peak_rss_bytes,omitempty"` // of the process after the last repetition; 0: unknown
 	*Probe               // nil: not measured
 	Runs          []Run  `json:"runs"`
+
+	Warnings []string `json:"warnings,omitempty"` // about the picture
 }
 
 // fields are those of a Run, for what is done to each of them.

@@ -199,6 +199,11 @@ func (q *inquiry) look(ctx context.Context, v *view) error {
 		if err != nil {
 			return err
 		}
+		if len(pic.warnings) > 0 {
+			q.bar.clear()
+			q.logWarnings(in.path, pic.warnings)
+			v.result.Warnings = append(v.result.Warnings, named(in.path, len(v.inputs) > 1, pic.warnings)...)
+		}
 		v.features = append(v.features, features)
 		v.readTook += pic.took
 		v.seeTook += took

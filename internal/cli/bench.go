@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +14,13 @@ import (
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/tokenizer"
 )
 
 type benchOptions struct {
 	model        modelOptions
 	Image        string // "": a synthetic one
-	MaxPixels    int64
+	limits       limitOptions
 	Synthetic    string
 	Type         string
 	Repetitions  int
@@ -71,7 +71,7 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 	_ = f.MarkHidden("special") // no prompt is typed here
 	f.StringVar(&o.Synthetic, "synthetic", "", "measure random weights of the model `NAME`, see above, and not a file")
 	f.StringVar(&o.Type, "type", "q8_0", "with --synthetic, the `TYPE` of the weights (see paligemma help convert)")
-	f.Int64Var(&o.MaxPixels, "max-pixels", preprocess.DefaultLimits.MaxPixels, "refuse images of more than `N` pixels")
+	o.limits.flags(f)
 	f.IntVar(&o.Repetitions, "repetitions", 5, "measure `N` times")
 	f.IntVar(&o.PromptTokens, "prompt-tokens", 8, "`N` tokens of text after those of the image")
 	f.IntVar(&o.DecodeTokens, "decode-tokens", 20, "decode `N` tokens after the first")
@@ -92,22 +92,21 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 			return err
 		}
 	}
-	images := imageOptions{MaxPixels: o.MaxPixels}
 	measure := bench.Options{
-		Limits:       preprocess.Limits{MaxPixels: o.MaxPixels},
 		Repetitions:  o.Repetitions,
 		PromptTokens: o.PromptTokens,
 		DecodeTokens: o.DecodeTokens,
 		Probe:        !o.NoProbe,
 	}
-	if err := cmp.Or(o.model.check(), images.check()); err != nil {
+	if err := o.model.check(); err != nil {
 		return err
 	}
 	if err := measure.Check(); err != nil {
 		return usageError{err}
 	}
+	var warnings []string
 	if o.Image != "" {
-		if measure.Image, err = a.benchImage(ctx, o.Image, measure.Limits); err != nil {
+		if warnings, err = a.benchImage(ctx, o, &measure); err != nil {
 			return err
 		}
 	}
@@ -136,6 +135,7 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 	if err != nil {
 		return err
 	}
+	report.Warnings = warnings
 	p := a.newPrinter(false)
 	if p.format != formatText {
 		return p.object(report)
@@ -147,21 +147,25 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 	return p.write(text)
 }
 
-// benchImage reads a picture and makes sure that it can be decoded.
-func (a *app) benchImage(ctx context.Context, path string, limits preprocess.Limits) ([]byte, error) {
-	data, err := a.readAll(ctx, path, preprocess.DefaultLimits.MaxBytes)
+// benchImage reads a picture, makes sure that it can be decoded and returns what
+// was mended in it.
+func (a *app) benchImage(ctx context.Context, o *benchOptions, measure *bench.Options) (warnings []string, err error) {
+	data, lim, err := a.readImage(ctx, o.Image, o.limits)
+	var img preprocess.Fitted
 	if err == nil {
-		_, err = preprocess.Fit(data, 1, limits)
+		img, err = preprocess.Fit(data, 1, lim)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil && path == stdinName:
+	case err != nil && o.Image == stdinName:
 		return nil, imageError{fmt.Errorf("standard input: %w", err)}
 	case err != nil:
-		return nil, imageError{fmt.Errorf("%s: %w", path, err)}
+		return nil, imageError{fmt.Errorf("%s: %w", o.Image, err)}
 	}
-	return data, nil
+	a.logWarnings(o.Image, img.Warnings)
+	measure.Image, measure.Limits = data, lim
+	return img.Warnings, nil
 }
 
 // benchOpener opens a model as the other commands do.
@@ -180,10 +184,16 @@ func (a *app) benchOpener(o modelOptions) func() (*bench.Session, error) {
 				return p.IDs, err
 			},
 			Tokenizer: func() error {
-				if err := bench.LoadTokenizer(s.file.Header); err != nil {
+				src, err := tokenizer.FromGGUF(s.file.Header)
+				if err != nil {
 					return modelError{err}
 				}
-				return nil
+				tok, err := tokenizer.Open(src, false)
+				if err != nil {
+					return modelError{err}
+				}
+				defer tok.Close()
+				return tok.Ready()
 			},
 		}, nil
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/ggml"
-	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
 )
 
@@ -107,21 +106,20 @@ func checkThreads(n int) error {
 
 // imageOptions are the flags of commands that take images.
 type imageOptions struct {
+	limitOptions
 	FilesFrom string
 	Null      bool
-	MaxPixels int64
+	Recursive bool
 }
 
 func (o *imageOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.FilesFrom, "files-from", "", "take the names of more images from `LIST`, one a line; - is stdin")
 	f.BoolVarP(&o.Null, "null", "0", false, "names in --files-from end with a zero byte")
-	f.Int64Var(&o.MaxPixels, "max-pixels", preprocess.DefaultLimits.MaxPixels, "refuse images of more than `N` pixels")
+	f.BoolVarP(&o.Recursive, "recursive", "r", false, "search the folders in folders, too")
+	o.limitOptions.flags(f)
 }
 
 func (o *imageOptions) check() error {
-	if o.MaxPixels < 1 {
-		return usageError{fmt.Errorf("--max-pixels %d: want 1 or more", o.MaxPixels)}
-	}
 	if o.Null && o.FilesFrom == "" {
 		return usageError{errors.New("--null (-0) needs --files-from")}
 	}

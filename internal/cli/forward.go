@@ -88,6 +88,8 @@ type forwardResult struct {
 	Tokens  int            `json:"tokens"` // T
 	Loss    *float64       `json:"loss,omitempty"`
 	Timings forwardTimings `json:"timings"`
+
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 type forwardTimings struct {
@@ -140,6 +142,8 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 		if err != nil {
 			return err
 		}
+		a.logWarnings(in.path, pic.warnings)
+		result.Warnings = append(result.Warnings, named(in.path, len(queue) > 1, pic.warnings)...)
 		features = append(features, f)
 		pixels = append(pixels, pic.pixels...)
 		hidden = append(hidden, f.Values...)

@@ -22,10 +22,6 @@ type input struct {
 	err  error
 }
 
-// imageExtensions are what a directory is searched for; a file that is named
-// itself may be called anything.
-var imageExtensions = []string{".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp"}
-
 // expandImages lists the images that the arguments and --files-from stand for,
 // in order: a file or - is itself, a directory the images in it by name, a
 // pattern the files that match. What cannot be found is an input with an error.
@@ -36,7 +32,7 @@ func (a *app) expandImages(ctx context.Context, args []string, o imageOptions) (
 		if arg == stdinName {
 			stdin++
 		}
-		inputs = append(inputs, expandImage(arg, true)...)
+		inputs = append(inputs, a.expandImage(ctx, arg, true, o)...)
 	}
 	if o.FilesFrom == stdinName {
 		stdin++
@@ -52,7 +48,7 @@ func (a *app) expandImages(ctx context.Context, args []string, o imageOptions) (
 		return nil, err
 	}
 	for _, name := range names {
-		inputs = append(inputs, expandImage(name, false)...)
+		inputs = append(inputs, a.expandImage(ctx, name, false, o)...)
 	}
 	return inputs, nil
 }
@@ -94,58 +90,49 @@ func (a *app) readList(ctx context.Context, o imageOptions) ([]string, error) {
 
 // expandImage lists the images of one argument. Entries of a list are neither
 // patterns nor -.
-func expandImage(arg string, argument bool) []input {
+func (a *app) expandImage(ctx context.Context, arg string, argument bool, o imageOptions) []input {
 	if argument && arg == stdinName {
 		return []input{{path: arg}}
 	}
 	info, err := os.Stat(arg)
 	switch {
 	case err == nil && info.IsDir():
-		return expandDir(arg)
+		return a.expandFolder(ctx, arg, o.Recursive)
 	case err == nil:
 		return []input{{path: arg}}
 	case !argument || !strings.ContainsAny(arg, "*?["):
 		return []input{{arg, fmt.Errorf("%s: %w", arg, cause(err))}}
 	}
-	matches, err := filepath.Glob(arg)
-	if err != nil {
-		return []input{{arg, fmt.Errorf("%s: %w", arg, err)}}
+	found := matches(arg)
+	if len(found) > 0 {
+		return found
 	}
-	var found []input
-	hidden := strings.HasPrefix(filepath.Base(arg), ".")
-	for _, match := range matches {
-		if strings.HasPrefix(filepath.Base(match), ".") && !hidden {
-			continue // as in a shell
-		}
-		if info, err := os.Stat(match); err != nil || !info.IsDir() {
-			found = append(found, input{path: match})
-		}
+	if !strings.ContainsAny(arg, "*?") { // a [ may well be a part of a name
+		return []input{{arg, fmt.Errorf("%s: %w", arg, cause(err))}}
 	}
-	if len(found) == 0 {
-		return []input{{arg, fmt.Errorf("%s: no file matches", arg)}}
-	}
-	return found
+	return []input{{arg, fmt.Errorf("%s: no file matches", arg)}}
 }
 
-func expandDir(dir string) []input {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return []input{{dir, fmt.Errorf("%s: %w", dir, cause(err))}}
-	}
-	var found []input
-	for _, e := range entries {
-		name := e.Name()
-		path := filepath.Join(dir, name)
-		if strings.HasPrefix(name, ".") || !slices.Contains(imageExtensions, strings.ToLower(filepath.Ext(name))) {
-			continue
+// matches lists the files that match a pattern; none if it is no valid one. In a
+// folder that exists as it is written only the last part is a pattern.
+func matches(pattern string) (found []input) {
+	dir, base := filepath.Split(pattern)
+	paths, _ := filepath.Glob(pattern)
+	if info, err := os.Stat(dir); len(paths) == 0 && strings.ContainsAny(dir, "*?[") && err == nil && info.IsDir() {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if ok, err := filepath.Match(base, e.Name()); ok && err == nil {
+				paths = append(paths, dir+e.Name())
+			}
 		}
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			continue
-		}
-		found = append(found, input{path: path})
 	}
-	if len(found) == 0 {
-		return []input{{dir, fmt.Errorf("%s: there are no images in this folder (%s)", dir, strings.Join(imageExtensions, " "))}}
+	for _, path := range paths {
+		if strings.HasPrefix(filepath.Base(path), ".") && !strings.HasPrefix(base, ".") {
+			continue // as in a shell
+		}
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			found = append(found, input{path: path})
+		}
 	}
 	return found
 }
@@ -170,6 +157,9 @@ func (a *app) readAll(ctx context.Context, path string, limit int64) ([]byte, er
 	}
 }
 
+// errTooLong is wrapped by errors about files beyond a limit.
+var errTooLong = errors.New("more than the limit")
+
 func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
 	r := stdin
 	if path != stdinName {
@@ -180,7 +170,7 @@ func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
 		defer f.Close()
 		r = f
 		if info, err := f.Stat(); err == nil && info.Size() > limit {
-			return nil, fmt.Errorf("%d bytes are more than the limit of %d", info.Size(), limit)
+			return nil, fmt.Errorf("%d bytes are %w of %d", info.Size(), errTooLong, limit)
 		}
 	}
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
@@ -188,7 +178,7 @@ func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, cause(err)
 	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("more than the limit of %d bytes", limit)
+		return nil, fmt.Errorf("%w of %d bytes", errTooLong, limit)
 	case len(data) == 0:
 		return nil, errors.New("there is nothing in it")
 	}

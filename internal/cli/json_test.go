@@ -113,7 +113,10 @@ func TestJSON(t *testing.T) {
 	dir := t.TempDir()
 	all := schemas(t)
 	m, images := fixture(t, "MODEL"), fixture(t, "IMAGES")
-	scene, photo, bad := filepath.Join(images, "scene.png"), filepath.Join(images, "photo.jpg"), filepath.Join(images, "img.bmp")
+	scene, photo, bad := filepath.Join(images, "scene.png"), filepath.Join(images, "photo.jpg"), filepath.Join(dir, "bad.png")
+	if err := os.WriteFile(bad, []byte("no image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	requests := filepath.Join(dir, "requests.jsonl")
 	lines := fmt.Sprintf("{\"image\": %q, \"prompt\": \"segment cat\"}\n{\"image\": %q, \"prompt\": \"a\"}\n", scene, bad)
 	if err := os.WriteFile(requests, []byte(lines), 0o600); err != nil {

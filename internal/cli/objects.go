@@ -262,12 +262,13 @@ func joinInts(values []int) string {
 	return b.String()
 }
 
-// canvas is the picture in a file, upright, to be drawn on.
-func canvas(data []byte, o imageOptions) (*image.NRGBA, error) {
-	limits := preprocess.Limits{MaxBytes: preprocess.DefaultLimits.MaxBytes, MaxPixels: o.MaxPixels}
-	rgb, err := preprocess.Decode(data, limits)
+// canvas returns the picture in a file, upright, to be drawn on, and what was
+// mended in it.
+func canvas(data []byte, lim preprocess.Limits) (*image.NRGBA, []string, error) {
+	rgb, err := preprocess.Decode(data, lim)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return task.FromRGB(rgb.Pix, rgb.W, rgb.H)
+	img, err := task.FromRGB(rgb.Pix, rgb.W, rgb.H)
+	return img, rgb.Warnings, err
 }

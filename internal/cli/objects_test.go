@@ -23,6 +23,7 @@ import (
 	"paligemma/internal/convert"
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
 	"paligemma/internal/task"
 )
 
@@ -131,7 +132,7 @@ func segmentOf(t *testing.T, format, text string, o objectOptions) (stdout strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := &inquiry{app: a, asking: asking{task: "segment", find: &finding{objectOptions: o, segment: true}, image: imageOptions{MaxPixels: 1 << 20}}}
+	q := &inquiry{app: a, asking: asking{task: "segment", find: &finding{objectOptions: o, segment: true}, image: imageOptions{limitOptions: limitOptions{MaxPixels: 1 << 20}}}}
 	q.views = []view{{inputs: []input{{path: path}}, size: image.Pt(200, 150), data: data, result: Result{Image: path, Task: "segment"}}}
 	if err := q.planFinding(); err != nil {
 		return "", err
@@ -201,7 +202,7 @@ func TestSegmentIsParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := canvas(data, imageOptions{MaxPixels: 1 << 20})
+	want, _, err := canvas(data, preprocess.Limits{MaxPixels: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type Result struct {
 	LogProbs     *[]LogProb    `json:"logprobs,omitempty"`
 	FinishReason string        `json:"finish_reason,omitempty"`
 	Timings      *Timings      `json:"timings,omitempty"`
+	Warnings     []string      `json:"warnings,omitempty"` // about the image's file
 	Error        string        `json:"error,omitempty"`
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/ggml"
-	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
@@ -32,10 +30,10 @@ var errLongLine = fmt.Errorf("more than the limit of %d bytes", maxLine)
 
 type parseOptions struct {
 	objectOptions
-	Size      string
-	Image     string
-	MaxPixels int64
-	Threads   int
+	limits  limitOptions
+	Size    string
+	Image   string
+	Threads int
 }
 
 func (a *app) parseCommand() *cobra.Command {
@@ -69,7 +67,7 @@ and no more than a gigapixel of them. Boxes have no such limit.`,
 	f := cmd.Flags()
 	f.StringVar(&o.Size, "size", "", "the size of the image in pixels, `WxH`")
 	f.StringVar(&o.Image, "image", "", "the image that the text is about, a `FILE`")
-	f.Int64Var(&o.MaxPixels, "max-pixels", preprocess.DefaultLimits.MaxPixels, "refuse images of more than `N` pixels")
+	o.limits.flags(f)
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads for masks (default: the physical cores available)")
 	o.maskFlags(f)
 	o.drawFlags(f, "draw the objects on --image, into the `FILE` .png or .jpg")
@@ -83,11 +81,12 @@ type parsing struct {
 	at     sight
 	image  string // the path of --image
 	p      *printer
+
+	warnings []string // of the image
 }
 
 func (o *parseOptions) check() error {
-	images := imageOptions{MaxPixels: o.MaxPixels}
-	if err := cmp.Or(checkThreads(o.Threads), images.check()); err != nil {
+	if err := checkThreads(o.Threads); err != nil {
 		return err
 	}
 	switch {
@@ -164,14 +163,16 @@ func (a *app) runParse(ctx context.Context, o *parseOptions, args []string) (err
 
 // openImage takes the size, the name and the picture to draw on from --image.
 func (run *parsing) openImage(ctx context.Context, o *parseOptions) error {
-	data, err := run.readAll(ctx, o.Image, preprocess.DefaultLimits.MaxBytes)
+	data, lim, err := run.readImage(ctx, o.Image, o.limits)
 	if err != nil {
 		return imageError{fmt.Errorf("%s: %w", o.Image, err)}
 	}
-	img, err := canvas(data, imageOptions{MaxPixels: o.MaxPixels})
+	img, warnings, err := canvas(data, lim)
 	if err != nil {
 		return imageError{fmt.Errorf("%s: %w", o.Image, err)}
 	}
+	run.warnings = warnings
+	run.logWarnings(o.Image, warnings)
 	run.at.size, run.at.name = img.Bounds().Size(), outputNames([]string{o.Image})[0]
 	if o.Draw != "" {
 		run.at.draw = img
@@ -227,7 +228,7 @@ func (run *parsing) text(ctx context.Context, text string, line int) error {
 		return run.p.table("", objects.rows)
 	}
 	return run.p.object(Result{
-		Image: run.image, Line: line, Task: "parse", Text: &text,
+		Image: run.image, Warnings: run.warnings, Line: line, Task: "parse", Text: &text,
 		Boxes: &objects.boxes, Masks: &objects.masks,
 		Dropped: &objects.dropped, DroppedCount: objects.droppedCount,
 	})

@@ -17,6 +17,8 @@ type picture struct {
 	size   image.Point // of the upright original
 	data   []byte      // the file
 	took   time.Duration
+
+	warnings []string // what was mended in the file
 }
 
 // reader reads the images of a run, each while the model is busy with the one
@@ -130,8 +132,7 @@ func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, er
 	if shown == stdinName {
 		shown = "standard input"
 	}
-	limits := preprocess.Limits{MaxBytes: preprocess.DefaultLimits.MaxBytes, MaxPixels: o.MaxPixels}
-	data, err := a.readAll(ctx, in.path, limits.MaxBytes)
+	data, limits, err := a.readImage(ctx, in.path, o.limitOptions)
 	if err != nil {
 		if ctx.Err() != nil {
 			return decoded{}, err
@@ -153,5 +154,5 @@ func (d decoded) fit(v model.VisionConfig) (picture, error) {
 		return picture{}, imageError{fmt.Errorf("%s: %w", d.shown, err)}
 	}
 	pixels := preprocess.Normalize(f.RGB, v.Mean, v.Std)
-	return picture{pixels, f.Size, d.data, d.took + time.Since(start)}, nil
+	return picture{pixels, f.Size, d.data, d.took + time.Since(start), f.Warnings}, nil
 }

@@ -24,8 +24,8 @@ func askFlags(cmd *cobra.Command, q *asking, maxTokens int) {
 }
 
 const imageKinds = `
-IMAGE is a JPEG, PNG, GIF or WebP file, - for standard input, a folder or a
-pattern such as '*.jpg'.`
+IMAGE is a JPEG, PNG, GIF, WebP, BMP, TIFF or PPM file, - for standard input, a
+folder (-r: with the folders in it) or a pattern such as '*.jpg'.`
 
 const imageHelp = imageKinds + ` With more than one, each result is a line: the path, a
 tab and the text, in which backslash, newline and carriage return are escaped

@@ -5,23 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 )
 
 // errTruncated is wrapped by errors about files that end before the picture
 // does.
 var errTruncated = errors.New("the file is cut short")
 
-// Decode decodes a PNG, JPEG, GIF (first frame) or WebP (of an animation, the
-// first frame) into upright RGB: EXIF orientation is applied, alpha and palette
-// transparency are composited over white, 16-bit samples give their high byte,
-// grey and CMYK become RGB. Colour profiles are not applied. The type is told
-// by content, never by a name.
+// Decode decodes a PNG, JPEG, GIF, WebP, BMP, TIFF or PNM (of several frames or
+// pages, the first) into upright RGB: the orientation in EXIF or XMP is applied,
+// alpha and palette transparency are composited over white, 16-bit samples give
+// their high byte, grey and CMYK become RGB. Color profiles are not applied. The
+// type is told by content, never by a name.
 //
 // The samples are the very ones Pillow gives (except of 16-bit grey, which
-// Pillow clips to white).
+// Pillow clips to white). Of a damaged file Decode makes what Pillow makes of
+// it and says so in the picture's Warnings.
 //
-// Errors wrap [ErrUnsupported], [ErrTooLarge] or the decoder's own error. A
-// file cut short is an error; bytes after a complete picture are ignored.
+// Errors wrap [ErrUnsupported], [ErrTooLarge] or the decoder's own error.
+// Pixels that are missing are an error; bytes after the last one are ignored.
 func Decode(data []byte, lim Limits) (img *RGB, err error) {
 	lim = lim.withDefaults()
 	if err := checkBytes(data, lim); err != nil {
@@ -38,10 +40,19 @@ func Decode(data []byte, lim Limits) (img *RGB, err error) {
 		img, err = decodeGIF(data, lim)
 	case "WebP":
 		img, err = decodeWebP(data, lim)
-	case "":
-		return nil, fmt.Errorf("decode picture: %w: the type is not recognised (PNG, JPEG, GIF and WebP are read)", ErrUnsupported)
+	case "BMP":
+		img, err = decodeBMP(data, lim)
+	case "TIFF":
+		img, err = decodeTIFF(data, lim)
+	case "PNM":
+		img, err = decodePNM(data, lim)
+	case "HEIC", "AVIF":
+		if decodeHEIF == nil {
+			return nil, fmt.Errorf("decode picture: %w: %s", ErrUnsupported, refusal(kind))
+		}
+		img, err = decodeHEIF(data, kind, lim)
 	default:
-		return nil, fmt.Errorf("decode picture: %w: this is %s (PNG, JPEG, GIF and WebP are read)", ErrUnsupported, kind)
+		return nil, fmt.Errorf("decode picture: %w: %s", ErrUnsupported, refusal(kind))
 	}
 	if err != nil {
 		return nil, decodeError(kind, err)
@@ -52,7 +63,7 @@ func Decode(data []byte, lim Limits) (img *RGB, err error) {
 // checkBytes refuses a file beyond the limit of its size.
 func checkBytes(data []byte, lim Limits) error {
 	if int64(len(data)) > lim.MaxBytes {
-		return fmt.Errorf("decode picture: %w: the file has more than %d bytes", ErrTooLarge, lim.MaxBytes)
+		return fmt.Errorf("decode picture: %w: the file has more than %d bytes (--max-bytes)", ErrTooLarge, lim.MaxBytes)
 	}
 	return nil
 }
@@ -71,6 +82,36 @@ func decodeError(kind string, err error) error {
 		err = fmt.Errorf("%w: %w", errTruncated, err)
 	}
 	return fmt.Errorf("decode %s: %w", kind, err)
+}
+
+// readKinds are the types that Decode reads, for messages.
+const readKinds = "JPEG, PNG, GIF, WebP, BMP, TIFF and PPM are read"
+
+// converters are commands that make a type that Decode reads of one that it does
+// not read.
+var converters = map[string]string{
+	"HEIC":      "`heif-convert in.heic out.jpg`, `magick in.heic out.jpg` or `sips -s format jpeg in.heic --out out.jpg`",
+	"AVIF":      "`avifdec in.avif out.png` or `magick in.avif out.png`",
+	"JPEG XL":   "`djxl in.jxl out.png`",
+	"JPEG 2000": "`opj_decompress -i in.jp2 -o out.png` or `magick in.jp2 out.png`",
+	"ICO":       "`magick 'in.ico[0]' out.png`",
+	"PSD":       "`magick 'in.psd[0]' out.png`",
+	"QOI":       "`magick in.qoi out.png`",
+	"OpenEXR":   "`magick in.exr out.png`",
+	"PAM":       "`pamtopnm in.pam > out.ppm`",
+	"PDF":       "`pdftoppm -png -r 150 in.pdf out`",
+	"SVG":       "`rsvg-convert in.svg -o out.png` or `magick in.svg out.png`",
+}
+
+// refusal says what a file of a type that is not read is, and what to do.
+func refusal(kind string) string {
+	switch convert, ok := converters[kind]; {
+	case ok:
+		return fmt.Sprintf("this is %s; convert it first: %s", kind, convert)
+	case kind == "":
+		return "the type is not recognised (" + readKinds + ")"
+	}
+	return fmt.Sprintf("this is %s (%s)", kind, readKinds)
 }
 
 // Read reads r to its end, or to one byte beyond lim.MaxBytes, and decodes what
@@ -94,7 +135,9 @@ var magics = []struct{ magic, kind string }{
 	{"BM", "BMP"},
 	{"II*\x00", "TIFF"},
 	{"MM\x00*", "TIFF"},
-	{"II+\x00", "TIFF"},
+	{"II\x00*", "TIFF"}, // wrong, but Pillow reads them
+	{"MM*\x00", "TIFF"},
+	{"II+\x00", "TIFF"}, // BigTIFF
 	{"MM\x00+", "TIFF"},
 	{"\x00\x00\x01\x00", "ICO"},
 	{"8BPS", "PSD"},
@@ -107,7 +150,8 @@ var magics = []struct{ magic, kind string }{
 	{"%PDF", "PDF"},
 	{"<svg", "SVG"},
 	{"<?xml", "XML or SVG"},
-	{"P1", "PNM"}, {"P2", "PNM"}, {"P3", "PNM"}, {"P4", "PNM"}, {"P5", "PNM"}, {"P6", "PNM"}, {"P7", "PNM"},
+	{"P1", "PNM"}, {"P2", "PNM"}, {"P3", "PNM"}, {"P4", "PNM"}, {"P5", "PNM"}, {"P6", "PNM"},
+	{"P7\n", "PAM"},
 	{"GGUF", "GGUF"},
 	{"PK\x03\x04", "ZIP"},
 	{"\x1f\x8b", "gzip"},
@@ -148,10 +192,32 @@ func checkSize(w, h int, lim Limits, fileBytes, minBytes int64) error {
 		return fmt.Errorf("the picture is empty: %d×%d pixels", w, h)
 	}
 	if int64(w) > lim.MaxPixels/int64(h) {
-		return fmt.Errorf("%w: %d×%d pixels, the limit is %d in all", ErrTooLarge, w, h, lim.MaxPixels)
+		return fmt.Errorf("%w: %d×%d pixels are %s million, the limit is %s million (--max-pixels)", ErrTooLarge, w, h, millions(float64(w)*float64(h)), millions(float64(lim.MaxPixels)))
 	}
 	if fileBytes < minBytes {
 		return fmt.Errorf("%w: %d bytes for %d×%d pixels", errTruncated, fileBytes, w, h)
+	}
+	return nil
+}
+
+// millions formats a number of pixels for humans.
+func millions(n float64) string {
+	if n < 1e6 {
+		return strconv.FormatFloat(n/1e6, 'g', 3, 64)
+	}
+	return strconv.FormatFloat(n/1e6, 'f', 1, 64)
+}
+
+// maxEmpty is how many pixels a picture may have outside of its first frame
+// whatever the size of the file.
+const maxEmpty = 1 << 20
+
+// checkCanvas refuses a canvas whose first frame covers only a part of it where
+// fileBytes cannot be the size of a file with such a canvas: a header of a few
+// bytes must not cost hundreds of megabytes.
+func checkCanvas(w, h, fileBytes int) error {
+	if n := int64(w) * int64(h); n > maxEmpty && n/maxLZW > int64(fileBytes) {
+		return fmt.Errorf("%w: %d bytes for a canvas of %d×%d pixels", errTruncated, fileBytes, w, h)
 	}
 	return nil
 }

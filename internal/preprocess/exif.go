@@ -3,50 +3,84 @@ package preprocess
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 )
 
-// exifOrientation returns the orientation, 1 to 8, of the first directory of an
-// EXIF block (a TIFF structure, with or without "Exif\0\0" before it). A block
-// that is absent, broken or has another value means 1, upright: metadata is no
-// reason to refuse a picture.
-func exifOrientation(b []byte) int {
-	b = bytes.TrimPrefix(b, []byte("Exif\x00\x00"))
-	if len(b) < 8 {
-		return 1
+// exifOrientation returns the value of the orientation in the first directory of
+// an EXIF block (a TIFF structure, with or without "Exif\0\0" before it), and
+// whether there is one. A value that is no small number, or of a type that holds
+// none, is returned as 0. As in Pillow the last entry counts, and of several
+// values the first.
+func exifOrientation(b []byte) (value int, ok bool) {
+	for bytes.HasPrefix(b, []byte("Exif\x00\x00")) {
+		b = b[6:]
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if string(b[:2]) == "MM" {
-		order = binary.BigEndian
-	} else if string(b[:2]) != "II" {
-		return 1
+	order := tiffOrder(b)
+	if order == nil || string(b[:2]) == "II" && order.Uint16(b[2:]) == bigTIFF { // with MM Pillow takes it for a plain TIFF
+		return 0, false
 	}
 	offset := order.Uint32(b[4:])
-	if order.Uint16(b[2:]) != 42 || int64(offset)+2 > int64(len(b)) {
-		return 1
+	if int64(offset)+2 > int64(len(b)) {
+		return 0, false
 	}
 	entries := b[offset+2:]
 	for n := order.Uint16(b[offset:]); n > 0 && len(entries) >= 12; n, entries = n-1, entries[12:] {
-		if order.Uint16(entries) != 0x0112 {
-			continue
+		kind, count := order.Uint16(entries[2:]), order.Uint32(entries[4:])
+		data := entries[8:12]
+		size := int64(count) * int64(tiffTypeSize[kind])
+		if size > 4 {
+			at := int64(order.Uint32(data))
+			if at+size > int64(len(b)) {
+				break // Pillow reads no further
+			}
+			data = b[at : at+size]
 		}
-		if order.Uint32(entries[4:]) != 1 {
-			return 1
+		if size > 0 && order.Uint16(entries) == tagOrientation {
+			value, ok = exifNumber(order, kind, data), true
 		}
-		var v uint32
-		switch order.Uint16(entries[2:]) {
-		case 1: // BYTE
-			v = uint32(entries[8])
-		case 3: // SHORT, what the standard asks for
-			v = uint32(order.Uint16(entries[8:]))
-		case 4: // LONG
-			v = order.Uint32(entries[8:])
-		}
-		if v < 1 || v > 8 {
-			return 1
-		}
+	}
+	return value, ok
+}
+
+// tiffOrder returns the byte order of a TIFF structure with a header, or nil. Two
+// wrong spellings of 42 are accepted, as in Pillow.
+func tiffOrder(b []byte) binary.ByteOrder {
+	if len(b) < 8 {
+		return nil
+	}
+	switch string(b[:4]) {
+	case "II*\x00", "II\x00*", "II+\x00":
+		return binary.LittleEndian
+	case "MM\x00*", "MM*\x00", "MM\x00+":
+		return binary.BigEndian
+	}
+	return nil
+}
+
+// exifNumber returns the first number in data, or 0 if it is not a whole one
+// between 0 and 9.
+func exifNumber(order binary.ByteOrder, kind uint16, data []byte) int {
+	v := 0.0
+	switch kind {
+	case tiffShort, tiffSignedShort:
+		v = float64(order.Uint16(data))
+	case tiffLong, tiffSignedLong, tiffIFD:
+		v = float64(order.Uint32(data))
+	case tiffSignedByte:
+		v = float64(data[0])
+	case tiffLong8:
+		v = float64(order.Uint64(data))
+	case tiffRational, tiffSignedRational:
+		v = float64(order.Uint32(data)) / float64(order.Uint32(data[4:]))
+	case tiffFloat:
+		v = float64(math.Float32frombits(order.Uint32(data)))
+	case tiffDouble:
+		v = math.Float64frombits(order.Uint64(data))
+	}
+	if v >= 0 && v < 10 && v == math.Trunc(v) {
 		return int(v)
 	}
-	return 1
+	return 0
 }
 
 // orient returns src as it is meant to be looked at, given its EXIF
@@ -77,6 +111,7 @@ func orient(src *RGB, orientation int) *RGB {
 		start, dx, dy = w-1, w, -1
 	}
 	dst := newRGB(w, h)
+	dst.Warnings = src.Warnings
 	if orientation >= 5 {
 		dst.W, dst.H = h, w
 	}

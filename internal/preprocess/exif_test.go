@@ -66,10 +66,7 @@ func TestOrientations(t *testing.T) {
 
 // TestOrientLarge follows single pixels through pictures of several tiles.
 func TestOrientLarge(t *testing.T) {
-	src, err := fromImage(drawn(150, 70))
-	if err != nil {
-		t.Fatal(err)
-	}
+	src := fromNRGBA(drawn(150, 70))
 	w, h := src.W, src.H
 	for orientation := 1; orientation <= 8; orientation++ {
 		dst := orient(src, orientation)
@@ -95,32 +92,57 @@ func TestExifOrientation(t *testing.T) {
 		b[at] = v
 		return b
 	}
+	number := func(kind uint16, data ...byte) []byte { // data lies behind the directory
+		b := exifBlock(be, 0x0112, kind, 1, 0)
+		b[21] = byte(len(b)) // where data is
+		return append(b, data...)
+	}
+	twice := append(bytes.Clone(good[:22]), good[10:]...)
+	twice[8], twice[22+8] = 2, 8
 	for name, c := range map[string]struct {
 		block []byte
-		want  int
+		want  int // -1: none
 	}{
-		"little-endian":    {good, 6},
-		"big-endian":       {exifBlock(be, 0x0112, 3, 1, 8), 8},
-		"prefix":           {append([]byte("Exif\x00\x00"), good...), 6},
-		"long":             {exifBlock(le, 0x0112, 4, 1, 3), 3},
-		"byte":             {exifBlock(le, 0x0112, 1, 1, 5), 5},
-		"float":            {exifBlock(le, 0x0112, 11, 1, 6), 1},
-		"two values":       {exifBlock(le, 0x0112, 3, 2, 6), 1},
-		"value 0":          {exifBlock(le, 0x0112, 3, 1, 0), 1},
-		"value 9":          {exifBlock(le, 0x0112, 3, 1, 9), 1},
-		"another tag":      {exifBlock(le, 0x0113, 3, 1, 6), 1},
-		"no data":          {nil, 1},
-		"bad order":        {edit(0, 'X'), 1},
-		"bad magic":        {edit(2, 43), 1},
-		"directory beyond": {edit(7, 0xFF), 1},
-		"count too large":  {edit(8, 200), 6}, // the entry that is there counts
+		"little-endian":       {good, 6},
+		"big-endian":          {exifBlock(be, 0x0112, 3, 1, 8), 8},
+		"prefix":              {append([]byte("Exif\x00\x00"), good...), 6},
+		"prefix twice":        {append([]byte("Exif\x00\x00Exif\x00\x00"), good...), 6},
+		"long":                {exifBlock(le, 0x0112, 4, 1, 3), 3},
+		"signed byte":         {exifBlock(le, 0x0112, 6, 1, 3), 3},
+		"signed short":        {exifBlock(le, 0x0112, 8, 1, 3), 3},
+		"byte":                {exifBlock(le, 0x0112, 1, 1, 5), 0}, // Pillow has bytes there, which equal no number
+		"undefined":           {exifBlock(le, 0x0112, 7, 1, 5), 0},
+		"small float":         {exifBlock(le, 0x0112, 11, 1, 6), 0},
+		"float":               {exifBlock(be, 0x0112, 11, 1, 0x40C0), 6},
+		"rational":            {number(5, 0, 0, 0, 12, 0, 0, 0, 2), 6},
+		"rational, broken":    {number(5, 0, 0, 0, 12, 0, 0, 0, 0), 0},
+		"double":              {number(12, 0x40, 0x18, 0, 0, 0, 0, 0, 0), 6},
+		"double beyond":       {number(12, 0x40, 0x18, 0, 0, 0, 0, 0), -1},
+		"two values":          {exifBlock(le, 0x0112, 3, 2, 6), 6},
+		"many values, beyond": {exifBlock(le, 0x0112, 3, 200, 6), -1},
+		"no value":            {exifBlock(le, 0x0112, 3, 0, 6), -1},
+		"unknown type":        {exifBlock(le, 0x0112, 99, 1, 6), -1},
+		"value 0":             {exifBlock(le, 0x0112, 3, 1, 0), 0},
+		"value 9":             {exifBlock(le, 0x0112, 3, 1, 9), 9},
+		"value 300":           {exifBlock(le, 0x0112, 3, 1, 300), 0},
+		"another tag":         {exifBlock(le, 0x0113, 3, 1, 6), -1},
+		"the last one counts": {twice, 8},
+		"no data":             {nil, -1},
+		"bad order":           {edit(0, 'X'), -1},
+		"bad magic":           {edit(2, 41), -1},
+		"magic swapped":       {append([]byte("II\x00*"), good[4:]...), 6},
+		"BigTIFF":             {edit(2, 43), -1},
+		"directory beyond":    {edit(7, 0xFF), -1},
+		"another is beyond":   {append(append(bytes.Clone(good[:8]), 2, 0, 0, 1, 3, 0, 99, 0, 0, 0, 99, 0, 0, 0), good[10:]...), -1},
+		"count too large":     {edit(8, 200), 6}, // the entry that is there counts
 	} {
-		if got := exifOrientation(c.block); got != c.want {
-			t.Errorf("%s: %d, want %d", name, got, c.want)
+		got, ok := exifOrientation(c.block)
+		if ok != (c.want >= 0) || ok && got != c.want {
+			t.Errorf("%s: %d, %t, want %d", name, got, ok, c.want)
 		}
 	}
 	for n := range good {
-		if got := exifOrientation(good[:n]); got != 1 && n < 22 {
+		if got, ok := exifOrientation(good[:n]); ok && n < 22 {
 			t.Errorf("%d bytes: %d", n, got)
 		}
 	}
@@ -131,8 +153,13 @@ func FuzzExif(f *testing.F) {
 	f.Add(append([]byte("Exif\x00\x00"), exifBlock(binary.BigEndian, 0x0112, 4, 1, 8)...))
 	f.Add([]byte("MM\x00*\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if o := exifOrientation(data); o < 1 || o > 8 {
-			t.Fatal(o)
+		if o, ok := exifOrientation(data); o < 0 || o > 9 || !ok && o != 0 {
+			t.Fatal(o, ok)
+		}
+		for _, m := range []metadata{{exif: data}, {rawProfile: data}, {xmp: data}} {
+			if o := m.orientation(); o < 1 || o > 8 {
+				t.Fatal(o)
+			}
 		}
 	})
 }

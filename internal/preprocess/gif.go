@@ -1,106 +1,297 @@
 package preprocess
 
 import (
-	"bytes"
 	"encoding/binary"
-	"image"
-	"image/gif"
+	"errors"
+	"fmt"
 )
 
-// gifFrame is what stands before the pixels of a GIF's first frame.
-type gifFrame struct {
-	screenW, screenH int
-	x, y, w, h       int
-	transparent      bool // one index of the palette is
+// gifFile is what stands before the pixels of a GIF's first frame.
+type gifFile struct {
+	w, h         int // of the screen, which a frame that leaves it enlarges, as in Pillow
+	x, y, fw, fh int // of the frame
+	palette      []byte
+	transparent  int // an index; -1: none
+	interlaced   bool
+	bits         int // of a sample in the data
+	warnings     []string
 }
 
 // maxLZW is the most pixels that one byte of GIF data can stand for: a 12-bit
 // code gives up to 4,096 of them.
 const maxLZW = 4096 * 8 / 12
 
+// decodeGIF reads the first frame as Pillow does: unknown bytes between blocks
+// are passed over, whatever follows the last pixel does not matter, and where
+// there is no palette the samples are grey.
 func decodeGIF(data []byte, lim Limits) (*RGB, error) {
-	f, err := parseGIF(data)
+	f := &gifFile{transparent: -1}
+	rest, err := f.parse(data)
 	if err != nil {
-		return nil, err
-	}
-	// A frame that leaves the screen enlarges it, as in Pillow.
-	w, h := max(f.screenW, f.x+f.w), max(f.screenH, f.y+f.h)
-	if err := checkSize(w, h, lim, int64(len(data)), int64(f.w)*int64(f.h)/maxLZW); err != nil {
 		return nil, err
 	}
 	if err := checkSize(f.w, f.h, lim, 0, 0); err != nil {
 		return nil, err
 	}
-	if w != f.screenW || h != f.screenH { // image/gif would refuse it
-		data = bytes.Clone(data)
-		binary.LittleEndian.PutUint16(data[6:], uint16(min(w, 65535)))
-		binary.LittleEndian.PutUint16(data[8:], uint16(min(h, 65535)))
-	}
-	m, err := gif.Decode(bytes.NewReader(data))
-	if err != nil {
+	if err := checkSize(f.fw, f.fh, lim, int64(len(rest)), int64(f.fw)*int64(f.fh)/maxLZW); err != nil {
 		return nil, err
 	}
-	frame, err := fromImage(m)
-	if err != nil {
+	if err := checkCanvas(f.w, f.h, len(data)); err != nil {
 		return nil, err
 	}
-	if frame.W == w && frame.H == h {
-		return frame, nil
+	colors := f.colors()
+	img := newRGB(f.w, f.h)
+	if f.fw != f.w || f.fh != f.h {
+		// Around the frame the screen is transparent where the frame can be,
+		// else of color 0, as in Pillow.
+		fill(img, colors[max(f.transparent, 0)])
 	}
-	// Around the frame the screen is transparent where the frame can be, else
-	// of colour 0, as in Pillow.
-	ground := [3]byte{255, 255, 255}
-	if p, ok := m.(*image.Paletted); ok && !f.transparent {
-		ground = flattenPalette(p.Palette)[0]
+	frame := &gifFrame{gifFile: f, img: img, colors: &colors, step: 1}
+	if f.interlaced {
+		frame.step, frame.pass = 8, 1
 	}
-	screen := newRGB(w, h)
-	fill(screen, ground)
-	paste(screen, frame, f.x, f.y)
-	return screen, nil
+	if err := f.lzw(rest, frame.put); err != nil {
+		return nil, err
+	}
+	img.Warnings = f.warnings
+	return img, nil
 }
 
-// parseGIF reads up to the first image descriptor.
-func parseGIF(data []byte) (f gifFrame, err error) {
+// parse reads up to the image data, which it returns.
+func (f *gifFile) parse(data []byte) (rest []byte, err error) {
 	if len(data) < 13 {
-		return f, errTruncated
+		return nil, errTruncated
 	}
 	u16 := binary.LittleEndian.Uint16
-	f.screenW, f.screenH = int(u16(data[6:])), int(u16(data[8:]))
-	rest := data[13:]
+	f.w, f.h = int(u16(data[6:])), int(u16(data[8:]))
+	rest = data[13:]
 	if flags := data[10]; flags&0x80 != 0 {
-		n := 3 << (flags&7 + 1)
-		if len(rest) < n {
-			return f, errTruncated
-		}
-		rest = rest[n:]
+		f.palette, rest = gifPalette(rest, flags)
 	}
-	for len(rest) >= 2 {
-		switch rest[0] {
-		case 0x2C: // image descriptor
-			if len(rest) < 10 {
-				return f, errTruncated
+	unknown := 0
+	for len(rest) > 0 {
+		block := rest[0]
+		rest = rest[1:]
+		switch block {
+		case ';':
+			return nil, errors.New("there is no image in it")
+		case '!':
+			if rest, err = f.extension(rest); err != nil {
+				return nil, err
 			}
-			f.x, f.y = int(u16(rest[1:])), int(u16(rest[3:]))
-			f.w, f.h = int(u16(rest[5:])), int(u16(rest[7:]))
-			return f, nil
-		case 0x21: // extension: label, then blocks up to an empty one
-			if rest[1] == 0xF9 && len(rest) >= 4 { // graphic control
-				f.transparent = rest[3]&1 != 0
+		case ',':
+			if unknown > 0 {
+				f.warnings = append(f.warnings, "unknown bytes before the image are ignored")
 			}
-			rest = rest[2:]
-			for {
-				if len(rest) == 0 || len(rest) < 1+int(rest[0]) {
-					return f, errTruncated
-				}
-				n := int(rest[0])
-				rest = rest[1+n:]
-				if n == 0 {
-					break
-				}
-			}
-		default: // image/gif gives the error
-			return f, nil
+			return f.descriptor(rest)
+		default:
+			unknown++
 		}
 	}
-	return f, errTruncated
+	return nil, errTruncated
+}
+
+// gifPalette splits a palette off b. One whose colors are the indices themselves
+// is none: samples beyond its end are grey, too.
+func gifPalette(b []byte, flags byte) (palette, rest []byte) {
+	palette, rest = cut(b, 3<<(flags&7+1))
+	for i, v := range palette {
+		if int(v) != i/3 {
+			return palette, rest
+		}
+	}
+	return nil, rest
+}
+
+// cut splits b after n bytes, or after all that there are.
+func cut(b []byte, n int) (head, tail []byte) {
+	n = min(n, len(b))
+	return b[:n:n], b[n:]
+}
+
+// extension reads an extension, of which only the graphic control matters. Of
+// one whose first block is empty Pillow reads one more list of blocks.
+func (f *gifFile) extension(b []byte) (rest []byte, err error) {
+	if len(b) < 2 {
+		return nil, errTruncated
+	}
+	label := b[0]
+	block, rest := gifBlock(b[1:])
+	if label == 0xF9 && len(block) > 0 && block[0]&1 != 0 {
+		if len(block) < 4 {
+			return nil, errors.New("the graphic control extension is too short")
+		}
+		f.transparent = int(block[3])
+	}
+	if label == 0xFE && len(block) == 0 {
+		return rest, nil
+	}
+	for {
+		if block, rest = gifBlock(rest); len(block) == 0 {
+			return rest, nil
+		}
+	}
+}
+
+// gifBlock splits off a block, which is empty at the end of a list of blocks.
+func gifBlock(b []byte) (block, rest []byte) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	return cut(b[1:], int(b[0]))
+}
+
+// descriptor reads an image descriptor after its first byte.
+func (f *gifFile) descriptor(b []byte) (rest []byte, err error) {
+	if len(b) < 10 {
+		return nil, errTruncated
+	}
+	u16 := binary.LittleEndian.Uint16
+	f.x, f.y, f.fw, f.fh = int(u16(b)), int(u16(b[2:])), int(u16(b[4:])), int(u16(b[6:]))
+	f.w, f.h = max(f.w, f.x+f.fw), max(f.h, f.y+f.fh)
+	flags := b[8]
+	f.interlaced = flags&0x40 != 0
+	rest = b[9:]
+	if flags&0x80 != 0 {
+		f.palette, rest = gifPalette(rest, flags)
+	}
+	if len(rest) == 0 {
+		return nil, errTruncated
+	}
+	f.bits = int(rest[0])
+	return rest[1:], nil
+}
+
+// colors returns what each index looks like over white.
+func (f *gifFile) colors() (table [256][3]byte) {
+	for i := range table {
+		switch v := byte(i); {
+		case i == f.transparent:
+			table[i] = [3]byte{255, 255, 255}
+		case len(f.palette) == 0:
+			table[i] = [3]byte{v, v, v}
+		case 3*i+3 <= len(f.palette):
+			table[i] = [3]byte(f.palette[3*i:])
+		}
+	}
+	return table
+}
+
+// gifFrame takes pixels in the order in which they are stored.
+type gifFrame struct {
+	*gifFile
+	img        *RGB
+	colors     *[256][3]byte
+	row, col   int
+	step, pass int
+}
+
+// put paints pixels, and reports whether the frame has room for more.
+func (g *gifFrame) put(indices []byte) (more bool) {
+	for len(indices) > 0 {
+		n := min(len(indices), g.fw-g.col)
+		dst := g.img.Pix[3*((g.y+g.row)*g.w+g.x+g.col):][:3*n]
+		for i, v := range indices[:n] {
+			c := &g.colors[v]
+			dst[3*i], dst[3*i+1], dst[3*i+2] = c[0], c[1], c[2]
+		}
+		indices = indices[n:]
+		if g.col += n; g.col == g.fw {
+			g.col = 0
+			if !g.nextRow() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (g *gifFrame) nextRow() bool {
+	for g.row += g.step; g.row >= g.fh; g.pass++ {
+		switch g.pass {
+		case 1:
+			g.row = 4
+		case 2:
+			g.row, g.step = 2, 4
+		case 3:
+			g.row, g.step = 1, 2
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// lzw decodes the blocks of b until put wants no more.
+func (f *gifFile) lzw(b []byte, put func([]byte) bool) error {
+	if f.bits > 12 {
+		return fmt.Errorf("codes of %d bits", f.bits)
+	}
+	const none = 4096
+	var (
+		clear, end  = 1 << f.bits, 1<<f.bits + 1
+		next, width = clear + 2, uint(f.bits + 1)
+		last, first = none, byte(0) // the code before and the first index of its string
+		suffix      [none]byte
+		prefix      [none]uint16
+		buffer      [none + 1]byte
+		bits        uint32
+		count       uint
+		block       []byte
+	)
+	for {
+		for ; count < width; count += 8 {
+			for len(block) == 0 {
+				if len(b) == 0 {
+					return fmt.Errorf("%w: pixels are missing", errTruncated)
+				}
+				block, b = gifBlock(b)
+			}
+			bits |= uint32(block[0]) << count
+			block = block[1:]
+		}
+		code := int(bits & (1<<width - 1))
+		bits >>= width
+		count -= width
+		switch {
+		case code == clear:
+			next, width, last = clear+2, uint(f.bits+1), none
+			continue
+		case code == end:
+			return fmt.Errorf("%w: the image data ends before the last pixel", errTruncated)
+		case last == none && code > clear || code > next:
+			return fmt.Errorf("there is no code %d", code)
+		}
+		at, c := len(buffer), code
+		if code == next {
+			if last == none {
+				return fmt.Errorf("there is no code %d", code)
+			}
+			at--
+			buffer[at], c = first, last
+		}
+		for ; c >= clear; c = int(prefix[c]) {
+			if at == 0 || c >= none {
+				return errors.New("a code stands for too many pixels")
+			}
+			at--
+			buffer[at] = suffix[c]
+		}
+		if at == 0 {
+			return errors.New("a code stands for too many pixels")
+		}
+		at--
+		buffer[at], first = byte(c), byte(c)
+		if last != none && next < none {
+			suffix[next], prefix[next] = first, uint16(last)
+			if next == 1<<width-1 && width < 12 {
+				width++
+			}
+			next++
+		}
+		last = code
+		if !put(buffer[at:]) {
+			return nil
+		}
+	}
 }

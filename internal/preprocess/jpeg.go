@@ -40,7 +40,7 @@ type jpegHeader struct {
 	w, h        int
 	progressive bool
 	components  []jpegComponent
-	exif        []byte
+	meta        metadata
 	jfif, adobe bool
 	transform   byte // of the last Adobe segment
 }
@@ -70,9 +70,9 @@ func decodeJPEG(data []byte, lim Limits) (*RGB, error) {
 	return img, nil
 }
 
-// orientation returns the EXIF orientation, 1 to 8.
+// orientation returns the orientation of the picture, 1 to 8.
 func (f *jpegHeader) orientation() int {
-	return exifOrientation(f.exif)
+	return f.meta.orientation()
 }
 
 // openJPEG reads the segments of a JPEG up to its first scan. Nothing of the
@@ -176,12 +176,8 @@ func (f *jpegHeader) application(marker byte, body []byte) {
 	switch {
 	case marker == markerAPP0 && len(body) >= 14 && string(body[:5]) == "JFIF\x00":
 		f.jfif = true
-	case marker == markerAPP1 && bytes.HasPrefix(body, []byte("Exif\x00\x00")):
-		if f.exif == nil {
-			f.exif = body[:len(body):len(body)]
-		} else { // continued, as Pillow takes it
-			f.exif = append(f.exif, body[6:]...)
-		}
+	case marker == markerAPP1:
+		f.meta.jpegAPP1(body)
 	case marker == markerAPP14 && len(body) >= 12 && string(body[:5]) == "Adobe":
 		f.adobe, f.transform = true, body[11]
 	}

@@ -1,9 +1,7 @@
 package preprocess
 
 import (
-	"fmt"
 	"image"
-	"image/color"
 	"runtime"
 	"sync"
 )
@@ -13,91 +11,17 @@ func overWhite(c, a byte) byte {
 	return byte((uint32(c)*uint32(a) + 255*(255-uint32(a)) + 127) / 255)
 }
 
-// fromImage converts what the PNG and WebP decoders return. 16-bit samples give
-// their high byte, alpha is composited over white.
-func fromImage(m image.Image) (*RGB, error) {
-	b := m.Bounds()
-	w, h := b.Dx(), b.Dy()
-	var row func(dst []byte, y int) // converts a row
-	switch m := m.(type) {
-	case *image.Gray:
-		row = func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for x := range w {
-				v := src[x]
-				dst[3*x], dst[3*x+1], dst[3*x+2] = v, v, v
-			}
+// fromNRGBA composites m over white. It reuses m's memory.
+func fromNRGBA(m *image.NRGBA) *RGB {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	dst := m.Pix[:0:len(m.Pix)]
+	for y := range h {
+		for src := m.Pix[y*m.Stride:][:4*w]; len(src) > 0; src = src[4:] {
+			c, a := (*[3]byte)(src), src[3]
+			dst = append(dst, overWhite(c[0], a), overWhite(c[1], a), overWhite(c[2], a))
 		}
-	case *image.Gray16:
-		row = func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for x := range w {
-				v := src[2*x]
-				dst[3*x], dst[3*x+1], dst[3*x+2] = v, v, v
-			}
-		}
-	case *image.RGBA: // the PNG decoder's type for pictures without alpha
-		row = func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for x := range w {
-				dst[3*x], dst[3*x+1], dst[3*x+2] = src[4*x], src[4*x+1], src[4*x+2]
-			}
-		}
-	case *image.RGBA64: // likewise, 16-bit
-		row = func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for x := range w {
-				dst[3*x], dst[3*x+1], dst[3*x+2] = src[8*x], src[8*x+2], src[8*x+4]
-			}
-		}
-	case *image.NRGBA:
-		row = func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for x := range w {
-				a := src[4*x+3]
-				dst[3*x], dst[3*x+1], dst[3*x+2] = overWhite(src[4*x], a), overWhite(src[4*x+1], a), overWhite(src[4*x+2], a)
-			}
-		}
-	case *image.NRGBA64:
-		row = func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for x := range w {
-				a := src[8*x+6]
-				dst[3*x], dst[3*x+1], dst[3*x+2] = overWhite(src[8*x], a), overWhite(src[8*x+2], a), overWhite(src[8*x+4], a)
-			}
-		}
-	case *image.Paletted:
-		pal := flattenPalette(m.Palette)
-		row = func(dst []byte, y int) {
-			src := m.Pix[y*m.Stride:]
-			for x := range w {
-				c := &pal[src[x]]
-				dst[3*x], dst[3*x+1], dst[3*x+2] = c[0], c[1], c[2]
-			}
-		}
-	default:
-		return nil, fmt.Errorf("%w: decoded as %T", ErrUnsupported, m)
 	}
-	img := newRGB(w, h)
-	parallel(h, 3*w, func(lo, hi int) {
-		for y := lo; y < hi; y++ {
-			row(img.Pix[3*w*y:3*w*(y+1)], y)
-		}
-	})
-	return img, nil
-}
-
-// flattenPalette composites each colour over white. Entries that the palette
-// lacks are black.
-func flattenPalette(p color.Palette) (out [256][3]byte) {
-	for i, c := range p {
-		if i == len(out) {
-			break
-		}
-		n := color.NRGBAModel.Convert(c).(color.NRGBA)
-		out[i] = [3]byte{overWhite(n.R, n.A), overWhite(n.G, n.A), overWhite(n.B, n.A)}
-	}
-	return out
+	return &RGB{W: w, H: h, Pix: dst}
 }
 
 // paste copies src into dst with its upper left corner at (x, y), leaving out

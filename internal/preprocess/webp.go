@@ -20,7 +20,7 @@ type webpFile struct {
 	fw, fh     int    // of the frame
 	kind       string // "VP8 " or "VP8L"
 	data, alph []byte
-	exif       []byte
+	meta       metadata
 	animated   bool
 }
 
@@ -29,11 +29,14 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize(f.w, f.h, lim, 0, 0); err != nil {
+	if err := checkSize(f.w, f.h, lim, int64(len(f.data)), f.least()); err != nil {
 		return nil, err
 	}
 	if f.x+f.fw > f.w || f.y+f.fh > f.h || !f.animated && (f.fw != f.w || f.fh != f.h) {
 		return nil, fmt.Errorf("%w: the frame of %d×%d pixels does not fit the canvas of %d×%d", errWebP, f.fw, f.fh, f.w, f.h)
+	}
+	if err := checkCanvas(f.w, f.h, len(data)); f.animated && (f.fw != f.w || f.fh != f.h) && err != nil {
+		return nil, err
 	}
 	m, err := webp.Decode(bytes.NewReader(f.still()))
 	if err != nil {
@@ -58,9 +61,7 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 				m.Pix[i] = 255
 			}
 		}
-		if frame, err = fromImage(m); err != nil {
-			return nil, err
-		}
+		frame = fromNRGBA(m)
 	default:
 		return nil, fmt.Errorf("%w: decoded as %T", ErrUnsupported, m)
 	}
@@ -72,7 +73,22 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 		paste(screen, frame, f.x, f.y)
 		frame = screen
 	}
-	return orient(frame, exifOrientation(f.exif)), nil
+	return orient(frame, f.meta.orientation()), nil
+}
+
+// least is how many bytes a frame of that size takes at least. A lossy one has
+// more than a bit for each block of 16 × 16 pixels. A lossless one may be of one
+// color and take none for its pixels: up to 16 megapixels that is believed, since
+// it costs little; beyond, a code of ten bits stands for 4,096 pixels.
+func (f *webpFile) least() int64 {
+	n := int64(f.fw) * int64(f.fh)
+	switch {
+	case f.kind == "VP8 ":
+		return n / 256 / 16
+	case n > 16_000_000:
+		return n / 4096 * 10 / 8
+	}
+	return 0
 }
 
 // parseWebP reads the RIFF container (RFC 9649) up to what the first picture
@@ -85,6 +101,7 @@ func parseWebP(data []byte) (f webpFile, err error) {
 	if size < 12 {
 		return f, errWebP
 	}
+	var flags byte
 	rest := data[12:size]
 	for first := true; len(rest) > 0; first = false {
 		id, body, next, err := riffChunk(rest)
@@ -106,12 +123,13 @@ func parseWebP(data []byte) (f webpFile, err error) {
 			if len(body) < 10 {
 				return f, errWebP
 			}
-			f.animated, f.alpha = body[0]&0x02 != 0, body[0]&0x10 != 0
+			flags = body[0]
+			f.animated, f.alpha = flags&0x02 != 0, flags&0x10 != 0
 			f.w, f.h = 1+u24(body[4:]), 1+u24(body[7:])
-		case id == "EXIF":
-			if f.exif == nil {
-				f.exif = body
-			}
+		case id == "EXIF" && flags&0x08 != 0 && f.meta.exif == nil:
+			f.meta.exif = body
+		case id == "XMP " && flags&0x04 != 0 && f.meta.xmp == nil:
+			f.meta.xmp = body
 		case f.data != nil: // the first picture is the one
 		case id == "ANMF" && f.animated:
 			if err := f.frame(body); err != nil {
@@ -129,8 +147,9 @@ func parseWebP(data []byte) (f webpFile, err error) {
 	return f, nil
 }
 
-// riffChunk splits the first chunk off b. The byte that pads it to an even
-// length may be missing at the end.
+// riffChunk splits the first chunk off b. The byte that pads a chunk to an even
+// length may be missing at the end. Of a picture it is a part of body: libwebp
+// reads it where the data is too short by some bits.
 func riffChunk(b []byte) (id string, body, rest []byte, err error) {
 	if len(b) < 8 {
 		return "", nil, nil, errTruncated
@@ -139,7 +158,11 @@ func riffChunk(b []byte) (id string, body, rest []byte, err error) {
 	if n > int64(len(b))-8 {
 		return "", nil, nil, errTruncated
 	}
-	return string(b[:4]), b[8 : 8+n], b[min(8+n+n&1, int64(len(b))):], nil
+	id, next := string(b[:4]), min(8+n+n&1, int64(len(b)))
+	if id == "VP8L" || id == "VP8 " {
+		n = next - 8
+	}
+	return id, b[8 : 8+n], b[next:], nil
 }
 
 func u24(b []byte) int {

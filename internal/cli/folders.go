@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// imageExtensions are what a folder is searched for; a file that is named itself
+// may be called anything.
+var imageExtensions = []string{
+	".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+}
+
+// otherExtensions are those of pictures that are not read: a folder says how many
+// of them it has.
+var otherExtensions = []string{
+	".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".psd", ".psb", ".svg", ".svgz", ".eps", ".ico", ".icns", ".cur",
+	".tga", ".exr", ".hdr", ".qoi", ".dds", ".pcx", ".xcf", ".xbm", ".xpm", ".pam", ".pfm", ".sgi", ".fits", ".dcm", ".wmf", ".emf",
+	".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw",
+}
+
+// folderSearch looks for images in a folder and, if recursive, in those in it.
+type folderSearch struct {
+	ctx       context.Context
+	recursive bool
+	seen      map[string]bool // folders, without symbolic links
+	found     []input
+	folders   int            // in the folder
+	skipped   map[string]int // pictures of other kinds, by extension
+}
+
+// expandFolder lists the images of a folder in the order of their names. A folder
+// that is reached several ways, or by a symbolic link to one above it, is
+// searched once.
+func (a *app) expandFolder(ctx context.Context, dir string, recursive bool) []input {
+	s := &folderSearch{ctx: ctx, recursive: recursive, seen: map[string]bool{}, skipped: map[string]int{}}
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		err = s.search(dir, real)
+	}
+	if err != nil {
+		return []input{{dir, fmt.Errorf("%s: %w", dir, cause(err))}}
+	}
+	if len(s.found) == 0 {
+		return []input{{dir, s.nothing(dir)}}
+	}
+	s.noteSkipped(a, dir)
+	return s.found
+}
+
+// search goes through a folder, whose path without symbolic links is real.
+func (s *folderSearch) search(dir, real string) error {
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	s.seen[real] = true
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		path, ext := filepath.Join(dir, name), strings.ToLower(filepath.Ext(name))
+		info, err := os.Stat(path)
+		switch {
+		case err == nil && info.IsDir():
+			s.folder(path, filepath.Join(real, name), e.Type()&os.ModeSymlink != 0)
+		case slices.Contains(imageExtensions, ext):
+			s.found = append(s.found, input{path: path})
+		case slices.Contains(otherExtensions, ext):
+			s.skipped[ext]++
+		}
+	}
+	return nil
+}
+
+// folder searches a folder in a folder, if that is wanted. One that cannot be
+// read is an input with an error.
+func (s *folderSearch) folder(path, real string, link bool) {
+	s.folders++
+	if !s.recursive {
+		return
+	}
+	if link {
+		var err error
+		if real, err = filepath.EvalSymlinks(path); err != nil {
+			return
+		}
+	}
+	if s.seen[real] {
+		return
+	}
+	if err := s.search(path, real); err != nil {
+		s.found = append(s.found, input{path, fmt.Errorf("%s: %w", path, cause(err))})
+	}
+}
+
+// nothing says what a folder without images has instead.
+func (s *folderSearch) nothing(dir string) error {
+	text := fmt.Sprintf("%s: there are no images in this folder (%s)", dir, strings.Join(imageExtensions, " "))
+	if len(s.skipped) > 0 {
+		text += "; it has " + s.summary()
+	}
+	if s.folders > 0 && !s.recursive {
+		text += fmt.Sprintf("; -r searches its folders (%d), too", s.folders)
+	}
+	return errors.New(text)
+}
+
+// summary counts the pictures that are passed over, and names some of their
+// extensions, the most frequent first.
+func (s *folderSearch) summary() string {
+	const most = 5
+	total := 0
+	var kinds []string
+	for ext, n := range s.skipped {
+		total += n
+		kinds = append(kinds, ext)
+	}
+	slices.SortFunc(kinds, func(a, b string) int {
+		if d := s.skipped[b] - s.skipped[a]; d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	if len(kinds) > most {
+		kinds = append(kinds[:most], "…")
+	}
+	return fmt.Sprintf("pictures of other kinds: %d (%s)", total, strings.Join(kinds, " "))
+}
+
+func (s *folderSearch) noteSkipped(a *app, dir string) {
+	if len(s.skipped) > 0 {
+		a.note("%s: passed over %s", dir, s.summary())
+	}
+}
