@@ -21,7 +21,7 @@ const (
 	suffix     = ".safetensors"
 
 	maxShards   = 1000
-	maxProblems = 10 // shown in one error
+	maxProblems = 3 // shown in one error or note
 )
 
 // Entry is a tensor of a checkpoint and the file it lies in.
@@ -35,12 +35,22 @@ type Checkpoint struct {
 	dir     string
 	files   map[string]*File // by path
 	entries []Entry          // by name
+	notes   []string
+}
+
+// Alias is another name of a tensor.
+type Alias struct {
+	Name string
+	Entry
 }
 
 // OpenCheckpoint opens a checkpoint. The path is a folder with
 // model.safetensors, or with model.safetensors.index.json and its shards, or
-// with exactly one *.safetensors (in that order of preference); or one
-// safetensors file; or an index file (*.json).
+// with exactly one *.safetensors.index.json or *.safetensors (in that order of
+// preference); or one safetensors file; or an index file (*.json).
+//
+// What counts is which tensors the shards have, as it does for transformers: an
+// index that lists others gives a note.
 //
 // Symbolic links are followed, out of the folder too: the Hugging Face cache
 // is made of them. Names out of an index are plain file names in its folder.
@@ -73,6 +83,9 @@ func OpenCheckpoint(path string) (*Checkpoint, error) {
 	return c, nil
 }
 
+// ErrNoWeights is wrapped where a folder has no safetensors file.
+var ErrNoWeights = errors.New("no weights")
+
 // findIn chooses the file that stands for a folder's checkpoint.
 func findIn(dir string) (string, error) {
 	for _, name := range []string{singleName, indexName} {
@@ -87,19 +100,22 @@ func findIn(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var found []string
-	for _, e := range list {
-		if strings.HasSuffix(e.Name(), suffix) && !e.IsDir() {
-			found = append(found, e.Name())
+	for _, ending := range []string{suffix + ".index.json", suffix} {
+		var found []string
+		for _, e := range list {
+			if strings.HasSuffix(e.Name(), ending) && !e.IsDir() {
+				found = append(found, e.Name())
+			}
+		}
+		switch len(found) {
+		case 0:
+		case 1:
+			return filepath.Join(dir, found[0]), nil
+		default:
+			return "", fmt.Errorf("%s: %d *%s files but no %s: name the file to use", dir, len(found), ending, indexName)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return "", fmt.Errorf("%s: no %s, no %s and no other *%s in this folder", dir, singleName, indexName, suffix)
-	case 1:
-		return filepath.Join(dir, found[0]), nil
-	}
-	return "", fmt.Errorf("%s: %d *%s files but no %s: name the file to use", dir, len(found), suffix, indexName)
+	return "", fmt.Errorf("%s: no %s, no %s and no other *%s in this folder: %w", dir, singleName, indexName, suffix, ErrNoWeights)
 }
 
 func (c *Checkpoint) openShard(path string) error {
@@ -136,38 +152,63 @@ func (c *Checkpoint) openIndex(path string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%s: %d of %d shards are missing: %s: %w", path, len(missing), len(shards), list(missing), fs.ErrNotExist)
+		return fmt.Errorf("%s: %d of %d shards are missing: %s: %w: download or copy them here", path, len(missing), len(shards), list(missing), fs.ErrNotExist)
 	}
-	if problems := c.compare(shards, shardOf); len(problems) > 0 {
-		return fmt.Errorf("%s: %w", path, formatf("the index does not fit its shards: %s", list(problems)))
+	return c.compare(path, shards, shardOf)
+}
+
+// compare refuses tensors that are in two shards, and notes how else the
+// shards' tensors differ from the index's.
+func (c *Checkpoint) compare(path string, shards []string, shardOf map[string]string) error {
+	foundIn := make(map[string]string, len(shardOf))
+	var twice, unlisted, elsewhere, absent []string
+	for _, shard := range shards {
+		for _, t := range c.files[filepath.Join(c.dir, shard)].Tensors {
+			if other, dup := foundIn[t.Name]; dup {
+				twice = append(twice, fmt.Sprintf("tensor %s is in %s and in %s", quote.Short(t.Name), other, shard))
+				continue
+			}
+			foundIn[t.Name] = shard
+			switch listed, ok := shardOf[t.Name]; {
+			case !ok:
+				unlisted = append(unlisted, t.Name)
+			case listed != shard:
+				elsewhere = append(elsewhere, t.Name)
+			}
+		}
+	}
+	if len(twice) > 0 {
+		return fmt.Errorf("%s: %w", path, formatf("the shards do not belong together: %s", list(twice)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
+		if _, found := foundIn[name]; !found {
+			absent = append(absent, name)
+		}
+	}
+	slices.Sort(unlisted)
+	slices.Sort(elsewhere)
+	for _, n := range []struct {
+		what  string
+		names []string
+	}{
+		{"lists tensors that are in no shard", absent},
+		{"lacks tensors that are in its shards", unlisted},
+		{"places tensors in other shards than they are in", elsewhere},
+	} {
+		if len(n.names) > 0 {
+			c.notes = append(c.notes, fmt.Sprintf("%s %s (%d: %s)", filepath.Base(path), n.what, len(n.names), list(quoted(n.names))))
+		}
 	}
 	return nil
 }
 
-// compare says how the shards' tensors differ from the index's.
-func (c *Checkpoint) compare(shards []string, shardOf map[string]string) (problems []string) {
-	foundIn := make(map[string]string, len(shardOf))
-	for _, shard := range shards {
-		for _, t := range c.files[filepath.Join(c.dir, shard)].Tensors {
-			if other, dup := foundIn[t.Name]; dup {
-				problems = append(problems, fmt.Sprintf("tensor %s is in %s and in %s", quote.Short(t.Name), other, shard))
-				continue
-			}
-			foundIn[t.Name] = shard
-			if _, listed := shardOf[t.Name]; !listed {
-				problems = append(problems, fmt.Sprintf("tensor %s of %s is not in the index", quote.Short(t.Name), shard))
-			}
-		}
+// quoted shortens names for a message.
+func quoted(names []string) []string {
+	short := make([]string, min(len(names), maxProblems+1))
+	for i := range short {
+		short[i] = fmt.Sprintf("%s", quote.Short(names[i]))
 	}
-	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
-		switch shard, found := foundIn[name]; {
-		case !found:
-			problems = append(problems, fmt.Sprintf("tensor %s is not in %s", quote.Short(name), shardOf[name]))
-		case shard != shardOf[name]:
-			problems = append(problems, fmt.Sprintf("tensor %s is in %s, not in %s", quote.Short(name), shard, shardOf[name]))
-		}
-	}
-	return problems
+	return append(short, names[len(short):]...)
 }
 
 // list joins the first few of a list.
@@ -237,12 +278,14 @@ func parseIndex(b []byte) (map[string]string, error) {
 	return shardOf, nil
 }
 
-// maxFileName bounds the name of a shard: no file system has longer ones.
-const maxFileName = 255
+// maxFileName bounds the name of a shard, so that a message can hold it.
+const maxFileName = 100
 
 // checkShard accepts a plain file name: no folders, no drives, no streams.
 func checkShard(name string) error {
-	if len(name) > maxFileName || !strings.HasSuffix(name, suffix) || strings.ContainsAny(name, "/\\:\x00") || !filepath.IsLocal(name) {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if !strings.HasSuffix(name, suffix) || len(name) > maxFileName || strings.ContainsAny(name, `/\:`) ||
+		strings.ContainsFunc(name, control) || !filepath.IsLocal(name) {
 		return formatf("weight_map: shard %s is not a plain name of a *%s file", quote.Short(name), suffix)
 	}
 	return nil
@@ -251,6 +294,24 @@ func checkShard(name string) error {
 // Dir is the folder the checkpoint lies in, where config.json and
 // tokenizer.json are.
 func (c *Checkpoint) Dir() string { return c.dir }
+
+// Notes says, a line each, in what the index and its shards differ.
+func (c *Checkpoint) Notes() []string { return slices.Clone(c.notes) }
+
+// Aliases lists the names that the files' metadata gives to tensors: where two
+// are one, safetensors' save_model stores it once and names the other there.
+func (c *Checkpoint) Aliases() []Alias {
+	var all []Alias
+	for path, f := range c.files {
+		for name, stored := range f.Metadata {
+			if t, ok := f.Lookup(stored); ok && checkName(name) == nil {
+				all = append(all, Alias{name, Entry{t, path}})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Alias) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Path, b.Path)) })
+	return all
+}
 
 // Tensors lists the tensors sorted by name.
 func (c *Checkpoint) Tensors() []Entry { return slices.Clone(c.entries) }

@@ -2,7 +2,8 @@
 // (https://github.com/huggingface/safetensors) and opens checkpoints made of
 // them. The reader makes the checks of the Rust crate's SafeTensors::deserialize
 // and some that cost no known checkpoint: JSON keys must be unique, fields
-// known, and a tensor has at most 4 dimensions, none of them 0.
+// known, and a tensor has at most 4 dimensions. Unlike the crate it accepts a
+// tensor without data whose dtype is "", which some trainers leave behind.
 package safetensors
 
 import (
@@ -47,18 +48,27 @@ const (
 	U16  DType = "U16"
 	U8   DType = "U8"
 	BOOL DType = "BOOL"
+
+	// These are named and measured, but never decoded: only quantized
+	// checkpoints (and complex numbers) have them.
+	F8E4M3     DType = "F8_E4M3"
+	F8E5M2     DType = "F8_E5M2"
+	F8E4M3FNUZ DType = "F8_E4M3FNUZ"
+	F8E5M2FNUZ DType = "F8_E5M2FNUZ"
+	F8E8M0     DType = "F8_E8M0"
+	C64        DType = "C64"
 )
 
 // Size is the number of bytes of an element, 0 for an unknown type.
 func (d DType) Size() int64 {
 	switch d {
-	case F64, I64, U64:
+	case F64, I64, U64, C64:
 		return 8
 	case F32, I32, U32:
 		return 4
 	case F16, BF16, I16, U16:
 		return 2
-	case I8, U8, BOOL:
+	case I8, U8, BOOL, F8E4M3, F8E5M2, F8E4M3FNUZ, F8E5M2FNUZ, F8E8M0:
 		return 1
 	}
 	return 0
@@ -68,7 +78,7 @@ func (d DType) Size() int64 {
 type Tensor struct {
 	Name   string
 	DType  DType
-	Shape  []int64 // outermost first; empty for a scalar, else 1 to 4 dimensions of at least 1
+	Shape  []int64 // outermost first; empty for a scalar, else 1 to 4 dimensions
 	Offset int64   // of the first byte, from the start of the data
 	Size   int64   // in bytes
 }
@@ -107,6 +117,11 @@ func Parse(r io.ReaderAt, size int64) (*Header, error) {
 	h, err := parse(r, size)
 	var format *FormatError
 	if errors.As(err, &format) {
+		start := make([]byte, 32)
+		n, _ := r.ReadAt(start, 0)
+		if what := DescribeForeign(start[:n]); what != "" && (n < 9 || start[8] != '{') {
+			return nil, formatf("not a safetensors file but %s", what)
+		}
 		return nil, formatf("invalid safetensors: %s", format.Msg)
 	}
 	return h, err
@@ -197,13 +212,13 @@ func parseTensor(r *jsonReader, name string) (Tensor, error) {
 		return t, err
 	}
 	var offsets []int64
-	hasShape := false
+	hasType, hasShape := false, false
 	err := r.object(what, func(key string) (err error) {
 		switch key {
 		case "dtype":
 			var s string
 			s, err = r.string(what + ": dtype")
-			t.DType = DType(s)
+			t.DType, hasType = DType(s), true
 		case "shape":
 			hasShape = true
 			t.Shape, err = r.ints(what+": shape", maxDims)
@@ -218,7 +233,7 @@ func parseTensor(r *jsonReader, name string) (Tensor, error) {
 		return t, err
 	}
 	switch {
-	case t.DType == "":
+	case !hasType:
 		return t, formatf("%s: no dtype", what)
 	case !hasShape:
 		return t, formatf("%s: no shape", what)
@@ -250,20 +265,21 @@ func checkName(name string) error {
 	return nil
 }
 
-// tensorSize checks a type and shape and returns the number of bytes.
+// tensorSize checks a type and shape and returns the number of bytes. Only a
+// tensor without data may be of no type.
 func tensorSize(dtype DType, shape []int64) (int64, error) {
 	size := dtype.Size()
-	if size == 0 {
+	if size == 0 && dtype != "" {
 		return 0, fmt.Errorf("unknown dtype %s", quote.Short(dtype))
 	}
 	if len(shape) > maxDims {
-		return 0, fmt.Errorf("%d dimensions, more than the limit of %d", len(shape), maxDims)
+		return 0, fmt.Errorf("shape of %d dimensions, more than the limit of %d", len(shape), maxDims)
 	}
 	for _, d := range shape {
-		if d < 1 {
-			return 0, fmt.Errorf("shape %v has a dimension below 1", shape)
-		}
-		if d > math.MaxInt64/size {
+		switch {
+		case d < 0:
+			return 0, fmt.Errorf("shape %v has a negative dimension", shape)
+		case size > 0 && d > math.MaxInt64/size:
 			return 0, fmt.Errorf("shape %v of %s overflows", shape, dtype)
 		}
 		size *= d
@@ -274,7 +290,10 @@ func tensorSize(dtype DType, shape []int64) (int64, error) {
 // checkLayout sorts the tensors by their data and checks that they fill n
 // bytes without gap or overlap.
 func checkLayout(h *Header, n int64) error {
-	slices.SortStableFunc(h.Tensors, func(a, b Tensor) int { return cmp.Compare(a.Offset, b.Offset) })
+	// Tensors without data come before the one that starts where they are.
+	slices.SortStableFunc(h.Tensors, func(a, b Tensor) int {
+		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(min(a.Size, 1), min(b.Size, 1)))
+	})
 	h.index = make(map[string]int, len(h.Tensors))
 	end := int64(0)
 	for i, t := range h.Tensors {

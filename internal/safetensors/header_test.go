@@ -71,7 +71,7 @@ func TestParse(t *testing.T) {
 	if h := mustParse(t, build("{}", 0)); len(h.Tensors) != 0 || h.Metadata != nil {
 		t.Errorf("an empty file gives %+v", h)
 	}
-	for _, d := range []DType{F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL} {
+	for _, d := range []DType{F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL, F8E4M3, F8E5M2, F8E4M3FNUZ, F8E5M2FNUZ, F8E8M0, C64} {
 		n := d.Size()
 		mustParse(t, build(fmt.Sprintf(`{"t":{"dtype":%q,"shape":[3],"data_offsets":[0,%d]}}`, d, 3*n), int(3*n)))
 	}
@@ -127,11 +127,13 @@ func TestReject(t *testing.T) {
 		{"one offset", `[8,20]`, `[8]`, 24, `tensor "b": 1 data_offsets`},
 		{"three offsets", `[8,20]`, `[8,20,20]`, 24, `tensor "b"`},
 		{"unknown field", `"shape":[2,3]`, `"shape":[2,3],"x":1`, 24, `unknown field "x"`},
+		{"dtype empty", `"F16"`, `""`, 24, `tensor "b": data_offsets`},
 		{"unknown dtype", `"F16"`, `"F12"`, 24, `unknown dtype "F12"`},
 		{"dtype in lower case", `"F16"`, `"f16"`, 24, `unknown dtype "f16"`},
 		{"dtype is a number", `"F16"`, `16`, 24, `tensor "b": dtype`},
 		{"another dtype", `"F16"`, `"F32"`, 24, `tensor "b"`},
-		{"dimension 0", `[2,3]`, `[2,0]`, 24, `tensor "b": shape`},
+		{"dimension 0 with data", `[2,3]`, `[2,0]`, 24, `tensor "b": data_offsets`},
+		{"dimensions overflow before a 0", `[2,3]`, `[9223372036854775807,2,0]`, 24, `overflows`},
 		{"dimension -1", `[2,3]`, `[-2,-3]`, 24, `tensor "b": shape`},
 		{"dimension 2.0", `[2,3]`, `[2.0,3]`, 24, `tensor "b": shape`},
 		{"dimension 2e0", `[2,3]`, `[2e0,3]`, 24, `tensor "b": shape`},
@@ -174,6 +176,63 @@ func TestReject(t *testing.T) {
 				t.Errorf("got %q, want it to contain %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestEmptyTensors: what has no data lies anywhere between the others.
+func TestEmptyTensors(t *testing.T) {
+	const full = `"b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[2],"data_offsets":[4,6]}`
+	for _, empty := range []string{
+		`{"dtype":"F32","shape":[0],"data_offsets":[0,0]}`,
+		`{"dtype":"F32","shape":[0],"data_offsets":[4,4]}`,
+		`{"dtype":"BF16","shape":[3,0,2],"data_offsets":[6,6]}`,
+		`{"dtype":"F32","shape":[0,9223372036854775807,9223372036854775807],"data_offsets":[6,6]}`,
+		`{"dtype":"","shape":[],"data_offsets":[0,0]}`,
+		`{"dtype":"","shape":[3],"data_offsets":[6,6]}`,
+	} {
+		for _, header := range []string{`{"e":` + empty + `,` + full + `}`, `{` + full + `,"e":` + empty + `}`} {
+			b := build(header, 6)
+			if e, ok := mustParse(t, b).Lookup("e"); !ok || e.Size != 0 {
+				t.Errorf("%s gives %v", header, e)
+			}
+			checkAccepted(t, b)
+		}
+	}
+	if _, err := parseBytes(build(`{"e":{"dtype":"F32","shape":[0],"data_offsets":[2,2]},`+full+`}`, 6)); err == nil {
+		t.Error("a tensor without data inside another is accepted")
+	}
+}
+
+// TestForeign: files of another kind are named, with what to do.
+func TestForeign(t *testing.T) {
+	for start, want := range map[string]string{
+		"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n": "git lfs pull",
+		"GGUF\x03\x00\x00\x00":             "paligemma quantize",
+		"PK\x03\x04pytorch":                "save_pretrained",
+		"\x80\x02ctorch":                   "pickle",
+		"\x89HDF\r\n\x1a\n":                "HDF5",
+		"<!DOCTYPE html><html>404</html>":  "web page",
+		"\x1f\x8b\x08\x00\x00\x00\x00\x00": "gzip",
+	} {
+		_, err := parseBytes([]byte(start))
+		var format *FormatError
+		if !errors.As(err, &format) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q gives %v, want %q", start, err, want)
+		}
+	}
+	if got := DescribeForeign(sample()[:20]); got != "" {
+		t.Errorf("a safetensors file is %q", got)
+	}
+}
+
+// TestLongNames: a message does not repeat a long name.
+func TestLongNames(t *testing.T) {
+	long := strings.Repeat("x", 10_000)
+	for old, new := range map[string]string{`"b":{"dtype":"F16"`: `"` + long + `":{"dtype":"F15"`, `"F16"`: `"` + long + `"`, `"shape":[2,3]`: `"` + long + `":[2,3]`, `"c":`: `"` + long + `":{},"` + long + `":`} {
+		header := strings.Replace(sampleHeader, old, new, 1)
+		if _, err := parseBytes(build(header, sampleData)); err == nil || header == sampleHeader || len(err.Error()) > 400 {
+			t.Errorf("%.20s gives %.500v", old, err)
+		}
 	}
 }
 
