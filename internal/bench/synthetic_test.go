@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -107,7 +108,7 @@ func TestSyntheticTypes(t *testing.T) {
 				t.Errorf("%s %s calls itself %s", name, typ.Name, got)
 			}
 			session := open(t, s)
-			if got := session.Model.Config(); got != c {
+			if got := session.Model.Config(); !reflect.DeepEqual(got, c) {
 				t.Errorf("%s %s: the configuration %+v, want %+v", name, typ.Name, got, c)
 			}
 			features, err := session.Model.Encode(t.Context(), make([]float32, 3*56*56))

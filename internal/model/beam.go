@@ -11,9 +11,9 @@ import (
 
 // Beam is one of the continuations that a beam search found.
 type Beam struct {
-	Tokens []int   // without EOS
-	Score  float64 // sum of log-probabilities over the number of tokens, EOS included in both
-	Stop   bool    // the model wrote EOS
+	Tokens []int   // without the stop token
+	Score  float64 // sum of log-probabilities over the number of tokens, the stop token included in both
+	Stop   bool    // the model wrote a stop token
 }
 
 // hypothesis is a beam while it grows.
@@ -60,13 +60,14 @@ func (m *Model) BeamSearch(ctx context.Context, p Prompt, beams, maxTokens int) 
 			run.Prefill = time.Since(start)
 			start = time.Now()
 		}
-		candidates, err := m.expand(running, out.logits, 2*beams)
+		// Enough to go on with, should the best ones all be stop tokens.
+		candidates, err := m.expand(running, out.logits, (1+m.config.Tokens.ends())*beams)
 		if err != nil {
 			return nil, run, err
 		}
 		running = running[:0:0]
 		for i, c := range candidates {
-			c.stop = c.tokens[len(c.tokens)-1] == m.config.Tokens.EOS
+			c.stop = m.config.Tokens.Ends(c.tokens[len(c.tokens)-1])
 			switch {
 			case c.stop || length == maxTokens:
 				if i < beams { // only the best may finish: the others are there to go on

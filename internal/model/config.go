@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"paligemma/internal/quote"
 )
@@ -58,9 +59,21 @@ type VisionConfig struct {
 // TokenConfig names the ids that have a meaning of their own.
 type TokenConfig struct {
 	BOS, EOS, PAD, UNK int
-	Image              int // <image>
-	Pieces             int // entries of the tokenizer; embedding rows from here on are padding
+	Stop               []int // ids at which generation ends; nil: EOS alone
+	Image              int   // <image>; it may be the first id past the embedding, whose row is never read
+	Pieces             int   // entries of the tokenizer; embedding rows from here on are padding
 }
+
+// Ends reports whether generation ends at a token.
+func (k TokenConfig) Ends(id int) bool {
+	if k.Stop == nil {
+		return id == k.EOS
+	}
+	return slices.Contains(k.Stop, id)
+}
+
+// ends is the number of ids at which generation ends.
+func (k TokenConfig) ends() int { return max(1, len(k.Stop)) }
 
 // Bounds far beyond any model, that keep products of sizes from overflowing.
 const (
@@ -70,6 +83,7 @@ const (
 	maxVocab  = 1 << 22
 	maxImage  = 1 << 12
 	maxTokens = 1 << 14 // image tokens; 4,096 in the largest model
+	maxStop   = 64      // ids at which generation ends
 )
 
 // Patches is the number of patches along a side.
@@ -156,11 +170,20 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("a context of %d tokens has no room for an image of %d and a prompt: want %d or more", t.Context, v.ImageTokens, least))
 	}
 	k := c.Tokens
-	in("the tokenizer's size", k.Pieces, 1, t.Vocab)
+	past := 0 // ids past the embedding
+	if k.Image == t.Vocab {
+		past = 1
+	}
+	in("the tokenizer's size", k.Pieces, 1, t.Vocab+past)
+	in("the image token's id", k.Image, 0, t.Vocab-1+past)
+	in("the number of stop tokens", len(k.Stop), 0, maxStop)
+	for _, id := range k.Stop[:min(len(k.Stop), maxStop)] {
+		in("a stop token's id", id, 0, t.Vocab-1)
+	}
 	for _, id := range []struct {
 		name string
 		id   int
-	}{{"bos", k.BOS}, {"eos", k.EOS}, {"pad", k.PAD}, {"unknown", k.UNK}, {"image", k.Image}} {
+	}{{"bos", k.BOS}, {"eos", k.EOS}, {"pad", k.PAD}, {"unknown", k.UNK}} {
 		in("the "+id.name+" token's id", id.id, 0, t.Vocab-1)
 	}
 	return joinLines(append(errs, k.collisions()...))

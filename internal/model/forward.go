@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"paligemma/internal/ggml"
 )
@@ -139,7 +140,7 @@ func read(g *ggml.Graph, logits ggml.Tensor, hidden, weights []ggml.Tensor) (out
 func (m *Model) prefix(p Prompt, seqs uint64) (batch, error) {
 	hidden := m.config.Text.Hidden
 	b := batch{embeddings: make([]float32, len(p.IDs)*hidden), cells: make([]cell, len(p.IDs))}
-	if err := m.embed(b.embeddings, p.IDs); err != nil {
+	if err := m.embed(b.embeddings, m.textIDs(p.IDs)); err != nil {
 		return b, err
 	}
 	var rows []float32
@@ -161,6 +162,22 @@ func (m *Model) prefix(p Prompt, seqs uint64) (batch, error) {
 		return b, fmt.Errorf("the prompt has %d image tokens too few for %d images", len(rows)/hidden, len(p.Images))
 	}
 	return b, nil
+}
+
+// textIDs are a prompt's ids with others in place of the image tokens' where
+// the embedding has no row for those: their rows are replaced anyway.
+func (m *Model) textIDs(ids []int) []int {
+	image := m.config.Tokens.Image
+	if image < m.config.Text.Vocab {
+		return ids
+	}
+	out := slices.Clone(ids)
+	for i, id := range out {
+		if id == image {
+			out[i] = m.config.Tokens.PAD
+		}
+	}
+	return out
 }
 
 // suffix appends causal tokens at the positions after last to a batch.

@@ -14,11 +14,11 @@ type GenerateOptions struct {
 	Sampling    Sampling
 	LogProbs    bool               // keep the log-probability of every token, before temperature, top-k and top-p
 	TopLogProbs int                // the same, and of every step those of the N most likely tokens; 0: none
-	IgnoreEOS   bool               // EOS is a token like any other: for measuring, where the number of tokens counts
-	OnToken     func(id int) error // called for every token but the last, EOS, also for those that a repeat drops; an error ends the generation
+	IgnoreEOS   bool               // a stop token is a token like any other: for measuring, where the number of tokens counts
+	OnToken     func(id int) error // called for every token but a stop token, also for those that a repeat drops; an error ends the generation
 
-	// NewRepeats, if set, makes for each sequence what is told every token, EOS
-	// too, and says when the model has begun to repeat itself: the generation
+	// NewRepeats, if set, makes for each sequence what is told every token, a stop
+	// token too, and says when the model has begun to repeat itself: the generation
 	// then ends, with its first keep tokens.
 	NewRepeats func() func(id int) (keep int, repeated bool)
 }
@@ -37,23 +37,23 @@ type StepLogProbs struct {
 
 // Reasons why a generation ended.
 const (
-	FinishStop   = "stop"   // the model wrote EOS
+	FinishStop   = "stop"   // the model wrote a stop token (TokenConfig.Stop)
 	FinishLength = "length" // MaxTokens were written
 	FinishRepeat = "repeat" // the model repeated itself (GenerateOptions.NewRepeats)
 )
 
 // Generation is the continuation of a prompt.
 type Generation struct {
-	Tokens        []int // without EOS
+	Tokens        []int // without the stop token
 	Dropped       int   // tokens written after those: a repeat
 	FinishReason  string
-	LogProbs      []StepLogProbs // if asked for: of each of Tokens, and of EOS at the end
+	LogProbs      []StepLogProbs // if asked for: of each of Tokens, and of the stop token at the end
 	PrefillTokens int
 	Prefill       time.Duration // the prompt, up to the first logits
 	Decode        time.Duration // all after it
 }
 
-// Generate continues a prompt until EOS or MaxTokens. What was generated
+// Generate continues a prompt until a stop token or MaxTokens. What was generated
 // before an error is returned with it.
 func (m *Model) Generate(ctx context.Context, p Prompt, o GenerateOptions) (Generation, error) {
 	var onToken func(int, int) error
@@ -176,8 +176,8 @@ func (m *Model) accept(s *sequence, logits []float32, o GenerateOptions) error {
 	if o.LogProbs || o.TopLogProbs > 0 {
 		s.out.LogProbs = append(s.out.LogProbs, topLogProbs(logits, id, o.TopLogProbs))
 	}
-	eos := id == m.config.Tokens.EOS && !o.IgnoreEOS
-	if eos {
+	stop := m.config.Tokens.Ends(id) && !o.IgnoreEOS
+	if stop {
 		s.out.FinishReason, s.done = FinishStop, true
 	} else {
 		s.out.Tokens = append(s.out.Tokens, id)
@@ -189,7 +189,7 @@ func (m *Model) accept(s *sequence, logits []float32, o GenerateOptions) error {
 			s.done = true
 		}
 	}
-	if s.onToken != nil && !eos {
+	if s.onToken != nil && !stop {
 		return s.onToken(id)
 	}
 	return nil

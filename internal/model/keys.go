@@ -22,6 +22,7 @@ const (
 	KeyTokenTypes    = "tokenizer.ggml.token_type"
 	keyBOS           = "tokenizer.ggml.bos_token_id"
 	keyEOS           = "tokenizer.ggml.eos_token_id"
+	keyStop          = "tokenizer.ggml.eos_token_ids" // array of int32, as Ollama names it: where generation ends, if not at eos alone
 	keyPAD           = "tokenizer.ggml.padding_token_id"
 	keyUNK           = "tokenizer.ggml.unknown_token_id"
 	keyImage         = "tokenizer.ggml.image_token_id"
@@ -116,6 +117,9 @@ func (c Config) SetKeys(w *gguf.Writer) {
 	}
 	w.SetFloat32s(c.keyMean(), c.Vision.Mean[:])
 	w.SetFloat32s(c.keyStd(), c.Vision.Std[:])
+	if c.Tokens.Stop != nil {
+		w.SetInt32s(keyStop, int32s(c.Tokens.Stop))
+	}
 }
 
 // ErrNotPaliGemma is wrapped where a file is a sound GGUF of another model.
@@ -172,7 +176,32 @@ func ReadConfig(h *gguf.Header) (Config, error) {
 		return c, err
 	}
 	c.Tokens.Pieces = pieces
+	if c.Tokens.Stop, err = readStop(h); err != nil {
+		return c, err
+	}
 	_, untied := h.Lookup(TensorHead)
 	c.Tied = !untied
 	return c, c.Validate()
+}
+
+// readStop reads the ids at which generation ends, nil where the file names eos
+// alone.
+func readStop(h *gguf.Header) ([]int, error) {
+	if !h.Has(keyStop) {
+		return nil, nil
+	}
+	if n, err := h.ArrayLen(keyStop); err != nil {
+		return nil, err
+	} else if n < 1 || n > maxStop {
+		return nil, fmt.Errorf("gguf key %q has %d ids, want 1 to %d", keyStop, n, maxStop)
+	}
+	ids, err := h.Int32s(keyStop)
+	if err != nil {
+		return nil, err
+	}
+	stop := make([]int, len(ids))
+	for i, id := range ids {
+		stop[i] = int(id)
+	}
+	return stop, nil
 }

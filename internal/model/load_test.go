@@ -19,7 +19,7 @@ import (
 )
 
 // rewrite copies a GGUF file, with some keys replaced (a nil value drops the
-// key) and its tensors changed.
+// key) or, of []int32, added, and its tensors changed.
 func rewrite(t *testing.T, path string, keys map[string]any, tensors func([]gguf.Tensor) []gguf.Tensor) string {
 	t.Helper()
 	f, err := gguf.Open(path, gguf.Options{})
@@ -43,6 +43,11 @@ func rewrite(t *testing.T, path string, keys map[string]any, tensors func([]gguf
 			w.SetString(key, v)
 		case []float32:
 			w.SetFloat32s(key, v)
+		}
+	}
+	for key, value := range keys {
+		if v, ok := value.([]int32); ok {
+			w.SetInt32s(key, v)
 		}
 	}
 	list := f.Tensors
@@ -161,7 +166,11 @@ func TestLoadRefuses(t *testing.T) {
 		"epsilon":                {keys: keys{"paligemma.attention.layer_norm_rms_epsilon": 0.0}, want: "epsilon"},
 		"one mean":               {keys: keys{"paligemma.vision.image_mean": []float32{0.5}}, want: "image_mean"},
 		"zero deviation":         {keys: keys{"paligemma.vision.image_std": []float32{0.5, 0, 0.5}}, want: "deviation"},
-		"image token outside":    {keys: keys{"tokenizer.ggml.image_token_id": 2240}, want: "image token"},
+		"image token outside":    {keys: keys{"tokenizer.ggml.image_token_id": 2241}, want: "image token"},
+		"stop token outside":     {keys: keys{"tokenizer.ggml.eos_token_ids": []int32{1, 2240}}, want: "stop token's id is 2240"},
+		"negative stop token":    {keys: keys{"tokenizer.ggml.eos_token_ids": []int32{-1}}, want: "stop token's id is -1"},
+		"no stop tokens":         {keys: keys{"tokenizer.ggml.eos_token_ids": []int32{}}, want: "has 0 ids, want 1 to 64"},
+		"too many stop tokens":   {keys: keys{"tokenizer.ggml.eos_token_ids": make([]int32, 65)}, want: "has 65 ids, want 1 to 64"},
 		"eos outside":            {keys: keys{"tokenizer.ggml.eos_token_id": 1 << 31}, want: "eos token"},
 		"image is bos":           {keys: keys{"tokenizer.ggml.image_token_id": 2}, want: "the image token and the bos token both have the id 2"},
 		"image is eos":           {keys: keys{"tokenizer.ggml.eos_token_id": 2176}, want: "the image token and the eos token both have the id 2176"},

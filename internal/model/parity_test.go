@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"paligemma/internal/convert"
@@ -115,6 +116,36 @@ func TestGenerateMatchesTransformers(t *testing.T) {
 			if !sameInts(streamed, got.Tokens) || got.PrefillTokens != g.prefix {
 				t.Errorf("%s %s: streamed %v of %d tokens", name, g.Case, streamed, got.PrefillTokens)
 			}
+		}
+	}
+}
+
+// TestImagePastRows: <image> may be the first id past the embedding, and is then
+// refused in a suffix only.
+func TestImagePastRows(t *testing.T) {
+	const image = 2240
+	want := load(t, "pg1-tiny", "f32")
+	m := open(t, rewrite(t, convertTo(t, "pg1-tiny", "f32"), map[string]any{"tokenizer.ggml.image_token_id": image}, nil))
+	for _, g := range goldens(t, "pg1-tiny")[:3] {
+		p := g.prompt(t, want)
+		a, err := want.Generate(t.Context(), p, model.GenerateOptions{MaxTokens: 8, TopLogProbs: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, id := range p.IDs {
+			if id == 2176 {
+				p.IDs[i] = image
+			}
+		}
+		b, err := m.Generate(t.Context(), p, model.GenerateOptions{MaxTokens: 8, TopLogProbs: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(a.LogProbs, b.LogProbs) {
+			t.Errorf("%s: %v, want %v", g.Case, b.LogProbs, a.LogProbs)
+		}
+		if _, err := m.Score(t.Context(), p, [][]int{{image, 1}}); err == nil {
+			t.Error("a suffix with an image token is scored")
 		}
 	}
 }
