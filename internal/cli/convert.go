@@ -29,8 +29,9 @@ func (a *app) convertCommand() *cobra.Command {
 		Long: `Convert a checkpoint (a folder as transformers' save_pretrained leaves it, a
 safetensors file with its JSON files beside it, or the index of a sharded one)
 to one GGUF file, and print its path. Without OUT the file is NAME-TYPE.gguf in
-the current folder. What was chosen for each tensor goes to stderr, and whether
-the tokenizer was compiled, so that texts need not wait for a library.
+the current folder. What was chosen for each tensor goes to stderr, what was
+ignored, and whether the tokenizer was compiled, so that texts need not wait for
+a library. A folder of the hub's cache can be named too.
 
 What was written is opened again, header and tokenizer, before it gets its name.
 

@@ -13,8 +13,8 @@ import (
 	"reflect"
 	"slices"
 
+	"paligemma/internal/convert"
 	"paligemma/internal/gguf"
-	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
 	"paligemma/internal/tokenizer"
 )
@@ -160,14 +160,9 @@ func (i *inspection) addConfig(path string) error {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	const limit = 1 << 20
-	data, err := readLimited(path, nil, limit)
+	config, err := convert.ReadConfig(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	var config map[string]any
-	if err := json.Unmarshal(data, &config); err != nil {
-		return fmt.Errorf("%s: %w", path, quote.Error(err))
+		return err
 	}
 	i.flatten("", config)
 	return nil

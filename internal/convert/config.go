@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
@@ -15,11 +15,13 @@ import (
 
 // settings is what a checkpoint's JSON files say, but for the tokenizer's.
 type settings struct {
-	config   model.Config
-	ids      map[string][]int // special ids by name (bos, eos, pad, image); a name may be missing
-	tied     bool             // tie_word_embeddings, as transformers takes it
-	mustHead bool             // it is false in so many words: there has to be a head
-	notes    []string
+	config     model.Config
+	image, bos []int // ids of <image> and <bos> that config.json names
+	stop       []int // eos_token_id of generation_config.json
+	configStop []int // eos_token_id of config.json
+	tied       bool  // tie_word_embeddings, as transformers takes it
+	mustHead   bool  // it is false in so many words: there has to be a head
+	notes      []string
 }
 
 // families holds what a release leaves out of its text_config, by model_type.
@@ -45,49 +47,39 @@ const defaultQueryScalar = 256
 // this program computes.
 var tanhGELU = []string{"gelu_pytorch_tanh", "gelu_fast", "gelu_new"}
 
-// checkpointDir is the folder of a checkpoint's JSON files, whichever way the
-// checkpoint was named.
-func checkpointDir(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.IsDir() {
-		return filepath.Dir(path), nil
-	}
-	return path, nil
-}
-
 // openConfig reads config.json, and says what else the folder may be.
 func openConfig(dir string, errs *[]error) (object, error) {
 	c, err := readObject(filepath.Join(dir, "config.json"), errs)
-	if err == nil {
-		if kind := c.string("model_type", ""); kind != "paligemma" {
-			return c, fmt.Errorf("%w: config.json: model_type is %s", model.ErrNotPaliGemma, quote.Short(kind))
-		}
-		if c.has("quantization_config") {
-			return c, errors.New("config.json: quantization_config: the checkpoint is quantised already; convert the one it was made from")
-		}
-		return c, nil
-	}
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, adapter := os.Stat(filepath.Join(dir, "adapter_config.json")); adapter == nil {
-			return c, errors.New("a LoRA adapter, not a whole checkpoint: merge it into its base model first (peft: merge_and_unload, then save_pretrained)")
-		}
+		return c, explainFolder(dir, because(err, "config.json is missing: copy the one that was saved with the weights into the folder"))
 	}
-	return c, err
+	if err != nil {
+		return c, err
+	}
+	classes, _ := c.fields["architectures"].([]any)
+	kind := c.string("model_type", "")
+	if kind == "" && slices.Contains(classes, any("PaliGemmaForConditionalGeneration")) {
+		kind = "paligemma"
+	}
+	switch {
+	case strings.HasPrefix(kind, "colpali") || slices.Contains(classes, any("ColPali")):
+		return c, fmt.Errorf("%w: %w", model.ErrNotPaliGemma, errColPali("by its config.json"))
+	case kind != "paligemma":
+		return c, fmt.Errorf("%w: config.json: model_type is %s, want \"paligemma\": convert a PaliGemma or PaliGemma 2", model.ErrNotPaliGemma, quote.Short(kind))
+	}
+	return c, nil
 }
 
 // readSettings turns config.json and the image processor's file into a
 // configuration. positions is the number of rows of the tower's position
 // embedding, 0 if it was not found. Special ids are still to be set.
 func readSettings(dir string, config object, positions int) (*settings, error) {
-	s := &settings{ids: map[string][]int{}}
+	s := &settings{}
 	text, vision := config.object("text_config"), config.object("vision_config")
 	kind := text.string("model_type", "gemma")
 	family, ok := families[kind]
 	if !ok {
-		return nil, fmt.Errorf("%w: config.json: text_config.model_type is %s, want gemma or gemma2", model.ErrNotPaliGemma, quote.Short(kind))
+		return nil, fmt.Errorf("%w: config.json: text_config.model_type is %s, want gemma or gemma2: convert a PaliGemma or PaliGemma 2", model.ErrNotPaliGemma, quote.Short(kind))
 	}
 	s.config = family
 	readText(&s.config, config, text)
@@ -95,7 +87,10 @@ func readSettings(dir string, config object, positions int) (*settings, error) {
 	if err := s.readProcessor(dir, config.errs, vision, positions); err != nil {
 		return nil, err
 	}
-	s.readIDs(config, text)
+	s.image = append(config.ids("image_token_id"), config.ids("image_token_index")...)
+	s.bos = config.ids("bos_token_id")
+	s.readStop(dir, config, text)
+	s.noteQuantization(config, text)
 	for _, o := range []object{config, text} {
 		if o.has("tie_word_embeddings") {
 			s.tied = o.bool("tie_word_embeddings", true)
@@ -216,36 +211,69 @@ func readTower(vision object) model.VisionConfig {
 	return v
 }
 
-// readIDs notes the special ids, which the tokenizer has to confirm.
-func (s *settings) readIDs(config, text object) {
-	for name, keys := range map[string][]string{
-		"bos":   {"bos_token_id"},
-		"eos":   {"eos_token_id"}, // a list in some releases
-		"pad":   {"pad_token_id"},
-		"image": {"image_token_index", "image_token_id"},
-	} {
-		for _, key := range keys {
-			ids := config.ints(key)
-			if ids == nil && name != "image" {
-				ids = text.ints(key)
-			}
-			if len(ids) > 0 {
-				s.ids[name] = ids
-			}
+// noteQuantization tells of a quantization_config. It is what a checkpoint was
+// loaded with; that the weights are plain is found by their names and types.
+func (s *settings) noteQuantization(config, text object) {
+	for _, o := range []object{config, text} {
+		if !o.has("quantization_config") {
+			continue
 		}
+		method := "of no method"
+		if q, ok := o.fields["quantization_config"].(map[string]any); ok && q["quant_method"] != nil {
+			method = show(q["quant_method"])
+		}
+		s.notes = append(s.notes, fmt.Sprintf("%squantization_config (%s) is ignored: the weights are not quantized", o.name, method))
 	}
 }
 
-// checkID compares a special id with what config.json says of it.
-func (s *settings) checkID(name, token string, id int) error {
-	ids, ok := s.ids[name]
-	if !ok {
+// readStop settles where generation ends: at the ids of generation_config.json,
+// else of config.json. A generation_config.json that names none but the
+// tokenizer's own (see special) was often left behind by the base model, so what
+// config.json names counts too.
+func (s *settings) readStop(dir string, config, text object) {
+	var errs []error
+	generation, err := readObject(filepath.Join(dir, "generation_config.json"), &errs)
+	if err == nil {
+		s.stop = generation.ids("eos_token_id")
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 { // as in transformers, which goes on without the file
+		s.notes = append(s.notes, quote.Line(fmt.Sprintf("generation_config.json is ignored: %v", errs[0]), maxMessage))
+	}
+	s.configStop = config.ids("eos_token_id")
+	if s.configStop == nil {
+		s.configStop = text.ids("eos_token_id")
+	}
+}
+
+// stopTokens is TokenConfig.Stop for a tokenizer with that eos and a vocabulary
+// of that many rows.
+func (s *settings) stopTokens(eos, rows int) []int {
+	stop := s.stop
+	if len(stop) == 0 {
+		stop = s.configStop
+	} else if slices.Equal(stop, []int{eos}) {
+		stop = append([]int{eos}, s.configStop...)
+	}
+	stop = slices.Clone(stop)
+	slices.Sort(stop)
+	stop = slices.Compact(stop)
+	possible := slices.DeleteFunc(slices.Clone(stop), func(id int) bool { return id >= rows })
+	if len(possible) < len(stop) {
+		s.notes = append(s.notes, fmt.Sprintf("the token embedding has %d rows: stop tokens from there on are ignored", rows))
+	}
+	if len(possible) == 0 || slices.Equal(possible, []int{eos}) {
 		return nil
 	}
-	for _, other := range ids {
-		if other == id {
-			return nil
-		}
+	s.notes = append(s.notes, quote.Line(fmt.Sprintf("generation ends at the tokens %v", possible), maxMessage))
+	return possible
+}
+
+// checkImage compares the id of <image> with those that config.json names.
+func (s *settings) checkImage(id int) error {
+	if len(s.image) == 0 || slices.Contains(s.image, id) {
+		return nil
 	}
-	return fmt.Errorf("%s is %d in tokenizer.json, but config.json's %s token id is %d", token, id, name, ids)
+	return fmt.Errorf("<image> is %d in the tokenizer, but config.json's image_token_index is %v: use the tokenizer that was saved with the weights", id, s.image[0])
 }

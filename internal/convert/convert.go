@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,7 +46,7 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 	defer dst.Abort()
 	c, err := open(ctx, checkpoint, out)
 	if err != nil {
-		return nil, fmt.Errorf("convert %s: %w", checkpoint, err)
+		return nil, refuse(checkpoint, err)
 	}
 	defer c.ckpt.Close()
 	if opts.MaskDecoder != "" {
@@ -62,7 +63,7 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 		err = checkOutput(dst, report.Size)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("convert %s: %w", checkpoint, err)
+		return nil, refuse(checkpoint, err)
 	}
 	if err := dst.Commit(); err != nil {
 		return nil, &OutputError{err}
@@ -88,14 +89,20 @@ func open(ctx context.Context, checkpoint, out string) (*conversion, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(checkpoint); err == nil && info.IsDir() {
+		checkpoint = dir // of a hub's cache: the snapshot
+	}
 	var errs []error
 	config, err := openConfig(dir, &errs)
 	if err != nil {
 		return nil, err
 	}
+	if err := unappliedAdapter(checkpoint, dir); err != nil {
+		return nil, err
+	}
 	ckpt, err := safetensors.OpenCheckpoint(checkpoint)
 	if err != nil {
-		return nil, err
+		return nil, explainWeights(dir, err)
 	}
 	c := &conversion{ckpt: ckpt}
 	if err = notAnInput(out, ckpt.Tensors()); err == nil {
@@ -110,31 +117,42 @@ func open(ctx context.Context, checkpoint, out string) (*conversion, error) {
 
 // read brings the JSON files, the tokenizer and the list of tensors together.
 func (c *conversion) read(ctx context.Context, dir string, config object) error {
-	l := findLayout(c.ckpt.Tensors())
+	if len(c.ckpt.Tensors()) == 0 {
+		return errors.New("the safetensors hold no tensors: download or save the checkpoint again")
+	}
+	tensors, err := newCatalog(ctx, c.ckpt)
+	if err != nil {
+		return err
+	}
+	if err := tensors.rejectForeign(); err != nil {
+		return err
+	}
 	positions := 0
-	if e, ok := c.ckpt.Lookup(l.vision + positionName); ok && len(e.Shape) == 2 {
+	if e, ok := tensors.named[visionPrefix+positionName]; ok && len(e.Shape) == 2 {
 		positions = int(min(e.Shape[0], 1<<20))
 	}
 	s, err := readSettings(dir, config, positions)
 	if err != nil {
 		return err
 	}
-	c.config, c.notes = s.config, s.notes
-	if c.tok, err = readTokenizer(dir, c.config.Text.Vocab); err != nil {
+	c.config = s.config
+	if c.tok, err = readTokenizer(dir, s); err != nil {
 		return err
 	}
 	if c.config.Tokens, err = c.tok.special(s); err != nil {
 		return err
 	}
-	head, ignored, err := c.findHead(ctx, l, s)
-	if err != nil {
+	if c.config.Tied, err = findHead(ctx, tensors, s); err != nil {
 		return err
 	}
-	c.config.Tied = head == ""
 	if err := c.config.Validate(); err != nil {
 		return fmt.Errorf("config.json: %w", err)
 	}
-	c.sources, err = resolve(c.config, l, c.ckpt, head, ignored)
+	c.sources, err = resolve(c.config, tensors)
+	if err != nil && !config.has("text_config") {
+		err = because(err, "config.json has no text_config, and the weights are not of the size that stands for (%v)", err)
+	}
+	c.notes = slices.Concat(unused(dir, c.ckpt), s.notes, tensors.notes)
 	return err
 }
 
@@ -157,46 +175,46 @@ func notAnInput(out string, entries []safetensors.Entry) error {
 	return nil
 }
 
-// findHead decides whether the model has a head of its own, and gives its
-// name. As in transformers 5, what is stored counts for more than
-// tie_word_embeddings: a head that differs from the embedding is a head, one
-// that is equal to it (some savers write both) is not.
-func (c *conversion) findHead(ctx context.Context, l layout, s *settings) (head string, ignored []string, err error) {
-	var found []safetensors.Entry
-	for _, n := range headNames {
-		if e, ok := c.ckpt.Lookup(n); ok {
-			found = append(found, e)
-		}
-	}
-	embedding, ok := c.ckpt.Lookup(l.text + "embed_tokens.weight")
+// findHead reports whether the head is the token embedding, and leaves the
+// catalog with what is to be stored of the two. As in transformers 5, what is
+// stored counts for more than tie_word_embeddings: a head that differs from the
+// embedding is a head, one that is equal to it (some savers write both) is not.
+func findHead(ctx context.Context, tensors *catalog, s *settings) (tied bool, err error) {
+	head, ok := tensors.named[headName]
+	embedding, embedded := tensors.named[embeddingName]
+	note := func(format string, args ...any) { tensors.notes = append(tensors.notes, fmt.Sprintf(format, args...)) }
 	switch {
-	case len(found) == 0 && s.mustHead:
-		return headNames[0], nil, nil // resolve reports it missing
-	case len(found) == 0:
-		return "", nil, nil
-	case len(found) > 1:
-		return "", nil, fmt.Errorf("tensors %s and %s are both there", headNames[0], headNames[1])
-	case !ok: // resolve reports it missing
-		return found[0].Name, nil, nil
+	case !ok:
+		return !s.mustHead, nil // resolve reports it missing
+	case !embedded && s.mustHead: // resolve reports the embedding missing
+		return false, nil
+	case !embedded:
+		note("the token embedding is stored as %s alone", shown(head.Name))
+		tensors.named[embeddingName] = head
+		return true, nil
+	case head.Size == 0 && !s.mustHead:
+		note("%s is empty and ignored: the head is the token embedding", shown(head.Name))
+		return true, nil
 	}
-	equal, err := c.equal(ctx, found[0], embedding)
+	equal, err := equalTensors(ctx, tensors.ckpt, head, embedding)
 	if err != nil {
-		return "", nil, err
+		return false, err
 	}
 	if equal {
-		c.notes = append(c.notes, fmt.Sprintf("%s is equal to the token embedding and stored once", found[0].Name))
-		return "", []string{found[0].Name}, nil
+		note("%s is equal to the token embedding and stored once", shown(head.Name))
+	} else if s.tied {
+		note("%s differs from the token embedding and is kept, though config.json says tie_word_embeddings", shown(head.Name))
 	}
-	if s.tied {
-		c.notes = append(c.notes, fmt.Sprintf("%s differs from the token embedding and is kept, though config.json says tie_word_embeddings", found[0].Name))
-	}
-	return found[0].Name, nil, nil
+	return equal, nil
 }
 
-// equal compares the bytes of two tensors.
-func (c *conversion) equal(ctx context.Context, a, b safetensors.Entry) (bool, error) {
-	if a.DType != b.DType || !slices.Equal(a.Shape, b.Shape) {
+// equalTensors compares the values of two tensors.
+func equalTensors(ctx context.Context, ckpt *safetensors.Checkpoint, a, b safetensors.Entry) (bool, error) {
+	if !slices.Equal(a.Shape, b.Shape) {
 		return false, nil
+	}
+	if a.DType != b.DType {
+		return equalValues(ctx, ckpt, a, b)
 	}
 	x, y := make([]byte, 4*chunkValues), make([]byte, 4*chunkValues)
 	for off := int64(0); off < a.Size; off += int64(len(x)) {
@@ -204,13 +222,42 @@ func (c *conversion) equal(ctx context.Context, a, b safetensors.Entry) (bool, e
 			return false, err
 		}
 		n := min(int64(len(x)), a.Size-off)
-		if err := c.ckpt.ReadAt(a, x[:n], off); err != nil {
+		if err := ckpt.ReadAt(a, x[:n], off); err != nil {
 			return false, err
 		}
-		if err := c.ckpt.ReadAt(b, y[:n], off); err != nil {
+		if err := ckpt.ReadAt(b, y[:n], off); err != nil {
 			return false, err
 		}
 		if !bytes.Equal(x[:n], y[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// equalValues compares tensors of the same shape and different types as they
+// would be converted.
+func equalValues(ctx context.Context, ckpt *safetensors.Checkpoint, a, b safetensors.Entry) (bool, error) {
+	if a.DType.Size() == 0 || b.DType.Size() == 0 {
+		return false, nil
+	}
+	var lent scratch
+	x, y := make([]float32, chunkValues), make([]float32, chunkValues)
+	for at := int64(0); at < a.Elements(); at += chunkValues {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		n := min(chunkValues, a.Elements()-at)
+		for _, side := range []struct {
+			values []float32
+			entry  safetensors.Entry
+		}{{x[:n], a}, {y[:n], b}} {
+			rows := checkpointRows{ckpt: ckpt, entry: side.entry, width: 1}
+			if err := rows.read(side.values, int(at), &lent); err != nil {
+				return false, err
+			}
+		}
+		if !slices.Equal(x[:n], y[:n]) {
 			return false, nil
 		}
 	}
@@ -237,14 +284,20 @@ func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Optio
 	return report, write(ctx, dst, &w, tensors, report, opts)
 }
 
-// baseName is what to call a checkpoint: its folder's or file's name.
+// baseName is what to call a checkpoint: its folder's or file's name, or, in a
+// hub's cache (models--OWNER--NAME/snapshots/REVISION), the model's.
 func baseName(checkpoint string) string {
 	if abs, err := filepath.Abs(checkpoint); err == nil {
 		checkpoint = abs
 	}
+	if name := cachedName(checkpoint); name != "" {
+		return name
+	}
 	name := filepath.Base(checkpoint)
-	for _, suffix := range []string{".index.json", ".safetensors"} {
-		name = strings.TrimSuffix(name, suffix)
+	if info, err := os.Stat(checkpoint); err != nil || !info.IsDir() {
+		for _, suffix := range []string{".index.json", ".safetensors"} {
+			name = strings.TrimSuffix(name, suffix)
+		}
 	}
 	if strings.Trim(name, `./\`) == "" {
 		return "model"

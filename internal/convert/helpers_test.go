@@ -3,9 +3,11 @@ package convert
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,12 +30,15 @@ type checkpoint struct {
 	t       testing.TB
 	tensors []safetensors.Data
 	json    map[string]map[string]any // by file name
+	files   map[string]string         // others, written after all else
+	meta    map[string]string         // of the file of weights, if there is one
+	index   map[string]any            // entries of the index that differ from what was written
 	shards  int
 }
 
 func load(t testing.TB, name string) *checkpoint {
 	t.Helper()
-	c := &checkpoint{t: t, json: map[string]map[string]any{}}
+	c := &checkpoint{t: t, json: map[string]map[string]any{}, files: map[string]string{}, index: map[string]any{}}
 	ckpt, err := safetensors.OpenCheckpoint(tinyDir(name))
 	if err != nil {
 		t.Fatal(err)
@@ -67,16 +72,36 @@ func load(t testing.TB, name string) *checkpoint {
 // save writes the checkpoint to a new folder.
 func (c *checkpoint) save() string {
 	c.t.Helper()
-	dir := c.t.TempDir()
+	return c.saveIn(c.t.TempDir())
+}
+
+// saveIn writes the checkpoint to a folder.
+func (c *checkpoint) saveIn(dir string) string {
+	c.t.Helper()
 	for name, m := range c.json {
 		c.write(filepath.Join(dir, name), m)
 	}
 	if c.shards == 0 {
-		if err := safetensors.WriteFile(filepath.Join(dir, "model.safetensors"), false, c.tensors, nil); err != nil {
+		if err := safetensors.WriteFile(filepath.Join(dir, "model.safetensors"), false, c.tensors, c.meta); err != nil {
 			c.t.Fatal(err)
 		}
-		return dir
+	} else {
+		c.saveShards(dir)
 	}
+	for name, text := range c.files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			c.t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func (c *checkpoint) saveShards(dir string) {
+	c.t.Helper()
 	index := map[string]any{}
 	for i := range c.shards {
 		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, c.shards)
@@ -88,8 +113,12 @@ func (c *checkpoint) save() string {
 			c.t.Fatal(err)
 		}
 	}
+	for name, shard := range c.index {
+		if index[name] = shard; shard == nil {
+			delete(index, name)
+		}
+	}
 	c.write(filepath.Join(dir, "model.safetensors.index.json"), map[string]any{"weight_map": index})
-	return dir
 }
 
 func (c *checkpoint) write(path string, m map[string]any) {
@@ -136,6 +165,29 @@ func (c *checkpoint) add(name string, shape []int64, values []float32) {
 	c.tensors = append(c.tensors, safetensors.NewFloat32(name, shape, values))
 }
 
+// renameAll gives every tensor another name.
+func (c *checkpoint) renameAll(rename func(string) string) {
+	for i := range c.tensors {
+		c.tensors[i].Name = rename(c.tensors[i].Name)
+	}
+}
+
+// copyAs adds a copy of a tensor under another name.
+func (c *checkpoint) copyAs(suffix, name string) {
+	d := *c.find(suffix)
+	d.Name = name
+	c.tensors = append(c.tensors, d)
+}
+
+// widen stores a tensor as F64.
+func (c *checkpoint) widen(d *safetensors.Data) {
+	var b []byte
+	for _, v := range floats(c.t, *d) {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(v)))
+	}
+	d.DType, d.Bytes = safetensors.F64, b
+}
+
 // set changes values of a tensor from index i.
 func (c *checkpoint) set(suffix string, i int, values ...float32) {
 	d := c.find(suffix)
@@ -151,6 +203,16 @@ func (c *checkpoint) round(dtype safetensors.DType) {
 		values := floats(c.t, d)
 		c.tensors[i].Bytes, c.tensors[i].DType = quantize(c.t, typ, values, len(values)), dtype
 	}
+}
+
+// layout is the prefixes that one kind of writer puts before the names.
+type layout struct{ text, vision, projector string }
+
+var layouts = []layout{
+	{"language_model.model.", "vision_tower.vision_model.", "multi_modal_projector."},             // the releases of 2024
+	{"model.language_model.", "model.vision_tower.vision_model.", "model.multi_modal_projector."}, // transformers 4.52 to 4.57
+	{"model.language_model.", "model.vision_tower.", "model.multi_modal_projector."},              // the module tree of version 5
+	{"language_model.model.", "vision_tower.", "multi_modal_projector."},                          // save_pretrained of version 5
 }
 
 // rename gives the tensors, which have the names that save_pretrained of

@@ -9,10 +9,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/safetensors"
 )
 
 const (
@@ -35,8 +37,44 @@ func readLimited(path string, limit int64) ([]byte, error) {
 	if int64(len(b)) > limit {
 		return nil, fmt.Errorf("%s: more than %d bytes", path, limit)
 	}
+	if what := safetensors.DescribeForeign(b); what != "" {
+		return nil, fmt.Errorf("%s is %s", path, what)
+	}
 	return b, nil
 }
+
+// notNumber stands for NaN and the infinities, which Python writes and JSON does
+// not have: a number that no float64 holds, so that it is refused where it is
+// used.
+const notNumber = "1e999999"
+
+// finite replaces NaN, Infinity and -Infinity outside strings by notNumber.
+func finite(b []byte) []byte {
+	if !bytes.Contains(b, []byte("NaN")) && !bytes.Contains(b, []byte("Infinity")) {
+		return b
+	}
+	var out []byte
+	inside := false
+	for i := 0; i < len(b); i++ {
+		switch {
+		case inside && b[i] == '\\' && i+1 < len(b):
+			out = append(out, b[i])
+			i++
+		case b[i] == '"':
+			inside = !inside
+		case !inside:
+			if word := notFinite.Find(b[i:]); word != nil {
+				out = append(out, notNumber...)
+				i += len(word) - 1
+				continue
+			}
+		}
+		out = append(out, b[i])
+	}
+	return out
+}
+
+var notFinite = regexp.MustCompile(`^(NaN|-?Infinity)`)
 
 // parser reads JSON token by token: encoding/json's own decoding would let the
 // last of two equal keys win and repair bad UTF-8, both in silence.
@@ -136,11 +174,42 @@ func readObject(path string, errs *[]error) (object, error) {
 	if err != nil {
 		return object{}, err
 	}
-	o, err := parseObject(filepath.Base(path), b, errs)
+	o, err := parseObject(filepath.Base(path), finite(b), errs)
 	if err != nil {
 		return object{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return o, nil
+}
+
+// ReadConfig reads a JSON file of a checkpoint that holds an object, for people:
+// numbers are float64, and text where JSON has no such number.
+func ReadConfig(path string) (map[string]any, error) {
+	var errs []error
+	o, err := readObject(path, &errs)
+	if err != nil {
+		return nil, err
+	}
+	return plainNumbers(o.fields).(map[string]any), nil
+}
+
+// plainNumbers replaces every json.Number of a value.
+func plainNumbers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, inner := range v {
+			v[key] = plainNumbers(inner)
+		}
+	case []any:
+		for i, inner := range v {
+			v[i] = plainNumbers(inner)
+		}
+	case json.Number:
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
+		return show(v)
+	}
+	return v
 }
 
 func parseObject(name string, b []byte, errs *[]error) (object, error) {
@@ -222,8 +291,9 @@ func (o object) string(key, missing string) string {
 	return s
 }
 
-// ints gives a list of integers, which may be written as a single one.
-func (o object) ints(key string) []int {
+// ids gives the token ids that a list or a single number names. Negative ones
+// stand for none.
+func (o object) ids(key string) []int {
 	v := o.fields[key]
 	if v == nil {
 		return nil
@@ -234,9 +304,12 @@ func (o object) ints(key string) []int {
 	}
 	var all []int
 	for _, v := range list {
+		if f, ok := number(v); ok && f < 0 && f == math.Trunc(f) {
+			continue
+		}
 		n, ok := integer(v)
 		if !ok {
-			o.fail(key, "has %s, want an integer from 0 to %d", show(v), math.MaxInt32)
+			o.fail(key, "has %s, want a token's id", show(v))
 			return nil
 		}
 		all = append(all, n)
@@ -244,13 +317,16 @@ func (o object) ints(key string) []int {
 	return all
 }
 
-// floats3 gives three numbers, one for each channel.
+// floats3 gives three numbers, one for each channel; a single one counts for all.
 func (o object) floats3(key string, missing [3]float32) [3]float32 {
 	v := o.fields[key]
 	if v == nil {
 		return missing
 	}
 	list, _ := v.([]any)
+	if _, single := number(v); single {
+		list = []any{v, v, v}
+	}
 	var all [3]float32
 	ok := len(list) == 3
 	for i := range all {
@@ -261,7 +337,7 @@ func (o object) floats3(key string, missing [3]float32) [3]float32 {
 		}
 	}
 	if !ok {
-		o.fail(key, "is %s, want three numbers", show(v))
+		o.fail(key, "is %s, want one number or three", show(v))
 		return missing
 	}
 	return all
@@ -286,6 +362,9 @@ func integer(v any) (int, bool) {
 
 // show prints a JSON value in a message, shortened.
 func show(v any) string {
+	if n, ok := v.(json.Number); ok && strings.TrimPrefix(string(n), "-") == notNumber {
+		return "NaN or infinite"
+	}
 	if s, ok := v.(string); ok {
 		return quote.Short(s)
 	}
@@ -301,7 +380,7 @@ func show(v any) string {
 
 // oneLine joins errors, the first few of them, on one line.
 func oneLine(errs []error) error {
-	const most = 12
+	const most = 3
 	if len(errs) == 0 {
 		return nil
 	}
@@ -311,7 +390,7 @@ func oneLine(errs []error) error {
 	var text []string
 	for i, err := range errs {
 		if i == most {
-			text = append(text, fmt.Sprintf("and %d more such errors", len(errs)-most))
+			text = append(text, fmt.Sprintf("and %d more", len(errs)-most))
 			break
 		}
 		text = append(text, err.Error())

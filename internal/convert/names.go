@@ -2,17 +2,15 @@ package convert
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"paligemma/internal/model"
-	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
 )
 
 // name ties a tensor of the file to one of the checkpoint; %d is the layer.
-// In the checkpoint a prefix goes before it, which depends on who wrote it.
+// A prefix goes before it: see canonicalName.
 type name struct {
 	gguf, hf string
 	plusOne  bool // an RMSNorm: its weight is stored as 1 + w
@@ -81,49 +79,8 @@ var projectorNames = []name{
 
 const positionName = "embeddings.position_embedding.weight"
 
-// headNames are where a separate head may be.
-var headNames = []string{"lm_head.weight", "language_model.lm_head.weight"}
-
-// layout is the prefixes that one kind of writer puts before the names.
-type layout struct{ text, vision, projector string }
-
-var layouts = []layout{
-	{"language_model.model.", "vision_tower.vision_model.", "multi_modal_projector."},             // the releases of 2024
-	{"model.language_model.", "model.vision_tower.vision_model.", "model.multi_modal_projector."}, // transformers 4.52 to 4.57
-	{"model.language_model.", "model.vision_tower.", "model.multi_modal_projector."},              // the module tree of version 5
-	{"language_model.model.", "vision_tower.", "multi_modal_projector."},                          // save_pretrained of version 5
-}
-
-// harmless are tensors that take no part in the computation: buffers that old
-// versions saved, and SigLIP's pooling head, which PaliGemma never calls
-// whatever vision_use_head says.
-var harmless = regexp.MustCompile(`(\.position_ids|\.rotary_emb\.inv_freq|^(model\.)?vision_tower\.(vision_model\.)?head\..*)$`)
-
-// findLayout picks the layout that explains most of the checkpoint's names.
-func findLayout(entries []safetensors.Entry) layout {
-	best, most := layouts[0], -1
-	for _, l := range layouts {
-		n := 0
-		for _, start := range []string{
-			l.text + "embed_tokens.", l.text + "layers.", l.text + "norm.",
-			l.vision + "embeddings.", l.vision + "encoder.", l.vision + "post_layernorm.",
-			l.projector + "linear.",
-		} {
-			for _, e := range entries {
-				if strings.HasPrefix(e.Name, start) {
-					n++
-				}
-			}
-		}
-		if n > most {
-			best, most = l, n
-		}
-	}
-	return best
-}
-
-// namesOf maps the names of the file to the checkpoint's.
-func (l layout) namesOf(c model.Config) map[string]name {
+// namesOf maps the names of the file to those in a catalog.
+func namesOf(c model.Config) map[string]name {
 	text := gemmaNames
 	if c.Arch == model.ArchPaliGemma2 {
 		text = gemma2Names
@@ -141,9 +98,10 @@ func (l layout) namesOf(c model.Config) map[string]name {
 			}
 		}
 	}
-	add(l.text, text, c.Text.Layers)
-	add(l.vision, siglipNames, c.Vision.Layers)
-	add(l.projector, projectorNames, 0)
+	add(textPrefix, text, c.Text.Layers)
+	add(visionPrefix, siglipNames, c.Vision.Layers)
+	add(projectorPrefix, projectorNames, 0)
+	all[model.TensorHead] = name{gguf: model.TensorHead, hf: headName}
 	return all
 }
 
@@ -154,44 +112,46 @@ type source struct {
 	plusOne bool
 }
 
-// resolve finds the tensors of a configuration in a checkpoint. head is the
-// name of a separate head, "" if there is none. Whatever is missing, misshapen
-// or unknown is in the one error.
-func resolve(c model.Config, l layout, ckpt *safetensors.Checkpoint, head string, ignored []string) ([]source, error) {
-	names := l.namesOf(c)
-	names[model.TensorHead] = name{model.TensorHead, head, false}
+// resolve finds the tensors of a configuration in a catalog. Whatever is missing
+// or misshapen is in the one error; what is left over becomes notes.
+func resolve(c model.Config, tensors *catalog) ([]source, error) {
+	names := namesOf(c)
 	var all []source
-	var errs []error
-	used := make(map[string]bool)
+	var missing, misshapen []string
+	used := map[string]bool{}
 	for _, spec := range c.Tensors() {
 		n, ok := names[spec.Name]
 		if !ok {
 			return nil, fmt.Errorf("no name is known for the tensor %s", spec.Name)
 		}
 		used[n.hf] = true
-		e, ok := ckpt.Lookup(n.hf)
+		e, ok := tensors.named[n.hf]
 		if !ok {
-			errs = append(errs, fmt.Errorf("tensor %s is missing", n.hf))
-			continue
-		}
-		if want := checkpointShape(c, spec); !slices.Equal(e.Shape, want) {
-			errs = append(errs, fmt.Errorf("tensor %s has the shape %v, want %v", n.hf, e.Shape, want))
-			continue
-		}
-		switch e.DType {
-		case safetensors.F32, safetensors.F16, safetensors.BF16:
-		default:
-			errs = append(errs, fmt.Errorf("tensor %s is %s, want F32, F16 or BF16", n.hf, e.DType))
+			missing = append(missing, n.hf)
 			continue
 		}
 		all = append(all, source{spec, e, n.plusOne})
 	}
-	for _, e := range ckpt.Tensors() {
-		if !used[e.Name] && !harmless.MatchString(e.Name) && !slices.Contains(ignored, e.Name) {
-			errs = append(errs, fmt.Errorf("tensor %s is unknown", quote.Line(e.Name, quote.Max)))
+	if err := checkWeights(all); err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		if want := checkpointShape(c, s.spec); !slices.Equal(s.entry.Shape, want) {
+			misshapen = append(misshapen, fmt.Sprintf("%s has the shape %v, want %v", shown(s.entry.Name), s.entry.Shape, want))
 		}
 	}
-	return all, oneLine(errs)
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("%s missing (%s): the checkpoint is incomplete or config.json another model's, save or download both again",
+			count(len(missing), "tensor is", "tensors are"), few(missing))
+	}
+	if len(misshapen) > 0 {
+		return nil, fmt.Errorf("%s the wrong shape (%s): use the config.json that was saved with the weights",
+			count(len(misshapen), "tensor has", "tensors have"), few(misshapen))
+	}
+	if c.Tied {
+		used[headName] = true // findHead told of it
+	}
+	return all, tensors.leftovers(used)
 }
 
 // checkpointShape is the shape a tensor has in the checkpoint, outermost first.

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"path/filepath"
@@ -25,7 +26,7 @@ func (s *settings) readProcessor(dir string, errs *[]error, vision object, posit
 	resized := 0
 	tokens := 0
 	if found {
-		resized, tokens = checkProcessor(p, v)
+		resized, tokens = s.checkProcessor(p, v)
 	} else {
 		s.notes = append(s.notes, "no preprocessor_config.json or processor_config.json: images are resized and normalised as the releases' are")
 	}
@@ -34,7 +35,7 @@ func (s *settings) readProcessor(dir string, errs *[]error, vision object, posit
 		v.ImageSize = int(math.Round(math.Sqrt(float64(positions)))) * v.PatchSize
 	}
 	if resized != 0 && v.ImageSize != resized {
-		p.fail("size", "is %d pixels, but config.json's vision_config.image_size is %d", resized, v.ImageSize)
+		p.fail("size", "is %d pixels, but config.json's vision_config.image_size is %d: use the file that was saved with the weights", resized, v.ImageSize)
 	}
 	if v.PatchSize > 0 {
 		v.ImageTokens = v.Patches() * v.Patches()
@@ -67,38 +68,67 @@ func openProcessor(dir string, errs *[]error) (p object, found bool, err error) 
 }
 
 // checkProcessor refuses a processor that does something else than squash
-// bicubically, scale to 0…1 and normalise. It gives the side that images are
+// bicubically, scale to 0…1 and normalize. It gives the side that images are
 // resized to and the number of image tokens, 0 where they are not said.
-func checkProcessor(p object, v *model.VisionConfig) (size, tokens int) {
-	for _, step := range []struct {
-		key  string
-		want bool
-	}{{"do_resize", true}, {"do_rescale", true}, {"do_normalize", true}, {"do_center_crop", false}, {"do_pad", false}} {
-		if p.bool(step.key, step.want) != step.want {
-			p.fail(step.key, "is %v, want %v", !step.want, step.want)
+func (s *settings) checkProcessor(p object, v *model.VisionConfig) (side, tokens int) {
+	for _, key := range []string{"do_resize", "do_rescale", "do_normalize"} {
+		if !p.bool(key, true) {
+			p.fail(key, "is false, want true: images are resized, scaled to 0…1 and normalized")
 		}
 	}
 	if n := p.int("resample", bicubic); n != bicubic {
-		p.fail("resample", "is %d, want %d (bicubic)", n, bicubic)
+		p.fail("resample", "is %d, want %d: images are resized bicubically, set it so if the model was trained that way", n, bicubic)
 	}
 	if f := p.float("rescale_factor", 1.0/255); math.Abs(f*255-1) > 1e-6 {
-		p.fail("rescale_factor", "is %v, want 1/255", f)
+		p.fail("rescale_factor", "is %v, want 1/255: use the file that was saved with the weights", f)
 	}
 	v.Mean = p.floats3("image_mean", v.Mean)
 	v.Std = p.floats3("image_std", v.Std)
-	return squareSize(p), p.int("image_seq_length", 0)
+	side, edge := p.square("size")
+	if edge {
+		s.notes = append(s.notes, fmt.Sprintf("%ssize names the shortest edge: images are squashed to a square of %d pixels, as PaliGemma's are", p.name, side))
+	}
+	// What crops or pads to the size that images have already changes nothing.
+	for _, step := range []struct{ does, size string }{{"do_center_crop", "crop_size"}, {"do_pad", "pad_size"}} {
+		if !p.bool(step.does, false) {
+			continue
+		}
+		other, _ := p.square(step.size)
+		if step.does == "do_pad" && !p.has(step.size) {
+			continue
+		}
+		if edge || other != side || side == 0 {
+			p.fail(step.does, "is true, want false or a %s that is the size images are squashed to", step.size)
+		}
+	}
+	return side, p.int("image_seq_length", 0)
 }
 
-// squareSize reads {"height": S, "width": S}, or S alone; 0 if it is missing.
-func squareSize(p object) int {
-	if _, ok := p.fields["size"].(map[string]any); !ok {
-		return p.int("size", 0)
+// square reads a size: {"height": S, "width": S}, [S, S], {"shortest_edge": S}
+// or S alone; 0 if it is missing. It reports whether only an edge is named.
+func (o object) square(key string) (side int, edge bool) {
+	switch v := o.fields[key].(type) {
+	case map[string]any:
+		size := o.object(key)
+		h, w := size.int("height", 0), size.int("width", 0)
+		if h == 0 && w == 0 {
+			h = size.int("shortest_edge", 0)
+			w, edge = h, true
+		}
+		if h == w && h != 0 {
+			return h, edge
+		}
+	case []any:
+		if len(v) == 2 {
+			h, tall := integer(v[0])
+			w, wide := integer(v[1])
+			if tall && wide && h == w && h != 0 {
+				return h, false
+			}
+		}
+	default:
+		return o.int(key, 0), false
 	}
-	size := p.object("size")
-	h, w := size.int("height", 0), size.int("width", 0)
-	if h != w || h == 0 {
-		p.fail("size", "is %s, want an equal height and width", show(p.fields["size"]))
-		return 0
-	}
-	return h
+	o.fail(key, "is %s, want an equal height and width", show(o.fields[key]))
+	return 0, false
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -75,7 +76,7 @@ func TestQuantizeAsConvert(t *testing.T) {
 			want, converted := run(t, tinyDir(name), opts)
 			got, report := again(t, src, QuantizeOptions{Type: strings.ToUpper(typ.Name), Threads: i % 4, chunk: 700 * (i % 3)})
 			sameFile(t, want, got)
-			if report.Type != typ.Name || report.Config != converted.Config || len(report.Notes) > 0 {
+			if report.Type != typ.Name || !reflect.DeepEqual(report.Config, converted.Config) || len(report.Notes) > 0 {
 				t.Errorf("%s %s: report of %s with notes %q", name, typ.Name, report.Type, report.Notes)
 			}
 			for j, row := range report.Rows {

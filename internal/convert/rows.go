@@ -77,10 +77,15 @@ func spread(values []float32, width, stored int) {
 	}
 }
 
-// decode converts little-endian values to float32, exactly.
+// decode converts little-endian values to float32, exactly but for F64, which is
+// rounded.
 func decode(dst []float32, dtype safetensors.DType, src []byte) error {
 	le := binary.LittleEndian
 	switch dtype {
+	case safetensors.F64:
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
+		}
 	case safetensors.F32:
 		for i := range dst {
 			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
@@ -94,7 +99,7 @@ func decode(dst []float32, dtype safetensors.DType, src []byte) error {
 			dst[i] = half(le.Uint16(src[2*i:]))
 		}
 	default:
-		return fmt.Errorf("its type is %s, want F32, F16 or BF16", dtype)
+		return fmt.Errorf("its type is %s, want F32, F16, BF16 or F64", dtype)
 	}
 	return nil
 }

@@ -172,7 +172,7 @@ func (t *tensor) largest(c *chunk, values []float32) (float32, error) {
 	stored := int(t.Stored[0])
 	for i, v := range values {
 		if math.Float32bits(v)&^sign >= infinity {
-			return 0, fmt.Errorf("tensor %s has %v at row %d, column %d: the weights are damaged", t.source, v, c.row+i/stored, i%stored)
+			return 0, fmt.Errorf("tensor %s has %v at row %d, column %d: the weights are damaged, download or save them again", t.source, v, c.row+i/stored, i%stored)
 		}
 	}
 	return 0, nil

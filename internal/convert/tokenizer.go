@@ -35,7 +35,8 @@ type tokenizer struct {
 	tokens []string
 	scores []float32
 	types  []int32
-	ids    map[string]int // by piece, the added tokens included
+	ids    map[string]int    // by piece, the added tokens included
+	named  map[string]string // pieces of bos and eos other than specials'
 
 	compiled *reader.Compiled // nil if only the library can encode
 	encoding reader.Encoding
@@ -44,27 +45,34 @@ type tokenizer struct {
 // specials are the pieces with a meaning of their own, and their names in
 // config.json.
 var specials = []struct{ name, piece string }{
-	{"bos", "<bos>"}, {"eos", "<eos>"}, {"pad", "<pad>"}, {"unk", "<unk>"}, {"image", "<image>"},
+	{"bos", "<bos>"}, {"eos", "<eos>"}, {"pad", "<pad>"}, {"unk", "<unk>"}, {"image", imagePiece},
 }
 
-// readTokenizer reads tokenizer.json. Ids must be below rows, the number of
-// rows of the token embedding.
-func readTokenizer(dir string, rows int) (*tokenizer, error) {
+// readTokenizer reads tokenizer.json, and the files that may complete it.
+func readTokenizer(dir string, s *settings) (*tokenizer, error) {
 	path := filepath.Join(dir, "tokenizer.json")
 	b, err := readLimited(path, maxTokenizerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, spm := os.Stat(filepath.Join(dir, "tokenizer.model")); spm == nil {
-			return nil, fmt.Errorf("%w: there is only the sentencepiece model (tokenizer.model); make it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)", err)
+			return nil, because(err, "tokenizer.json is missing, and there is only the sentencepiece model (tokenizer.model): make it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)")
 		}
-		return nil, fmt.Errorf("%w: a checkpoint needs the tokenizer that came with it", err)
+		return nil, explainFolder(dir, because(err, "tokenizer.json is missing: copy the tokenizer that came with the model into the folder"))
 	}
 	if err != nil {
 		return nil, err
 	}
-	t, err := parseTokenizer(b, rows)
+	files, err := readTokenizerFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = s.complete(b, files); err != nil {
+		return nil, err
+	}
+	t, err := parseTokenizer(b, s.config.Text.Vocab)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	t.named = files.special
 	return t, nil
 }
 
@@ -82,11 +90,17 @@ func field(m map[string]json.RawMessage, name string, to any) error {
 
 // addedToken is an entry of added_tokens.
 type addedToken struct {
-	ID      *int
-	Content string
-	Special bool
+	ID         *int   `json:"id"`
+	Content    string `json:"content"`
+	SingleWord bool   `json:"single_word"`
+	LStrip     bool   `json:"lstrip"`
+	RStrip     bool   `json:"rstrip"`
+	Normalized bool   `json:"normalized"`
+	Special    bool   `json:"special"`
 }
 
+// parseTokenizer reads a tokenizer.json. Ids must be below rows, the number of
+// rows of the token embedding, but for <image>, which may be the next one.
 func parseTokenizer(b []byte, rows int) (*tokenizer, error) {
 	if _, err := parseJSON(b, false); err != nil {
 		return nil, err
@@ -152,8 +166,9 @@ func (t *tokenizer) place(vocab map[string]int, added []addedToken, rows int) er
 	}
 	n := 0
 	for piece, id := range t.ids {
-		if id < 0 || id >= rows {
-			return fmt.Errorf("token %s has the id %d, but the token embedding has %d rows", quote.Short(piece), id, rows)
+		if id < 0 || id >= rows && (id > rows || piece != imagePiece) {
+			return fmt.Errorf("token %s has the id %d, but the token embedding has %d rows: "+
+				"use the base model's tokenizer, or resize_token_embeddings() and save again", quote.Short(piece), id, rows)
 		}
 		n = max(n, id+1)
 	}
@@ -239,24 +254,42 @@ func splitMerge(raw json.RawMessage) (a, b string, err error) {
 	return pair[0], pair[1], nil
 }
 
-// special gives the ids with a meaning of their own and compares them with
-// those that config.json names.
+// special gives the ids with a meaning of their own. Where config.json names
+// others only that of <image> matters; padding takes no part in inference.
 func (t *tokenizer) special(s *settings) (model.TokenConfig, error) {
 	c := model.TokenConfig{Pieces: len(t.tokens)}
 	into := map[string]*int{"bos": &c.BOS, "eos": &c.EOS, "pad": &c.PAD, "unk": &c.UNK, "image": &c.Image}
 	var errs []error
 	for _, sp := range specials {
-		id, ok := t.ids[sp.piece]
-		if !ok {
-			errs = append(errs, fmt.Errorf("tokenizer.json has no %s token", sp.piece))
-			continue
+		piece := sp.piece
+		if named := t.named[sp.name]; named != "" && named != piece {
+			if _, ok := t.ids[named]; ok {
+				piece = named
+				s.notes = append(s.notes, fmt.Sprintf("the tokenizer's %s token is %s", sp.name, quote.Short(named)))
+			} else {
+				s.notes = append(s.notes, fmt.Sprintf("the tokenizer's %s token, %s, is not in its vocabulary: %s is used", sp.name, quote.Short(named), piece))
+			}
+		}
+		id, ok := t.ids[piece]
+		switch {
+		case ok:
+		case sp.name == "pad":
+			id = c.EOS
+		case sp.name == "image":
+			errs = append(errs, errors.New("tokenizer.json has no <image> token: use the tokenizer that was saved with the weights"))
+		default:
+			errs = append(errs, fmt.Errorf("tokenizer.json has no %s token", piece))
 		}
 		*into[sp.name] = id
-		if err := s.checkID(sp.name, sp.piece, id); err != nil {
-			errs = append(errs, err)
-		}
 	}
-	return c, oneLine(errs)
+	if len(errs) > 0 {
+		return c, oneLine(errs)
+	}
+	if ids := s.bos; len(ids) > 0 && !slices.Contains(ids, c.BOS) {
+		s.notes = append(s.notes, fmt.Sprintf("config.json's bos_token_id %d is ignored: prompts begin with the tokenizer's, %d", ids[0], c.BOS))
+	}
+	c.Stop = s.stopTokens(c.EOS, s.config.Text.Vocab)
+	return c, s.checkImage(c.Image)
 }
 
 // SetTokenizer writes the keys of a tokenizer.json as Convert does. Ids must be

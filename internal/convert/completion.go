@@ -1,0 +1,164 @@
+package convert
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"paligemma/internal/quote"
+)
+
+// imagePiece is the token that stands for a piece of an image.
+const imagePiece = "<image>"
+
+// tokenizerFiles are the JSON files beside tokenizer.json.
+type tokenizerFiles struct {
+	added   []addedToken      // that tokenizer.json may lack, by id
+	from    string            // the file that names them
+	special map[string]string // the pieces of bos and eos, where a file names them
+}
+
+// readTokenizerFiles reads what completes a tokenizer.json, as transformers
+// does: added_tokens_decoder of tokenizer_config.json, or else added_tokens.json
+// and special_tokens_map.json.
+func readTokenizerFiles(dir string) (tokenizerFiles, error) {
+	var errs []error
+	var files tokenizerFiles
+	var all [3]object
+	for i, name := range []string{"tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"} {
+		o, err := readObject(filepath.Join(dir, name), &errs)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return files, err
+		}
+		all[i] = o
+	}
+	config, added, special := all[0], all[1], all[2]
+	files.special = map[string]string{}
+	named := []object{config}
+	if config.has("added_tokens_decoder") {
+		files.from = "tokenizer_config.json"
+		decoder := config.object("added_tokens_decoder")
+		for id := range decoder.fields {
+			files.added = append(files.added, decoder.addedToken(id, id))
+		}
+	} else {
+		files.from = "added_tokens.json"
+		named = append(named, special)
+		for piece := range added.fields {
+			id := added.int(piece, 0)
+			files.added = append(files.added, addedToken{ID: &id, Content: piece, Special: piece == imagePiece, Normalized: piece != imagePiece})
+		}
+	}
+	for _, o := range named {
+		for _, name := range []string{"bos", "eos"} {
+			if piece := o.piece(name + "_token"); piece != "" {
+				files.special[name] = piece
+			}
+		}
+	}
+	slices.SortFunc(files.added, func(a, b addedToken) int { return cmp.Compare(*a.ID, *b.ID) })
+	return files, oneLine(errs)
+}
+
+// piece gives the text of a token, which may be all there is or a field of it.
+func (o object) piece(key string) string {
+	if _, nested := o.fields[key].(map[string]any); nested {
+		return o.object(key).string("content", "")
+	}
+	return o.string(key, "")
+}
+
+// addedToken gives a token of added_tokens_decoder, whose key is its id.
+func (o object) addedToken(key, number string) addedToken {
+	id, err := strconv.Atoi(number)
+	if err != nil || id < 0 {
+		o.fail(key, "is no token's id")
+	}
+	t := o.object(key)
+	return addedToken{
+		ID: &id, Content: t.string("content", ""), Special: t.bool("special", false),
+		SingleWord: t.bool("single_word", false), LStrip: t.bool("lstrip", false), RStrip: t.bool("rstrip", false),
+		Normalized: t.bool("normalized", true),
+	}
+}
+
+// complete adds to a tokenizer.json the tokens that other files name and, where
+// none has <image>, that one at the id that config.json names: transformers'
+// processor adds it too.
+func (s *settings) complete(b []byte, files tokenizerFiles) ([]byte, error) {
+	var file, bpe map[string]json.RawMessage
+	var added []addedToken
+	var vocab map[string]int
+	if json.Unmarshal(b, &file) != nil || json.Unmarshal(file["added_tokens"], &added) != nil {
+		return b, nil // parseTokenizer says what is wrong
+	}
+	known := map[string]bool{}
+	for _, a := range added {
+		known[a.Content] = true
+	}
+	missing := slices.DeleteFunc(slices.Clone(files.added), func(a addedToken) bool { return known[a.Content] })
+	if len(missing) == 0 && known[imagePiece] {
+		return b, nil
+	}
+	if json.Unmarshal(file["model"], &bpe) != nil || json.Unmarshal(bpe["vocab"], &vocab) != nil {
+		return b, nil
+	}
+	missing = slices.DeleteFunc(missing, func(a addedToken) bool { _, ok := vocab[a.Content]; return ok })
+	_, inVocab := vocab[imagePiece]
+	hasImage := known[imagePiece] || inVocab || slices.ContainsFunc(missing, func(a addedToken) bool { return a.Content == imagePiece })
+	if !hasImage && len(s.image) > 0 {
+		missing = append(missing, addedToken{ID: &s.image[0], Content: imagePiece, Special: true})
+	}
+	if len(missing) == 0 {
+		return b, nil
+	}
+	next := 0 // the first id that is free
+	for id := range maps.Values(vocab) {
+		next = max(next, id+1)
+	}
+	for _, a := range added {
+		if a.ID != nil {
+			next = max(next, *a.ID+1)
+		}
+	}
+	// The tokenizers library gives tokens the next ids, whatever a file says.
+	var pieces []string
+	for _, a := range missing {
+		if *a.ID != next {
+			return nil, fmt.Errorf("tokenizer.json lacks the token %s, whose id would be %d and not %d as %s says: use the tokenizer.json that was saved with the weights", quote.Short(a.Content), next, *a.ID, files.source(a))
+		}
+		pieces = append(pieces, a.Content)
+		next++
+	}
+	s.notes = append(s.notes, fmt.Sprintf("tokenizer.json lacks %s, which %s: %s",
+		count(len(missing), "token", "tokens"), files.source(missing[0])+" names", few(pieces)))
+	var err error
+	if file["added_tokens"], err = marshal(append(added, missing...)); err != nil {
+		return nil, err
+	}
+	return marshal(file)
+}
+
+// source names the file that a token comes from.
+func (f tokenizerFiles) source(a addedToken) string {
+	if slices.ContainsFunc(f.added, func(b addedToken) bool { return a.Content == b.Content }) {
+		return f.from
+	}
+	return "config.json"
+}
+
+// marshal is json.Marshal that leaves < > & as they are.
+func marshal(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return out.Bytes(), err
+}

@@ -1,0 +1,322 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"paligemma/internal/quote"
+	"paligemma/internal/safetensors"
+)
+
+// maxListed bounds the entries of a folder that are looked at.
+const maxListed = 10_000
+
+const (
+	adapterConfig  = "adapter_config.json"
+	adapterWeights = "adapter_model.safetensors"
+)
+
+// hubName fits the name of a repository: OWNER/NAME.
+var hubName = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
+
+// hubURL fits the address of a repository, or of something in it.
+var hubURL = regexp.MustCompile(`^(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)`)
+
+// checkpointDir is the folder of a checkpoint's JSON files, whichever way the
+// checkpoint was named.
+func checkpointDir(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", explainMissing(path, err)
+	}
+	if info.IsDir() {
+		return snapshot(path)
+	}
+	switch name := filepath.Base(path); {
+	case !info.Mode().IsRegular():
+		return "", errors.New("not a folder or a regular file: name the folder of a checkpoint")
+	case strings.HasSuffix(name, ".safetensors"), strings.HasSuffix(name, ".safetensors.index.json"):
+		return filepath.Dir(path), nil
+	case slices.Contains([]string{".bin", ".pt", ".pth", ".ckpt", ".npz"}, filepath.Ext(name)):
+		return "", errors.New(weightsKinds.of(name))
+	case name == "config.json" || name == "tokenizer.json" || name == adapterConfig:
+		return "", errors.New("one file of a checkpoint: name its folder")
+	}
+	if what := safetensors.DescribeForeign(firstBytes(path)); what != "" {
+		return "", fmt.Errorf("this is %s", what)
+	}
+	return filepath.Dir(path), nil
+}
+
+// firstBytes reads the start of a file, as far as that can be done.
+func firstBytes(path string) []byte {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b := make([]byte, 64)
+	n, _ := io.ReadFull(f, b)
+	return b[:n]
+}
+
+// explainMissing says what a name that is no file may be.
+func explainMissing(path string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	switch url := hubURL.FindStringSubmatch(path); {
+	case url != nil:
+		return because(err, "an address, not a folder: %s", download(url[1]))
+	case strings.Contains(path, "://"):
+		return because(err, "an address, not a folder: download the checkpoint and name its folder")
+	case hubName.MatchString(path):
+		return because(err, "no such file or folder; if it is a name on the hub, %s", download(path))
+	}
+	return because(err, "no such file or folder: name the folder of a checkpoint")
+}
+
+// download is what to type for a repository of the hub.
+func download(name string) string {
+	base := name[strings.Index(name, "/")+1:]
+	return fmt.Sprintf("download it first (hf download %s --local-dir %s) and name the folder", shown(name), shown(base))
+}
+
+// snapshot is the folder itself or, of a repository in a hub's cache, the folder
+// of its files: that of the branch main, or the only one.
+func snapshot(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil || !strings.HasPrefix(filepath.Base(abs), "models--") {
+		return dir, nil
+	}
+	snapshots := filepath.Join(dir, "snapshots")
+	names := list(snapshots)
+	if len(names) == 0 {
+		return dir, nil
+	}
+	if b, err := readLimited(filepath.Join(dir, "refs", "main"), 256); err == nil {
+		if revision := strings.TrimSpace(string(b)); slices.Contains(names, revision) {
+			return filepath.Join(snapshots, revision), nil
+		}
+	}
+	if len(names) == 1 {
+		return filepath.Join(snapshots, names[0]), nil
+	}
+	return "", fmt.Errorf("a hub's cache of %d snapshots (%s): name one of the folders in snapshots", len(names), few(names))
+}
+
+// cachedName is the name of a model in a hub's cache, by the path of its
+// snapshot, of a file in it or of the repository; else "".
+func cachedName(path string) string {
+	for at := path; ; at = filepath.Dir(at) {
+		if _, model, ok := strings.Cut(filepath.Base(at), "models--"); ok && strings.HasPrefix(filepath.Base(at), "models--") {
+			inside, err := filepath.Rel(at, path)
+			if err != nil || inside != "." && !strings.HasPrefix(inside, "snapshots"+string(filepath.Separator)) {
+				return ""
+			}
+			if _, name, ok := strings.Cut(model, "--"); ok {
+				model = name
+			}
+			return model
+		}
+		if filepath.Dir(at) == at {
+			return ""
+		}
+	}
+}
+
+// list is the names in a folder, sorted; nil if it cannot be read.
+func list(dir string) []string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(maxListed)
+	slices.Sort(names)
+	return names
+}
+
+// kind is a sort of file that stands where safetensors are wanted.
+type kind struct {
+	match *regexp.Regexp
+	what  string
+}
+
+type kinds []kind
+
+// of says what a file of that name is; "" if it is none of these.
+func (k kinds) of(name string) string {
+	for _, kind := range k {
+		if kind.match.MatchString(name) {
+			return kind.what
+		}
+	}
+	return ""
+}
+
+// weightsKinds are weights of other kinds, the more telling first.
+var weightsKinds = kinds{
+	{regexp.MustCompile(`^(adapter_model\.(safetensors|bin)|adapter_config\.json)$`),
+		"a LoRA adapter, not a whole checkpoint: merge it into its base model first (PEFT: merge_and_unload(), then save_pretrained())"},
+	{regexp.MustCompile(`^zero_to_fp32\.py$|^global_step\d+$`),
+		"a DeepSpeed ZeRO checkpoint, whose weights are in parts: gather them first (python zero_to_fp32.py . . --safe_serialization)"},
+	{regexp.MustCompile(`^pytorch_model_fsdp|\.distcp$`),
+		"an FSDP checkpoint, whose weights are in parts: gather them first (accelerate merge-weights)"},
+	{regexp.MustCompile(`\.(bin|pt|pth|ckpt)$`),
+		"PyTorch pickles, which can run code and are not read: save them as safetensors first (transformers: from_pretrained(DIR), then save_pretrained(OUT))"},
+	{regexp.MustCompile(`\.npz$`),
+		"a big_vision checkpoint (.npz), which is not read: download the model in the format of transformers (hf download google/paligemma-3b-mix-224)"},
+	{regexp.MustCompile(`\.(h5|msgpack|onnx)$`),
+		"weights of TensorFlow, Flax or ONNX, which are not read: save the model with transformers' save_pretrained, as safetensors"},
+	{regexp.MustCompile(`\.gguf$`),
+		"a GGUF model already: use it with --model, or change its type with `paligemma quantize`"},
+}
+
+// trainerState are pickles that a trainer leaves and that are no weights.
+var trainerState = regexp.MustCompile(`^(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|tokenizer)[\w.]*\.(bin|pt|pth|pkl)$`)
+
+// explainFolder says what a folder is that lacks a file of a checkpoint. err
+// tells of the file, where the folder has safetensors or nothing of note.
+func explainFolder(dir string, err error) error {
+	names := list(dir)
+	if name, target := brokenLink(dir, names); name != "" {
+		return because(err, "%s is a link to %s, which is gone: download the checkpoint again", shown(name), shown(target))
+	}
+	if slices.Contains(names, adapterConfig) && !slices.Contains(names, "config.json") {
+		return because(err, "%s", weightsKinds.of(adapterConfig))
+	}
+	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".safetensors") && n != adapterWeights }) {
+		return err
+	}
+	for _, k := range weightsKinds {
+		for _, name := range names {
+			if k.match.MatchString(name) && !trainerState.MatchString(name) {
+				return because(err, "it holds no safetensors, but %s: %s", shown(name), k.what)
+			}
+		}
+	}
+	if sub := checkpointsIn(dir, names); len(sub) > 0 {
+		return because(err, "it holds checkpoints in folders of its own (%s): name one of them", few(sub))
+	}
+	if !slices.Contains(names, "config.json") {
+		return because(err, "it holds no config.json and no weights: name the folder of a checkpoint")
+	}
+	return err
+}
+
+// brokenLink finds a symbolic link whose file is gone.
+func brokenLink(dir string, names []string) (name, target string) {
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		target, err := os.Readlink(path)
+		if err != nil {
+			continue
+		}
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return name, target
+		}
+	}
+	return "", ""
+}
+
+// checkpointsIn lists the subfolders that look like checkpoints.
+func checkpointsIn(dir string, names []string) []string {
+	var found []string
+	for _, name := range names {
+		for _, file := range []string{"config.json", adapterConfig} {
+			if _, err := os.Stat(filepath.Join(dir, name, file)); err == nil {
+				found = append(found, name)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// unappliedAdapter refuses a folder with the files of an adapter and none of a
+// whole model.
+func unappliedAdapter(checkpoint, dir string) error {
+	names := list(dir)
+	adapter := filepath.Base(checkpoint) == adapterWeights
+	if checkpoint == dir && (slices.Contains(names, adapterWeights) || slices.Contains(names, adapterConfig)) {
+		adapter = !slices.ContainsFunc(names, func(n string) bool {
+			return n != adapterWeights && (strings.HasSuffix(n, ".safetensors") || strings.HasSuffix(n, ".safetensors.index.json"))
+		})
+	}
+	if adapter {
+		return errors.New(weightsKinds.of(adapterWeights))
+	}
+	return nil
+}
+
+// explainWeights says why the weights of a folder cannot be opened.
+func explainWeights(dir string, err error) error {
+	if !errors.Is(err, safetensors.ErrNoWeights) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return explainFolder(dir, err)
+}
+
+// unused notes the files of weights beside those that are read.
+func unused(dir string, ckpt *safetensors.Checkpoint) []string {
+	read := map[string]bool{}
+	for _, e := range ckpt.Tensors() {
+		read[filepath.Base(e.Path)] = true
+	}
+	var others, adapters []string
+	for _, name := range list(dir) {
+		switch {
+		case name == adapterWeights || name == "adapter_model.bin":
+			adapters = append(adapters, name)
+		case strings.HasSuffix(name, ".safetensors") && !read[name]:
+			others = append(others, name)
+		}
+	}
+	var notes []string
+	if len(adapters) > 0 {
+		notes = append(notes, fmt.Sprintf("the adapter in the folder (%s) is not applied", few(adapters)))
+	}
+	if len(others) > 0 {
+		notes = append(notes, fmt.Sprintf("%s in the folder not read: %s", count(len(others), "file of weights is", "files of weights are"), few(others)))
+	}
+	return notes
+}
+
+// refusal is an error with a text of its own.
+type refusal struct {
+	text string
+	err  error
+}
+
+// Error is the text.
+func (r *refusal) Error() string { return r.text }
+
+// Unwrap gives the error that led to it.
+func (r *refusal) Unwrap() error { return r.err }
+
+// because says in other words what an error means.
+func because(err error, format string, args ...any) error {
+	return &refusal{fmt.Sprintf(format, args...), err}
+}
+
+// Bounds of an error's text in bytes: names in it come from files.
+const (
+	maxMessage = 460
+	maxPath    = 120
+)
+
+// refuse says of which checkpoint an error is. The checkpoint's own path is not
+// repeated in it, and nothing in it may break a line.
+func refuse(checkpoint string, err error) error {
+	text := strings.ReplaceAll(err.Error(), strings.TrimSuffix(checkpoint, "/")+"/", "")
+	path := quote.Line(checkpoint, maxPath)
+	return because(err, "convert %s: %s", path, quote.Line(text, maxMessage-len(path)))
+}
