@@ -20,6 +20,7 @@ func TestMended(t *testing.T) {
 		"no_adler.png":          "checksum of the image data is missing",
 		"short.png":             "ends early",
 		"no_iend.png":           "end of the file is missing",
+		"idat_crc.png":          "checksum of an IDAT chunk is wrong",
 		"zero_before.gif":       "unknown bytes",
 		"trns_after.png":        "",
 		"unknown.png":           "",

@@ -142,13 +142,20 @@ func (p *pngFile) chunkBefore(rest []byte) (next []byte, err error) {
 // imageData takes the IDAT chunks at the beginning of rest. Neither their
 // checksums nor the end of the last one need be there.
 func (p *pngFile) imageData(rest []byte) (next []byte) {
+	wrong := false
 	for len(rest) >= 8 {
 		if id := string(rest[4:8]); id != "IDAT" {
 			break
 		}
 		n := min(int64(binary.BigEndian.Uint32(rest)), int64(len(rest))-8)
 		p.data = append(p.data, rest[8:8+n])
+		if sum := rest[8+n:]; len(sum) >= 4 && crc32.ChecksumIEEE(rest[4:8+n]) != binary.BigEndian.Uint32(sum) {
+			wrong = true
+		}
 		rest = rest[min(12+n, int64(len(rest))):]
+	}
+	if wrong {
+		p.warn("the checksum of an IDAT chunk is wrong: it is ignored")
 	}
 	return rest
 }
