@@ -1,15 +1,19 @@
-// Package atomicfile writes a file under a temporary name and gives it its
-// final name only when it is complete and on disk.
+// Package atomicfile writes a file without a name, or under a temporary one, and
+// gives it its final name only when it is complete and on disk.
+//
+// Where the system has files without a name (O_TMPFILE of Linux), nothing is left
+// of one whose process was killed. Elsewhere a temporary file lies next to the
+// output, locked by its process; Create removes those that no process holds.
 package atomicfile
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
+	"runtime"
 	"sync"
 )
 
@@ -32,41 +36,38 @@ type File struct {
 
 	mu   sync.Mutex
 	file *os.File // nil after Commit or Abort
+	temp string   // the temporary name; "" while it has none
 	err  error    // the first failed write: what was written is not whole
 }
 
-// Create makes a temporary file beside path, to be renamed by Commit. Without
-// overwrite, an existing path is an ErrExists, now and again at Commit. With
-// it, a file's permissions are kept, and a symbolic link stays and the file it
-// points to is replaced. A new file's mode is 0644 less the umask.
+// Create begins a file that Commit will put at path. Without overwrite, an
+// existing path is an ErrExists, now and again at Commit. With it, a file's
+// permissions are kept, and a symbolic link stays and the file it points to is
+// replaced. A new file's mode is 0644 less the umask. Temporary files that killed
+// processes left of the same output are removed.
 func Create(path string, overwrite bool) (*File, error) {
+	return create(path, overwrite, true)
+}
+
+// create is Create. Without nameless the file has a temporary name from the start.
+func create(path string, overwrite, nameless bool) (*File, error) {
 	if path == "" {
 		return nil, errors.New("empty file name")
 	}
 	f := &File{path: path, shown: path, overwrite: overwrite}
-	var mode fs.FileMode
-	_, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	mode, err := f.target()
+	if err != nil {
 		return nil, err
-	case !overwrite:
-		return nil, fmt.Errorf("%s: %w", path, ErrExists)
-	default:
-		if f.path, err = filepath.EvalSymlinks(path); err != nil {
-			return nil, err
-		}
-		info, err := os.Stat(f.path)
-		if err != nil {
-			return nil, err
-		}
-		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%s: cannot replace what is not a regular file", path)
-		}
-		mode = info.Mode().Perm()
 	}
-	if f.file, err = createTemp(f.path); err != nil {
-		return nil, fmt.Errorf("%s: create temporary file: %w", path, Cause(err))
+	removeStale(f.path)
+	if nameless {
+		f.file = openNameless(filepath.Dir(f.path))
+	}
+	if f.file == nil {
+		if f.file, err = openNamed(f.path); err != nil {
+			return nil, fmt.Errorf("%s: create temporary file: %w", path, Cause(err))
+		}
+		f.temp = f.file.Name()
 	}
 	if mode != 0 {
 		if err := f.file.Chmod(mode); err != nil {
@@ -77,21 +78,32 @@ func Create(path string, overwrite bool) (*File, error) {
 	return f, nil
 }
 
-// createTemp opens a new hidden file beside path. Unlike os.CreateTemp it
-// leaves the mode to the umask.
-func createTemp(path string) (*os.File, error) {
-	dir, base := filepath.Split(path)
-	if len(base) > 100 { // leave room in file systems that stop at 255 bytes
-		base = strings.ToValidUTF8(base[:100], "")
-	}
-	for try := 0; ; try++ {
-		name := fmt.Sprintf("%s.%s.%08x.tmp", dir, base, rand.Uint32())
-		file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
-		if errors.Is(err, fs.ErrExist) && try < 100 {
-			continue
+// target looks at what is at the path now. It returns the permissions of a file
+// that will be replaced, else 0.
+func (f *File) target() (mode fs.FileMode, err error) {
+	_, err = os.Lstat(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if os.IsPathSeparator(f.path[len(f.path)-1]) {
+			return 0, fmt.Errorf("%s: names a folder, not a file", f.path)
 		}
-		return file, err
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case !f.overwrite:
+		return 0, fmt.Errorf("%s: %w", f.path, ErrExists)
 	}
+	if f.path, err = filepath.EvalSymlinks(f.path); err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return 0, fmt.Errorf("%s: cannot replace what is not a regular file", f.shown)
+	}
+	return info.Mode().Perm(), nil
 }
 
 // Write appends to the file.
@@ -142,29 +154,97 @@ func (f *File) Commit() error {
 		f.abort()
 		return f.err
 	}
-	temp := f.file.Name()
 	if err := f.file.Sync(); err != nil {
 		f.abort()
 		return fmt.Errorf("sync %s: %w", f.shown, Cause(err))
 	}
-	err := f.file.Close()
-	f.file = nil
-	if err == nil {
-		if f.overwrite {
-			err = os.Rename(temp, f.path)
-		} else {
-			err = renameNew(temp, f.path)
-		}
-	}
-	if err != nil {
-		os.Remove(temp)
+	if err := f.publish(); err != nil {
+		f.abort()
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("%s: %w", f.shown, ErrExists)
 		}
 		return fmt.Errorf("commit %s: %w", f.shown, Cause(err))
 	}
+	f.file.Close() // it is on disk already
+	f.file = nil
 	syncDir(filepath.Dir(f.path))
 	return nil
+}
+
+// publish gives the file its name.
+func (f *File) publish() error {
+	if f.temp == "" {
+		err := f.link()
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		// A file system that makes files without a name but cannot name them.
+		if err := f.copyToNamed(); err != nil {
+			return err
+		}
+	}
+	names.Lock()
+	defer names.Unlock()
+	if runtime.GOOS == "windows" { // which renames no open file
+		f.file.Close()
+	}
+	rename := renameNew
+	if f.overwrite {
+		rename = os.Rename
+	}
+	if err := rename(f.temp, f.path); err != nil {
+		return err
+	}
+	delete(names.open, f.temp)
+	return nil
+}
+
+// link names a file that has no name. The error is an fs.ErrExist if the path is
+// taken and must not be overwritten.
+func (f *File) link() error {
+	names.Lock()
+	defer names.Unlock()
+	err := linkNameless(f.file, f.path)
+	if !errors.Is(err, fs.ErrExist) || !f.overwrite {
+		return err
+	}
+	// A link cannot replace a file: a rename can.
+	var temp string
+	for range maxTries {
+		temp = tempName(f.path)
+		if err = linkNameless(f.file, temp); !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("no temporary name: %v", err) // not an fs.ErrExist of the path
+	}
+	if err := os.Rename(temp, f.path); err != nil {
+		os.Remove(temp)
+		return err
+	}
+	return nil
+}
+
+// copyToNamed goes on with a copy of the file that has a temporary name.
+func (f *File) copyToNamed() error {
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := openNamed(f.path)
+	if err != nil {
+		return err
+	}
+	if err = named.Chmod(info.Mode().Perm()); err == nil {
+		_, err = io.Copy(named, io.NewSectionReader(f.file, 0, info.Size()))
+	}
+	if err == nil {
+		err = named.Sync()
+	}
+	f.file.Close()
+	f.file, f.temp = named, named.Name()
+	return err
 }
 
 // Abort removes the temporary file. It does nothing after Commit or Abort, so
@@ -180,8 +260,10 @@ func (f *File) abort() {
 		return
 	}
 	f.file.Close()
-	os.Remove(f.file.Name())
 	f.file = nil
+	if f.temp != "" {
+		removeNamed(f.temp)
+	}
 }
 
 // renameNew renames a file and fails with fs.ErrExist if the new name is

@@ -46,9 +46,13 @@ func wantNames(t *testing.T, dir string, names ...string) {
 	}
 }
 
-func create(t *testing.T, path string, overwrite bool) *File {
+// maker is Create, with temporary names from the start or without.
+type maker func(path string, overwrite bool) (*File, error)
+
+// must makes a file that is gone at the test's end.
+func (m maker) must(t *testing.T, path string, overwrite bool) *File {
 	t.Helper()
-	f, err := Create(path, overwrite)
+	f, err := m(path, overwrite)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,11 +60,36 @@ func create(t *testing.T, path string, overwrite bool) *File {
 	return f
 }
 
-func TestCommit(t *testing.T) {
+// TestFile runs every test on files that have no name until Commit, where the
+// system has them, and on those with temporary names.
+func TestFile(t *testing.T) {
+	for kind, create := range map[string]maker{
+		"nameless": Create,
+		"named":    func(path string, overwrite bool) (*File, error) { return create(path, overwrite, false) },
+	} {
+		for name, test := range map[string]func(*testing.T, maker){
+			"Commit":         testCommit,
+			"Abort":          testAbort,
+			"Exists":         testExists,
+			"Appears":        testAppears,
+			"Race":           testRace,
+			"Mode":           testMode,
+			"Symlink":        testSymlink,
+			"BadPaths":       testBadPaths,
+			"ReadOnlyFolder": testReadOnlyFolder,
+			"FailedWrite":    testFailedWrite,
+			"CommitFails":    testCommitFails,
+		} {
+			t.Run(kind+"/"+name, func(t *testing.T) { test(t, create) })
+		}
+	}
+}
+
+func testCommit(t *testing.T, create maker) {
 	for _, overwrite := range []bool{false, true} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "out")
-		f := create(t, path, overwrite)
+		f := create.must(t, path, overwrite)
 		f.Write([]byte("hello "))
 		f.Write([]byte("world"))
 		f.WriteAt([]byte("J"), 0)
@@ -82,11 +111,11 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-func TestAbort(t *testing.T) {
+func testAbort(t *testing.T, create maker) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
 	put(t, path, "old", 0o644)
-	f := create(t, path, true)
+	f := create.must(t, path, true)
 	f.Write([]byte("new"))
 	f.Abort()
 	f.Abort()
@@ -96,11 +125,11 @@ func TestAbort(t *testing.T) {
 	want(t, path, "old", "out")
 }
 
-func TestExists(t *testing.T) {
+func testExists(t *testing.T, create maker) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
 	put(t, path, "old", 0o644)
-	_, err := Create(path, false)
+	_, err := create(path, false)
 	if !errors.Is(err, ErrExists) || !errors.Is(err, fs.ErrExist) {
 		t.Fatalf("got %v", err)
 	}
@@ -109,7 +138,7 @@ func TestExists(t *testing.T) {
 	}
 	want(t, path, "old", "out")
 
-	f := create(t, path, true)
+	f := create.must(t, path, true)
 	f.Write([]byte("new"))
 	if err := f.Commit(); err != nil {
 		t.Fatal(err)
@@ -117,10 +146,10 @@ func TestExists(t *testing.T) {
 	want(t, path, "new", "out")
 }
 
-// TestAppears: the path is taken between Create and Commit.
-func TestAppears(t *testing.T) {
+// testAppears: the path is taken between Create and Commit.
+func testAppears(t *testing.T, create maker) {
 	path := filepath.Join(t.TempDir(), "out")
-	f := create(t, path, false)
+	f := create.must(t, path, false)
 	f.Write([]byte("new"))
 	put(t, path, "other", 0o644)
 	if err := f.Commit(); !errors.Is(err, ErrExists) {
@@ -129,12 +158,12 @@ func TestAppears(t *testing.T) {
 	want(t, path, "other", "out")
 }
 
-// TestRace: of many writers of one name, one wins and the others are told.
-func TestRace(t *testing.T) {
+// testRace: of many writers of one name, one wins and the others are told.
+func testRace(t *testing.T, create maker) {
 	path := filepath.Join(t.TempDir(), "out")
 	var files []*File
 	for range 20 {
-		f := create(t, path, false)
+		f := create.must(t, path, false)
 		f.Write([]byte("text"))
 		files = append(files, f)
 	}
@@ -158,7 +187,7 @@ func TestRace(t *testing.T) {
 	want(t, path, "text", "out")
 }
 
-func TestMode(t *testing.T) {
+func testMode(t *testing.T, create maker) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no such modes")
 	}
@@ -176,7 +205,7 @@ func TestMode(t *testing.T) {
 	kept := filepath.Join(dir, "kept")
 	put(t, kept, "secret", 0o600)
 	for path, mode := range map[string]fs.FileMode{filepath.Join(dir, "new"): info.Mode(), kept: 0o600} {
-		if err := create(t, path, true).Commit(); err != nil {
+		if err := create.must(t, path, true).Commit(); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.Stat(path); err != nil || got.Mode() != mode {
@@ -185,24 +214,24 @@ func TestMode(t *testing.T) {
 	}
 }
 
-func TestSymlink(t *testing.T) {
+func testSymlink(t *testing.T, create maker) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	target, link := filepath.Join(elsewhere, "target"), filepath.Join(dir, "link")
 	if err := os.Symlink(target, link); err != nil {
 		t.Skip(err)
 	}
 	// A dangling link is something that exists, and nothing to write through.
-	if _, err := Create(link, false); !errors.Is(err, ErrExists) {
+	if _, err := create(link, false); !errors.Is(err, ErrExists) {
 		t.Errorf("a dangling link gives %v", err)
 	}
-	if _, err := Create(link, true); err == nil {
+	if _, err := create(link, true); err == nil {
 		t.Error("a dangling link is overwritten")
 	}
 	put(t, target, "old", 0o644)
-	if _, err := Create(link, false); !errors.Is(err, ErrExists) {
+	if _, err := create(link, false); !errors.Is(err, ErrExists) {
 		t.Errorf("a link gives %v", err)
 	}
-	f := create(t, link, true)
+	f := create.must(t, link, true)
 	f.Write([]byte("new"))
 	if err := f.Commit(); err != nil {
 		t.Fatal(err)
@@ -214,14 +243,14 @@ func TestSymlink(t *testing.T) {
 	wantNames(t, dir, "link")
 }
 
-func TestBadPaths(t *testing.T) {
+func testBadPaths(t *testing.T, create maker) {
 	dir := t.TempDir()
 	for name, path := range map[string]string{
 		"empty": "", "a folder": dir, "in no folder": filepath.Join(dir, "none", "out"),
 		"a new folder": filepath.Join(dir, "new") + string(filepath.Separator),
 	} {
 		for _, overwrite := range []bool{false, true} {
-			f, err := Create(path, overwrite)
+			f, err := create(path, overwrite)
 			if err == nil {
 				f.Abort()
 				t.Errorf("%s is accepted", name)
@@ -233,18 +262,18 @@ func TestBadPaths(t *testing.T) {
 	wantNames(t, dir)
 
 	long := filepath.Join(dir, strings.Repeat("ü", 120))
-	if err := create(t, long, false).Commit(); err != nil {
+	if err := create.must(t, long, false).Commit(); err != nil {
 		t.Errorf("a name of 240 bytes: %v", err)
 	}
 }
 
-func TestReadOnlyFolder(t *testing.T) {
+func testReadOnlyFolder(t *testing.T, create maker) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o555); err != nil {
 		t.Fatal(err)
 	}
 	defer os.Chmod(dir, 0o755)
-	f, err := Create(filepath.Join(dir, "out"), false)
+	f, err := create(filepath.Join(dir, "out"), false)
 	if err == nil {
 		f.Abort()
 		t.Skip("this user may write to a read-only folder")
@@ -254,10 +283,10 @@ func TestReadOnlyFolder(t *testing.T) {
 	}
 }
 
-// TestFailedWrite: once a write has failed the file is never committed.
-func TestFailedWrite(t *testing.T) {
+// testFailedWrite: once a write has failed the file is never committed.
+func testFailedWrite(t *testing.T, create maker) {
 	path := filepath.Join(t.TempDir(), "out")
-	f := create(t, path, false)
+	f := create.must(t, path, false)
 	if _, err := f.WriteAt([]byte("x"), -1); err == nil {
 		t.Fatal("no error")
 	} else if strings.Contains(err.Error(), ".tmp") || !strings.Contains(err.Error(), path) {
@@ -272,12 +301,12 @@ func TestFailedWrite(t *testing.T) {
 	wantNames(t, filepath.Dir(path))
 }
 
-// TestCommitFails: the folder is gone, or the name has become a folder.
-func TestCommitFails(t *testing.T) {
+// testCommitFails: the folder is gone, or the name has become a folder.
+func testCommitFails(t *testing.T, create maker) {
 	for _, overwrite := range []bool{false, true} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "out")
-		f := create(t, path, overwrite)
+		f := create.must(t, path, overwrite)
 		if err := os.Mkdir(path, 0o755); err != nil {
 			t.Fatal(err)
 		}
