@@ -126,7 +126,7 @@ func (b *bench) repetition(ctx context.Context) (Run, error) {
 		return r, err
 	}
 	r.Tokenizer = ms(time.Since(start))
-	return r, nil
+	return r, s.File.Unchanged()
 }
 
 // caption goes from the picture's bytes to its last token, as the program does.

@@ -35,14 +35,14 @@ type Streams struct {
 	ErrTTY bool
 }
 
-// Main runs the command line and returns the exit code. Interrupts end it in an
-// orderly way, once; a second one at once.
+// Main runs the command line and returns the exit code. A signal ends the command
+// in an orderly way if that takes less than a moment, else the process.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// A write to a closed pipe shall be an error and not a signal.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	endBySignal(cancel, stderr)
 	return Run(ctx, args, Streams{In: stdin, Out: stdout, Err: stderr, OutTTY: isTTY(stdout), ErrTTY: isTTY(stderr)})
 }
 
@@ -51,7 +51,7 @@ func isTTY(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Run is Main without signals: ctx ends the command.
+// Run is Main without signals: ctx ends the command. Its cause may be a stopped.
 func Run(ctx context.Context, args []string, s Streams) int {
 	out := &resultWriter{w: s.Out}
 	s.Out = out
@@ -73,7 +73,12 @@ func Run(ctx context.Context, args []string, s Streams) int {
 		return code
 	}
 	if code == exitInterrupted {
-		err = errors.New("interrupted")
+		var s *stopped
+		if !errors.As(context.Cause(ctx), &s) {
+			s = &stopped{signal: syscall.SIGINT}
+		}
+		s.tell(a.Err)
+		return s.code()
 	}
 	a.complain(err)
 	if code == exitUsage {
@@ -139,8 +144,9 @@ Every flag can be given as an environment variable: --max-tokens is
 PALIGEMMA_MAX_TOKENS. A flag on the command line wins.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several images or
-lines failed, 4 model missing, corrupt or not a PaliGemma, 5 image missing, unreadable or
-over a limit, 130 interrupted.`,
+lines failed, 4 model missing, corrupt, not a PaliGemma or changed while in
+use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
+(130 interrupted, 143 terminated).`,
 		Version:                    version,
 		SilenceErrors:              true,
 		SilenceUsage:               true,

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"paligemma/internal/model"
+	"paligemma/internal/regular"
 	"paligemma/internal/tokenizer"
 )
 
@@ -19,7 +20,8 @@ const (
 	exitPartly      = 3
 	exitModel       = 4
 	exitImage       = 5
-	exitInterrupted = 130
+	exitSignal      = 128 // and the signal's number
+	exitInterrupted = exitSignal + 2
 )
 
 // usageError says that the command line is wrong; usage is printed after it.
@@ -67,7 +69,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &partly):
 		return exitPartly
-	case errors.As(err, &mod), errors.Is(err, model.ErrNaN):
+	case errors.As(err, &mod), errors.Is(err, model.ErrNaN), errors.Is(err, regular.ErrChanged):
 		return exitModel
 	case errors.As(err, &img):
 		return exitImage

@@ -165,9 +165,6 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if len(ids) > s.config.Text.Context {
 		return fmt.Errorf("%d tokens are more than the model's context of %d", len(ids), s.config.Text.Context)
 	}
-	if err := s.unchanged(); err != nil {
-		return err
-	}
 	stop := a.watch(s.engine.Progress, "prompt")
 	defer stop()
 	start := time.Now()
@@ -176,11 +173,11 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 		HiddenStates: o.HiddenStates,
 		Attentions:   o.Attentions,
 	})
-	if err != nil {
-		return err
+	if err == nil && (slices.ContainsFunc(trace.Logits, func(v float32) bool { return v != v }) || math.IsNaN(trace.Loss)) {
+		err = model.ErrNaN
 	}
-	if slices.ContainsFunc(trace.Logits, func(v float32) bool { return v != v }) || math.IsNaN(trace.Loss) {
-		return fmt.Errorf("%s: %w", o.model.Model, model.ErrNaN)
+	if err := s.blame(err); err != nil {
+		return err
 	}
 	stop()
 	result.Timings.Forward, result.Timings.Load = ms(time.Since(start)), ms(s.load)

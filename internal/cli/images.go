@@ -173,6 +173,11 @@ func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
 			return nil, fmt.Errorf("%d bytes are %w of %d", info.Size(), errTooLong, limit)
 		}
 	}
+	return readAtMost(r, limit)
+}
+
+// readAtMost reads everything, unless it is more than limit bytes or nothing.
+func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:

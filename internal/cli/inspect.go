@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/regular"
 	"paligemma/internal/tokenizer"
 )
 
@@ -114,15 +115,12 @@ func inspectPath(path string) (*inspection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, cause(err))
 	}
-	switch {
-	case info.IsDir():
+	if info.IsDir() {
 		return inspectCheckpoint(path)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
 	magic, err := firstBytes(path, 4)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, cause(err))
+		return nil, err
 	}
 	switch {
 	case bytes.Equal(magic, []byte("GGUF")):
@@ -136,7 +134,7 @@ func inspectPath(path string) (*inspection, error) {
 }
 
 func firstBytes(path string, n int) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -112,7 +111,10 @@ func inspectSafetensors(path string) (*inspection, error) {
 	}
 	in.verify = func(ctx context.Context, progress func(int64)) error {
 		read := func(i int, p []byte, off int64) error { return f.ReadAt(f.Tensors[i], p, off) }
-		return verifyFloats(ctx, f.Tensors, read, progress)
+		if err := verifyFloats(ctx, f.Tensors, read, progress); err != nil {
+			return err
+		}
+		return f.Unchanged()
 	}
 	return in, nil
 }
@@ -149,7 +151,10 @@ func inspectCheckpoint(path string) (*inspection, error) {
 	}
 	in.verify = func(ctx context.Context, progress func(int64)) error {
 		read := func(i int, p []byte, off int64) error { return ckpt.ReadAt(entries[i], p, off) }
-		return verifyFloats(ctx, tensors, read, progress)
+		if err := verifyFloats(ctx, tensors, read, progress); err != nil {
+			return err
+		}
+		return ckpt.Unchanged()
 	}
 	return in, nil
 }
@@ -157,11 +162,10 @@ func inspectCheckpoint(path string) (*inspection, error) {
 // addConfig shows a checkpoint's config.json, nested fields as a.b. A
 // checkpoint without one can be inspected too.
 func (i *inspection) addConfig(path string) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	config, err := convert.ReadConfig(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	i.flatten("", config)

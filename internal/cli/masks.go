@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"paligemma/internal/convert"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/regular"
 )
 
 // addDecoder says how to get a mask decoder.
@@ -31,16 +31,9 @@ func openMaskDecoder(path string, e *ggml.Engine) (*model.MaskDecoder, error) {
 }
 
 func readMaskDecoder(path string) (map[string][]float32, error) {
-	info, err := os.Stat(path)
+	f, err := regular.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, cause(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, cause(err))
+		return nil, err
 	}
 	defer f.Close()
 	var magic [4]byte

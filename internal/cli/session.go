@@ -59,7 +59,7 @@ func (s *session) open(o modelOptions) error {
 		return modelError{err}
 	}
 	s.config = s.model.Config()
-	return nil
+	return s.unchanged() // other devices have a copy of the weights
 }
 
 // openFile opens the model's file, or the built-in model if none is named.
@@ -115,12 +115,9 @@ func (s *session) prompt(text string, images []model.Features) (model.Prompt, er
 
 // encode runs the vision tower on a picture.
 func (s *session) encode(ctx context.Context, p picture) (model.Features, time.Duration, error) {
-	if err := s.unchanged(); err != nil {
-		return model.Features{}, 0, err
-	}
 	start := time.Now()
 	features, err := s.model.Encode(ctx, p.pixels)
-	return features, time.Since(start), err
+	return features, time.Since(start), s.blame(err)
 }
 
 // room is the number of tokens that fit in the context after a prompt: the
@@ -130,7 +127,7 @@ func (s *session) room(p model.Prompt) (int, error) {
 	if room < 1 {
 		return 0, fmt.Errorf("the prompt has %d tokens, which leaves no room in the model's context of %d", len(p.IDs), s.config.Text.Context)
 	}
-	return room, s.unchanged()
+	return room, nil
 }
 
 // generate continues a prompt within the context, by beam search if asked for;
@@ -149,7 +146,14 @@ func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOption
 		Sampling:    o.Sampling,
 		LogProbs:    o.Scores,
 		TopLogProbs: o.LogProbs,
-		OnToken:     onToken,
+	}
+	if onToken != nil {
+		options.OnToken = func(id int) error {
+			if err := s.unchanged(); err != nil {
+				return err
+			}
+			return onToken(id)
+		}
 	}
 	if o.StopRepeats {
 		options.NewRepeats = s.repeats
@@ -177,8 +181,13 @@ func (s *session) score(ctx context.Context, p model.Prompt, texts []string) ([]
 	return scores, ids, s.blame(err)
 }
 
-// blame names the model where it computed something that is no number.
+// blame is the error of a pass: first of all that the model was changed in the
+// meantime, for then the results mean nothing. It names the model where it computed
+// something that is no number.
 func (s *session) blame(err error) error {
+	if changed := s.unchanged(); changed != nil && !errors.Is(err, context.Canceled) {
+		return changed
+	}
 	if errors.Is(err, model.ErrNaN) {
 		return fmt.Errorf("%s: %w", s.file.Path(), err)
 	}
@@ -188,7 +197,7 @@ func (s *session) blame(err error) error {
 // unchanged makes sure that the mapped file is still the one that was checked.
 func (s *session) unchanged() error {
 	if err := s.file.Unchanged(); err != nil {
-		return modelError{err}
+		return modelError{fmt.Errorf("%w (--no-mmap reads it into memory at the start)", err)}
 	}
 	return nil
 }

@@ -84,7 +84,10 @@ func verifyGGUF(ctx context.Context, f *gguf.File, progress func(int64)) error {
 	if err := src.Verify(); err != nil {
 		return err
 	}
-	return m.SelfTest(ctx)
+	if err := m.SelfTest(ctx); err != nil {
+		return err
+	}
+	return f.Unchanged()
 }
 
 func verifyTensor(ctx context.Context, f *gguf.File, t gguf.Tensor) error {

@@ -60,6 +60,9 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 	}
 	report, err := c.write(ctx, dst, m, opts)
 	if err == nil {
+		err = c.ckpt.Unchanged()
+	}
+	if err == nil {
 		err = checkOutput(dst, report.Size)
 	}
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
+
+	"paligemma/internal/regular"
 )
 
 // Options say how Open reads a file.
@@ -25,21 +26,15 @@ type File struct {
 	data  []byte
 	unmap func() error // nil if data lies in Go's heap
 
-	info fs.FileInfo // at Open; nil for FromBytes
-	file *os.File    // of a mapped file only: to notice that it was changed
+	file   *regular.File // nil for FromBytes; open only if mapped
+	mapped bool
 }
 
 // Open maps the file at path read-only and parses its header; every error
 // names the path. The caller closes the File when nothing uses its bytes. On
 // systems without mmap it reads the file into memory.
 func Open(path string, opts Options) (*File, error) {
-	// Asked before opening: to open a pipe would wait for its writer.
-	if info, err := os.Stat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -48,18 +43,14 @@ func Open(path string, opts Options) (*File, error) {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if f.file == nil {
+	if !f.mapped {
 		file.Close()
 	}
 	return f, nil
 }
 
-func open(path string, file *os.File, opts Options) (*File, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	size := info.Size()
+func open(path string, file *regular.File, opts Options) (*File, error) {
+	size := file.Size()
 	if size > math.MaxInt {
 		return nil, fmt.Errorf("%d bytes are too many for this machine", size)
 	}
@@ -69,12 +60,12 @@ func open(path string, file *os.File, opts Options) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Header: h, path: path, info: info}
+	f := &File{Header: h, path: path, file: file}
 	if !opts.NoMmap && canMap {
-		if f.data, f.unmap, err = mapFile(file, size); err != nil {
+		if f.data, f.unmap, err = mapFile(path, file.File, size); err != nil {
 			return nil, fmt.Errorf("map: %w", err)
 		}
-		f.file = file
+		f.mapped = true
 		return f, nil
 	}
 	if f.data, f.unmap, err = allocate(size); err != nil {
@@ -104,11 +95,7 @@ func (f *File) Path() string { return f.path }
 // SameFile tells whether path names the file that was opened, in whatever way.
 // Bytes in memory (FromBytes) are no file.
 func (f *File) SameFile(path string) bool {
-	if f.info == nil {
-		return false
-	}
-	info, err := os.Stat(path)
-	return err == nil && os.SameFile(info, f.info)
+	return f.file != nil && f.file.Is(path)
 }
 
 // Bytes is the whole file, nil after Close. It must not be written to.
@@ -131,20 +118,10 @@ func (f *File) Data(t Tensor) []byte {
 // for a File that lies in memory, and for one that was deleted: its bytes last
 // until Close.
 func (f *File) Unchanged() error {
-	if f.file == nil {
+	if !f.mapped {
 		return nil
 	}
-	now, err := f.file.Stat()
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.path, err)
-	}
-	if now.Size() != f.info.Size() || !now.ModTime().Equal(f.info.ModTime()) {
-		return fmt.Errorf("%s was changed while it was in use (--no-mmap reads it into memory at the start)", f.path)
-	}
-	if there, err := os.Stat(f.path); err == nil && !os.SameFile(there, f.info) {
-		return fmt.Errorf("%s was replaced while it was in use (--no-mmap reads it into memory at the start)", f.path)
-	}
-	return nil
+	return f.file.Unchanged()
 }
 
 // Close unmaps the file. Slices from Data and Bytes must not be used after it;
@@ -159,9 +136,9 @@ func (f *File) Close() error {
 		err = f.unmap()
 		f.unmap = nil
 	}
-	if f.file != nil {
+	if f.mapped {
 		err = errors.Join(err, f.file.Close())
-		f.file = nil
+		f.mapped = false
 	}
 	if err != nil {
 		return fmt.Errorf("close %s: %w", f.path, err)

@@ -9,7 +9,7 @@ import (
 
 const canMap = false
 
-func mapFile(*os.File, int64) ([]byte, func() error, error) {
+func mapFile(string, *os.File, int64) ([]byte, func() error, error) {
 	return nil, nil, errors.ErrUnsupported
 }
 

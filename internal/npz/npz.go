@@ -10,12 +10,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/regular"
 )
 
 // Limits of what is read.
@@ -43,7 +43,7 @@ var (
 // Archive is an open .npz. Its methods may be called from several goroutines.
 type Archive struct {
 	path   string // for errors; may be empty
-	file   *os.File
+	file   *regular.File
 	names  []string
 	arrays map[string]*zip.File
 }
@@ -51,28 +51,17 @@ type Archive struct {
 // Open opens the .npz at path and checks its directory; arrays are read and
 // checked when they are asked for. Close it when done.
 func Open(path string) (*Archive, error) {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	a, err := open(file)
+	a, err := Parse(file, file.Size())
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	a.path, a.file = path, file
 	return a, nil
-}
-
-func open(file *os.File) (*Archive, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: not a regular file", ErrInvalid)
-	}
-	return Parse(file, info.Size())
 }
 
 // Parse reads the directory of the .npz of size bytes in r and checks it: at

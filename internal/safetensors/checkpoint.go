@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/regular"
 )
 
 const (
@@ -220,22 +221,15 @@ func list(all []string) string {
 }
 
 func readIndex(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	if info.Size() > maxHeader {
-		return nil, fmt.Errorf("%s: %w", path, formatf("%d bytes, more than the limit of %d", info.Size(), maxHeader))
-	}
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, info.Size()))
+	if f.Size() > maxHeader {
+		return nil, fmt.Errorf("%s: %w", path, formatf("%d bytes, more than the limit of %d", f.Size(), maxHeader))
+	}
+	b, err := io.ReadAll(io.LimitReader(f, f.Size()))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -351,6 +345,17 @@ func (c *Checkpoint) ReadAll(e Entry) ([]byte, error) {
 		return nil, err
 	}
 	return f.ReadAll(e.Tensor)
+}
+
+// Unchanged returns an error if one of the files was changed or replaced since it
+// was opened.
+func (c *Checkpoint) Unchanged() error {
+	for _, f := range c.files {
+		if err := f.Unchanged(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes the files.

@@ -2,9 +2,9 @@ package safetensors
 
 import (
 	"fmt"
-	"os"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/regular"
 )
 
 // File is an open safetensors file. Its data is read on demand, not mapped, so
@@ -12,27 +12,16 @@ import (
 type File struct {
 	*Header
 	path string
-	file *os.File
+	file *regular.File
 }
 
 // Open opens a file and checks its header; every error names the path.
 func Open(path string) (*File, error) {
-	// Asked before opening: to open a pipe would wait for its writer.
-	if info, err := os.Stat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	info, err := file.Stat()
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	h, err := Parse(file, info.Size())
+	h, err := Parse(file, file.Size())
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -70,6 +59,9 @@ func (f *File) ReadAll(t Tensor) ([]byte, error) {
 	}
 	return p, nil
 }
+
+// Unchanged returns an error if the file was changed or replaced since Open.
+func (f *File) Unchanged() error { return f.file.Unchanged() }
 
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"paligemma/internal/atomicfile"
+)
+
+// A signal ends the process within a second, whatever blocks: what takes longer
+// than grace to end in an orderly way is left as it is.
+const (
+	grace   = 500 * time.Millisecond
+	hurried = 100 * time.Millisecond // for each of the last things to do
+)
+
+// stopped is the cause of a context that a signal ended.
+type stopped struct {
+	signal syscall.Signal
+	told   sync.Once
+}
+
+// Error is what the signal did.
+func (s *stopped) Error() string {
+	switch s.signal {
+	case syscall.SIGTERM:
+		return "terminated"
+	case syscall.SIGHUP:
+		return "hung up"
+	case syscall.SIGQUIT:
+		return "quit"
+	}
+	return "interrupted"
+}
+
+// code is the exit code, as a shell has it.
+func (s *stopped) code() int { return exitSignal + int(s.signal) }
+
+// tell prints what happened, once.
+func (s *stopped) tell(stderr io.Writer) {
+	s.told.Do(func() { fmt.Fprintf(stderr, "paligemma: %s\n", s) })
+}
+
+// endBySignal cancels a context at the first signal, and ends the process at the
+// second one or when grace is over. A SIGHUP that is ignored (nohup) stays so.
+func endBySignal(cancel context.CancelCauseFunc, stderr io.Writer) {
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	received := make(chan os.Signal, len(signals))
+	signal.Notify(received, signals...)
+	go func() {
+		first, _ := (<-received).(syscall.Signal)
+		s := &stopped{signal: first}
+		cancel(s)
+		select {
+		case <-received:
+		case <-time.After(grace):
+		}
+		s.leave(stderr)
+	}()
+}
+
+// leave ends the process. Whatever may block has its time.
+func (s *stopped) leave(stderr io.Writer) {
+	atomicfile.RemoveAll(hurried)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.tell(stderr)
+	}()
+	select {
+	case <-done:
+	case <-time.After(hurried):
+	}
+	os.Exit(s.code())
+}
