@@ -7,6 +7,7 @@ import (
 	"io"
 	"syscall"
 
+	"paligemma/internal/ggml"
 	"paligemma/internal/model"
 	"paligemma/internal/regular"
 	"paligemma/internal/tokenizer"
@@ -59,6 +60,7 @@ func exitCode(err error) int {
 		mod    modelError
 		img    imageError
 		count  *tokenizer.ImageCountError
+		short  *memoryError
 	)
 	switch {
 	case err == nil, errors.Is(err, errClosedPipe):
@@ -69,6 +71,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &partly):
 		return exitPartly
+	case errors.Is(err, ggml.ErrMemory), errors.Is(err, syscall.ENOMEM), errors.As(err, &short):
+		return exitFailed
 	case errors.As(err, &mod), errors.Is(err, model.ErrNaN), errors.Is(err, regular.ErrChanged):
 		return exitModel
 	case errors.As(err, &img):

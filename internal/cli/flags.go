@@ -69,6 +69,7 @@ type modelOptions struct {
 	Device  string
 	Threads int
 	NoMmap  bool
+	Force   bool
 	Special bool
 }
 
@@ -77,6 +78,7 @@ func (o *modelOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Device, "device", "auto", "`NAME` of what to compute on (see paligemma devices)")
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads (default: the physical cores available)")
 	f.BoolVar(&o.NoMmap, "no-mmap", false, "read the model into memory instead of mapping the file")
+	f.BoolVar(&o.Force, "force", false, "try a model that seems too large for the memory there is")
 	f.BoolVar(&o.Special, "special", false, "special tokens typed in a prompt (<image>, <bos>) count as such")
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"paligemma/internal/demo"
@@ -22,6 +23,7 @@ type session struct {
 	model  *model.Model
 	tok    *tokenizer.Tokenizer
 	config model.Config
+	force  bool          // do not ask whether the memory will do
 	load   time.Duration // until the model was ready, and waiting for the tokenizer
 }
 
@@ -33,12 +35,15 @@ func (a *app) openModel(o modelOptions) (*session, error) {
 			"for photographs convert a checkpoint (`paligemma convert --help`) and name it with -m or PALIGEMMA_MODEL")
 	}
 	start := time.Now()
-	s := &session{}
+	s := &session{force: o.Force}
 	if err := s.open(o); err != nil {
 		s.close()
 		return nil, err
 	}
 	s.load = time.Since(start)
+	if n := s.engine.Refused(); n > 0 {
+		a.note("the system starts no more threads (ulimit -u, a limit of processes): %d in place of %d compute", s.engine.Threads(), s.engine.Threads()+n)
+	}
 	a.detail("%s: %s, %s, %d threads", s.file.Path(), s.config.Arch, s.engine.Device().Name, s.engine.Threads())
 	return s, nil
 }
@@ -65,14 +70,21 @@ func (s *session) open(o modelOptions) error {
 // openFile opens the model's file, or the built-in model if none is named.
 func openFile(o modelOptions) (*gguf.File, error) {
 	if o.Model == "" {
-		return demo.Open()
+		file, err := demo.Open()
+		if err != nil {
+			return nil, err
+		}
+		if err := o.checkModel(file.Header, int64(len(file.Bytes()))); err != nil {
+			return nil, fmt.Errorf("%s: %w", file.Path(), err)
+		}
+		return file, nil
 	}
 	if info, err := os.Stat(o.Model); err != nil {
 		return nil, fmt.Errorf("model %s: %w", o.Model, cause(err))
 	} else if info.IsDir() {
 		return nil, fmt.Errorf("model %s is a folder: make a GGUF file of it with `paligemma convert`", o.Model)
 	}
-	return gguf.Open(o.Model, gguf.Options{NoMmap: o.NoMmap})
+	return gguf.Open(o.Model, gguf.Options{NoMmap: o.NoMmap, Before: o.checkModel})
 }
 
 // close frees everything, in the order that owners and users ask for.
@@ -137,6 +149,9 @@ func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOption
 	if err != nil {
 		return gen, nil, err
 	}
+	if err := s.checkPrompt(len(p.IDs), max(1, o.Beams)*min(o.MaxTokens, room)); err != nil {
+		return gen, nil, err
+	}
 	if o.Beams > 1 {
 		beams, gen, err = s.model.BeamSearch(ctx, p, o.Beams, min(o.MaxTokens, room))
 		return gen, beams, s.blame(err)
@@ -176,6 +191,9 @@ func (s *session) score(ctx context.Context, p model.Prompt, texts []string) ([]
 		if len(ids[i]) > room {
 			return nil, nil, fmt.Errorf("%s has %d tokens; after the prompt the model's context of %d has room for %d", quote.Short(text), len(ids[i]), s.config.Text.Context, room)
 		}
+	}
+	if err := s.checkPrompt(len(p.IDs), len(slices.Concat(ids...))); err != nil {
+		return nil, nil, err
 	}
 	scores, err := s.model.Score(ctx, p, ids)
 	return scores, ids, s.blame(err)

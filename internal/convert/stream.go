@@ -11,6 +11,7 @@ import (
 
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
+	"paligemma/internal/limits"
 )
 
 const (
@@ -38,7 +39,7 @@ type stream struct {
 func encode(ctx context.Context, tensors []tensor, w *gguf.Writer, dst io.Writer, opts Options) error {
 	threads := opts.Threads
 	if threads < 1 {
-		threads = runtime.GOMAXPROCS(0)
+		threads = min(runtime.GOMAXPROCS(0), limits.CPUs())
 	}
 	threads = min(threads, maxWorkers)
 	ctx, cancel := context.WithCancel(ctx)

@@ -33,6 +33,14 @@ const maxTensors = 2*maxNodes + 1024
 // MaxStored is the number of tensors that a Store can hold.
 const MaxStored = maxNodes
 
+// ErrMemory says that the system refused memory.
+var ErrMemory = errors.New("not enough memory: use a smaller model or picture, or raise the limit (ulimit -v, the container's)")
+
+// reserved is the address space that ggml's scheduler takes for so many tensors; of
+// its memory it uses next to nothing. On 64-bit machines a tensor has 336 bytes, and
+// a node 60 of them and four numbers for each.
+const reserved = maxTensors*60*(336+16) + 64<<20
+
 // Options say what an Engine runs on.
 type Options struct {
 	Device  string // name from Devices, "auto" or ""
@@ -44,6 +52,7 @@ type Options struct {
 type Engine struct {
 	device   Device
 	threads  int
+	refused  int                // threads that the system did not start
 	backends []C.ggml_backend_t // the device first, the CPU last; one if they are the same
 	sched    C.ggml_backend_sched_t
 	pool     *C.struct_ggml_threadpool
@@ -68,7 +77,11 @@ func NewEngine(opts Options) (*Engine, error) {
 	if threads < 1 || threads > MaxThreads() {
 		return nil, fmt.Errorf("%d threads: want 1 to %d", threads, MaxThreads())
 	}
-	e := &Engine{device: device, threads: threads}
+	if !allocatable(reserved) {
+		return nil, ErrMemory
+	}
+	e := &Engine{device: device, threads: granted(threads, startable)}
+	e.refused = threads - e.threads
 	if err := e.open(); err != nil {
 		e.Close()
 		return nil, err
@@ -95,7 +108,7 @@ func (e *Engine) open() error {
 	C.ggml_backend_cpu_set_n_threads(cpu, C.int(e.threads))
 	C.ggml_backend_cpu_set_threadpool(cpu, e.pool)
 	if !e.watch.open(cpu) {
-		return errors.New("out of memory")
+		return ErrMemory
 	}
 	e.sched = C.ggml_backend_sched_new(&e.backends[0], nil, C.int(len(e.backends)), maxTensors, false, true)
 	if e.sched == nil {
@@ -127,10 +140,18 @@ func (e *Engine) Device() Device { return e.device }
 // Threads is the number of CPU threads.
 func (e *Engine) Threads() int { return e.threads }
 
+// Refused is the number of threads that were wanted but that the system did not
+// start (ulimit -u, a container's limit of processes).
+func (e *Engine) Refused() int { return e.refused }
+
 func (e *Engine) cpuOnly() bool { return e.device.Kind == KindCPU }
 
 // primary is the backend that weights and caches live on.
 func (e *Engine) primary() C.ggml_backend_t { return e.backends[0] }
+
+// slack is more than the small allocations of a computation need, at which ggml, Go
+// and the C library do not look or end the process.
+const slack = 64 << 20
 
 // run allocates and computes a graph whose inputs are set by upload in between.
 // A context that ends stops the computation between two operations.
@@ -155,8 +176,8 @@ func (e *Engine) run(ctx context.Context, g *Graph, upload func()) (err error) {
 		}
 	}()
 	C.ggml_backend_sched_reset(e.sched)
-	if !e.prepare(g) || !bool(C.ggml_backend_sched_alloc_graph(e.sched, g.graph)) {
-		return errors.New("not enough memory for the computation")
+	if !allocatable(slack) || !e.prepare(g) || !bool(C.ggml_backend_sched_alloc_graph(e.sched, g.graph)) || !allocatable(slack) {
+		return ErrMemory
 	}
 	upload()
 	e.watch.begin(g)
@@ -170,7 +191,7 @@ func (e *Engine) run(ctx context.Context, g *Graph, upload func()) (err error) {
 		}
 		return errors.New("the computation was aborted")
 	case C.GGML_STATUS_ALLOC_FAILED:
-		return errors.New("not enough memory for the computation")
+		return ErrMemory
 	default:
 		return fmt.Errorf("ggml failed with status %d", int(status))
 	}

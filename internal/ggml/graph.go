@@ -36,11 +36,11 @@ type input struct {
 func (e *Engine) NewGraph() *Graph {
 	g := &Graph{engine: e}
 	size := C.size_t(maxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
-	g.ctx = C.ggml_init(C.struct_ggml_init_params{mem_size: size, no_alloc: true})
-	if g.ctx == nil {
-		g.err = errors.New("out of memory")
+	if !allocatable(int64(size) + slack) {
+		g.err = ErrMemory
 		return g
 	}
+	g.ctx = C.ggml_init(C.struct_ggml_init_params{mem_size: size, no_alloc: true})
 	g.graph = C.ggml_new_graph_custom(g.ctx, maxTensors, false)
 	return g
 }

@@ -5,7 +5,6 @@ package ggml
 #include <stdlib.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <unistd.h>
 #include "ggml.h"
 #include "ggml-cpu.h"
 #include "ggml-backend.h"
@@ -21,14 +20,14 @@ static void pg_log(enum ggml_log_level level, const char * text, void * data) {
 	}
 }
 
-// An assert that the checks in Go did not foresee: one line, no core dump.
-static void pg_abort(const char * message) {
-	fprintf(stderr, "paligemma: internal error in ggml: %s\n", message);
-	_exit(1);
-}
+// In memory.c and memory.cpp.
+void pg_abort(const char * message);
+void pg_set_new_handler(void);
+
 static void pg_hooks(void) {
 	ggml_log_set(pg_log, NULL);
 	ggml_set_abort_callback(pg_abort);
+	pg_set_new_handler();
 }
 static void pg_log_set_level(int level) { atomic_store(&pg_log_level, level); }
 */

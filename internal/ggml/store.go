@@ -120,13 +120,13 @@ func adjacent(group []Tensor) (spec Spec, ok bool) {
 
 // declare makes tensors without memory, in a context of their own.
 func declare(specs []Spec) (*C.struct_ggml_context, []Tensor, error) {
+	if !allocatable(slack) {
+		return nil, nil, ErrMemory
+	}
 	ctx := C.ggml_init(C.struct_ggml_init_params{
 		mem_size: C.size_t(len(specs)+1) * C.ggml_tensor_overhead(),
 		no_alloc: true,
 	})
-	if ctx == nil {
-		return nil, nil, errors.New("out of memory")
-	}
 	var tensors []Tensor
 	for _, spec := range specs {
 		ne := [4]C.int64_t{1, 1, 1, 1}
@@ -253,7 +253,7 @@ func inPlace(specs []Spec, mapping []byte) bool {
 func (s *Store) adopt(specs []Spec, tensors []Tensor, mapping []byte) error {
 	buffer := C.ggml_backend_cpu_buffer_from_ptr(unsafe.Pointer(&mapping[0]), C.size_t(len(mapping)))
 	if buffer == nil {
-		return errors.New("out of memory")
+		return ErrMemory
 	}
 	s.buffers = append(s.buffers, buffer)
 	C.ggml_backend_buffer_set_usage(buffer, C.GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
@@ -269,7 +269,7 @@ func (s *Store) adopt(specs []Spec, tensors []Tensor, mapping []byte) error {
 func (s *Store) allocate(ctx *C.struct_ggml_context, backend C.ggml_backend_t) (C.ggml_backend_buffer_t, error) {
 	buffer := C.ggml_backend_alloc_ctx_tensors(ctx, backend)
 	if buffer == nil {
-		return nil, fmt.Errorf("not enough memory on %s", C.GoString(C.ggml_backend_name(backend)))
+		return nil, fmt.Errorf("%s: %w", C.GoString(C.ggml_backend_name(backend)), ErrMemory)
 	}
 	s.buffers = append(s.buffers, buffer)
 	s.bytes += int64(C.ggml_backend_buffer_get_size(buffer))

@@ -5,26 +5,42 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"paligemma/internal/limits"
 )
 
 // MaxThreads is the largest number of threads that an Engine takes: more than
-// a few for each CPU only fight each other, and ggml aborts where the system
-// refuses to start one.
+// a few for each CPU only fight each other.
 func MaxThreads() int {
 	const most = 512 // GGML_MAX_N_THREADS
 	return min(most, max(16, 4*runtime.NumCPU()))
 }
 
 // DefaultThreads is the number of physical cores available to the process: its
-// CPU affinity and its cgroup's quota count (the Go runtime knows the latter),
-// and hyper-threads of one core count once, for they share the units that a
-// matrix product keeps busy.
+// CPU affinity and its cgroups' quotas count (rounded up; the Go runtime never goes
+// below 2), and hyper-threads of one core count once, for they share the units that
+// a matrix product keeps busy.
 func DefaultThreads() int {
-	n := min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	n := min(runtime.NumCPU(), runtime.GOMAXPROCS(0), limits.CPUs())
 	if cores := physicalCores(affinity(), siblings); cores > 0 {
 		n = min(n, cores)
 	}
 	return max(1, min(n, MaxThreads()))
+}
+
+// spareThreads are left to Go, which ends the process where it gets none.
+const spareThreads = 6
+
+// granted returns how many of n threads the system starts, the calling one counted,
+// with some to spare. startable says how many of a number it starts now.
+func granted(n int, startable func(n int) int) int {
+	if n == 1 {
+		return 1
+	}
+	if started := startable(n - 1 + spareThreads); started < n-1+spareThreads {
+		return max(1, started+1-spareThreads)
+	}
+	return n
 }
 
 // physicalCores counts the distinct groups of sibling threads among cpus; 0 if

@@ -16,6 +16,9 @@ type Options struct {
 	// NoMmap reads the whole file into memory in place of mapping it: slower
 	// to open, safe against a file that is overwritten while it is in use.
 	NoMmap bool
+	// Before is called, unless nil, with the header and the file's size before the
+	// bytes are mapped or read. Its error is Open's.
+	Before func(h *Header, size int64) error
 }
 
 // File is an open GGUF file: its header and the bytes of its tensors.
@@ -59,6 +62,11 @@ func open(path string, file *regular.File, opts Options) (*File, error) {
 	h, err := Parse(file, size)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Before != nil {
+		if err := opts.Before(h, size); err != nil {
+			return nil, err
+		}
 	}
 	f := &File{Header: h, path: path, file: file}
 	if !opts.NoMmap && canMap {

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"fmt"
+
+	"paligemma/internal/gguf"
+	"paligemma/internal/limits"
+	"paligemma/internal/model"
+)
+
+// memoryError says that a model does not fit.
+type memoryError struct{ needs, has int64 }
+
+// Error is the rest of a sentence that names the model.
+func (e *memoryError) Error() string {
+	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", byteSize(e.needs), byteSize(e.has))
+}
+
+const (
+	promptTokens    = 64      // of text, where the prompt is not known yet
+	reservedAddress = 1 << 30 // address space that ggml and the C library take and hardly use
+)
+
+// need is the memory that something takes.
+type need struct {
+	mapped int64 // of a file: read again when it was dropped, but slow if dropped often
+	own    int64
+}
+
+// check compares a need with what there is. A mapped model that does not fit into
+// memory would be read from the disk again for every token: that is refused, too.
+func (n need) check(free limits.Memory) error {
+	for _, c := range []struct{ needs, has int64 }{
+		{n.mapped + n.own, free.Physical},
+		{n.mapped + n.own + reservedAddress, free.Address},
+		{n.own, free.Data},
+	} {
+		if c.needs > c.has {
+			return &memoryError{c.needs, c.has}
+		}
+	}
+	return nil
+}
+
+// checkModel makes sure that a model fits before its bytes are mapped or read.
+func (o modelOptions) checkModel(h *gguf.Header, size int64) error {
+	c, err := model.ReadConfig(h)
+	if o.Force || err != nil { // a bad file is told later, with all that is wrong
+		return nil
+	}
+	n := need{mapped: size, own: c.WorkingMemory(c.Vision.ImageTokens+promptTokens, 0)}
+	if o.NoMmap {
+		n = need{own: n.mapped + n.own}
+	}
+	return n.check(limits.FreeMemory())
+}
+
+// checkPrompt makes sure that there is memory for a prompt and what follows it,
+// before it is allocated; the weights are there already.
+func (s *session) checkPrompt(prompt, generated int) error {
+	if s.force {
+		return nil
+	}
+	n := need{own: s.config.WorkingMemory(prompt, generated)}
+	free := limits.FreeMemory()
+	free.Address = limits.Unlimited // the engine has reserved its part, and allocations are tried
+	if err := n.check(free); err != nil {
+		return fmt.Errorf("%s: a prompt of %d tokens: %w", s.file.Path(), prompt, err)
+	}
+	return nil
+}

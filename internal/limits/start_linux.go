@@ -1,0 +1,40 @@
+//go:build cgo
+
+package limits
+
+/*
+#include <malloc.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+// What Go's runtime and libraries reserve before main: with less it dies there, with
+// pages of traces.
+enum { PG_LEAST_ADDRESS = 3 << 29, PG_LEAST_DATA = 64 << 20 };
+
+static int pg_below(int which, rlim_t least) {
+	struct rlimit limit;
+	return getrlimit(which, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < least;
+}
+
+static void pg_refuse(const char * line) {
+	if (write(STDERR_FILENO, line, strlen(line)) < 0) {
+		// nobody can be told
+	}
+	_exit(1);
+}
+
+// Runs before Go does.
+__attribute__((constructor)) static void pg_check_limits(void) {
+	if (pg_below(RLIMIT_AS, PG_LEAST_ADDRESS)) {
+		pg_refuse("paligemma: the limit of address space is below 1.5 GiB, which is too little to start: raise it (ulimit -v)\n");
+	}
+	if (pg_below(RLIMIT_DATA, PG_LEAST_DATA)) {
+		pg_refuse("paligemma: the limit of data is below 64 MiB, which is too little to start: raise it (ulimit -d)\n");
+	}
+	if (pg_below(RLIMIT_AS, RLIM_INFINITY)) {
+		mallopt(M_ARENA_MAX, 1); // else every thread reserves 64 MiB of it
+	}
+}
+*/
+import "C"
