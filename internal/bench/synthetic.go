@@ -13,7 +13,9 @@ import (
 	"paligemma/internal/convert"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
+	"paligemma/internal/limits"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 	"paligemma/internal/tokenizer"
 	"paligemma/internal/vocabulary"
 )
@@ -152,17 +154,15 @@ func NewSynthetic(ctx context.Context, name, typ string) (*Synthetic, error) {
 	return &Synthetic{file}, nil
 }
 
-// enoughMemory refuses a model that is larger than the machine: the system
-// might give it the memory and end the process when it is used.
+// enoughMemory refuses a model that is larger than what is free: the system might
+// give it the memory and end the process when it is used.
 func enoughMemory(w *gguf.Writer) error {
 	size, err := w.Size()
 	if err != nil {
 		return err
 	}
-	for _, d := range ggml.Devices() {
-		if d.Kind == ggml.KindCPU && d.MemoryTotal > 0 && uint64(size) > d.MemoryTotal {
-			return fmt.Errorf("its weights take %d MB, the machine has %d MB", size>>20, d.MemoryTotal>>20)
-		}
+	if free := limits.FreeMemory().Physical; size > free {
+		return fmt.Errorf("not enough memory: needs %s, has %s", quote.Bytes(size), quote.Bytes(free))
 	}
 	return nil
 }

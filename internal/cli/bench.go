@@ -14,6 +14,7 @@ import (
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/quote"
 	"paligemma/internal/tokenizer"
 )
 
@@ -206,7 +207,7 @@ func benchText(r *bench.Report) (string, error) {
 	if r.Synthetic {
 		kind = "synthetic, "
 	}
-	fmt.Fprintf(&b, "%s: %s%s, %d weights in %s\n", r.Model, kind, r.Type, r.Parameters, byteSize(r.Bytes))
+	fmt.Fprintf(&b, "%s: %s%s, %d weights in %s\n", r.Model, kind, r.Type, r.Parameters, quote.Bytes(r.Bytes))
 	fmt.Fprintf(&b, "%s, %d threads: %s\n", r.Device, r.Threads, r.CPU)
 	fmt.Fprintf(&b, "%d prompt tokens, %d decoded, %d repetitions\n\n", r.PrefillTokens, r.DecodeTokens, r.Repetitions)
 
@@ -236,7 +237,7 @@ func benchText(r *bench.Report) (string, error) {
 	}
 	fmt.Fprintln(&b)
 	if r.PeakRSS > 0 {
-		fmt.Fprintf(&b, "peak memory: %s\n", byteSize(r.PeakRSS))
+		fmt.Fprintf(&b, "peak memory: %s\n", quote.Bytes(r.PeakRSS))
 	}
 	if p := r.Probe; p != nil {
 		fmt.Fprintf(&b, "what ggml reaches here: reads %.1f GB/s; products in f32 %.0f, bf16 %.0f, q8_0 %.0f, q4_k %.0f GFLOPS\n", p.Read, p.F32, p.BF16, p.Q8_0, p.Q4_K)

@@ -155,7 +155,7 @@ func (i *inspection) write(out io.Writer) error {
 	if i.Version > 0 {
 		format = fmt.Sprintf("%s version %d", format, i.Version)
 	}
-	fmt.Fprintf(out, "%s: %s, %d tensors, %d parameters, %s\n", clean(i.Path), format, len(i.Tensors), i.Parameters, byteSize(i.Bytes))
+	fmt.Fprintf(out, "%s: %s, %d tensors, %d parameters, %s\n", clean(i.Path), format, len(i.Tensors), i.Parameters, quote.Bytes(i.Bytes))
 	if i.Verified {
 		fmt.Fprintln(out, "verified: everything was read and is sound")
 	}

@@ -6,6 +6,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/limits"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 )
 
 // memoryError says that a model does not fit.
@@ -13,7 +14,7 @@ type memoryError struct{ needs, has int64 }
 
 // Error is the rest of a sentence that names the model.
 func (e *memoryError) Error() string {
-	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", byteSize(e.needs), byteSize(e.has))
+	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", quote.Bytes(e.needs), quote.Bytes(e.has))
 }
 
 const (

@@ -39,22 +39,9 @@ func (a *app) runDevices() error {
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tKIND\tBACKEND\tFREE\tTOTAL\tDESCRIPTION")
 	for _, d := range devices {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Kind, d.Backend, byteSize(int64(d.MemoryFree)), byteSize(int64(d.MemoryTotal)), d.Description)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Kind, d.Backend, quote.Bytes(int64(d.MemoryFree)), quote.Bytes(int64(d.MemoryTotal)), d.Description)
 	}
 	return w.Flush()
-}
-
-// byteSize is a size for people.
-func byteSize(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, unit := float64(n)/1024, 0
-	for v >= 1023.95 && unit < len(units)-1 {
-		v, unit = v/1024, unit+1
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[unit])
 }
 
 // versions is the result of version in JSON.

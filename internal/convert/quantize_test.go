@@ -368,7 +368,7 @@ func TestQuantizeOutput(t *testing.T) {
 	if err := os.Chtimes(in, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	refuses(t, src, QuantizeOptions{}, "was changed while it was in use")
+	refuses(t, src, QuantizeOptions{}, "was changed or replaced while it was in use")
 }
 
 // FuzzQuantize changes single bytes of a file's header and weights: what comes

@@ -10,6 +10,7 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 	reader "paligemma/internal/tokenizer"
 )
 
@@ -98,7 +99,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 			shape = append(shape, fmt.Sprint(d))
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", name, strings.Join(shape, "×"),
-			g.row.From, g.row.Type, size(g.bytes), g.row.Why)
+			g.row.From, g.row.Type, quote.Bytes(g.bytes), g.row.Why)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -112,19 +113,6 @@ func (r *Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%s: %s, %d tensors, %d weights, %s, %.2f bits per weight\n",
-		r.Path, r.Type, len(r.Rows), r.Parameters(), size(r.Size), r.BitsPerWeight())
+		r.Path, r.Type, len(r.Rows), r.Parameters(), quote.Bytes(r.Size), r.BitsPerWeight())
 	return err
-}
-
-// size prints a number of bytes with three digits or so.
-func size(n int64) string {
-	switch f := float64(n); {
-	case f >= 1e9:
-		return fmt.Sprintf("%.2f GB", f/1e9)
-	case f >= 1e6:
-		return fmt.Sprintf("%.1f MB", f/1e6)
-	case f >= 1e3:
-		return fmt.Sprintf("%.1f kB", f/1e3)
-	}
-	return fmt.Sprintf("%d B", n)
 }

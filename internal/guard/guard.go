@@ -8,23 +8,17 @@
 // may be called in a handler: poll, write and _exit.
 package guard
 
-import (
-	"strings"
-	"unicode"
-)
+import "paligemma/internal/quote"
 
 // ExitCode is that of a process which the guard ends: a model that is corrupt.
 const ExitCode = 4
 
+// maxPath bounds the path in the line, in bytes.
+const maxPath = 300
+
 // line is what the handler writes.
 func line(path string, terminal bool) string {
-	shown := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, path)
-	text := "paligemma: " + shown + " was cut short or cannot be read any more, while it was in use (--no-mmap reads a model into memory at the start)\n"
+	text := "paligemma: " + quote.Line(path, maxPath) + " was cut short or cannot be read any more, while it was in use (--no-mmap reads a model into memory at the start)\n"
 	if terminal {
 		text = "\r\x1b[K" + text // over a progress bar
 	}

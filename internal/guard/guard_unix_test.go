@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"paligemma/internal/quote"
 )
 
 // childVariable makes the test binary a process that meets a fault: its value is
@@ -165,7 +167,7 @@ func TestFaults(t *testing.T) {
 			if fault.lines >= 0 && strings.Count(text, "\n") != fault.lines {
 				t.Errorf("stderr is %q", text)
 			}
-			if fault.lines == 1 && !strings.HasPrefix(text, "paligemma: "+strings.ReplaceAll(path, "\x1b", "?")+" was cut short") {
+			if fault.lines == 1 && !strings.HasPrefix(text, "paligemma: "+quote.Line(path, maxPath)+" was cut short") {
 				t.Errorf("stderr is %q", text)
 			}
 		})
