@@ -77,6 +77,7 @@ func writeLarge(path, from string) error {
 		return err
 	}
 	c.Text.Layers, c.Text.Heads, c.Text.KVHeads, c.Text.HeadDim = 256, 4096, 4096, 256
+	c.Text.Context = 1 << 20
 	c.Vision.ImageSize, c.Vision.PatchSize, c.Vision.ImageTokens = 4096, 32, 128*128
 	var w gguf.Writer
 	c.SetKeys(&w)
