@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/regular"
 	"paligemma/internal/safetensors"
 )
 
@@ -57,7 +58,7 @@ func checkpointDir(path string) (string, error) {
 
 // firstBytes reads the start of a file, as far as that can be done.
 func firstBytes(path string) []byte {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil
 	}
