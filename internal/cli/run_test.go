@@ -138,7 +138,9 @@ func interrupt(t *testing.T, cmd *exec.Cmd) {
 }
 
 func TestInterruptGenerate(t *testing.T) {
-	cmd, _, stdout := start(t, t.TempDir(), "generate", "--prompt", "x", "--max-tokens", "1000000", "--temperature", "2")
+	// Any one text may end at any token, a thousand will not before the signal comes.
+	args := append([]string{"generate", "--max-tokens", "1000000", "--temperature", "2"}, slices.Repeat([]string{"--prompt", "x"}, 1000)...)
+	cmd, _, stdout := start(t, t.TempDir(), args...)
 	if _, err := io.ReadFull(stdout, make([]byte, 20)); err != nil { // it streams
 		t.Fatal(err)
 	}
