@@ -104,10 +104,10 @@ func bestProduct(ctx context.Context, e *ggml.Engine, w ggml.Tensor, x []float32
 }
 
 func product(ctx context.Context, e *ggml.Engine, w ggml.Tensor, x []float32) (time.Duration, error) {
-	g := e.NewGraph()
+	g := e.NewGraph(ggml.GraphOptions{})
 	defer g.Close()
 	in := w.Dim(0)
-	g.Output(g.MulMat(w, g.Pad(g.Float32s(x, in, int64(len(x))/in), g.RowsFor(in, w))))
+	g.Output(g.MulWeights(w, g.Float32s(x, in, int64(len(x))/in)))
 	start := time.Now()
 	err := g.Compute(ctx)
 	return time.Since(start), err

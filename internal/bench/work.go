@@ -38,10 +38,7 @@ func newWork(s *Session, prompt, decode int) work {
 			w.decodeBytes += float64(t.Size)
 		}
 	}
-	element := 2
-	if s.Model.Exact() {
-		element = 4
-	}
+	element := s.Model.Options().CellType().BlockBytes()
 	cell := 2 * c.Text.Layers * c.Text.KVHeads * c.Text.HeadDim * element
 	w.decodeBytes += float64(cell) * (float64(prompt) + float64(decode+1)/2)
 	return w

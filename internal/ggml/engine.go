@@ -16,6 +16,7 @@ static struct ggml_threadpool * pg_threadpool(int threads) {
 import "C"
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ const reserved = maxTensors*60*(336+16) + 64<<20
 type Options struct {
 	Device  string // name from Devices, "auto" or ""
 	Threads int    // CPU threads; 0: DefaultThreads
+	Plain   bool   // every graph is Plain: what a device computes, on the CPU
+	Tiles   int64  // queries from which on Graph.Tiles reports true; 0: 64
 }
 
 // Engine computes graphs on a device with the CPU as its fallback. It is not
@@ -52,7 +55,9 @@ type Options struct {
 type Engine struct {
 	device   Device
 	threads  int
-	refused  int                // threads that the system did not start
+	refused  int // threads that the system did not start
+	plain    bool
+	tiles    int64              // Options.Tiles
 	backends []C.ggml_backend_t // the device first, the CPU last; one if they are the same
 	sched    C.ggml_backend_sched_t
 	pool     *C.struct_ggml_threadpool
@@ -80,7 +85,7 @@ func NewEngine(opts Options) (*Engine, error) {
 	if !allocatable(reserved) {
 		return nil, ErrMemory
 	}
-	e := &Engine{device: device, threads: granted(threads, startable)}
+	e := &Engine{device: device, threads: granted(threads, startable), plain: opts.Plain, tiles: cmp.Or(opts.Tiles, tileQueries)}
 	e.refused = threads - e.threads
 	if err := e.open(); err != nil {
 		e.Close()

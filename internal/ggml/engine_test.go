@@ -187,7 +187,7 @@ func TestStoreKeepsValues(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	e := newEngine(t)
-	g := e.NewGraph()
+	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	x := g.Float32s(random(512*512, 5), 512, 512)
 	y := x
@@ -262,7 +262,7 @@ func TestAfterOutOfMemory(t *testing.T) {
 func TestProgress(t *testing.T) {
 	e := newEngine(t)
 	const products = 1000
-	g := e.NewGraph()
+	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	x := g.Float32s(random(256*256, 5), 256, 256)
 	y := x

@@ -24,7 +24,7 @@ func newEngine(t *testing.T) *Engine {
 // compute runs one graph and returns its output.
 func compute(t *testing.T, e *Engine, build func(*Graph) Tensor) ([]float32, error) {
 	t.Helper()
-	g := e.NewGraph()
+	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	out := build(g)
 	g.Output(out)
@@ -167,7 +167,7 @@ func TestNorms(t *testing.T) {
 		for i := range ones {
 			ones[i] = 1
 		}
-		return g.RMSNorm(x, g.Float32s(ones, n), eps, Rows{gguf.TypeF32, n})
+		return g.rmsNorm(x, g.Float32s(ones, n), eps, rowFormat{gguf.TypeF32, n})
 	}, rms}} {
 		got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, n, rows), eps) })
 		if err != nil {
@@ -187,7 +187,7 @@ func TestRoPE(t *testing.T) {
 		freq[i] = float32(math.Pow(10000, 2*float64(i)/d))
 	}
 	got, err := compute(t, e, func(g *Graph) Tensor {
-		return g.RoPE(g.Float32s(x, d, heads, tokens), g.Int32s(positions, tokens), g.Float32s(freq, d/2))
+		return g.rope(g.Float32s(x, d, heads, tokens), g.Int32s(positions, tokens), g.Float32s(freq, d/2))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestShapes(t *testing.T) {
 		"transpose": {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Transpose(x)) }, []float64{0, 3, 1, 4, 2, 5}},
 		"slice":     {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Slice(x, 0, 1, 2)) }, []float64{1, 2, 4, 5}},
 		"concat":    {func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Slice(x, 1, 0, 1), 1) }, []float64{0, 1, 2, 3, 4, 5, 0, 1, 2}},
-		"pad":       {func(g *Graph, x Tensor) Tensor { return g.Pad(x, Rows{gguf.TypeF32, 4}) }, []float64{0, 1, 2, 0, 3, 4, 5, 0}},
+		"pad":       {func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeF32, 4}) }, []float64{0, 1, 2, 0, 3, 4, 5, 0}},
 		"rows":      {func(g *Graph, x Tensor) Tensor { return g.GetRows(x, g.Int32s([]int32{1, 0, 1}, 3)) }, []float64{3, 4, 5, 0, 1, 2, 3, 4, 5}},
 		"scale":     {func(g *Graph, x Tensor) Tensor { return g.ScaleBias(g.Scale(x, 2), 1, 1) }, []float64{1, 3, 5, 7, 9, 11}},
 	} {
@@ -298,19 +298,19 @@ func TestRefuses(t *testing.T) {
 		"matmul heads": func(g *Graph, x Tensor) Tensor {
 			return g.MulMat(g.Float32s(make([]float32, 6), 3, 1, 2), g.Float32s(make([]float32, 9), 3, 1, 3))
 		},
-		"geglu":        func(g *Graph, x Tensor) Tensor { return g.Geglu(x, g.Transpose(x), Rows{gguf.TypeF32, 3}) },
+		"geglu":        func(g *Graph, x Tensor) Tensor { return g.geglu(x, g.Transpose(x), rowFormat{gguf.TypeF32, 3}) },
 		"gelu turned":  func(g *Graph, x Tensor) Tensor { return g.Gelu(g.Transpose(x)) },
 		"scale view":   func(g *Graph, x Tensor) Tensor { return g.Scale(g.Slice(x, 0, 0, 2), 2) },
 		"norm NaN":     func(g *Graph, x Tensor) Tensor { return g.Norm(x, float32(math.NaN())) },
 		"softmax mask": func(g *Graph, x Tensor) Tensor { return g.SoftMax(x, g.Float32s(make([]float32, 3), 3), 1) },
 		"rope odd": func(g *Graph, x Tensor) Tensor {
-			return g.RoPE(g.Reshape(x, 3, 1, 2), g.Int32s(ints, 2), g.Float32s(make([]float32, 1), 1))
+			return g.rope(g.Reshape(x, 3, 1, 2), g.Int32s(ints, 2), g.Float32s(make([]float32, 1), 1))
 		},
 		"rope positions": func(g *Graph, x Tensor) Tensor {
-			return g.RoPE(g.Reshape(x, 2, 1, 3), g.Int32s(ints, 2), g.Float32s(make([]float32, 1), 1))
+			return g.rope(g.Reshape(x, 2, 1, 3), g.Int32s(ints, 2), g.Float32s(make([]float32, 1), 1))
 		},
 		"rope factors": func(g *Graph, x Tensor) Tensor {
-			return g.RoPE(g.Reshape(x, 2, 1, 3), g.Int32s([]int32{0, 1, 2}, 3), g.Float32s(make([]float32, 2), 2))
+			return g.rope(g.Reshape(x, 2, 1, 3), g.Int32s([]int32{0, 1, 2}, 3), g.Float32s(make([]float32, 2), 2))
 		},
 		"reshape":         func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 5) },
 		"reshape zero":    func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 6, 0) },
@@ -325,20 +325,23 @@ func TestRefuses(t *testing.T) {
 		"concat":          func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Float32s(make([]float32, 4), 4), 1) },
 		"concat dim":      func(g *Graph, x Tensor) Tensor { return g.Concat(x, x, 4) },
 		"rows":            func(g *Graph, x Tensor) Tensor { return g.GetRows(x, x) },
-		"pad":             func(g *Graph, x Tensor) Tensor { return g.Pad(x, Rows{gguf.TypeF32, 2}) },
-		"pad type":        func(g *Graph, x Tensor) Tensor { return g.Pad(x, Rows{gguf.TypeQ8_0, 32}) },
-		"pad part":        func(g *Graph, x Tensor) Tensor { return g.Pad(x, Rows{gguf.TypeQ8_K, 300}) },
-		"matmul rows":     func(g *Graph, x Tensor) Tensor { x = g.Pad(x, Rows{gguf.TypeQ8_K, 256}); return g.MulMat(x, x) },
-		"matmul plain": func(g *Graph, x Tensor) Tensor {
-			return g.MulMat(g.Pad(x, Rows{gguf.TypeF32, 256}), g.Pad(x, Rows{gguf.TypeQ8_K, 256}))
+		"pad":             func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeF32, 2}) },
+		"pad type":        func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeQ8_0, 32}) },
+		"pad part":        func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeQ8_K, 300}) },
+		"matmul rows": func(g *Graph, x Tensor) Tensor {
+			x = g.convertRows(x, rowFormat{gguf.TypeQ8_K, 256})
+			return g.MulMat(x, x)
 		},
-		"layer norm": func(g *Graph, x Tensor) Tensor { return g.LayerNorm(x, x, x, 1, Rows{gguf.TypeF32, 3}) },
+		"matmul plain": func(g *Graph, x Tensor) Tensor {
+			return g.MulMat(g.convertRows(x, rowFormat{gguf.TypeF32, 256}), g.convertRows(x, rowFormat{gguf.TypeQ8_K, 256}))
+		},
+		"layer norm": func(g *Graph, x Tensor) Tensor { return g.layerNorm(x, x, x, 1, rowFormat{gguf.TypeF32, 3}) },
 		"layer norm pad": func(g *Graph, x Tensor) Tensor {
 			r := g.Cont(g.Slice(x, 1, 0, 1))
-			return g.LayerNorm(x, r, r, 1, Rows{gguf.TypeF32, 2})
+			return g.layerNorm(x, r, r, 1, rowFormat{gguf.TypeF32, 2})
 		},
-		"rms norm":       func(g *Graph, x Tensor) Tensor { return g.RMSNorm(x, x, 1, Rows{gguf.TypeF32, 3}) },
-		"gelu bias":      func(g *Graph, x Tensor) Tensor { return g.GeluBias(x, x, Rows{gguf.TypeF32, 3}) },
+		"rms norm":       func(g *Graph, x Tensor) Tensor { return g.rmsNorm(x, x, 1, rowFormat{gguf.TypeF32, 3}) },
+		"gelu bias":      func(g *Graph, x Tensor) Tensor { return g.geluBias(x, x, rowFormat{gguf.TypeF32, 3}) },
 		"add bias":       func(g *Graph, x Tensor) Tensor { r := g.Cont(g.Slice(x, 1, 0, 1)); return g.AddBias(r, x, r) },
 		"input size":     func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 5), 6) },
 		"input shape":    func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 0) },
@@ -355,7 +358,7 @@ func TestRefuses(t *testing.T) {
 
 func TestFirstErrorSticks(t *testing.T) {
 	e := newEngine(t)
-	g := e.NewGraph()
+	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	x := g.Float32s(make([]float32, 6), 3, 2)
 	g.Reshape(x, 5)

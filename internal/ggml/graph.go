@@ -18,11 +18,12 @@ import (
 // Graph is one computation: operations are recorded by its methods and run by
 // Compute. The first error sticks; operations after it do nothing.
 type Graph struct {
-	engine *Engine
-	ctx    *C.struct_ggml_context
-	graph  *C.struct_ggml_cgraph
-	inputs []input
-	err    error
+	engine  *Engine
+	options GraphOptions
+	ctx     *C.struct_ggml_context
+	graph   *C.struct_ggml_cgraph
+	inputs  []input
+	err     error
 }
 
 type input struct {
@@ -31,10 +32,27 @@ type input struct {
 	size   int64
 }
 
+// GraphOptions say how a graph computes what its operations ask for.
+type GraphOptions struct {
+	// Exact computes everything in F32, by the formulas of transformers.
+	Exact bool
+	// Plain uses ggml's own operations only, as other devices than the CPU do.
+	Plain bool
+}
+
+// CellType returns the type of keys and values that are kept for later graphs.
+func (o GraphOptions) CellType() gguf.Type {
+	if o.Exact {
+		return gguf.TypeF32
+	}
+	return gguf.TypeF16
+}
+
 // NewGraph starts a computation. The caller closes it; tensors made by it are
 // then gone.
-func (e *Engine) NewGraph() *Graph {
-	g := &Graph{engine: e}
+func (e *Engine) NewGraph(o GraphOptions) *Graph {
+	o.Plain = o.Plain || e.plain || !e.cpuOnly()
+	g := &Graph{engine: e, options: o}
 	size := C.size_t(maxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
 	if !allocatable(int64(size) + slack) {
 		g.err = ErrMemory
@@ -53,10 +71,7 @@ func (g *Graph) Close() {
 	}
 }
 
-// OnCPU tells whether the graph runs on the CPU alone.
-func (g *Graph) OnCPU() bool { return g.engine.cpuOnly() }
-
-// Err is the first error of the operations so far.
+// Err returns the first error of the operations so far.
 func (g *Graph) Err() error { return g.err }
 
 // fail keeps the first error.
@@ -67,7 +82,7 @@ func (g *Graph) fail(format string, args ...any) Tensor {
 	return Tensor{}
 }
 
-// ok tells whether an operation on these tensors can be recorded.
+// ok reports whether an operation on these tensors can be recorded.
 func (g *Graph) ok(tensors ...Tensor) bool {
 	if g.err != nil {
 		return false
@@ -86,13 +101,13 @@ func (g *Graph) ok(tensors ...Tensor) bool {
 	return true
 }
 
-// Float32s is an input of the shape given, innermost first. The data are not
+// Float32s makes an input of the shape given, innermost first. The data are not
 // copied until Compute.
 func (g *Graph) Float32s(data []float32, shape ...int64) Tensor {
 	return g.input(gguf.TypeF32, unsafe.Pointer(unsafe.SliceData(data)), len(data), 4, shape)
 }
 
-// Int32s is an input of indices.
+// Int32s makes an input of indices.
 func (g *Graph) Int32s(data []int32, shape ...int64) Tensor {
 	return g.input(gguf.TypeI32, unsafe.Pointer(unsafe.SliceData(data)), len(data), 4, shape)
 }

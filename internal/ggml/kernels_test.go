@@ -23,7 +23,7 @@ func TestGelu(t *testing.T) {
 		factor func(i int) float64
 	}{
 		"gelu":  {func(g *Graph) Tensor { return g.Gelu(g.Float32s(x, n)) }, func(int) float64 { return 1 }},
-		"geglu": {func(g *Graph) Tensor { return g.Geglu(g.Float32s(x, n), g.Float32s(up, n), Rows{gguf.TypeF32, n}) }, func(i int) float64 { return float64(up[i]) }},
+		"geglu": {func(g *Graph) Tensor { return g.geglu(g.Float32s(x, n), g.Float32s(up, n), rowFormat{gguf.TypeF32, n}) }, func(i int) float64 { return float64(up[i]) }},
 	} {
 		got, err := compute(t, e, c.build)
 		if err != nil {
@@ -81,12 +81,16 @@ func TestRows(t *testing.T) {
 		tol  float64
 	}{
 		"layer norm": {func(g *Graph, x, more, w, b Tensor) Tensor {
-			return g.LayerNorm(x, w, b, eps, Rows{gguf.TypeF32, padded})
+			return g.layerNorm(x, w, b, eps, rowFormat{gguf.TypeF32, padded})
 		}, norm, 5e-5},
-		"rms norm":  {func(g *Graph, x, more, w, b Tensor) Tensor { return g.RMSNorm(x, w, eps, Rows{gguf.TypeF32, padded}) }, rms, 2e-6},
-		"geglu":     {func(g *Graph, x, more, w, b Tensor) Tensor { return g.Geglu(more, x, Rows{gguf.TypeF32, padded}) }, geglu, 1e-6},
-		"gelu bias": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.GeluBias(more, b, Rows{gguf.TypeF32, padded}) }, gelu, 1e-6},
-		"add bias":  {func(g *Graph, x, more, w, b Tensor) Tensor { return g.AddBias(x, more, b) }, add, 1e-5},
+		"rms norm": {func(g *Graph, x, more, w, b Tensor) Tensor {
+			return g.rmsNorm(x, w, eps, rowFormat{gguf.TypeF32, padded})
+		}, rms, 2e-6},
+		"geglu": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.geglu(more, x, rowFormat{gguf.TypeF32, padded}) }, geglu, 1e-6},
+		"gelu bias": {func(g *Graph, x, more, w, b Tensor) Tensor {
+			return g.geluBias(more, b, rowFormat{gguf.TypeF32, padded})
+		}, gelu, 1e-6},
+		"add bias": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.AddBias(x, more, b) }, add, 1e-5},
 	} {
 		got, err := compute(t, e, func(g *Graph) Tensor {
 			return c.op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(w, n), g.Float32s(b, n))
@@ -102,7 +106,7 @@ func TestRows(t *testing.T) {
 func TestPadTurnedRows(t *testing.T) {
 	got, err := compute(t, newEngine(t), func(g *Graph) Tensor {
 		x := g.Float32s([]float32{0, 1, 2, 3, 4, 5, 6, 7}, 2, 2, 2)
-		return g.Pad(g.Permute(x, [4]int{0, 2, 1, 3}), Rows{gguf.TypeF32, 3})
+		return g.convertRows(g.Permute(x, [4]int{0, 2, 1, 3}), rowFormat{gguf.TypeF32, 3})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -116,24 +120,24 @@ func TestQuantisedRows(t *testing.T) {
 	const n, k, wide = 600, 768, 2304
 	e := newEngine(t)
 	theirProducts(t)
-	plain := Rows{gguf.TypeF32, k}
+	plain := rowFormat{gguf.TypeF32, k}
 	for _, rows := range []int64{1, 3, 21} {
 		x, more := random(int(n*rows), 1), random(int(n*rows), 2)
 		clear(x[256:512])          // a block of zeros
 		x[7], x[9] = 1.5, -1.5     // two are the largest
 		x[520], x[521] = 0.5, -0.3 // the sign of the largest differs from block to block
-		for name, op := range map[string]func(g *Graph, x, more, w, b Tensor, rows Rows) Tensor{
-			"pad":        func(g *Graph, x, _, _, _ Tensor, rows Rows) Tensor { return g.Pad(x, rows) },
-			"layer norm": func(g *Graph, x, _, w, b Tensor, rows Rows) Tensor { return g.LayerNorm(x, w, b, 1e-6, rows) },
-			"rms norm":   func(g *Graph, x, _, w, _ Tensor, rows Rows) Tensor { return g.RMSNorm(x, w, 1e-6, rows) },
-			"gelu bias":  func(g *Graph, x, _, _, b Tensor, rows Rows) Tensor { return g.GeluBias(x, b, rows) },
-			"geglu":      func(g *Graph, x, more, _, _ Tensor, rows Rows) Tensor { return g.Geglu(x, more, rows) },
+		for name, op := range map[string]func(g *Graph, x, more, w, b Tensor, rows rowFormat) Tensor{
+			"pad":        func(g *Graph, x, _, _, _ Tensor, rows rowFormat) Tensor { return g.convertRows(x, rows) },
+			"layer norm": func(g *Graph, x, _, w, b Tensor, rows rowFormat) Tensor { return g.layerNorm(x, w, b, 1e-6, rows) },
+			"rms norm":   func(g *Graph, x, _, w, _ Tensor, rows rowFormat) Tensor { return g.rmsNorm(x, w, 1e-6, rows) },
+			"gelu bias":  func(g *Graph, x, _, _, b Tensor, rows rowFormat) Tensor { return g.geluBias(x, b, rows) },
+			"geglu":      func(g *Graph, x, more, _, _ Tensor, rows rowFormat) Tensor { return g.geglu(x, more, rows) },
 		} {
 			for typ, rowsType := range map[gguf.Type]gguf.Type{
 				gguf.TypeQ4_K: gguf.TypeQ8_K, gguf.TypeQ6_K: gguf.TypeQ8_K, gguf.TypeIQ4_XS: gguf.TypeQ8_K,
 				gguf.TypeQ8_0: gguf.TypeQ8_0, gguf.TypeQ5_0: gguf.TypeQ8_0, gguf.TypeBF16: gguf.TypeBF16,
 			} {
-				quantised := Rows{rowsType, k}
+				quantised := rowFormat{rowsType, k}
 				rowBytes, err := typ.RowBytes(k)
 				if err != nil {
 					t.Fatal(err)
@@ -147,9 +151,9 @@ func TestQuantisedRows(t *testing.T) {
 					t.Fatal(err)
 				}
 				weight := store.Tensors()[0]
-				product := func(r Rows) []float32 {
+				product := func(r rowFormat) []float32 {
 					got, err := compute(t, e, func(g *Graph) Tensor {
-						if want := g.RowsFor(n, weight); want != quantised {
+						if want := g.rowsFor(n, weight); want != quantised {
 							t.Errorf("rows for %v: %v", weight, want)
 						}
 						return g.MulMat(weight, op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(random(n, 4), n), g.Float32s(random(n, 5), n), r))
@@ -220,11 +224,11 @@ func TestProduct(t *testing.T) {
 						if rows == 1 {
 							x = g.Float32s(random(int(k), 1), k)
 						}
-						quantised := g.RowsFor(k, w)
+						quantised := g.rowsFor(k, w)
 						if quantised.Type == gguf.TypeF32 {
 							t.Errorf("rows for %v are %v", w, quantised)
 						}
-						return g.MulMat(w, g.Pad(x, quantised))
+						return g.MulMat(w, g.convertRows(x, quantised))
 					})
 					if err != nil {
 						t.Fatal(err)
@@ -280,8 +284,8 @@ func BenchmarkProduct(b *testing.B) {
 			defer store.Close()
 			x := random(k*rows, 2)
 			for b.Loop() {
-				g, w := e.NewGraph(), store.Tensors()[0]
-				g.Output(g.MulMat(w, g.Pad(g.Float32s(x, k, rows), g.RowsFor(k, w))))
+				g, w := e.NewGraph(GraphOptions{}), store.Tensors()[0]
+				g.Output(g.MulMat(w, g.convertRows(g.Float32s(x, k, rows), g.rowsFor(k, w))))
 				if err := g.Compute(b.Context()); err != nil {
 					b.Fatal(err)
 				}
@@ -292,17 +296,58 @@ func BenchmarkProduct(b *testing.B) {
 	}
 }
 
-func TestCut(t *testing.T) {
+func TestSplitAt(t *testing.T) {
 	theirProducts(t)
-	g := newEngine(t).NewGraph()
+	g := newEngine(t).NewGraph(GraphOptions{})
 	defer g.Close()
 	for n, want := range map[int64]int64{1: 1, 255: 255, 256: 256, 257: 249, 264: 256, 272: 256, 273: 273, 288: 288, 290: 256, 520: 520, 1032: 1032, 4104: 4096} {
-		x := g.Pad(g.Float32s(make([]float32, n), 1, n), Rows{gguf.TypeQ8_K, 256})
-		if got := Cut(x); got != want {
-			t.Errorf("%d rows are cut at %d, want %d", n, got, want)
+		x := g.convertRows(g.Float32s(make([]float32, n), 1, n), rowFormat{gguf.TypeQ8_K, 256})
+		if got := splitAt(x); got != want {
+			t.Errorf("%d rows are split at %d, want %d", n, got, want)
 		}
 	}
-	if got := Cut(g.Float32s(make([]float32, 264), 1, 264)); got != 264 {
-		t.Errorf("rows of F32 are cut at %d", got)
+	if got := splitAt(g.Float32s(make([]float32, 264), 1, 264)); got != 264 {
+		t.Errorf("rows of F32 are split at %d", got)
 	}
+}
+
+// TestSplitRows compares products with rows in two groups, as ggml takes K-quants
+// best, with those of all rows at once.
+func TestSplitRows(t *testing.T) {
+	theirProducts(t)
+	const k, n, rows = 256, 24, 264
+	e := newEngine(t)
+	packed := make([]byte, n*144)
+	if err := Quantize(gguf.TypeQ4_K, packed, random(k*n, 3), k); err != nil {
+		t.Fatal(err)
+	}
+	store, err := e.NewWeights([]Spec{{Name: "w", Type: gguf.TypeQ4_K, Shape: []int64{k, n}, Data: packed}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	w, parts := store.Tensors()[0], 0
+	multiply := func(g *Graph, x Tensor) Tensor { parts++; return g.MulWeights(w, x) }
+	product := func(build func(g *Graph, x Tensor) Tensor) []float32 {
+		got, err := compute(t, e, func(g *Graph) Tensor {
+			return build(g, g.convertRows(g.Float32s(random(k*rows, 1), k, rows), g.rowsFor(k, w)))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	split := product(func(g *Graph, x Tensor) Tensor { return g.SplitRows(x, multiply) })
+	if want := 2; !e.plain && parts != want {
+		t.Errorf("%d groups of rows, want %d", parts, want)
+	}
+	near(t, "split", split, float64s(product(multiply)), 1e-6)
+}
+
+func float64s(values []float32) []float64 {
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = float64(v)
+	}
+	return out
 }

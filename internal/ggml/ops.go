@@ -112,34 +112,59 @@ func (g *Graph) Gelu(a Tensor) Tensor {
 	if !g.okContiguous("gelu", a) {
 		return Tensor{}
 	}
-	if g.OnCPU() {
+	switch {
+	case !g.options.Plain:
 		return g.custom(gguf.TypeF32, a.shape(), C.ggml_custom_op_t(C.pg_gelu), a)
+	case g.options.Exact:
+		return g.formulaGelu(a)
 	}
 	return Tensor{C.ggml_gelu(g.ctx, a.c)}
 }
 
-// Geglu is Gelu(gate)·up in one operation, with Gelu's precision, in rows as
-// given.
-func (g *Graph) Geglu(gate, up Tensor, rows Rows) Tensor {
+// formulaGelu writes Gelu out, for devices whose own operation may be coarse:
+//
+//	x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) = x·σ(x·(a + b·x²))
+//
+// with a = 2·√(2/π) and b = 0.044715·a.
+func (g *Graph) formulaGelu(x Tensor) Tensor {
+	const a, b = 1.5957691216057308, 0.07135481282685763
+	return g.Mul(g.Sigmoid(g.Mul(g.ScaleBias(g.Sqr(x), b, a), x)), x)
+}
+
+// Geglu is Gelu(gate)·up in one operation, with Gelu's precision, in rows for the
+// weights that will multiply them.
+func (g *Graph) Geglu(gate, up Tensor, next ...Tensor) Tensor {
+	return g.geglu(gate, up, g.rowsFor(gate.Dim(0), next...))
+}
+
+func (g *Graph) geglu(gate, up Tensor, rows rowFormat) Tensor {
 	if !g.okContiguous("geglu", gate) || !g.okContiguous("geglu", up) || !g.okRows("geglu", gate, rows) {
 		return Tensor{}
 	}
 	if gate.shape() != up.shape() {
 		return g.fail("geglu: %v and %v differ", gate, up)
 	}
-	if g.OnCPU() {
+	switch {
+	case !g.options.Plain:
 		return g.custom(rows.Type, rows.shape(gate), C.ggml_custom_op_t(C.pg_geglu), gate, up)
+	case g.options.Exact:
+		return g.convertRows(g.Mul(g.formulaGelu(gate), up), rows)
 	}
-	return g.Pad(Tensor{C.ggml_geglu_split(g.ctx, gate.c, up.c)}, rows)
+	return g.convertRows(Tensor{C.ggml_geglu_split(g.ctx, gate.c, up.c)}, rows)
 }
 
-// GeluBias is Gelu(a + b), b being the same for each row, in rows as given.
-func (g *Graph) GeluBias(a, b Tensor, rows Rows) Tensor {
+// GeluBias is Gelu(a + b), b being the same for each row, in rows for the weights
+// that will multiply them.
+func (g *Graph) GeluBias(a, b Tensor, next ...Tensor) Tensor {
+	return g.geluBias(a, b, g.rowsFor(a.Dim(0), next...))
+}
+
+func (g *Graph) geluBias(a, b Tensor, rows rowFormat) Tensor {
 	if !g.okRow("gelu_bias", a, b) || !g.okRows("gelu_bias", a, rows) {
 		return Tensor{}
 	}
-	if !g.OnCPU() {
-		return g.Pad(g.Gelu(g.Add(a, b)), rows)
+	if g.options.Plain {
+		return g.convertRows(g.Gelu(g.Add(a, b)), rows)
 	}
 	return g.custom(rows.Type, rows.shape(a), C.ggml_custom_op_t(C.pg_gelu_bias), a, b)
 }
@@ -152,7 +177,7 @@ func (g *Graph) AddBias(a, b, c Tensor) Tensor {
 	switch {
 	case a.shape() != b.shape():
 		return g.fail("add_bias: %v and %v differ", a, b)
-	case !g.OnCPU():
+	case g.options.Plain:
 		return g.Add(a, g.Add(b, c))
 	}
 	return g.custom(gguf.TypeF32, a.shape(), C.ggml_custom_op_t(C.pg_add_bias), a, b, c)
@@ -201,26 +226,35 @@ func (g *Graph) Norm(a Tensor, eps float32) Tensor {
 	return Tensor{C.ggml_norm(g.ctx, a.c, C.float(eps))}
 }
 
-// LayerNorm is Norm(a)·w + b, w and b being the same for each row, in rows as
-// given.
-func (g *Graph) LayerNorm(a, w, b Tensor, eps float32, rows Rows) Tensor {
+// LayerNorm is Norm(a)·w + b, w and b being the same for each row, in rows for the
+// weights that will multiply them.
+func (g *Graph) LayerNorm(a, w, b Tensor, eps float32, next ...Tensor) Tensor {
+	return g.layerNorm(a, w, b, eps, g.rowsFor(a.Dim(0), next...))
+}
+
+func (g *Graph) layerNorm(a, w, b Tensor, eps float32, rows rowFormat) Tensor {
 	if !g.okRow("layer_norm", a, w) || !g.okRow("layer_norm", a, b) || !g.okEps("layer_norm", eps) || !g.okRows("layer_norm", a, rows) {
 		return Tensor{}
 	}
-	if !g.OnCPU() {
-		return g.Pad(g.Add(g.Mul(g.Norm(a, eps), w), b), rows)
+	if g.options.Plain {
+		return g.convertRows(g.Add(g.Mul(g.Norm(a, eps), w), b), rows)
 	}
 	return Tensor{C.pg_layer_norm(g.ctx, a.c, w.c, b.c, C.float(eps), C.enum_ggml_type(rows.Type), C.int64_t(rows.Len))}
 }
 
 // RMSNorm is a/sqrt(mean(a²) + eps)·w over dimension 0, w being the same for each
-// row, in rows as given (https://arxiv.org/abs/1910.07467).
-func (g *Graph) RMSNorm(a, w Tensor, eps float32, rows Rows) Tensor {
+// row (https://arxiv.org/abs/1910.07467), in rows for the weights that will
+// multiply them.
+func (g *Graph) RMSNorm(a, w Tensor, eps float32, next ...Tensor) Tensor {
+	return g.rmsNorm(a, w, eps, g.rowsFor(a.Dim(0), next...))
+}
+
+func (g *Graph) rmsNorm(a, w Tensor, eps float32, rows rowFormat) Tensor {
 	if !g.okRow("rms_norm", a, w) || !g.okEps("rms_norm", eps) || !g.okRows("rms_norm", a, rows) {
 		return Tensor{}
 	}
-	if !g.OnCPU() {
-		return g.Pad(g.Mul(Tensor{C.ggml_rms_norm(g.ctx, a.c, C.float(eps))}, w), rows)
+	if g.options.Plain {
+		return g.convertRows(g.Mul(Tensor{C.ggml_rms_norm(g.ctx, a.c, C.float(eps))}, w), rows)
 	}
 	return Tensor{C.pg_rms_norm(g.ctx, a.c, w.c, C.float(eps), C.enum_ggml_type(rows.Type), C.int64_t(rows.Len))}
 }
@@ -250,47 +284,33 @@ func (g *Graph) SoftMax(a, mask Tensor, scale float32) Tensor {
 	return Tensor{C.ggml_soft_max_ext(g.ctx, a.c, mask.c, C.float(scale), 0)}
 }
 
+// tileQueries is the least number of queries for which scores are made in tiles.
+const tileQueries = 64
+
+// Tiles reports whether FlashAttention is there and best for that many queries.
+func (g *Graph) Tiles(queries int64) bool { return !g.options.Plain && queries >= g.engine.tiles }
+
 // FlashAttention is softmax(cap(scale·Q·Kᵀ))·V for q [d, T, heads], k [d, n,
 // kv_heads] and v [dv, n, kv_heads], all F32 and each query seeing all keys:
 // [dv, heads, T]. Query head h uses key head h·kv_heads/heads. The scores exist
 // only in tiles. softcap 0 is none. It is a kernel of our own (attention.c), for
-// graphs OnCPU only.
+// graphs that are not Plain.
 func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
 	if !g.okF32("flash attention", q, k, v) {
 		return Tensor{}
 	}
 	if q.Dim(0) != k.Dim(0) || k.Dim(1) != v.Dim(1) || k.Dim(2) != v.Dim(2) || q.Dim(2)%k.Dim(2) != 0 ||
-		q.Dim(3) != 1 || k.Dim(3) != 1 || v.Dim(3) != 1 || !g.OnCPU() {
+		q.Dim(3) != 1 || k.Dim(3) != 1 || v.Dim(3) != 1 || g.options.Plain {
 		return g.fail("flash attention: %v, %v and %v do not fit", q, k, v)
 	}
 	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, C.float(scale), C.float(softcap), C.int(g.engine.threads))}
-}
-
-// RoPE rotates pairs (i, i + d/2) of each head of a [d, heads, T] by
-// position/freq[i]: the "rotate half" form of rotary embeddings
-// (https://arxiv.org/abs/2104.09864). positions are I32 [T], freq F32 [d/2]
-// with freq[i] = theta^(2i/d).
-//
-// ggml would derive the frequencies by repeated multiplication, whose error
-// grows with i; a base of 1 leaves them to freq, rounded once.
-func (g *Graph) RoPE(a, positions, freq Tensor) Tensor {
-	if !g.okF32("rope", a, freq) || !g.ok(positions) {
-		return Tensor{}
-	}
-	if positions.Type() != gguf.TypeI32 || positions.Elements() != a.Dim(2) || positions.Dim(0) != a.Dim(2) {
-		return g.fail("rope: positions %v do not fit %v", positions, a)
-	}
-	if a.Dim(0)%2 != 0 || freq.Elements() != a.Dim(0)/2 {
-		return g.fail("rope: frequencies %v do not fit %v", freq, a)
-	}
-	return Tensor{C.ggml_rope_ext(g.ctx, a.c, positions.c, freq.c, C.int(a.Dim(0)), C.GGML_ROPE_TYPE_NEOX, 0, 1, 1, 0, 1, 0, 0)}
 }
 
 // --- products ---------------------------------------------------------------
 
 // MulMat is the product of a [k, n, …] with each row of b [k, T, …]: [n, T, …].
 // a may be quantised and is repeated over dimensions 2 and 3 of b, which is F32
-// or has the type that RowsFor gives for a.
+// or has the type that rowsFor gives for a.
 func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if !g.ok(a, b) {
 		return Tensor{}
@@ -299,7 +319,7 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if !quantised && !g.okF32("matmul", b) {
 		return Tensor{}
 	}
-	if quantised && (!b.contiguous() || g.RowsFor(b.Dim(0), a).Type != b.Type()) {
+	if quantised && (!b.contiguous() || g.rowsFor(b.Dim(0), a).Type != b.Type()) {
 		return g.fail("matmul: %v does not take %v", a, b)
 	}
 	if a.Dim(0) != b.Dim(0) || b.Dim(2)%a.Dim(2) != 0 || b.Dim(3)%a.Dim(3) != 0 {
@@ -317,11 +337,17 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
 }
 
+// MulWeights is the product of weights with each row of x, which is brought into
+// the form that the weights' type wants and padded where their rows are.
+func (g *Graph) MulWeights(w, x Tensor) Tensor {
+	return g.MulMat(w, g.convertRows(x, g.rowsFor(x.Dim(0), w)))
+}
+
 // ownProducts is false in tests that look at ggml's products.
 var ownProducts = true
 
-// ownProduct tells whether products of weights of type t, in rows of k, with the
-// rows that RowsFor gives for them are a kernel of our own (product.c).
+// ownProduct reports whether products of weights of type t, in rows of k, with the
+// rows that rowsFor gives for them are a kernel of our own (product.c).
 func ownProduct(t gguf.Type, k int64) bool {
 	return ownProducts && C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
 }
@@ -329,7 +355,7 @@ func ownProduct(t gguf.Type, k int64) bool {
 // maxElements is more than any memory holds, and far from overflowing.
 const maxElements = 1 << 50
 
-// MatrixType tells whether MulMat takes matrices of type t. These are also the
+// MatrixType reports whether MulMat takes matrices of type t. These are also the
 // types that Quantize makes.
 func MatrixType(t gguf.Type) bool {
 	switch t {

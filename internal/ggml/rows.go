@@ -11,24 +11,24 @@ import (
 	"paligemma/internal/gguf"
 )
 
-// Rows says how an operation writes its rows: F32, or Q8_K, Q8_0 or BF16 where
+// rowFormat says how an operation writes its rows: F32, or Q8_K, Q8_0 or BF16 where
 // products with weights that want them so are to follow, and how long they are,
 // zeros at their end included.
-type Rows struct {
+type rowFormat struct {
 	Type gguf.Type
 	Len  int64
 }
 
-// RowsFor is how rows of n values are written best where products with all of
+// rowsFor returns how rows of n values are written best where products with all of
 // the weights follow: as long as theirs, and quantised once for all if that is
 // what each of those products would do. It is F32 of n values where the weights
-// do not agree.
-func (g *Graph) RowsFor(n int64, weights ...Tensor) Rows {
-	plain := Rows{gguf.TypeF32, n}
+// do not agree, or where none follow.
+func (g *Graph) rowsFor(n int64, weights ...Tensor) rowFormat {
+	plain := rowFormat{gguf.TypeF32, n}
 	if !g.ok(weights...) || len(weights) == 0 {
 		return plain
 	}
-	rows := Rows{gguf.TypeF32, weights[0].Dim(0)}
+	rows := rowFormat{gguf.TypeF32, weights[0].Dim(0)}
 	wanted := rowsType(weights[0].Type())
 	for _, w := range weights {
 		if w.Dim(0) != rows.Len || w.Dim(0) < n {
@@ -38,7 +38,7 @@ func (g *Graph) RowsFor(n int64, weights ...Tensor) Rows {
 			wanted = gguf.TypeF32
 		}
 	}
-	if g.OnCPU() {
+	if !g.options.Plain {
 		rows.Type = wanted
 	}
 	return rows
@@ -56,7 +56,7 @@ func rowsType(t gguf.Type) gguf.Type {
 	return gguf.TypeF32
 }
 
-// quantises tells whether t is one of the types of rows beside F32 that our
+// quantises reports whether t is one of the types of rows beside F32 that our
 // kernels write, to the same bits as the ggml at hand.
 func quantises(t gguf.Type) bool {
 	switch t {
@@ -76,13 +76,23 @@ func knows(t gguf.Type) func() bool {
 	return sync.OnceValue(func() bool { return C.pg_quantizes(C.enum_ggml_type(t)) != 0 })
 }
 
-// Cut is after how many of x's rows they are best cut into two products, x.Dim(1)
-// if not at all, as where products are kernels of our own. ggml multiplies
+// SplitRows computes f for all rows of x at once, or for two groups of them where
+// products are then faster.
+func (g *Graph) SplitRows(x Tensor, f func(*Graph, Tensor) Tensor) Tensor {
+	n, at := x.Dim(1), splitAt(x)
+	if at == n {
+		return f(g, x)
+	}
+	return g.Concat(f(g, g.Slice(x, 1, 0, at)), f(g, g.Slice(x, 1, at, n-at)), 1)
+}
+
+// splitAt is after how many of x's rows they are best split, x.Dim(1) if not at
+// all, as where products are kernels of our own. ggml multiplies
 // K-quants with up to 256 rows at once and makes such groups equally long, in
 // bands of 16, of which it computes the last one whole: 264 rows are 2·9 bands,
 // but 256 and 8 rows are 16 and 1. (Fewer than 8 rows go another way, which is
 // slower than a band.)
-func Cut(x Tensor) int64 {
+func splitAt(x Tensor) int64 {
 	const group, band, least = 256, 16, 8
 	bands := func(rows int64) int64 {
 		groups := (rows + group - 1) / group
@@ -99,14 +109,14 @@ func Cut(x Tensor) int64 {
 }
 
 // shape is that of a with such rows.
-func (r Rows) shape(a Tensor) [4]int64 {
+func (r rowFormat) shape(a Tensor) [4]int64 {
 	ne := a.shape()
 	ne[0] = r.Len
 	return ne
 }
 
 // okRows checks that a's rows can be written so.
-func (g *Graph) okRows(op string, a Tensor, r Rows) bool {
+func (g *Graph) okRows(op string, a Tensor, r rowFormat) bool {
 	if r.Len < a.Dim(0) || r.Len > 1<<30 || a.Elements()/a.Dim(0) > maxElements/r.Len {
 		g.fail("%s: rows of %v to %d", op, a, r.Len)
 		return false
@@ -114,22 +124,22 @@ func (g *Graph) okRows(op string, a Tensor, r Rows) bool {
 	if r.Type == gguf.TypeF32 {
 		return true
 	}
-	if quantises(r.Type) && r.Len%int64(r.Type.BlockSize()) == 0 && g.OnCPU() {
+	if quantises(r.Type) && r.Len%int64(r.Type.BlockSize()) == 0 && !g.options.Plain {
 		return true
 	}
 	g.fail("%s: rows of %d values of type %v", op, r.Len, r.Type)
 	return false
 }
 
-// Pad writes the rows of a as given, which they may be already.
-func (g *Graph) Pad(a Tensor, rows Rows) Tensor {
+// convertRows writes the rows of a in a format, which they may have already.
+func (g *Graph) convertRows(a Tensor, rows rowFormat) Tensor {
 	if g.ok(a) && a.Type() == rows.Type && a.Dim(0) == rows.Len {
 		return a
 	}
 	if !g.okF32("pad", a) || !g.okRows("pad", a, rows) {
 		return Tensor{}
 	}
-	if g.OnCPU() { // ggml looks at each value: as long as a small product takes
+	if !g.options.Plain { // ggml looks at each value: as long as a small product takes
 		return g.custom(rows.Type, rows.shape(a), C.ggml_custom_op_t(C.pg_pad_rows), a)
 	}
 	return Tensor{C.ggml_pad(g.ctx, a.c, C.int(rows.Len-a.Dim(0)), 0, 0, 0)}

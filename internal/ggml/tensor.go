@@ -19,16 +19,27 @@ import (
 // operation that failed.
 type Tensor struct{ c *C.struct_ggml_tensor }
 
-// Valid tells whether the tensor exists.
+// Valid reports whether the tensor exists.
 func (t Tensor) Valid() bool { return t.c != nil }
 
-// Type is the type of the elements.
-func (t Tensor) Type() gguf.Type { return gguf.Type(t.c._type) }
+// Type returns the type of the elements; F32 for the zero Tensor.
+func (t Tensor) Type() gguf.Type {
+	if t.c == nil {
+		return gguf.TypeF32
+	}
+	return gguf.Type(t.c._type)
+}
 
-// Dim is the size of dimension i, 0 (innermost) to 3.
-func (t Tensor) Dim(i int) int64 { return int64(t.c.ne[i]) }
+// Dim returns the size of dimension i, 0 (innermost) to 3; 1 for the zero Tensor,
+// so that callers can compute with it and leave errors to the graph.
+func (t Tensor) Dim(i int) int64 {
+	if t.c == nil {
+		return 1
+	}
+	return int64(t.c.ne[i])
+}
 
-// Elements is the number of elements.
+// Elements returns the number of elements.
 func (t Tensor) Elements() int64 { return t.Dim(0) * t.Dim(1) * t.Dim(2) * t.Dim(3) }
 
 // shape is all four dimensions.
@@ -39,10 +50,10 @@ func (t Tensor) shape() [4]int64 {
 // stride is the distance in bytes between neighbours in dimension i.
 func (t Tensor) stride(i int) int64 { return int64(t.c.nb[i]) }
 
-// contiguous tells whether the elements lie in order without gaps.
+// contiguous reports whether the elements lie in order without gaps.
 func (t Tensor) contiguous() bool { return bool(C.ggml_is_contiguous(t.c)) }
 
-// denseRows tells whether the elements of each row lie side by side.
+// denseRows reports whether the elements of each row lie side by side.
 func (t Tensor) denseRows() bool {
 	return t.Dim(0) == int64(t.Type().BlockSize()) || t.stride(0) == int64(t.Type().BlockBytes())
 }

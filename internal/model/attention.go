@@ -21,9 +21,6 @@ type attention struct {
 // kv_heads]: [d·heads, T]. Query head h uses key head h·kv_heads/heads. The
 // weights [n, T, heads] are returned too if whole is set.
 func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, weights ggml.Tensor) {
-	if g.Err() != nil {
-		return
-	}
 	d, heads, tokens, keys := q.Dim(0), q.Dim(1), q.Dim(2), k.Dim(1)
 	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
 	group := max(32, scoreBytes/(4*heads*keys), (tokens+maxGroups-1)/maxGroups)
@@ -52,17 +49,10 @@ func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, w
 // flash is apply for queries that all see all keys, tile by tile: q [d, heads,
 // T], k [d, n, kv_heads], v [d, n, kv_heads].
 func (a attention) flash(g *ggml.Graph, q, k, v ggml.Tensor) ggml.Tensor {
-	if g.Err() != nil {
-		return ggml.Tensor{}
-	}
 	d, heads, tokens := q.Dim(0), q.Dim(1), q.Dim(2)
 	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
 	return g.Reshape(g.FlashAttention(q, k, v, a.scale, a.softcap), d*heads, tokens)
 }
-
-// flashTokens is the least number of queries for which scores are made in tiles;
-// a variable for tests.
-var flashTokens int64 = 64
 
 // weights is softmax(mask + cap(scale·Q·Kᵀ)): [keys, queries, heads].
 func (a attention) weights(g *ggml.Graph, q, k, mask ggml.Tensor) ggml.Tensor {
@@ -76,49 +66,4 @@ func (a attention) weights(g *ggml.Graph, q, k, mask ggml.Tensor) ggml.Tensor {
 // softcap is cap·tanh(x/cap).
 func softcap(g *ggml.Graph, x ggml.Tensor, limit float32) ggml.Tensor {
 	return g.Scale(g.Tanh(g.Scale(x, 1/limit)), limit)
-}
-
-// matmul is W·x for each row of x, which is padded where the file's rows are.
-func matmul(g *ggml.Graph, w, x ggml.Tensor) ggml.Tensor {
-	if g.Err() != nil {
-		return ggml.Tensor{}
-	}
-	return g.MulMat(w, g.Pad(x, g.RowsFor(x.Dim(0), w)))
-}
-
-// apply is W·x + b.
-func (l Linear) apply(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
-	return g.Add(matmul(g, l.Weight, x), l.Bias)
-}
-
-// apply is the layer norm over the innermost dimension, in rows for the weights
-// that will multiply them, if any.
-func (n LayerNorm) apply(g *ggml.Graph, x ggml.Tensor, eps float32, weights ...ggml.Tensor) ggml.Tensor {
-	if g.Err() != nil {
-		return ggml.Tensor{}
-	}
-	return g.LayerNorm(x, n.Weight, n.Bias, eps, g.RowsFor(x.Dim(0), weights...))
-}
-
-// rmsNorm is x/rms(x)·w, with w stored as 1 + the checkpoint's weight, in rows
-// for the weights that will multiply them, if any.
-func rmsNorm(g *ggml.Graph, x, w ggml.Tensor, eps float32, weights ...ggml.Tensor) ggml.Tensor {
-	if g.Err() != nil {
-		return ggml.Tensor{}
-	}
-	return g.RMSNorm(x, w, eps, g.RowsFor(x.Dim(0), weights...))
-}
-
-// gelu is the tanh approximation of GELU (https://arxiv.org/abs/1606.08415):
-//
-//	x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) = x·σ(x·(a + b·x²))
-//
-// with a = 2·√(2/π) and b = 0.044715·a. It is written out for an exact run on
-// another device than the CPU, whose own operation may be coarse.
-func gelu(g *ggml.Graph, x ggml.Tensor, exact bool) ggml.Tensor {
-	if !exact || g.OnCPU() {
-		return g.Gelu(x)
-	}
-	const a, b = 1.5957691216057308, 0.07135481282685763
-	return g.Mul(g.Sigmoid(g.Mul(g.ScaleBias(g.Sqr(x), b, a), x)), x)
 }

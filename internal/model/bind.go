@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"paligemma/internal/ggml"
@@ -13,7 +14,7 @@ type Role int
 
 const (
 	RoleVector Role = iota // norms, biases, positions: F32
-	RoleMatrix             // the left side of a product: any type of ggml.MatrixType, rows padded
+	RoleMatrix             // a Matrix: any type of ggml.MatrixType, rows padded
 	RoleKernel             // codebook and kernels of the mask decoder: F32 or F16
 )
 
@@ -43,7 +44,10 @@ func (c Config) dims() map[string]int {
 	}
 }
 
-var tensorType = reflect.TypeFor[ggml.Tensor]()
+var (
+	tensorType = reflect.TypeFor[ggml.Tensor]()
+	matrixType = reflect.TypeFor[Matrix]()
+)
 
 // walk visits every tensor field of w that the configuration calls for, in
 // the order of the structs, but within a layer matrices last, so that some may
@@ -82,21 +86,22 @@ type walker struct {
 }
 
 // fields visits a struct whose tensors' names begin with prefix. Structs of
-// one layer (Linear, LayerNorm) take their shape from the field they stand in.
+// one layer (Linear, LayerNorm, QKV) take their shape from the field they stand in.
 func (w walker) fields(v reflect.Value, prefix, shape string, layer int) {
 	for i := range v.NumField() {
 		field, tag := v.Field(i), v.Type().Field(i).Tag
-		if !w.wanted(tag.Get("if")) || tag.Get("gguf") == "-" {
+		if !w.wanted(tag.Get("if")) || !v.Type().Field(i).IsExported() {
 			continue
 		}
 		name := prefix + tag.Get("gguf")
-		own := tag.Get("shape")
-		if own == "" {
-			own = shape
-		}
+		own := within(shape, tag.Get("shape"))
 		switch {
 		case field.Type() == tensorType:
 			w.visit(w.spec(name, own, tag.Get("kind"), layer), field.Addr().Interface().(*ggml.Tensor))
+		case field.Type() == matrixType:
+			spec := w.spec(name, own, "", layer)
+			spec.Role = RoleMatrix
+			w.visit(spec, &field.Addr().Interface().(*Matrix).tensor)
 		case field.Kind() == reflect.Struct:
 			w.fields(field, name, own, layer)
 		case field.Kind() == reflect.Slice:
@@ -110,6 +115,21 @@ func (w walker) fields(v reflect.Value, prefix, shape string, layer int) {
 			}
 		}
 	}
+}
+
+// within is the shape of a field by its tag and the shape of the struct around it:
+// that shape where the tag is empty, and of it the dimension 0, 1 … for a digit.
+func within(shape, tag string) string {
+	if tag == "" {
+		return shape
+	}
+	outer, letters := strings.Split(shape, ","), strings.Split(tag, ",")
+	for i, letter := range letters {
+		if n, err := strconv.Atoi(letter); err == nil {
+			letters[i] = outer[n]
+		}
+	}
+	return strings.Join(letters, ",")
 }
 
 // wanted evaluates an `if` tag.
@@ -129,10 +149,7 @@ func (w walker) spec(name, shape, kind string, layer int) TensorSpec {
 	for letter := range strings.SplitSeq(shape, ",") {
 		spec.Shape = append(spec.Shape, w.dims[letter])
 	}
-	switch kind {
-	case "matrix":
-		spec.Role = RoleMatrix
-	case "bias": // as long as the matrix beside it has rows
+	if kind == "bias" { // as long as its matrix has rows
 		spec.Shape = spec.Shape[len(spec.Shape)-1:]
 	}
 	return spec

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"paligemma/internal/ggml"
-	"paligemma/internal/gguf"
 )
 
 // Cache keeps the keys and values of the tokens seen so far. Cells are
@@ -26,10 +25,7 @@ func (m *Model) NewCache(capacity int) (*Cache, error) {
 	if capacity < 1 || capacity > 1<<24 {
 		return nil, fmt.Errorf("a cache of %d tokens", capacity)
 	}
-	typ := gguf.TypeF16
-	if m.exact {
-		typ = gguf.TypeF32
-	}
+	typ := m.options.CellType()
 	d, kv, n := int64(t.HeadDim), int64(t.KVHeads), int64(capacity)
 	var specs []ggml.Spec
 	for layer := range t.Layers {

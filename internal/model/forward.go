@@ -45,7 +45,7 @@ func (m *Model) forward(ctx context.Context, cache *Cache, b batch, t tracing) (
 	}
 	keys := append(cache.cells[:past:past], b.cells...)
 
-	g := m.engine.NewGraph()
+	g := m.engine.NewGraph(m.options)
 	defer g.Close()
 	s := m.newStep(g, cache, b.cells, keys, t.attentions)
 	x := g.Float32s(b.embeddings, int64(m.config.Text.Hidden), int64(tokens))
@@ -60,7 +60,7 @@ func (m *Model) forward(ctx context.Context, cache *Cache, b batch, t tracing) (
 		}
 		x = layer.mlp(g, s, x)
 	}
-	x = rmsNorm(g, x, m.weights.OutputNorm, m.config.Text.RMSEps)
+	x = g.RMSNorm(x, m.weights.OutputNorm, m.config.Text.RMSEps)
 	if t.hidden {
 		hidden = append(hidden, x)
 		if len(b.outputs) < tokens {
@@ -89,8 +89,8 @@ func (m *Model) forward(ctx context.Context, cache *Cache, b batch, t tracing) (
 func (m *Model) newStep(g *ggml.Graph, cache *Cache, queries, keys []cell, traced bool) *step {
 	n, tokens := int64(len(keys)), int64(len(queries))
 	s := &step{
-		config: m.config.Text, exact: m.exact, cache: cache, tokens: tokens, traced: traced,
-		rotary: m.newRotary(g, queries),
+		config: m.config.Text, cache: cache, tokens: tokens, traced: traced,
+		rotary: g.NewRotary(positions(queries), m.config.Text.HeadDim, m.config.Text.RopeTheta),
 	}
 	if allVisible(queries, keys) {
 		return s
@@ -108,7 +108,7 @@ func (m *Model) head(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 	if m.config.Tied {
 		w = m.weights.Embedding
 	}
-	logits := matmul(g, w, x)
+	logits := w.Mul(g, x)
 	if limit := m.config.Text.FinalSoftcap; limit != 0 {
 		logits = softcap(g, logits, limit)
 	}
@@ -197,6 +197,14 @@ func int32s(values []int) []int32 {
 	out := make([]int32, len(values))
 	for i, v := range values {
 		out[i] = int32(v)
+	}
+	return out
+}
+
+func positions(cells []cell) []int32 {
+	out := make([]int32, len(cells))
+	for i, c := range cells {
+		out[i] = c.pos
 	}
 	return out
 }

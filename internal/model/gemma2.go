@@ -10,13 +10,13 @@ func (l *Gemma2Layer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) g
 	if layer%2 == 0 {
 		mask = s.window
 	}
-	h := rmsNorm(g, x, l.AttnNorm, s.config.RMSEps, l.Q, l.K, l.V)
+	h := g.RMSNorm(x, l.AttnNorm, s.config.RMSEps, l.QKV.tensors()...)
 	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale, softcap: s.config.AttnSoftcap, mask: mask})
-	return g.Add(x, rmsNorm(g, h, l.PostAttnNorm, s.config.RMSEps))
+	return g.Add(x, g.RMSNorm(h, l.PostAttnNorm, s.config.RMSEps))
 }
 
 func (l *Gemma2Layer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
-	h := rmsNorm(g, x, l.MLPNorm, s.config.RMSEps, l.Gate, l.Up)
-	h = l.MLP.forward(g, h, s.exact)
-	return g.Add(x, rmsNorm(g, h, l.PostMLPNorm, s.config.RMSEps))
+	h := g.RMSNorm(x, l.MLPNorm, s.config.RMSEps, l.Gate.tensor, l.Up.tensor)
+	h = g.SplitRows(h, l.MLP.forwardRows)
+	return g.Add(x, g.RMSNorm(h, l.PostMLPNorm, s.config.RMSEps))
 }

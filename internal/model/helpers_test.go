@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -166,14 +167,30 @@ func load(t *testing.T, checkpoint, typ string) *model.Model {
 	return open(t, convertTo(t, checkpoint, typ))
 }
 
+// testDevice is what the tests compute on: $PALIGEMMA_TEST_DEVICE, "cpu" if it is
+// not set, or "plain": the CPU with the graphs of other devices.
+func testDevice() ggml.Options {
+	o := ggml.Options{Device: cmp.Or(os.Getenv("PALIGEMMA_TEST_DEVICE"), "cpu"), Threads: 1}
+	if o.Device == "plain" {
+		o.Device, o.Plain = "cpu", true
+	}
+	return o
+}
+
 // open opens a GGUF file.
 func open(t *testing.T, path string) *model.Model {
+	t.Helper()
+	return openOn(t, path, testDevice())
+}
+
+// openOn opens a GGUF file on a device.
+func openOn(t *testing.T, path string, o ggml.Options) *model.Model {
 	t.Helper()
 	file, err := gguf.Open(path, gguf.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+	engine, err := ggml.NewEngine(o)
 	if err != nil {
 		t.Fatal(err)
 	}

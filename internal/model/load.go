@@ -19,7 +19,7 @@ type Model struct {
 	embedding gguf.Tensor // of the file, for looking up rows
 	rows      []byte      // its bytes
 	blocks    []block     // weights.Gemma or weights.Gemma2
-	exact     bool        // every matrix is F32: so is all else, the cache and GELU included
+	options   ggml.GraphOptions
 }
 
 // Load binds the tensors of a file to a model that computes on e. The file and
@@ -44,10 +44,10 @@ func (m *Model) bind(f *gguf.File) error {
 	}
 	var specs []ggml.Spec
 	var fields []*ggml.Tensor
-	m.exact = true
+	m.options.Exact = true // where every matrix is F32, so is all else
 	m.config.walk(&m.weights, func(spec TensorSpec, field *ggml.Tensor) {
 		t, _ := f.Lookup(spec.Name)
-		m.exact = m.exact && t.Type == gguf.TypeF32
+		m.options.Exact = m.options.Exact && t.Type == gguf.TypeF32
 		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t)})
 		fields = append(fields, field)
 		if spec.Name == TensorEmbedding {
@@ -65,32 +65,41 @@ func (m *Model) bind(f *gguf.File) error {
 	for i, t := range m.store.Tensors() {
 		*fields[i] = t
 	}
-	var together [][]ggml.Tensor
-	for i := range m.weights.Vision.Layers {
-		l := &m.weights.Vision.Layers[i]
-		together = append(together, []ggml.Tensor{l.Q.Weight, l.K.Weight, l.V.Weight})
-	}
 	for i := range m.weights.Gemma {
 		m.blocks = append(m.blocks, &m.weights.Gemma[i])
 	}
 	for i := range m.weights.Gemma2 {
 		m.blocks = append(m.blocks, &m.weights.Gemma2[i])
 	}
-	for _, b := range m.blocks {
-		a := b.attention()
-		together = append(together, []ggml.Tensor{a.Q, a.K, a.V})
+	return m.join()
+}
+
+// join makes one matrix of each layer's Q, K and V where they lie side by side.
+func (m *Model) join() error {
+	layers := m.projections()
+	groups := make([][]ggml.Tensor, len(layers))
+	for i, w := range layers {
+		groups[i] = w.tensors()
 	}
-	joined, err := m.store.Join(together)
+	joined, err := m.store.Join(groups)
 	if err != nil {
 		return err
 	}
-	for i := range m.weights.Vision.Layers {
-		m.weights.Vision.Layers[i].joined = joined[i]
-	}
-	for i, b := range m.blocks {
-		b.attention().joined = joined[len(m.weights.Vision.Layers)+i]
+	for i, w := range layers {
+		w.joined.tensor = joined[i]
 	}
 	return nil
+}
+
+// projections are the QKV of all layers, the tower's first.
+func (m *Model) projections() (all []*QKV) {
+	for i := range m.weights.Vision.Layers {
+		all = append(all, &m.weights.Vision.Layers[i].QKV)
+	}
+	for _, b := range m.blocks {
+		all = append(all, &b.attention().QKV)
+	}
+	return all
 }
 
 // CheckTensors compares the tensors that a file declares with those that the
@@ -162,8 +171,9 @@ func PaddedRow(n int, t gguf.Type) int64 {
 // Config is the model's configuration.
 func (m *Model) Config() Config { return m.config }
 
-// Exact tells whether every weight is F32, so that the whole computation is.
-func (m *Model) Exact() bool { return m.exact }
+// Options returns what the model's graphs are made with. They are Exact where every
+// weight is F32.
+func (m *Model) Options() ggml.GraphOptions { return m.options }
 
 // Close frees what the model placed; the file and the engine stay open.
 func (m *Model) Close() {

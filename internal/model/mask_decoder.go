@@ -148,7 +148,7 @@ func (d *MaskDecoder) decode(ctx context.Context, masks [][]int) ([][]float32, e
 	if err != nil {
 		return nil, err
 	}
-	g := d.engine.NewGraph()
+	g := d.engine.NewGraph(ggml.GraphOptions{Exact: true})
 	defer g.Close()
 	y := d.forward(g, g.Float32s(x, maskGrid, maskGrid, maskVector, int64(len(masks))))
 	g.Output(y)

@@ -4,19 +4,16 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"path/filepath"
 	"reflect"
 	"testing"
 
-	"paligemma/internal/convert"
-	"paligemma/internal/demo"
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
 )
 
-// exactTolerance is the bar for F32 runs, in parts of the largest magnitude of
+// f32Tolerance is the bar for F32 runs, in parts of the largest magnitude of
 // a tensor. What is reached is about 2e-6.
-const exactTolerance = 1e-5
+const f32Tolerance = 1e-5
 
 // checkpoints are tiny random models in the layout of save_pretrained: both
 // families, and one with widths that are no multiple of 32.
@@ -25,7 +22,7 @@ var checkpoints = []string{"pg1-tiny", "pg1-odd", "pg2-tiny"}
 func TestForwardMatchesTransformers(t *testing.T) {
 	for _, name := range checkpoints {
 		m := load(t, name, "f32")
-		if !m.Exact() {
+		if !m.Options().Exact {
 			t.Fatalf("%s is not computed in f32", name)
 		}
 		for _, g := range goldens(t, name) {
@@ -35,18 +32,18 @@ func TestForwardMatchesTransformers(t *testing.T) {
 				for _, image := range p.Images {
 					features = append(features, image.Values...)
 				}
-				compare(t, "image features", features, g.get(t, "image_features"), exactTolerance)
+				compare(t, "image features", features, g.get(t, "image_features"), f32Tolerance)
 				got, err := m.Trace(context.Background(), p, g.suffix(), model.TraceOptions{HiddenStates: true, Attentions: true})
 				if err != nil {
 					t.Fatal(err)
 				}
 				logits := g.get(t, "logits")
-				compare(t, "logits", got.Logits[max(0, len(got.Logits)-len(logits)):], logits, exactTolerance)
+				compare(t, "logits", got.Logits[max(0, len(got.Logits)-len(logits)):], logits, f32Tolerance)
 				for i, h := range got.HiddenStates {
-					compare(t, fmt.Sprint("hidden state ", i), h, g.get(t, fmt.Sprint("hidden_", i)), exactTolerance)
+					compare(t, fmt.Sprint("hidden state ", i), h, g.get(t, fmt.Sprint("hidden_", i)), f32Tolerance)
 				}
 				for i, a := range got.Attentions {
-					compare(t, fmt.Sprint("attention ", i), a, g.get(t, fmt.Sprint("attn_", i)), exactTolerance)
+					compare(t, fmt.Sprint("attention ", i), a, g.get(t, fmt.Sprint("attn_", i)), f32Tolerance)
 				}
 				if g.Suffix == nil {
 					return
@@ -65,17 +62,15 @@ func TestForwardMatchesTransformers(t *testing.T) {
 // TestTilesMatchTransformers computes short sequences, too, with the attention
 // that only long ones get: in tiles, without a mask.
 func TestTilesMatchTransformers(t *testing.T) {
-	old := model.SetFlashTokens(1)
-	defer model.SetFlashTokens(old)
 	for _, name := range checkpoints {
-		m := load(t, name, "f32")
+		m := openOn(t, convertTo(t, name, "f32"), ggml.Options{Device: "cpu", Threads: 1, Tiles: 1})
 		for _, g := range goldens(t, name) {
 			p := g.prompt(t, m)
 			var features []float32
 			for _, image := range p.Images {
 				features = append(features, image.Values...)
 			}
-			compare(t, name+" "+g.Case+": image features", features, g.get(t, "image_features"), exactTolerance)
+			compare(t, name+" "+g.Case+": image features", features, g.get(t, "image_features"), f32Tolerance)
 			if g.Suffix != nil {
 				continue // masked: never in tiles
 			}
@@ -84,9 +79,9 @@ func TestTilesMatchTransformers(t *testing.T) {
 				t.Fatal(err)
 			}
 			logits := g.get(t, "logits")
-			compare(t, name+" "+g.Case+": logits", got.Logits[max(0, len(got.Logits)-len(logits)):], logits, exactTolerance)
+			compare(t, name+" "+g.Case+": logits", got.Logits[max(0, len(got.Logits)-len(logits)):], logits, f32Tolerance)
 			for i, h := range got.HiddenStates {
-				compare(t, fmt.Sprint(name, " ", g.Case, ": hidden state ", i), h, g.get(t, fmt.Sprint("hidden_", i)), exactTolerance)
+				compare(t, fmt.Sprint(name, " ", g.Case, ": hidden state ", i), h, g.get(t, fmt.Sprint("hidden_", i)), f32Tolerance)
 			}
 		}
 	}
@@ -250,7 +245,7 @@ func TestTypes(t *testing.T) {
 	for typ, limit := range map[string]float64{"f16": 0.005, "bf16": 0.03, "q8_0": 0.10} {
 		for _, name := range checkpoints {
 			m := load(t, name, typ)
-			if m.Exact() {
+			if m.Options().Exact {
 				t.Errorf("%s %s claims to be f32", name, typ)
 			}
 			worst := 0.0
@@ -292,47 +287,6 @@ func TestJoined(t *testing.T) {
 			compare(t, name+" "+typ, joined.Logits, trace().Logits, 1e-6)
 		}
 	}
-}
-
-// TestCutRows compares an MLP whose rows are cut in two with one that takes them
-// at once: K-quants, which need a model of rows of 256, and more rows than that.
-func TestCutRows(t *testing.T) {
-	source, err := demo.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer source.Close()
-	path := filepath.Join(t.TempDir(), "q4_k_m.gguf")
-	if _, err := convert.Quantize(context.Background(), source, path, convert.QuantizeOptions{Type: "q4_k_m"}); err != nil {
-		t.Fatal(err)
-	}
-	m := open(t, path)
-	p := model.Prompt{IDs: make([]int, 264)}
-	for i := range p.IDs {
-		p.IDs[i] = 3 + i
-	}
-	trace := func() []float32 {
-		got, err := m.Trace(context.Background(), p, nil, model.TraceOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return got.Logits
-	}
-	parts := 0
-	model.SetCut(func(x ggml.Tensor) int64 {
-		if x.Dim(1) != 264 {
-			return x.Dim(1)
-		}
-		parts++
-		return 256
-	})
-	defer model.SetCut(ggml.Cut)
-	got := trace()
-	if parts == 0 {
-		t.Error("no rows were cut")
-	}
-	model.SetCut(func(x ggml.Tensor) int64 { return x.Dim(1) })
-	compare(t, "cut", got, trace(), 1e-6)
 }
 
 // TestEveryTypeRuns generates with each type, whatever the text.

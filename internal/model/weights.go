@@ -10,16 +10,16 @@ const (
 
 // Weights is the map of the file. The tag `gguf` is a tensor's name, with %d
 // for the layer, - for what is in no file; `shape` its dimensions, innermost
-// first, in the letters of dims: a first dimension written k is the true width
-// of a matrix's rows, which the file may have padded with zeros to whole blocks.
+// first, in the letters of dims: the first dimension of a Matrix is the true width
+// of its rows, which the file may have padded with zeros to whole blocks.
 type Weights struct {
 	Vision VisionWeights
 	// The projector: one linear layer from the tower's width to the text model's.
 	Projector Linear `gguf:"mm.0" shape:"vh,h"`
 
-	Embedding  ggml.Tensor `gguf:"token_embd.weight" shape:"h,vocab" kind:"matrix"`
+	Embedding  Matrix      `gguf:"token_embd.weight" shape:"h,vocab"`
 	OutputNorm ggml.Tensor `gguf:"output_norm.weight" shape:"h"`
-	Head       ggml.Tensor `gguf:"output.weight" shape:"h,vocab" kind:"matrix" if:"untied"`
+	Head       Matrix      `gguf:"output.weight" shape:"h,vocab" if:"untied"`
 
 	Gemma  []GemmaLayer  `if:"paligemma"`
 	Gemma2 []Gemma2Layer `if:"paligemma2"`
@@ -27,8 +27,8 @@ type Weights struct {
 
 // Linear is y = W·x + b.
 type Linear struct {
-	Weight ggml.Tensor `gguf:".weight" kind:"matrix"` // [in, out]
-	Bias   ggml.Tensor `gguf:".bias" kind:"bias"`     // [out]
+	Weight Matrix      `gguf:".weight"`           // [in, out]
+	Bias   ggml.Tensor `gguf:".bias" kind:"bias"` // [out]
 }
 
 // LayerNorm is (x − mean)/σ · Weight + Bias.
@@ -45,37 +45,30 @@ type VisionWeights struct {
 	PostNorm LayerNorm     `gguf:"v.post_ln" shape:"vh"`
 }
 
-// SiglipLayer is a pre-norm transformer block with biases everywhere. What is
-// joined is one matrix of the rows of three where Store.Join makes one, else the
-// zero Tensor: one product is faster than three, and more so than short ones.
+// SiglipLayer is a pre-norm transformer block with biases everywhere.
 type SiglipLayer struct {
-	Norm1 LayerNorm `gguf:"ln1" shape:"vh"`
-	Q     Linear    `gguf:"attn_q" shape:"vh,vh"`
-	K     Linear    `gguf:"attn_k" shape:"vh,vh"`
-	V     Linear    `gguf:"attn_v" shape:"vh,vh"`
-	Out   Linear    `gguf:"attn_out" shape:"vh,vh"`
-	Norm2 LayerNorm `gguf:"ln2" shape:"vh"`
-	Up    Linear    `gguf:"ffn_up" shape:"vh,vmlp"`
-	Down  Linear    `gguf:"ffn_down" shape:"vmlp,vh"`
-
-	joined ggml.Tensor `gguf:"-"` // the matrices of Q, K and V
+	Norm1 LayerNorm   `gguf:"ln1" shape:"vh"`
+	QKV   QKV         `shape:"vh,vh,vh"`
+	QBias ggml.Tensor `gguf:"attn_q.bias" shape:"vh"`
+	KBias ggml.Tensor `gguf:"attn_k.bias" shape:"vh"`
+	VBias ggml.Tensor `gguf:"attn_v.bias" shape:"vh"`
+	Out   Linear      `gguf:"attn_out" shape:"vh,vh"`
+	Norm2 LayerNorm   `gguf:"ln2" shape:"vh"`
+	Up    Linear      `gguf:"ffn_up" shape:"vh,vmlp"`
+	Down  Linear      `gguf:"ffn_down" shape:"vmlp,vh"`
 }
 
 // Attention is what both Gemmas share: projections without biases.
 type Attention struct {
-	Q   ggml.Tensor `gguf:"attn_q.weight" shape:"h,q" kind:"matrix"`      // q = heads·head_dim
-	K   ggml.Tensor `gguf:"attn_k.weight" shape:"h,kv" kind:"matrix"`     // kv = kv_heads·head_dim
-	V   ggml.Tensor `gguf:"attn_v.weight" shape:"h,kv" kind:"matrix"`     //
-	Out ggml.Tensor `gguf:"attn_output.weight" shape:"q,h" kind:"matrix"` //
-
-	joined ggml.Tensor `gguf:"-"` // Q, K and V
+	QKV QKV    `shape:"h,q,kv"`                        // q = heads·head_dim, kv = kv_heads·head_dim
+	Out Matrix `gguf:"attn_output.weight" shape:"q,h"` //
 }
 
 // MLP is GELU(Gate·x)·(Up·x), then Down.
 type MLP struct {
-	Gate ggml.Tensor `gguf:"ffn_gate.weight" shape:"h,mlp" kind:"matrix"`
-	Up   ggml.Tensor `gguf:"ffn_up.weight" shape:"h,mlp" kind:"matrix"`
-	Down ggml.Tensor `gguf:"ffn_down.weight" shape:"mlp,h" kind:"matrix"`
+	Gate Matrix `gguf:"ffn_gate.weight" shape:"h,mlp"`
+	Up   Matrix `gguf:"ffn_up.weight" shape:"h,mlp"`
+	Down Matrix `gguf:"ffn_down.weight" shape:"mlp,h"`
 }
 
 // GemmaLayer is a block of Gemma 1. Norm weights are stored as 1 + w.
