@@ -65,7 +65,7 @@ GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION)
 TAGS       := $(if $(filter ON,$(call onoff,$(HEIF))),-tags 'heif nodynamic')
 GO_BUILD   := $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native demo eval test test-go race asan fuzz bench fmt fmt-check lint install uninstall clean tools force
+.PHONY: all native demo eval test test-plain race asan fuzz bench fmt fmt-check lint install uninstall clean tools force
 
 all: bin/paligemma
 
@@ -183,6 +183,10 @@ test: native fmt-check
 
 race: native
 	@$(GO) test -race ./...
+
+# What other devices compute, on the CPU: graphs of ggml's own operations only.
+test-plain: native
+	@PALIGEMMA_TEST_DEVICE=plain $(GO) test ./internal/ggml/ ./internal/model/
 
 # Address sanitizer on both sides of the bindings (gcc or clang needed). A test
 # asks for more memory than there is, and wants an error for it.

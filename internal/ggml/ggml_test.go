@@ -1,17 +1,40 @@
 package ggml
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
 	"paligemma/internal/gguf"
 )
 
+// testDevice is what the tests compute on: $PALIGEMMA_TEST_DEVICE, "cpu" if it is
+// not set, or "plain": the CPU with the graphs of other devices.
+func testDevice() Options {
+	o := Options{Device: cmp.Or(os.Getenv("PALIGEMMA_TEST_DEVICE"), "cpu"), Threads: 2}
+	if o.Device == "plain" {
+		o.Device, o.Plain = "cpu", true
+	}
+	return o
+}
+
 func newEngine(t *testing.T) *Engine {
+	t.Helper()
+	e, err := NewEngine(testDevice())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// newKernels is an engine with the CPU's kernels, whatever is tested elsewhere.
+func newKernels(t *testing.T) *Engine {
 	t.Helper()
 	e, err := NewEngine(Options{Device: "cpu", Threads: 2})
 	if err != nil {
@@ -24,7 +47,7 @@ func newEngine(t *testing.T) *Engine {
 // compute runs one graph and returns its output.
 func compute(t *testing.T, e *Engine, build func(*Graph) Tensor) ([]float32, error) {
 	t.Helper()
-	g := e.NewGraph(GraphOptions{})
+	g := e.NewGraph(GraphOptions{Exact: true})
 	defer g.Close()
 	out := build(g)
 	g.Output(out)
@@ -179,31 +202,44 @@ func TestNorms(t *testing.T) {
 
 func TestRoPE(t *testing.T) {
 	e := newEngine(t)
-	const d, heads, tokens = 8, 2, 3
+	const d, heads, tokens, theta = 8, 2, 3, 10000
 	x := random(d*heads*tokens, 4)
 	positions := []int32{1, 7, 4100}
-	freq := make([]float32, d/2)
-	for i := range freq {
-		freq[i] = float32(math.Pow(10000, 2*float64(i)/d))
-	}
-	got, err := compute(t, e, func(g *Graph) Tensor {
-		return g.rope(g.Float32s(x, d, heads, tokens), g.Int32s(positions, tokens), g.Float32s(freq, d/2))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := make([]float64, len(x))
-	for p := range tokens {
-		for h := range heads {
-			for i := range d / 2 {
-				at := (p*heads+h)*d + i
-				sin, cos := math.Sincos(float64(float32(positions[p]) / freq[i]))
-				a, b := float64(x[at]), float64(x[at+d/2])
-				want[at], want[at+d/2] = a*cos-b*sin, a*sin+b*cos
+	for name, c := range map[string]struct {
+		options GraphOptions
+		angle   func(position int32, i int) float64
+	}{
+		"ggml's angles": {GraphOptions{}, func(position int32, i int) float64 {
+			return float64(float32(position) / float32(math.Pow(theta, 2*float64(i)/d)))
+		}},
+		"exact": {GraphOptions{Exact: true}, func(position int32, i int) float64 {
+			return float64(float32(position) * (1 / float32(math.Pow(theta, 2*float64(i)/d))))
+		}},
+	} {
+		want := make([]float64, len(x))
+		for p := range tokens {
+			for h := range heads {
+				for i := range d / 2 {
+					at := (p*heads+h)*d + i
+					sin, cos := math.Sincos(c.angle(positions[p], i))
+					a, b := float64(x[at]), float64(x[at+d/2])
+					want[at], want[at+d/2] = a*cos-b*sin, a*sin+b*cos
+				}
 			}
 		}
+		g := e.NewGraph(c.options)
+		defer g.Close()
+		out := g.RoPE(g.Float32s(x, d, heads, tokens), g.NewRotary(positions, d, theta))
+		g.Output(out)
+		if err := g.Compute(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := g.Read(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, name, got, want, 1e-6)
 	}
-	near(t, "rope", got, want, 1e-6)
 }
 
 func TestSoftMaxMask(t *testing.T) {
@@ -391,7 +427,7 @@ func TestTooManyOperations(t *testing.T) {
 // TestFlashAttention compares tiles with attention written out, at sizes below
 // and above a tile, with shared key heads and widths that are no multiple of 16.
 func TestFlashAttention(t *testing.T) {
-	e := newEngine(t)
+	e := newKernels(t)
 	for _, c := range []struct {
 		d, tokens, keys, heads, kv int64
 		softcap                    float32

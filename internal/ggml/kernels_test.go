@@ -11,8 +11,18 @@ import (
 // TestGelu compares GELU with its formula from where it is zero to where it is
 // x, for a number of values that is no multiple of a vector.
 func TestGelu(t *testing.T) {
+	plain, err := NewEngine(Options{Device: "cpu", Threads: 1, Plain: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	for name, e := range map[string]*Engine{"kernels": newKernels(t), "plain": plain} {
+		t.Run(name, func(t *testing.T) { testGelu(t, e) })
+	}
+}
+
+func testGelu(t *testing.T, e *Engine) {
 	const n = 4099
-	e := newEngine(t)
 	x, up := make([]float32, n), random(n, 5)
 	for i := range x {
 		x[i] = 40*float32(i)/(n-1) - 20
@@ -118,7 +128,7 @@ func TestPadTurnedRows(t *testing.T) {
 // those that ggml quantises itself: the same to the last bit, few rows or many.
 func TestQuantisedRows(t *testing.T) {
 	const n, k, wide = 600, 768, 2304
-	e := newEngine(t)
+	e := newKernels(t)
 	theirProducts(t)
 	plain := rowFormat{gguf.TypeF32, k}
 	for _, rows := range []int64{1, 3, 21} {
@@ -298,7 +308,7 @@ func BenchmarkProduct(b *testing.B) {
 
 func TestSplitAt(t *testing.T) {
 	theirProducts(t)
-	g := newEngine(t).NewGraph(GraphOptions{})
+	g := newKernels(t).NewGraph(GraphOptions{})
 	defer g.Close()
 	for n, want := range map[int64]int64{1: 1, 255: 255, 256: 256, 257: 249, 264: 256, 272: 256, 273: 273, 288: 288, 290: 256, 520: 520, 1032: 1032, 4104: 4096} {
 		x := g.convertRows(g.Float32s(make([]float32, n), 1, n), rowFormat{gguf.TypeQ8_K, 256})
@@ -316,7 +326,7 @@ func TestSplitAt(t *testing.T) {
 func TestSplitRows(t *testing.T) {
 	theirProducts(t)
 	const k, n, rows = 256, 24, 264
-	e := newEngine(t)
+	e := newKernels(t)
 	packed := make([]byte, n*144)
 	if err := Quantize(gguf.TypeQ4_K, packed, random(k*n, 3), k); err != nil {
 		t.Fatal(err)
@@ -338,8 +348,8 @@ func TestSplitRows(t *testing.T) {
 		return got
 	}
 	split := product(func(g *Graph, x Tensor) Tensor { return g.SplitRows(x, multiply) })
-	if want := 2; !e.plain && parts != want {
-		t.Errorf("%d groups of rows, want %d", parts, want)
+	if parts != 2 {
+		t.Errorf("%d groups of rows, want 2", parts)
 	}
 	near(t, "split", split, float64s(product(multiply)), 1e-6)
 }

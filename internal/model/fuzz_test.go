@@ -34,7 +34,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		files = append(files, data)
 	}
-	engine, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+	engine, err := ggml.NewEngine(testDevice())
 	if err != nil {
 		f.Fatal(err)
 	}

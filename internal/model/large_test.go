@@ -79,7 +79,7 @@ func TestLargeGraphs(t *testing.T) {
 		"most layers":          {narrow(256, 1, 1), 4},
 	} {
 		f := zeros(t, c.config)
-		e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+		e, err := ggml.NewEngine(testDevice())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -85,7 +85,7 @@ func tryLoad(t *testing.T, path string, use func(*model.Model) error) error {
 		return err
 	}
 	defer f.Close()
-	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+	e, err := ggml.NewEngine(testDevice())
 	if err != nil {
 		t.Fatal(err)
 	}
