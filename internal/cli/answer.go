@@ -40,7 +40,7 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	}
 	sampling := q.sampling
 	sampling.Scores = sampling.Scores || q.p.format != formatText
-	gen, beams, err := q.s.generate(ctx, laid, sampling, onToken)
+	gen, err := q.s.generate(ctx, laid, sampling, onToken)
 	stop()
 	if err != nil {
 		return err
@@ -53,9 +53,9 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	case streaming:
 		err = errors.Join(begin(), q.p.part(stream.Flush()), q.p.end())
 	case q.p.format == formatText && q.find == nil:
-		err = q.texts(v, gen, beams)
+		err = q.texts(v, gen)
 	default:
-		r := q.result(v, gen, beams)
+		r := q.result(v, gen)
 		r.Prompt, r.Timings = &prompt, &times
 		err = q.finish(ctx, v, r, q.s.rater(gen))
 	}
@@ -66,13 +66,13 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 }
 
 // result describes a generation, but for the prompt and the timings.
-func (q *inquiry) result(v *view, gen model.Generation, beams []model.Beam) Result {
+func (q *inquiry) result(v *view, gen model.Generation) Result {
 	r := v.result
 	text, tokens := q.s.tok.Decode(gen.Tokens), append([]int{}, gen.Tokens...)
 	r.Text, r.Tokens, r.FinishReason = &text, &tokens, gen.FinishReason
 	r.Confidence = confidence(gen.LogProbs)
-	if beams != nil {
-		r.Alternatives = q.s.alternatives(beams, q.sampling.NumReturn)
+	if gen.Beams != nil {
+		r.Alternatives = q.s.alternatives(gen.Beams, q.sampling.NumReturn)
 	}
 	if q.sampling.LogProbs > 0 {
 		steps := q.s.logProbs(gen.LogProbs)
@@ -82,7 +82,7 @@ func (q *inquiry) result(v *view, gen model.Generation, beams []model.Beam) Resu
 }
 
 // texts prints a generation, or the best beams, a line each.
-func (q *inquiry) texts(v *view, gen model.Generation, beams []model.Beam) error {
+func (q *inquiry) texts(v *view, gen model.Generation) error {
 	write := func(text string, confidence *float64) error {
 		if !q.sampling.Scores {
 			return q.p.text(v.result.Image, text)
@@ -93,7 +93,7 @@ func (q *inquiry) texts(v *view, gen model.Generation, beams []model.Beam) error
 		return write(q.s.tok.Decode(gen.Tokens), confidence(gen.LogProbs))
 	}
 	q.p.many = true // lines stay lines
-	for _, alternative := range q.s.alternatives(beams, q.sampling.NumReturn) {
+	for _, alternative := range q.s.alternatives(gen.Beams, q.sampling.NumReturn) {
 		if err := write(alternative.Text, confidenceOf(alternative.Score, 1)); err != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/model"
-	"paligemma/internal/task"
 )
 
 // Most that --beams and --logprobs take.
@@ -145,10 +144,4 @@ func (s *session) tokenText(id int) string {
 		return s.tok.Piece(id)
 	}
 	return text
-}
-
-// repeats watches a text for objects that it has already.
-func (s *session) repeats() func(id int) (int, bool) {
-	var r task.Repeats
-	return func(id int) (int, bool) { return r.Push(s.tok.Piece(id)) }
 }

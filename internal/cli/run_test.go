@@ -197,13 +197,13 @@ func TestModelReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); err != nil {
+	if _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chtimes(path, time.Now(), time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); exitCode(err) != exitModel {
+	if _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); exitCode(err) != exitModel {
 		t.Errorf("generate: %v", err)
 	}
 	if _, _, err := s.encode(t.Context(), picture{}); exitCode(err) != exitModel {
@@ -221,11 +221,11 @@ func TestContextLength(t *testing.T) {
 	defer s.close()
 	s.config.Text.Context = 10
 	p4 := model.Prompt{IDs: []int{2, 518, 369, 14}}
-	gen, _, err := s.generate(t.Context(), p4, samplingOptions{MaxTokens: 1 << 40}, nil)
+	gen, err := s.generate(t.Context(), p4, samplingOptions{MaxTokens: 1 << 40}, nil)
 	if err != nil || len(gen.Tokens) > 6 {
 		t.Errorf("%d tokens, %v", len(gen.Tokens), err)
 	}
-	if _, _, err := s.generate(t.Context(), p4, samplingOptions{MaxTokens: 1 << 40, Beams: 2}, nil); err != nil {
+	if _, err := s.generate(t.Context(), p4, samplingOptions{MaxTokens: 1 << 40, Beams: 2}, nil); err != nil {
 		t.Errorf("beams: %v", err)
 	}
 	if _, _, err := s.score(t.Context(), p4, []string{"a cat"}); err != nil {
@@ -234,7 +234,7 @@ func TestContextLength(t *testing.T) {
 	if _, _, err := s.score(t.Context(), p4, []string{"two dogs on the green grass"}); err == nil {
 		t.Error("a suffix that leaves the context is scored")
 	}
-	if _, _, err := s.generate(t.Context(), model.Prompt{IDs: slices.Repeat([]int{2}, 10)}, samplingOptions{MaxTokens: 1}, nil); err == nil {
+	if _, err := s.generate(t.Context(), model.Prompt{IDs: slices.Repeat([]int{2}, 10)}, samplingOptions{MaxTokens: 1}, nil); err == nil {
 		t.Error("a prompt as long as the context")
 	}
 }

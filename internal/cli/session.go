@@ -13,6 +13,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
+	"paligemma/internal/task"
 	"paligemma/internal/tokenizer"
 )
 
@@ -142,39 +143,50 @@ func (s *session) room(p model.Prompt) (int, error) {
 	return room, nil
 }
 
-// generate continues a prompt within the context, by beam search if asked for;
-// the beams are then there, too.
-func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOptions, onToken func(int) error) (gen model.Generation, beams []model.Beam, err error) {
+// generate continues a prompt within the context, by beam search if asked for.
+func (s *session) generate(ctx context.Context, p model.Prompt, o samplingOptions, onToken func(int) error) (model.Generation, error) {
 	room, err := s.room(p)
 	if err != nil {
-		return gen, nil, err
+		return model.Generation{}, err
 	}
 	if err := s.checkPrompt(len(p.IDs), max(1, o.Beams)*min(o.MaxTokens, room)); err != nil {
-		return gen, nil, err
+		return model.Generation{}, err
 	}
 	if o.Beams > 1 {
-		beams, gen, err = s.model.BeamSearch(ctx, p, o.Beams, min(o.MaxTokens, room))
-		return gen, beams, s.blame(err)
+		gen, err := s.model.BeamSearch(ctx, p, o.Beams, min(o.MaxTokens, room))
+		return gen, s.blame(err)
 	}
-	options := model.GenerateOptions{
+	gen, err := s.model.Generate(ctx, p, model.GenerateOptions{
 		MaxTokens:   min(o.MaxTokens, room),
 		Sampling:    o.Sampling,
 		LogProbs:    o.Scores,
 		TopLogProbs: o.LogProbs,
-	}
-	if onToken != nil {
-		options.OnToken = func(id int) error {
+		OnToken:     s.watchTokens(o.StopRepeats, onToken),
+	})
+	return gen, s.blame(err)
+}
+
+// watchTokens passes tokens on to onToken, which may be nil and is not told stop
+// tokens, as long as the model's file is unchanged, and ends the text where it
+// repeats an object if asked to.
+func (s *session) watchTokens(stopRepeats bool, onToken func(int) error) func(int) error {
+	var repeats task.Repeats
+	return func(id int) error {
+		if onToken != nil && !s.config.Tokens.Ends(id) {
 			if err := s.unchanged(); err != nil {
 				return err
 			}
-			return onToken(id)
+			if err := onToken(id); err != nil {
+				return err
+			}
 		}
+		if stopRepeats {
+			if keep, repeated := repeats.Push(s.tok.Piece(id)); repeated {
+				return model.Repeat{Keep: keep}
+			}
+		}
+		return nil
 	}
-	if o.StopRepeats {
-		options.NewRepeats = s.repeats
-	}
-	gen, err = s.model.Generate(ctx, p, options)
-	return gen, nil, s.blame(err)
 }
 
 // score rates texts as continuations of a prompt. It returns the ids of each, too.

@@ -22,17 +22,17 @@ import (
 	"fmt"
 )
 
-// maxNodes bounds the tensors that one graph makes. The largest, 46 layers of
+// MaxNodes bounds the tensors that one graph makes. The largest, 46 layers of
 // PaliGemma 2 28B on a prompt of 8,192 tokens, has about 10,000.
-const maxNodes = 16384
+const MaxNodes = 16384
 
 // maxTensors bounds all tensors of a graph, with the weights and caches that it
 // only refers to; ggml aborts beyond it. No Store may hold more than the
 // difference (MaxStored).
-const maxTensors = 2*maxNodes + 1024
+const maxTensors = 2*MaxNodes + 1024
 
 // MaxStored is the number of tensors that a Store can hold.
-const MaxStored = maxNodes
+const MaxStored = MaxNodes
 
 // ErrMemory says that the system refused memory.
 var ErrMemory = errors.New("not enough memory: use a smaller model or picture, or raise the limit (ulimit -v, the container's)")
@@ -181,7 +181,11 @@ func (e *Engine) run(ctx context.Context, g *Graph, upload func()) (err error) {
 		}
 	}()
 	C.ggml_backend_sched_reset(e.sched)
-	if !allocatable(slack) || !e.prepare(g) || !bool(C.ggml_backend_sched_alloc_graph(e.sched, g.graph)) || !allocatable(slack) {
+	planned := allocatable(slack) && e.prepare(g)
+	for _, t := range g.scratch { // which nothing else ties to a backend
+		C.ggml_backend_sched_set_tensor_backend(e.sched, t.c, e.primary())
+	}
+	if !planned || !bool(C.ggml_backend_sched_alloc_graph(e.sched, g.graph)) || !allocatable(slack) {
 		return ErrMemory
 	}
 	upload()

@@ -409,7 +409,7 @@ func TestTooManyOperations(t *testing.T) {
 	e := newEngine(t)
 	_, err := compute(t, e, func(g *Graph) Tensor {
 		x := g.Float32s([]float32{1}, 1)
-		for range 2 * maxNodes {
+		for range 2 * MaxNodes {
 			x = g.Scale(x, 1)
 		}
 		return x

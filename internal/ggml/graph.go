@@ -23,6 +23,7 @@ type Graph struct {
 	ctx     *C.struct_ggml_context
 	graph   *C.struct_ggml_cgraph
 	inputs  []input
+	scratch []Tensor
 	err     error
 }
 
@@ -38,6 +39,9 @@ type GraphOptions struct {
 	Exact bool
 	// Plain uses ggml's own operations only, as other devices than the CPU do.
 	Plain bool
+	// Apart gives each row of an exact product with weights the bits that it has
+	// alone, whatever rows it shares the product with: for steps of several texts.
+	Apart bool
 }
 
 // CellType returns the type of keys and values that are kept for later graphs.
@@ -53,7 +57,7 @@ func (o GraphOptions) CellType() gguf.Type {
 func (e *Engine) NewGraph(o GraphOptions) *Graph {
 	o.Plain = o.Plain || e.plain || !e.cpuOnly()
 	g := &Graph{engine: e, options: o}
-	size := C.size_t(maxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
+	size := C.size_t(MaxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
 	if !allocatable(int64(size) + slack) {
 		g.err = ErrMemory
 		return g
@@ -95,7 +99,7 @@ func (g *Graph) ok(tensors ...Tensor) bool {
 	}
 	// An operation makes four tensors at most.
 	if C.ggml_used_mem(g.ctx)+4*C.ggml_tensor_overhead() > C.ggml_get_mem_size(g.ctx) {
-		g.fail("more than %d operations", maxNodes)
+		g.fail("more than %d operations", MaxNodes)
 		return false
 	}
 	return true
@@ -130,6 +134,21 @@ func (g *Graph) input(typ gguf.Type, data unsafe.Pointer, n, elementSize int, sh
 	t := Tensor{C.ggml_new_tensor(g.ctx, C.enum_ggml_type(typ), 4, &ne[0])}
 	C.ggml_set_input(t.c)
 	g.inputs = append(g.inputs, input{t, data, size})
+	return t
+}
+
+// Scratch makes a tensor whose memory only operations of this graph write, by
+// Copy. What it holds before is undefined.
+func (g *Graph) Scratch(typ gguf.Type, shape ...int64) Tensor {
+	if !g.ok() {
+		return Tensor{}
+	}
+	if _, err := (Spec{Name: "scratch", Type: typ, Shape: shape}).check(); err != nil {
+		return g.fail("%w", err)
+	}
+	ne, _ := dims4(shape)
+	t := Tensor{C.ggml_new_tensor(g.ctx, C.enum_ggml_type(typ), 4, &ne[0])}
+	g.scratch = append(g.scratch, t)
 	return t
 }
 

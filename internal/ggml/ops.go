@@ -340,7 +340,14 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 // MulWeights is the product of weights with each row of x, which is brought into
 // the form that the weights' type wants and padded where their rows are.
 func (g *Graph) MulWeights(w, x Tensor) Tensor {
-	return g.MulMat(w, g.convertRows(x, g.rowsFor(x.Dim(0), w)))
+	x = g.convertRows(x, g.rowsFor(x.Dim(0), w))
+	if !g.options.Apart || !g.options.Exact || x.Dim(2)*x.Dim(3) != 1 {
+		return g.MulMat(w, x)
+	}
+	// ggml multiplies one row otherwise than several. Rows that are matrices of
+	// their own are each multiplied as one, and still read the weights once.
+	y := g.MulMat(w, g.Reshape(x, x.Dim(0), 1, x.Dim(1)))
+	return g.Reshape(y, y.Dim(0), y.Dim(2))
 }
 
 // ownProducts is false in tests that look at ggml's products.

@@ -276,7 +276,7 @@ func (s *Store) allocate(ctx *C.struct_ggml_context, backend C.ggml_backend_t) (
 	return buffer, nil
 }
 
-// NewStore allocates tensors on the device and clears them; Data is not read.
+// NewStore allocates tensors on the device, with undefined values; Data is not read.
 func (e *Engine) NewStore(specs []Spec) (*Store, error) {
 	for _, spec := range specs {
 		if _, err := spec.check(); err != nil {
@@ -292,11 +292,9 @@ func (e *Engine) NewStore(specs []Spec) (*Store, error) {
 		return nil, err
 	}
 	s.ctxs, s.tensors = append(s.ctxs, ctx), tensors
-	buffer, err := s.allocate(ctx, e.primary())
-	if err != nil {
+	if _, err := s.allocate(ctx, e.primary()); err != nil {
 		s.Close()
 		return nil, err
 	}
-	C.ggml_backend_buffer_clear(buffer, 0)
 	return s, nil
 }

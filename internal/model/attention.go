@@ -14,6 +14,7 @@ const (
 type attention struct {
 	scale   float32
 	softcap float32     // 0: none
+	sliding bool        // through the window
 	mask    ggml.Tensor // [n, T], or the zero Tensor: all keys are visible
 }
 
@@ -29,21 +30,26 @@ func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, w
 	}
 	for from := int64(0); from < tokens && g.Err() == nil; from += group {
 		n := min(group, tokens-from)
-		mask := a.mask
-		if mask.Valid() {
-			mask = g.Slice(mask, 1, from, n)
+		part := a
+		if a.mask.Valid() {
+			part.mask = g.Slice(a.mask, 1, from, n)
 		}
-		weights = a.weights(g, g.Slice(q, 1, from, n), k, mask)
-		part := g.MulMat(v, weights)               // [d, n, heads]
-		part = g.Permute(part, [4]int{0, 2, 1, 3}) // [d, heads, n]
-		part = g.Cont(part, d*heads, n)
+		var y ggml.Tensor
+		y, weights = part.heads(g, g.Slice(q, 1, from, n), k, v)
+		y = g.Cont(y, d*heads, n)
 		if from == 0 {
-			out = part
+			out = y
 		} else {
-			out = g.Concat(out, part, 1)
+			out = g.Concat(out, y, 1)
 		}
 	}
 	return out, weights
+}
+
+// heads attends with q [d, T, heads]: [d, heads, T], of which the heads lie apart.
+func (a attention) heads(g *ggml.Graph, q, k, v ggml.Tensor) (out, weights ggml.Tensor) {
+	weights = a.weights(g, q, k)
+	return g.Permute(g.MulMat(v, weights), [4]int{0, 2, 1, 3}), weights
 }
 
 // flash is apply for queries that all see all keys, tile by tile: q [d, heads,
@@ -55,12 +61,12 @@ func (a attention) flash(g *ggml.Graph, q, k, v ggml.Tensor) ggml.Tensor {
 }
 
 // weights is softmax(mask + cap(scale·Q·Kᵀ)): [keys, queries, heads].
-func (a attention) weights(g *ggml.Graph, q, k, mask ggml.Tensor) ggml.Tensor {
+func (a attention) weights(g *ggml.Graph, q, k ggml.Tensor) ggml.Tensor {
 	scores := g.MulMat(k, q)
 	if a.softcap == 0 {
-		return g.SoftMax(scores, mask, a.scale)
+		return g.SoftMax(scores, a.mask, a.scale)
 	}
-	return g.SoftMax(softcap(g, g.Scale(scores, a.scale), a.softcap), mask, 1)
+	return g.SoftMax(softcap(g, g.Scale(scores, a.scale), a.softcap), a.mask, 1)
 }
 
 // softcap is cap·tanh(x/cap).

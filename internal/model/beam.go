@@ -23,85 +23,92 @@ type hypothesis struct {
 	sum      float64   // of logProbs
 	score    float64   // sum over the length, once finished
 	parent   int       // the running beam it continues
-	finished bool
-	stop     bool
+	stop     bool      // the model wrote a stop token
+	seq      *Sequence // while it runs
 }
+
+// maxBeams bounds a beam search.
+const maxBeams = 64
 
 // BeamSearch continues a prompt by beam search as transformers does it
 // (GenerationMixin._beam_search: length penalty 1, early_stopping False, no
-// sampling) and returns the beams, best first, with the timings in Generation.
-func (m *Model) BeamSearch(ctx context.Context, p Prompt, beams, maxTokens int) ([]Beam, Generation, error) {
+// sampling). The beams are in the Generation.
+func (m *Model) BeamSearch(ctx context.Context, p Prompt, beams, maxTokens int) (Generation, error) {
 	run := Generation{PrefillTokens: len(p.IDs), FinishReason: FinishLength}
-	if beams < 1 || beams > maxSequences {
-		return nil, run, fmt.Errorf("%d beams: want 1 to %d", beams, maxSequences)
+	if beams < 1 || beams > maxBeams {
+		return run, fmt.Errorf("%d beams: want 1 to %d", beams, maxBeams)
 	}
 	if maxTokens < 1 {
-		return nil, run, fmt.Errorf("%d tokens to generate: want 1 or more", maxTokens)
+		return run, fmt.Errorf("%d tokens to generate: want 1 or more", maxTokens)
 	}
-	cache, err := m.NewCache(len(p.IDs) + beams*maxTokens)
+	cache, err := m.NewCache(len(p.IDs) + beams*min(maxTokens, beamRoom))
 	if err != nil {
-		return nil, run, err
+		return run, err
 	}
 	defer cache.Close()
-	b, err := m.prefix(p, ^uint64(0))
+	prompt, start := cache.NewSequence(len(p.IDs)+min(maxTokens, beamRoom)), time.Now()
+	first, err := m.Prefill(ctx, prompt, p)
 	if err != nil {
-		return nil, run, err
+		return run, err
 	}
-	b.outputs = []int{len(b.cells) - 1}
-	start := time.Now()
-	running := []hypothesis{{}}
+	run.Prefill = time.Since(start)
+	start = time.Now()
+	logits, running := [][]float32{first}, []hypothesis{{seq: prompt}}
 	var finished []hypothesis
 	for length := 1; ; length++ {
-		out, err := m.forward(ctx, cache, b, tracing{})
-		if err != nil {
-			return nil, run, err
-		}
-		if length == 1 {
-			run.Prefill = time.Since(start)
-			start = time.Now()
-		}
 		// Enough to go on with, should the best ones all be stop tokens.
-		candidates, err := m.expand(running, out.logits, (1+m.config.Tokens.ends())*beams)
+		candidates, err := expand(running, logits, (1+m.config.Tokens.ends())*beams)
 		if err != nil {
-			return nil, run, err
+			return run, err
 		}
-		running = running[:0:0]
-		for i, c := range candidates {
-			c.stop = m.config.Tokens.Ends(c.tokens[len(c.tokens)-1])
-			switch {
-			case c.stop || length == maxTokens:
-				if i < beams { // only the best may finish: the others are there to go on
-					c.finished = true
-					c.score = c.sum / float64(length)
-					finished = append(finished, c)
-				}
-			case len(running) < beams:
-				running = append(running, c)
-			}
-		}
-		slices.SortStableFunc(finished, func(a, b hypothesis) int { return cmp.Compare(b.score, a.score) })
-		finished = finished[:min(beams, len(finished))]
-		if len(running) == 0 || length == maxTokens || !canImprove(running, finished, beams, length) {
+		var next []hypothesis
+		next, finished = m.sift(candidates, finished, beams, length, length == maxTokens)
+		if len(next) == 0 || !canImprove(next, finished, beams, length) {
 			break
 		}
-		if b, err = m.advance(cache, running, len(p.IDs)+length-1); err != nil {
-			return nil, run, err
+		if running, err = advance(ctx, running, next); err != nil {
+			return run, err
+		}
+		if logits, err = m.Step(ctx, lastTokens(running)); err != nil {
+			return run, err
 		}
 	}
 	run.Decode = time.Since(start)
-	return m.beams(finished, &run), run, nil
+	run.setBeams(finished)
+	return run, nil
+}
+
+// beamRoom is how many tokens a beam has room for at first.
+const beamRoom = 32
+
+// sift takes from the candidates, best first, those that end here and those that
+// run on. At the last length all end.
+func (m *Model) sift(candidates, finished []hypothesis, beams, length int, last bool) (running, ended []hypothesis) {
+	for i, c := range candidates {
+		c.stop = m.config.Tokens.Ends(c.tokens[len(c.tokens)-1])
+		switch {
+		case c.stop || last:
+			if i < beams { // only the best may finish: the others are there to go on
+				c.score = c.sum / float64(length)
+				finished = append(finished, c)
+			}
+		case len(running) < beams:
+			running = append(running, c)
+		}
+	}
+	slices.SortStableFunc(finished, func(a, b hypothesis) int { return cmp.Compare(b.score, a.score) })
+	return running, finished[:min(beams, len(finished))]
 }
 
 // expand continues every running beam by every token and keeps the best n.
-func (m *Model) expand(running []hypothesis, logits []float32, n int) ([]hypothesis, error) {
-	vocab := m.config.Text.Vocab
+func expand(running []hypothesis, logits [][]float32, n int) ([]hypothesis, error) {
 	type candidate struct {
 		sum, logProb float64
 		beam, tok    int
 	}
 	var best []candidate // sorted, best first
 	for i, h := range running {
-		row := logits[i*vocab : (i+1)*vocab]
+		row := logits[i]
 		if _, err := argmax(row); err != nil {
 			return nil, err
 		}
@@ -134,23 +141,41 @@ func (m *Model) expand(running []hypothesis, logits []float32, n int) ([]hypothe
 	return out, nil
 }
 
-// advance makes the running beams' last tokens the next batch, at position
-// last+1, and gives each its parent's part of the cache.
-func (m *Model) advance(cache *Cache, running []hypothesis, last int) (batch, error) {
-	var b batch
-	parents := make([]int, len(running))
-	for i, h := range running {
-		parents[i] = h.parent
-		if err := m.suffix(&b, h.tokens[len(h.tokens)-1:], last, 1<<i); err != nil {
-			return b, err
-		}
-		b.outputs = append(b.outputs, i)
+// advance gives the next beams their sequences: the last child of a beam takes
+// over its sequence, the others fork it, and what has no child is released.
+func advance(ctx context.Context, running, next []hypothesis) ([]hypothesis, error) {
+	children := make([]int, len(running))
+	for _, h := range next {
+		children[h.parent]++
 	}
-	cache.Select(parents)
-	return b, nil
+	for i, h := range running {
+		if children[i] == 0 {
+			h.seq.Release()
+		}
+	}
+	for i := range next {
+		h := &next[i]
+		h.seq = running[h.parent].seq
+		if children[h.parent]--; children[h.parent] > 0 {
+			var err error
+			if h.seq, err = h.seq.Fork(ctx, beamRoom); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return next, nil
 }
 
-// canImprove tells whether the best running beam, if it ended now, would beat
+// lastTokens are what the next step takes.
+func lastTokens(running []hypothesis) []Token {
+	tokens := make([]Token, len(running))
+	for i, h := range running {
+		tokens[i] = Token{h.seq, h.tokens[len(h.tokens)-1]}
+	}
+	return tokens
+}
+
+// canImprove reports whether the best running beam, if it ended now, would beat
 // the worst finished one (transformers' heuristic for early_stopping=False).
 func canImprove(running, finished []hypothesis, beams, length int) bool {
 	if len(finished) < beams {
@@ -159,26 +184,24 @@ func canImprove(running, finished []hypothesis, beams, length int) bool {
 	return running[0].sum/float64(length) > finished[len(finished)-1].score
 }
 
-// beams converts the finished hypotheses; the best is the generation, too.
-func (m *Model) beams(finished []hypothesis, run *Generation) []Beam {
-	var out []Beam
+// setBeams makes the finished hypotheses the result; the best is the generation, too.
+func (g *Generation) setBeams(finished []hypothesis) {
 	for _, h := range finished {
 		b := Beam{Tokens: h.tokens, Score: h.score, Stop: h.stop}
 		if h.stop {
 			b.Tokens = h.tokens[:len(h.tokens)-1]
 		}
-		out = append(out, b)
+		g.Beams = append(g.Beams, b)
 	}
-	if len(out) > 0 {
-		run.Tokens = out[0].Tokens
+	if len(g.Beams) > 0 {
+		g.Tokens = g.Beams[0].Tokens
 		for i, p := range finished[0].logProbs {
-			run.LogProbs = append(run.LogProbs, StepLogProbs{TokenLogProb: TokenLogProb{finished[0].tokens[i], p}})
+			g.LogProbs = append(g.LogProbs, StepLogProbs{TokenLogProb: TokenLogProb{finished[0].tokens[i], p}})
 		}
-		if out[0].Stop {
-			run.FinishReason = FinishStop
+		if g.Beams[0].Stop {
+			g.FinishReason = FinishStop
 		}
 	}
-	return out
 }
 
 // logSumExp is log Σ exp(logits), in float64.

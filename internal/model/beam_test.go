@@ -57,10 +57,11 @@ func TestBeamSearchMatchesTransformers(t *testing.T) {
 			}
 			p := g.prompt(t, m)
 			for n, beams := range map[int]string{2: "2", 4: "4"} {
-				got, _, err := m.BeamSearch(context.Background(), p, n, 20)
+				gen, err := m.BeamSearch(context.Background(), p, n, 20)
 				if err != nil {
 					t.Fatal(err)
 				}
+				got := gen.Beams
 				if len(got) != n {
 					t.Errorf("%s %s: %d beams of %d", name, g.Case, len(got), n)
 					continue
@@ -151,7 +152,7 @@ func TestBeamLimits(t *testing.T) {
 	m := load(t, "pg1-tiny", "f32")
 	p := model.Prompt{IDs: []int{2, 14}}
 	for _, c := range [][2]int{{0, 5}, {65, 5}, {2, 0}} {
-		if _, _, err := m.BeamSearch(context.Background(), p, c[0], c[1]); err == nil {
+		if _, err := m.BeamSearch(context.Background(), p, c[0], c[1]); err == nil {
 			t.Errorf("%v: no error", c)
 		}
 	}
@@ -160,11 +161,11 @@ func TestBeamLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	beams, _, err := m.BeamSearch(context.Background(), p, 1, 8)
+	search, err := m.BeamSearch(context.Background(), p, 1, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !sameInts(beams[0].Tokens, greedy.Tokens) {
-		t.Errorf("one beam %v, greedy %v", beams[0].Tokens, greedy.Tokens)
+	if !sameInts(search.Tokens, greedy.Tokens) || !sameInts(search.Beams[0].Tokens, greedy.Tokens) {
+		t.Errorf("one beam %v, greedy %v", search.Beams, greedy.Tokens)
 	}
 }

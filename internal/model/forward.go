@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
 )
 
 // Prompt is the prefix of a sequence: ids as package tokenizer lays them out.
@@ -16,12 +17,36 @@ type Prompt struct {
 	Images []Features
 }
 
-// batch is a group of tokens to be appended to a cache, of one or several
-// sequences.
+// batch is what one pass appends to sequences.
 type batch struct {
 	embeddings []float32 // [T, hidden]
-	cells      []cell    // [T]
-	outputs    []int     // whose logits are wanted, ascending
+	parts      []*part   // of T tokens together
+	outputs    []int     // tokens whose logits are wanted, ascending
+}
+
+// part is what a pass appends to one sequence.
+type part struct {
+	seq    *Sequence
+	tokens int
+	from   int // the first one's place in the pass
+
+	mask, window ggml.Tensor // [n, tokens], for n cells; the zero Tensor where all are visible
+}
+
+// tokens is T.
+func (b batch) tokens() int {
+	n := 0
+	for _, p := range b.parts {
+		n += p.tokens
+	}
+	return n
+}
+
+// commit makes what was computed part of the sequences.
+func (b batch) commit() {
+	for _, p := range b.parts {
+		p.seq.length += p.tokens
+	}
 }
 
 // output is what a forward pass gives.
@@ -31,23 +56,24 @@ type output struct {
 	attentions [][]float32 // if traced: layers of [heads, T, n]
 }
 
-// tracing says what else than logits a forward pass shall keep.
+// tracing says what else than logits a forward pass shall keep, of one sequence.
 type tracing struct{ hidden, attentions bool }
 
-// forward appends a batch to the cache and computes the logits asked for.
-func (m *Model) forward(ctx context.Context, cache *Cache, b batch, t tracing) (output, error) {
-	tokens, past := len(b.cells), cache.Len()
+// forward writes the keys and values of a batch to the cache and computes the
+// logits asked for. The sequences grow when the caller commits the batch.
+func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tracing) (output, error) {
+	tokens := b.tokens()
 	if tokens == 0 || len(b.outputs) == 0 {
 		return output{}, errors.New("nothing to compute")
 	}
-	if past+tokens > cache.capacity {
-		return output{}, fmt.Errorf("%d tokens do not fit in a cache of %d", past+tokens, cache.capacity)
+	for _, p := range b.parts {
+		if err := p.seq.extend(ctx, p.tokens); err != nil {
+			return output{}, err
+		}
 	}
-	keys := append(cache.cells[:past:past], b.cells...)
-
-	g := m.engine.NewGraph(m.options)
+	g := m.engine.NewGraph(o)
 	defer g.Close()
-	s := m.newStep(g, cache, b.cells, keys, t.attentions)
+	s := m.newStep(g, b, t.attentions)
 	x := g.Float32s(b.embeddings, int64(m.config.Text.Hidden), int64(tokens))
 	var hidden []ggml.Tensor
 	for i, layer := range m.blocks {
@@ -55,51 +81,77 @@ func (m *Model) forward(ctx context.Context, cache *Cache, b batch, t tracing) (
 			hidden = append(hidden, x)
 		}
 		x = layer.attend(g, s, i, x)
-		if i == len(m.blocks)-1 && !t.hidden && len(b.outputs) < tokens {
-			x = g.GetRows(x, g.Int32s(int32s(b.outputs), int64(len(b.outputs))))
+		if i == len(m.blocks)-1 && !t.hidden {
+			x = wanted(g, x, b.outputs)
 		}
 		x = layer.mlp(g, s, x)
 	}
 	x = g.RMSNorm(x, m.weights.OutputNorm, m.config.Text.RMSEps)
 	if t.hidden {
 		hidden = append(hidden, x)
-		if len(b.outputs) < tokens {
-			x = g.GetRows(x, g.Int32s(int32s(b.outputs), int64(len(b.outputs))))
-		}
+		x = wanted(g, x, b.outputs)
 	}
 	logits := m.head(g, x)
-	for _, h := range hidden[:max(0, len(hidden)-1)] {
-		g.Output(h)
+	for _, kept := range [][]ggml.Tensor{hidden, s.weights, {logits}} {
+		for _, t := range kept {
+			g.Output(t)
+		}
 	}
-	for _, w := range s.weights {
-		g.Output(w)
-	}
-	if t.hidden {
-		g.Output(hidden[len(hidden)-1])
-	}
-	g.Output(logits)
 	if err := g.Compute(ctx); err != nil {
 		return output{}, fmt.Errorf("language model: %w", err)
 	}
-	cache.cells = keys
 	return read(g, logits, hidden, s.weights)
 }
 
+// wanted picks rows of x, which are in order.
+func wanted(g *ggml.Graph, x ggml.Tensor, rows []int) ggml.Tensor {
+	if int64(len(rows)) == x.Dim(1) {
+		return x
+	}
+	return g.GetRows(x, g.Int32s(int32s(rows), int64(len(rows))))
+}
+
 // newStep uploads what all layers share.
-func (m *Model) newStep(g *ggml.Graph, cache *Cache, queries, keys []cell, traced bool) *step {
-	n, tokens := int64(len(keys)), int64(len(queries))
-	s := &step{
-		config: m.config.Text, cache: cache, tokens: tokens, traced: traced,
-		rotary: g.NewRotary(positions(queries), m.config.Text.HeadDim, m.config.Text.RopeTheta),
+func (m *Model) newStep(g *ggml.Graph, b batch, traced bool) *step {
+	t := m.config.Text
+	s := &step{config: t, parts: b.parts, tokens: int64(b.tokens()), traced: traced}
+	var positions []int32
+	from, longest := 0, 0
+	for _, p := range b.parts {
+		p.from = from
+		from += p.tokens
+		n := p.seq.length + p.tokens
+		cells := p.seq.cells(0, n)
+		queries := cells[p.seq.length:]
+		for _, q := range queries {
+			positions = append(positions, q.pos)
+		}
+		p.mask = uploadMask(g, queries, cells, 0)
+		if t.SlidingWindow > 0 {
+			p.window = uploadMask(g, queries, cells, t.SlidingWindow)
+		}
+		if p.seq.shared != nil {
+			longest = max(longest, n)
+		}
 	}
-	if allVisible(queries, keys) {
-		return s
+	s.rotary = g.NewRotary(positions, t.HeadDim, t.RopeTheta)
+	d, kv := int64(t.HeadDim), int64(t.KVHeads)
+	if longest > 0 {
+		s.keys = g.Scratch(m.options.CellType(), d, kv, int64(longest))
+		s.values = g.Scratch(m.options.CellType(), int64(longest), d, kv)
 	}
-	s.mask = g.Float32s(attentionMask(queries, keys, 0), n, tokens)
-	if w := m.config.Text.SlidingWindow; w > 0 {
-		s.window = g.Float32s(attentionMask(queries, keys, w), n, tokens)
+	if len(b.parts) > 1 {
+		s.out = g.Scratch(gguf.TypeF32, d, int64(t.Heads), s.tokens)
 	}
 	return s
+}
+
+// uploadMask is the mask of a part, or the zero Tensor where it would hide nothing.
+func uploadMask(g *ggml.Graph, queries, keys []cell, window int) ggml.Tensor {
+	if allVisible(queries, keys, window) {
+		return ggml.Tensor{}
+	}
+	return g.Float32s(attentionMask(queries, keys, window), int64(len(keys)), int64(len(queries)))
 }
 
 // head turns the last hidden states [h, n] into logits [vocab, n].
@@ -135,11 +187,17 @@ func read(g *ggml.Graph, logits ggml.Tensor, hidden, weights []ggml.Tensor) (out
 	return out, nil
 }
 
-// prefix makes the batch of a prompt for the sequences in seqs; outputs are
-// the caller's.
-func (m *Model) prefix(p Prompt, seqs uint64) (batch, error) {
+// prefix makes the batch of a prompt for an empty sequence; outputs are the
+// caller's.
+func (m *Model) prefix(s *Sequence, p Prompt) (batch, error) {
+	if err := s.check(m); err != nil {
+		return batch{}, err
+	}
+	if s.length > 0 {
+		return batch{}, errors.New("the sequence has a prompt already")
+	}
 	hidden := m.config.Text.Hidden
-	b := batch{embeddings: make([]float32, len(p.IDs)*hidden), cells: make([]cell, len(p.IDs))}
+	b := batch{embeddings: make([]float32, len(p.IDs)*hidden), parts: []*part{{seq: s, tokens: len(p.IDs)}}}
 	if err := m.embed(b.embeddings, m.textIDs(p.IDs)); err != nil {
 		return b, err
 	}
@@ -148,7 +206,6 @@ func (m *Model) prefix(p Prompt, seqs uint64) (batch, error) {
 		rows = append(rows, image.Values...)
 	}
 	for i, id := range p.IDs {
-		b.cells[i] = cell{pos: int32(i + 1), seqs: seqs, prefix: true}
 		if id != m.config.Tokens.Image {
 			continue
 		}
@@ -161,6 +218,7 @@ func (m *Model) prefix(p Prompt, seqs uint64) (batch, error) {
 	if len(rows) > 0 {
 		return b, fmt.Errorf("the prompt has %d image tokens too few for %d images", len(rows)/hidden, len(p.Images))
 	}
+	s.prompt = len(p.IDs)
 	return b, nil
 }
 
@@ -180,31 +238,10 @@ func (m *Model) textIDs(ids []int) []int {
 	return out
 }
 
-// suffix appends causal tokens at the positions after last to a batch.
-func (m *Model) suffix(b *batch, ids []int, last int, seqs uint64) error {
-	embeddings := make([]float32, len(ids)*m.config.Text.Hidden)
-	if err := m.embed(embeddings, ids); err != nil {
-		return err
-	}
-	b.embeddings = append(b.embeddings, embeddings...)
-	for i := range ids {
-		b.cells = append(b.cells, cell{pos: int32(last + 1 + i), seqs: seqs})
-	}
-	return nil
-}
-
 func int32s(values []int) []int32 {
 	out := make([]int32, len(values))
 	for i, v := range values {
 		out[i] = int32(v)
-	}
-	return out
-}
-
-func positions(cells []cell) []int32 {
-	out := make([]int32, len(cells))
-	for i, c := range cells {
-		out[i] = c.pos
 	}
 	return out
 }

@@ -18,20 +18,23 @@ func (w *Attention) attention() *Attention { return w }
 // step is what the layers of one forward pass share.
 type step struct {
 	config  TextConfig
-	cache   *Cache
+	parts   []*part
 	tokens  int64 // T
 	rotary  ggml.Rotary
-	mask    ggml.Tensor // [n, T]
-	window  ggml.Tensor // [n, T], the mask of layers with a sliding window
-	traced  bool        // keep the attention weights
+	traced  bool // keep the attention weights
 	weights []ggml.Tensor
+
+	out          ggml.Tensor // where parts put their results: [d, heads, T]
+	keys, values ggml.Tensor // where the cells of forks are put together
+	inside       *part       // whose shared cells are there
+	layer        int         // of the layer inside
 }
 
 // attend is a pre-norm residual half (https://arxiv.org/abs/2403.08295;
 // modeling_gemma.py in transformers).
 func (l *GemmaLayer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor {
 	h := g.RMSNorm(x, l.AttnNorm, s.config.RMSEps, l.QKV.tensors()...)
-	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale, mask: s.mask})
+	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale})
 	return g.Add(x, h)
 }
 
@@ -41,28 +44,75 @@ func (l *GemmaLayer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
 }
 
 // forward projects x [h, T] to queries, keys and values, rotates the first two,
-// appends keys and values to the cache, attends to all of it and projects back.
+// appends keys and values to the cache, lets every sequence attend to its cells and
+// projects back.
 func (w *Attention) forward(g *ggml.Graph, s *step, layer int, x ggml.Tensor, a attention) ggml.Tensor {
 	q, k, v := w.QKV.Mul(g, x, s.config.HeadDim)
 	q, k = g.RoPE(q, s.rotary), g.RoPE(k, s.rotary)
-
-	past := int64(s.cache.Len())
-	n := past + s.tokens
-	keys, values := s.cache.keys[layer], s.cache.values[layer]
-	g.Run(g.Copy(k, g.Slice(keys, 2, past, s.tokens)))
-	g.Run(g.Copy(g.Permute(v, [4]int{1, 2, 0, 3}), g.Slice(values, 0, past, s.tokens)))
-	if !a.mask.Valid() && past == 0 && !s.traced && g.Tiles(s.tokens) {
+	for _, p := range s.parts {
+		p.append(g, layer, k, v)
+	}
+	if len(s.parts) > 1 {
+		return w.Out.Mul(g, s.attendParts(g, layer, q, a))
+	}
+	p := s.parts[0]
+	a.mask = p.maskFor(a)
+	if !a.mask.Valid() && p.seq.length == 0 && !s.traced && g.Tiles(s.tokens) {
 		heads := [4]int{0, 2, 1, 3} // [d, T, heads]
 		return w.Out.Mul(g, a.flash(g, q, g.Permute(k, heads), g.Permute(v, heads)))
 	}
-	k = g.Permute(g.Slice(keys, 2, 0, n), [4]int{0, 2, 1, 3}) // [d, n, kv]
-	v = g.Slice(values, 0, 0, n)                              // [n, d, kv]
-
+	k, v = s.cells(g, layer, p)
 	out, weights := a.apply(g, q, k, v, s.traced)
 	if s.traced {
 		s.weights = append(s.weights, weights)
 	}
 	return w.Out.Mul(g, out)
+}
+
+// attendParts computes attention for each part by itself: q [d, heads, T] to
+// [d·heads, T].
+func (s *step) attendParts(g *ggml.Graph, layer int, q ggml.Tensor, a attention) ggml.Tensor {
+	for _, p := range s.parts {
+		from, n := int64(p.from), int64(p.tokens)
+		a.mask = p.maskFor(a)
+		k, v := s.cells(g, layer, p)
+		out, _ := a.heads(g, g.Permute(g.Slice(q, 2, from, n), [4]int{0, 2, 1, 3}), k, v)
+		g.Run(g.Copy(out, g.Slice(s.out, 2, from, n)))
+	}
+	return g.Reshape(s.out, s.out.Dim(0)*s.out.Dim(1), s.tokens)
+}
+
+// append writes the part's rows of keys and values [d, kv_heads, T] to its cells.
+func (p *part) append(g *ggml.Graph, layer int, k, v ggml.Tensor) {
+	at, n := p.seq.length-p.seq.inherited, int64(p.tokens)
+	if n < k.Dim(2) {
+		k, v = g.Slice(k, 2, int64(p.from), n), g.Slice(v, 2, int64(p.from), n)
+	}
+	g.Run(g.Copy(k, p.seq.own.keys(g, layer, at, p.tokens)))
+	g.Run(g.Copy(g.Permute(v, [4]int{1, 2, 0, 3}), p.seq.own.values(g, layer, at, p.tokens)))
+}
+
+// cells are all keys [d, n, kv_heads] and values [n, d, kv_heads] that a part sees
+// or that are masked. Those of a fork are put together in one place, since ggml's
+// operations take them in a row: first the shared ones, which stay there for the
+// other forks of the same cells, then its own.
+func (s *step) cells(g *ggml.Graph, layer int, p *part) (k, v ggml.Tensor) {
+	shared, own := p.seq.inherited, p.seq.length-p.seq.inherited+p.tokens
+	heads := [4]int{0, 2, 1, 3}
+	if shared == 0 {
+		return g.Permute(p.seq.own.keys(g, layer, 0, own), heads), p.seq.own.values(g, layer, 0, own)
+	}
+	put := func(from *span, at, n int) {
+		g.Run(g.Copy(from.keys(g, layer, 0, n), g.Slice(s.keys, 2, int64(at), int64(n))))
+		g.Run(g.Copy(from.values(g, layer, 0, n), g.Slice(s.values, 0, int64(at), int64(n))))
+	}
+	if s.inside == nil || s.layer != layer || s.inside.seq.shared != p.seq.shared || s.inside.seq.inherited != shared {
+		put(p.seq.shared, 0, shared)
+	}
+	s.inside, s.layer = p, layer
+	put(p.seq.own, shared, own)
+	n := int64(shared + own)
+	return g.Permute(g.Slice(s.keys, 2, 0, n), heads), g.Slice(s.values, 0, 0, n)
 }
 
 // forwardRows is Down(GELU(Gate·x)·Up·x) for rows x.

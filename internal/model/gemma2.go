@@ -6,12 +6,8 @@ import "paligemma/internal/ggml"
 // window of even layers and a second norm before the residual sum
 // (https://arxiv.org/abs/2408.00118; modeling_gemma2.py in transformers).
 func (l *Gemma2Layer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor {
-	mask := s.mask
-	if layer%2 == 0 {
-		mask = s.window
-	}
 	h := g.RMSNorm(x, l.AttnNorm, s.config.RMSEps, l.QKV.tensors()...)
-	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale, softcap: s.config.AttnSoftcap, mask: mask})
+	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale, softcap: s.config.AttnSoftcap, sliding: layer%2 == 0})
 	return g.Add(x, g.RMSNorm(h, l.PostAttnNorm, s.config.RMSEps))
 }
 

@@ -12,16 +12,23 @@ import (
 type GenerateOptions struct {
 	MaxTokens   int
 	Sampling    Sampling
-	LogProbs    bool               // keep the log-probability of every token, before temperature, top-k and top-p
-	TopLogProbs int                // the same, and of every step those of the N most likely tokens; 0: none
-	IgnoreEOS   bool               // a stop token is a token like any other: for measuring, where the number of tokens counts
-	OnToken     func(id int) error // called for every token but a stop token, also for those that a repeat drops; an error ends the generation
+	LogProbs    bool // keep the log-probability of every token, before temperature, top-k and top-p
+	TopLogProbs int  // the same, and of every step those of the N most likely tokens; 0: none
+	IgnoreEOS   bool // a stop token is a token like any other: for measuring, where the number of tokens counts
 
-	// NewRepeats, if set, makes for each sequence what is told every token, a stop
-	// token too, and says when the model has begun to repeat itself: the generation
-	// then ends, with its first keep tokens.
-	NewRepeats func() func(id int) (keep int, repeated bool)
+	// OnToken, if set, is told every token, a stop token too, and may end the generation: by
+	// any error, which is then returned, or by a Repeat, which is not.
+	OnToken func(id int) error
 }
+
+// Repeat ends a generation that has begun to repeat itself: GenerateOptions.OnToken
+// returns it.
+type Repeat struct {
+	Keep int // tokens; those after them are dropped
+}
+
+// Error describes the repeat.
+func (r Repeat) Error() string { return fmt.Sprintf("the text repeats itself after %d tokens", r.Keep) }
 
 // TokenLogProb is the natural logarithm of a token's probability.
 type TokenLogProb struct {
@@ -39,7 +46,7 @@ type StepLogProbs struct {
 const (
 	FinishStop   = "stop"   // the model wrote a stop token (TokenConfig.Stop)
 	FinishLength = "length" // MaxTokens were written
-	FinishRepeat = "repeat" // the model repeated itself (GenerateOptions.NewRepeats)
+	FinishRepeat = "repeat" // the model repeated itself (Repeat)
 )
 
 // Generation is the continuation of a prompt.
@@ -48,158 +55,101 @@ type Generation struct {
 	Dropped       int   // tokens written after those: a repeat
 	FinishReason  string
 	LogProbs      []StepLogProbs // if asked for: of each of Tokens, and of the stop token at the end
+	Beams         []Beam         // of a beam search, best first; Tokens are the first one's
 	PrefillTokens int
 	Prefill       time.Duration // the prompt, up to the first logits
 	Decode        time.Duration // all after it
 }
 
-// Generate continues a prompt until a stop token or MaxTokens. What was generated
-// before an error is returned with it.
-func (m *Model) Generate(ctx context.Context, p Prompt, o GenerateOptions) (Generation, error) {
-	var onToken func(int, int) error
-	if o.OnToken != nil {
-		onToken = func(_, id int) error { return o.OnToken(id) }
-	}
-	out, err := m.GenerateBatch(ctx, []Prompt{p}, o, onToken)
-	return out[0], err
+// Decoding is a generation under way: it chooses tokens by the logits of a
+// sequence, and knows when to end. Who computes the logits, and for how many
+// sequences at once, is the caller's affair.
+type Decoding struct {
+	Generation
+	options GenerateOptions
+	sampler *sampler
+	tokens  TokenConfig
 }
 
-// GenerateBatch continues several prompts, 64 at most, each as if it were alone.
-// They are computed one by one and then decoded together, so that every step
-// reads the weights once for all. onToken, which may be nil, is called in place
-// of o.OnToken, with the prompt's number; sampling draws from a generator of
-// its own for each. What was generated before an error is returned with it.
-func (m *Model) GenerateBatch(ctx context.Context, prompts []Prompt, o GenerateOptions, onToken func(sequence, id int) error) ([]Generation, error) {
-	out := make([]Generation, max(1, len(prompts)))
-	if len(prompts) < 1 || len(prompts) > maxSequences {
-		return out, fmt.Errorf("%d prompts in a batch: want 1 to %d", len(prompts), maxSequences)
-	}
+// NewDecoding begins a generation, before its first token.
+func (m *Model) NewDecoding(o GenerateOptions) (*Decoding, error) {
 	if o.MaxTokens < 0 {
-		return out, errors.New("a negative number of tokens to generate")
+		return nil, errors.New("a negative number of tokens to generate")
 	}
-	room := 0
-	sequences := make([]sequence, len(prompts))
-	for i, p := range prompts {
-		room += len(p.IDs) + o.MaxTokens
-		out[i] = Generation{PrefillTokens: len(p.IDs), FinishReason: FinishLength}
-		sample, err := newSampler(o.Sampling, uint64(i))
-		if err != nil {
-			return out, err
-		}
-		sequences[i] = sequence{out: &out[i], sample: sample, last: len(p.IDs)}
-		if o.NewRepeats != nil {
-			sequences[i].repeats = o.NewRepeats()
-		}
-		if onToken != nil {
-			sequences[i].onToken = func(id int) error { return onToken(i, id) }
-		}
-	}
-	cache, err := m.NewCache(room)
+	s, err := newSampler(o.Sampling)
 	if err != nil {
-		return out, err
+		return nil, err
 	}
-	defer cache.Close()
-	for i, p := range prompts {
-		start := time.Now()
-		b, err := m.prefix(p, 1<<i)
-		if err != nil {
-			return out, err
-		}
-		b.outputs = []int{len(b.cells) - 1}
-		result, err := m.forward(ctx, cache, b, tracing{})
-		if err != nil {
-			return out, err
-		}
-		out[i].Prefill = time.Since(start)
-		if err := m.accept(&sequences[i], result.logits, o); err != nil {
-			return out, err
-		}
-	}
-	return out, m.decode(ctx, cache, sequences, o)
+	return &Decoding{Generation: Generation{FinishReason: FinishLength}, options: o, sampler: s, tokens: m.config.Tokens}, nil
 }
 
-// sequence is one of the texts that grow in a batch.
-type sequence struct {
-	out     *Generation
-	sample  *sampler
-	last    int // position of the last token in the cache
-	done    bool
-	onToken func(id int) error                     // may be nil
-	repeats func(id int) (keep int, repeated bool) // may be nil
-}
-
-// decode continues all sequences, a token of each at a time.
-func (m *Model) decode(ctx context.Context, cache *Cache, sequences []sequence, o GenerateOptions) error {
-	start := time.Now()
-	for {
-		var b batch
-		var active []*sequence
-		for i := range sequences {
-			s := &sequences[i]
-			if s.done {
-				continue
-			}
-			if err := m.suffix(&b, s.out.Tokens[len(s.out.Tokens)-1:], s.last, 1<<i); err != nil {
-				return err
-			}
-			s.last++
-			b.outputs = append(b.outputs, len(active))
-			active = append(active, s)
-		}
-		if len(active) == 0 {
-			return nil
-		}
-		result, err := m.forward(ctx, cache, b, tracing{})
-		if err != nil {
-			return err
-		}
-		vocab := m.config.Text.Vocab
-		for i, s := range active {
-			s.out.Decode = time.Since(start)
-			if err := m.accept(s, result.logits[i*vocab:(i+1)*vocab], o); err != nil {
-				return err
-			}
-		}
+// Accept chooses the next token by the logits after the last one. The generation
+// is done with a stop token, a repeat, or the last token that may be written; if not, id is
+// what the sequence's next step takes.
+func (d *Decoding) Accept(logits []float32) (id int, done bool, err error) {
+	if len(d.Tokens) == d.options.MaxTokens {
+		return 0, true, nil
 	}
-}
-
-// accept chooses the next token of a sequence by its logits.
-func (m *Model) accept(s *sequence, logits []float32, o GenerateOptions) error {
-	if o.MaxTokens == 0 {
-		s.done = true
-		return nil
+	if id, err = d.sampler.next(logits); err != nil {
+		return 0, true, err
 	}
-	id, err := s.sample.next(logits)
-	if err != nil {
-		return err
+	if d.options.LogProbs || d.options.TopLogProbs > 0 {
+		d.LogProbs = append(d.LogProbs, topLogProbs(logits, id, d.options.TopLogProbs))
 	}
-	if o.LogProbs || o.TopLogProbs > 0 {
-		s.out.LogProbs = append(s.out.LogProbs, topLogProbs(logits, id, o.TopLogProbs))
-	}
-	stop := m.config.Tokens.Ends(id) && !o.IgnoreEOS
-	if stop {
-		s.out.FinishReason, s.done = FinishStop, true
+	if d.tokens.Ends(id) && !d.options.IgnoreEOS {
+		d.FinishReason, done = FinishStop, true
 	} else {
-		s.out.Tokens = append(s.out.Tokens, id)
-		s.done = len(s.out.Tokens) == o.MaxTokens
+		d.Tokens = append(d.Tokens, id)
+		done = len(d.Tokens) == d.options.MaxTokens
 	}
-	if s.repeats != nil {
-		if keep, repeated := s.repeats(id); repeated {
-			s.out.cut(keep)
-			s.done = true
-		}
+	if d.options.OnToken != nil {
+		err = d.options.OnToken(id)
 	}
-	if s.onToken != nil && !stop {
-		return s.onToken(id)
+	if repeat := (Repeat{}); errors.As(err, &repeat) {
+		d.cut(repeat.Keep)
+		return id, true, nil
 	}
-	return nil
+	return id, done || err != nil, err
 }
 
 // cut ends a generation before a repeat.
 func (g *Generation) cut(keep int) {
+	keep = min(keep, len(g.Tokens))
 	g.FinishReason, g.Dropped = FinishRepeat, len(g.Tokens)-keep
 	g.Tokens = g.Tokens[:keep]
 	g.LogProbs = g.LogProbs[:min(keep, len(g.LogProbs))]
+}
+
+// Generate continues a prompt until a stop token or MaxTokens. What was generated
+// before an error is returned with it.
+func (m *Model) Generate(ctx context.Context, p Prompt, o GenerateOptions) (Generation, error) {
+	d, err := m.NewDecoding(o)
+	if err != nil {
+		return Generation{}, err
+	}
+	room := len(p.IDs) + o.MaxTokens
+	cache, err := m.NewCache(room)
+	if err != nil {
+		return d.Generation, err
+	}
+	defer cache.Close()
+	seq, start := cache.NewSequence(room), time.Now()
+	logits, err := m.Prefill(ctx, seq, p)
+	d.PrefillTokens, d.Prefill = len(p.IDs), time.Since(start)
+	if err != nil {
+		return d.Generation, err
+	}
+	for start := time.Now(); ; {
+		id, done, err := d.Accept(logits)
+		if done || err != nil {
+			return d.Generation, err
+		}
+		step, err := m.Step(ctx, []Token{{seq, id}})
+		if err != nil {
+			return d.Generation, err
+		}
+		logits, d.Decode = step[0], time.Since(start)
+	}
 }
 
 // topLogProbs finds the n most likely tokens; of equal ones the first.

@@ -308,7 +308,7 @@ func TestNaN(t *testing.T) {
 		t.Errorf("generate: %v", err)
 	}
 	err = tryLoad(t, bad, func(m *model.Model) error {
-		_, _, err := m.BeamSearch(context.Background(), p, 2, 1)
+		_, err := m.BeamSearch(context.Background(), p, 2, 1)
 		return err
 	})
 	if !errors.Is(err, model.ErrNaN) {

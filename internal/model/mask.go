@@ -1,18 +1,19 @@
 package model
 
-import "math"
+import (
+	"math"
+	"slices"
 
-// cell is what the attention mask knows of a token in the cache.
+	"paligemma/internal/ggml"
+)
+
+// cell is what the attention mask knows of a token of a sequence.
 type cell struct {
-	pos    int32  // 1, 2, 3 … along its sequence
-	seqs   uint64 // bit s: belongs to sequence s; beams share the cells of their common past
-	prefix bool   // an image token or part of the prompt
+	pos    int32 // 1, 2, 3 … along its sequence
+	prefix bool  // an image token or part of the prompt
 }
 
-// maxSequences is the number of sequences that share a cache.
-const maxSequences = 64
-
-// visible tells whether the query q may look at the key k: PaliGemma's
+// visible reports whether the query q may look at the key k: PaliGemma's
 // prefix-LM mask (https://arxiv.org/abs/2407.07726, figure 2). The prefix
 // sees all of itself and nothing of the suffix; the suffix is causal.
 //
@@ -31,8 +32,6 @@ const maxSequences = 64
 //	       s   . . . x x x .
 func visible(q, k cell, window int) bool {
 	switch {
-	case q.seqs&k.seqs == 0:
-		return false
 	case q.prefix:
 		return k.prefix
 	case k.pos > q.pos:
@@ -41,20 +40,29 @@ func visible(q, k cell, window int) bool {
 	return window == 0 || int(q.pos-k.pos) < window
 }
 
-// allVisible tells whether every query sees every key in every layer, as in a
-// prefix: then no mask is needed.
-func allVisible(queries, keys []cell) bool {
+// allVisible reports whether every query sees every key, as in a prefix: then no
+// mask is needed.
+func allVisible(queries, keys []cell, window int) bool {
+	suffix := func(c cell) bool { return !c.prefix }
+	if !slices.ContainsFunc(queries, suffix) && !slices.ContainsFunc(keys, suffix) {
+		return true
+	}
 	for _, q := range queries {
-		if !q.prefix {
-			return false
-		}
 		for _, k := range keys {
-			if !visible(q, k, 0) {
+			if !visible(q, k, window) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// maskFor is the part's mask in layers of a kind.
+func (p *part) maskFor(a attention) ggml.Tensor {
+	if a.sliding {
+		return p.window
+	}
+	return p.mask
 }
 
 // attentionMask is what is added to the scores, [keys, queries] innermost

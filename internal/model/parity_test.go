@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -108,7 +109,10 @@ func TestGenerateMatchesTransformers(t *testing.T) {
 			if !sameInts(got.Tokens, want) || got.FinishReason != reason {
 				t.Errorf("%s %s: %v (%s), want %v (%s); the closest call was %.2g", name, g.Case, got.Tokens, got.FinishReason, want, reason, g.MinTop2Gap)
 			}
-			if !sameInts(streamed, got.Tokens) || got.PrefillTokens != g.prefix {
+			if g.StoppedByEOS {
+				want = g.Generated
+			}
+			if !sameInts(streamed, want) || got.PrefillTokens != g.prefix {
 				t.Errorf("%s %s: streamed %v of %d tokens", name, g.Case, streamed, got.PrefillTokens)
 			}
 		}
@@ -165,47 +169,6 @@ func TestIgnoreEOS(t *testing.T) {
 	}
 	if !ended {
 		t.Error("no case ends by itself")
-	}
-}
-
-// TestBatch generates all cases of a checkpoint in one batch: each must come out
-// as it does alone, and as transformers has it.
-func TestBatch(t *testing.T) {
-	for _, name := range checkpoints {
-		m := load(t, name, "f32")
-		var prompts []model.Prompt
-		var cases []golden
-		for _, g := range goldens(t, name) {
-			if g.Suffix == nil {
-				prompts, cases = append(prompts, g.prompt(t, m)), append(cases, g)
-			}
-		}
-		streamed := make([][]int, len(prompts))
-		got, err := m.GenerateBatch(context.Background(), prompts, model.GenerateOptions{MaxTokens: 20, TopLogProbs: 1}, func(i, id int) error {
-			streamed[i] = append(streamed[i], id)
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, g := range cases {
-			want, steps := g.Generated, len(g.Generated)
-			if g.StoppedByEOS {
-				want = want[:len(want)-1]
-			}
-			if !sameInts(got[i].Tokens, want) || !sameInts(streamed[i], want) || (got[i].FinishReason == model.FinishStop) != g.StoppedByEOS {
-				t.Errorf("%s %s: %v (%s), want %v", name, g.Case, got[i].Tokens, got[i].FinishReason, want)
-			}
-			if len(got[i].LogProbs) != steps {
-				t.Errorf("%s %s: log-probabilities of %d steps of %d", name, g.Case, len(got[i].LogProbs), steps)
-			}
-		}
-	}
-	m := load(t, "pg1-tiny", "f32")
-	for _, n := range []int{0, 65} {
-		if _, err := m.GenerateBatch(context.Background(), make([]model.Prompt, n), model.GenerateOptions{MaxTokens: 1}, nil); err == nil {
-			t.Errorf("%d prompts: no error", n)
-		}
 	}
 }
 
@@ -302,43 +265,54 @@ func TestEveryTypeRuns(t *testing.T) {
 	}
 }
 
-// TestRepeats ends each sequence of a batch by itself: here before a token that
-// is the same as the one before it.
+// TestRepeats ends a text before a token that is the same as the one before it.
 func TestRepeats(t *testing.T) {
 	m := load(t, "pg1-tiny", "f32")
-	g := goldens(t, "pg1-tiny")
-	prompts := []model.Prompt{g[0].prompt(t, m), g[1].prompt(t, m)}
-	whole := make([][]int, len(prompts))
-	o := model.GenerateOptions{MaxTokens: 20, TopLogProbs: 1}
-	for i, p := range prompts {
-		gen, err := m.Generate(context.Background(), p, o)
+	for _, g := range goldens(t, "pg1-tiny")[:2] {
+		p := g.prompt(t, m)
+		o := model.GenerateOptions{MaxTokens: 20, TopLogProbs: 1}
+		whole, err := m.Generate(context.Background(), p, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole[i] = gen.Tokens
-	}
-	o.NewRepeats = func() func(id int) (int, bool) {
 		n, last := 0, -1
-		return func(id int) (int, bool) {
+		o.OnToken = func(id int) error {
 			again := id == last
 			n, last = n+1, id
-			return n - 2, again
+			if again {
+				return fmt.Errorf("enough: %w", model.Repeat{Keep: n - 2})
+			}
+			return nil
 		}
-	}
-	got, err := m.GenerateBatch(context.Background(), prompts, o, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, gen := range got {
+		got, err := m.Generate(context.Background(), p, o)
+		if err != nil {
+			t.Fatal(err)
+		}
 		keep := 0
-		for keep+1 < len(whole[i]) && whole[i][keep] != whole[i][keep+1] {
+		for keep+1 < len(whole.Tokens) && whole.Tokens[keep] != whole.Tokens[keep+1] {
 			keep++
 		}
-		if keep+1 == len(whole[i]) {
-			t.Fatalf("%v does not repeat a token", whole[i])
+		if keep+1 == len(whole.Tokens) {
+			t.Fatalf("%v does not repeat a token", whole.Tokens)
 		}
-		if !sameInts(gen.Tokens, whole[i][:keep]) || gen.Dropped != 2 || gen.FinishReason != model.FinishRepeat || len(gen.LogProbs) != keep {
-			t.Errorf("%v, %d dropped, %s, %d log-probabilities; want %v", gen.Tokens, gen.Dropped, gen.FinishReason, len(gen.LogProbs), whole[i][:keep])
+		if !sameInts(got.Tokens, whole.Tokens[:keep]) || got.Dropped != 2 || got.FinishReason != model.FinishRepeat || len(got.LogProbs) != keep {
+			t.Errorf("%v, %d dropped, %s, %d log-probabilities; want %v", got.Tokens, got.Dropped, got.FinishReason, len(got.LogProbs), whole.Tokens[:keep])
 		}
+	}
+}
+
+// TestOnTokenEnds ends a text by an error of the caller's.
+func TestOnTokenEnds(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	enough := errors.New("enough")
+	n := 0
+	got, err := m.Generate(context.Background(), model.Prompt{IDs: []int{2, 14}}, model.GenerateOptions{MaxTokens: 9, OnToken: func(int) error {
+		if n++; n == 3 {
+			return enough
+		}
+		return nil
+	}})
+	if !errors.Is(err, enough) || len(got.Tokens) != 3 {
+		t.Errorf("%v, %v", got.Tokens, err)
 	}
 }

@@ -30,7 +30,7 @@ func (s Sampling) Validate() error {
 	return nil
 }
 
-// ErrNaN says that the model computed something that is no number.
+// ErrNaN says that the model computed NaN or infinite logits.
 var ErrNaN = errors.New("the logits are not numbers: the model file is damaged or overflows in this type")
 
 type sampler struct {
@@ -38,12 +38,11 @@ type sampler struct {
 	random *rand.Rand
 }
 
-// newSampler makes the generator of one of several streams of random numbers.
-func newSampler(s Sampling, stream uint64) (*sampler, error) {
+func newSampler(s Sampling) (*sampler, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	return &sampler{s, rand.New(rand.NewPCG(s.Seed, stream))}, nil
+	return &sampler{s, rand.New(rand.NewPCG(s.Seed, 0))}, nil
 }
 
 // next picks a token by its logits.

@@ -8,7 +8,7 @@ import (
 )
 
 func TestGreedy(t *testing.T) {
-	s, err := newSampler(Sampling{}, 0)
+	s, err := newSampler(Sampling{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestGreedy(t *testing.T) {
 // shares draws many tokens and returns how often each came.
 func shares(t *testing.T, o Sampling, logits []float32) []float64 {
 	t.Helper()
-	s, err := newSampler(o, 0)
+	s, err := newSampler(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestSampling(t *testing.T) {
 func TestSeed(t *testing.T) {
 	logits := make([]float32, 1000)
 	draw := func(seed uint64) (ids []int) {
-		s, err := newSampler(Sampling{Temperature: 1, Seed: seed}, 0)
+		s, err := newSampler(Sampling{Temperature: 1, Seed: seed})
 		if err != nil {
 			t.Fatal(err)
 		}

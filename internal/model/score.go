@@ -17,35 +17,27 @@ type Score struct {
 const scoreTokens = 128
 
 // Score computes the likelihood of every suffix (each ends with EOS) after one
-// prompt, which is computed once: it does not see the suffixes, so they can
-// share its part of the cache.
+// prompt, which is computed once: the suffixes are its forks.
 func (m *Model) Score(ctx context.Context, p Prompt, suffixes [][]int) ([]Score, error) {
-	longest := 0
 	for _, s := range suffixes {
 		if len(s) == 0 {
 			return nil, errors.New("an empty suffix has no likelihood")
 		}
-		longest = max(longest, len(s))
 	}
-	cache, err := m.NewCache(len(p.IDs) + max(scoreTokens, longest))
+	cache, err := m.NewCache(len(p.IDs) + scoreTokens)
 	if err != nil {
 		return nil, err
 	}
 	defer cache.Close()
-	b, err := m.prefix(p, ^uint64(0))
-	if err != nil {
-		return nil, err
-	}
-	b.outputs = []int{len(b.cells) - 1}
-	out, err := m.forward(ctx, cache, b, tracing{})
+	prompt := cache.NewSequence(len(p.IDs))
+	first, err := m.Prefill(ctx, prompt, p)
 	if err != nil {
 		return nil, err
 	}
 	scores := make([]Score, 0, len(suffixes))
 	for len(scores) < len(suffixes) {
 		group := scoreGroup(suffixes[len(scores):])
-		cache.Truncate(len(p.IDs))
-		found, err := m.scoreGroup(ctx, cache, out.logits, group)
+		found, err := m.scoreGroup(ctx, prompt, first, group)
 		if err != nil {
 			return nil, err
 		}
@@ -54,57 +46,60 @@ func (m *Model) Score(ctx context.Context, p Prompt, suffixes [][]int) ([]Score,
 	return scores, nil
 }
 
-// scoreGroup takes as many suffixes as fit in one batch.
+// scoreGroup takes as many suffixes as fit in one step.
 func scoreGroup(suffixes [][]int) [][]int {
 	tokens := 0
 	for i, s := range suffixes {
-		if tokens += len(s); i > 0 && (tokens > scoreTokens || i == maxSequences) {
+		if tokens += len(s); i > 0 && tokens > scoreTokens {
 			return suffixes[:i]
 		}
 	}
 	return suffixes
 }
 
-// scoreGroup scores suffixes after a prefix in the cache whose last logits are
-// first. The last token of a suffix is predicted, never fed.
-func (m *Model) scoreGroup(ctx context.Context, cache *Cache, first []float32, suffixes [][]int) ([]Score, error) {
-	var b batch
-	prefix := cache.Len()
-	for s, ids := range suffixes {
-		if err := m.suffix(&b, ids[:len(ids)-1], prefix, 1<<s); err != nil {
-			return nil, err
-		}
-	}
-	var logits []float32
-	if len(b.cells) > 0 { // not where every suffix is a single token
-		for i := range b.cells {
-			b.outputs = append(b.outputs, i)
-		}
-		out, err := m.forward(ctx, cache, b, tracing{})
+// scoreGroup scores suffixes after a prompt whose last logits are first. The last
+// token of a suffix is predicted, never fed.
+func (m *Model) scoreGroup(ctx context.Context, prompt *Sequence, first []float32, suffixes [][]int) ([]Score, error) {
+	var tokens []Token
+	for _, ids := range suffixes {
+		fork, err := prompt.Fork(ctx, len(ids)-1)
 		if err != nil {
 			return nil, err
 		}
-		logits = out.logits
+		defer fork.Release()
+		for _, id := range ids[:len(ids)-1] {
+			tokens = append(tokens, Token{fork, id})
+		}
 	}
-	vocab := m.config.Text.Vocab
+	logits, err := m.Step(ctx, tokens)
+	if err != nil {
+		return nil, err
+	}
 	scores := make([]Score, len(suffixes))
 	for i, ids := range suffixes {
-		row := first
-		for j, id := range ids {
-			if j > 0 {
-				row, logits = logits[:vocab], logits[vocab:]
-			}
-			if id < 0 || id >= vocab {
-				return nil, errors.New("a suffix has a token outside the vocabulary")
-			}
-			p := logProb(row, id)
-			if p != p {
-				return nil, ErrNaN
-			}
-			scores[i].LogProbs = append(scores[i].LogProbs, p)
-			scores[i].Sum += p
+		n := len(ids) - 1
+		if scores[i], err = newScore(ids, append([][]float32{first}, logits[:n]...)); err != nil {
+			return nil, err
 		}
-		scores[i].Mean = scores[i].Sum / float64(len(ids))
+		logits = logits[n:]
 	}
 	return scores, nil
+}
+
+// newScore rates ids, each by its row of logits.
+func newScore(ids []int, logits [][]float32) (Score, error) {
+	var s Score
+	for i, id := range ids {
+		if id < 0 || id >= len(logits[i]) {
+			return s, errors.New("a suffix has a token outside the vocabulary")
+		}
+		p := logProb(logits[i], id)
+		if p != p {
+			return s, ErrNaN
+		}
+		s.LogProbs = append(s.LogProbs, p)
+		s.Sum += p
+	}
+	s.Mean = s.Sum / float64(len(ids))
+	return s, nil
 }

@@ -37,8 +37,8 @@ func (g stopGoldens) ended(ids []int) ([]int, bool) {
 	return ids[:end], true
 }
 
-// TestStopTokens generates with the stop tokens that a file names, greedily, in
-// a batch and with beams.
+// TestStopTokens generates with the stop tokens that a file names, greedily and
+// with beams.
 func TestStopTokens(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(testdata, "goldens", "stop_tokens.json"))
 	if err != nil {
@@ -59,7 +59,6 @@ func TestStopTokens(t *testing.T) {
 		for _, g := range goldens(t, name) {
 			prompts[g.Case] = g.prompt(t, m)
 		}
-		var batch []model.Prompt
 		for _, c := range want.Cases {
 			t.Run(fmt.Sprint(name, "/", set, "/", c.Case), func(t *testing.T) {
 				ids, stopped := want.ended(c.Generated)
@@ -69,10 +68,11 @@ func TestStopTokens(t *testing.T) {
 				}
 				checkStop(t, got, ids, stopped)
 				for n, key := range map[int]string{2: "2", 4: "4"} {
-					beams, _, err := m.BeamSearch(t.Context(), prompts[c.Case], n, 20)
+					search, err := m.BeamSearch(t.Context(), prompts[c.Case], n, 20)
 					if err != nil {
 						t.Fatal(err)
 					}
+					beams := search.Beams
 					for i, w := range c.Beams[key] {
 						ids, stopped := want.ended(w.IDs)
 						if !sameInts(beams[i].Tokens, ids) || beams[i].Stop != stopped || math.Abs(beams[i].Score-w.Score) > 1e-4 {
@@ -81,15 +81,6 @@ func TestStopTokens(t *testing.T) {
 					}
 				}
 			})
-			batch = append(batch, prompts[c.Case])
-		}
-		got, err := m.GenerateBatch(t.Context(), batch, model.GenerateOptions{MaxTokens: 20}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, c := range want.Cases {
-			ids, stopped := want.ended(c.Generated)
-			checkStop(t, got[i], ids, stopped)
 		}
 	}
 }

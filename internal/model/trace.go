@@ -28,14 +28,7 @@ const IgnoreLabel = -100
 // Trace runs a prompt and its suffix (which ends with EOS; nil: none) in one
 // pass without generating.
 func (m *Model) Trace(ctx context.Context, p Prompt, suffix []int, o TraceOptions) (Trace, error) {
-	b, err := m.prefix(p, 1)
-	if err != nil {
-		return Trace{}, err
-	}
-	if err := m.suffix(&b, suffix, len(p.IDs), 1); err != nil {
-		return Trace{}, err
-	}
-	tokens := len(b.cells)
+	tokens := len(p.IDs) + len(suffix)
 	if o.LogitsToKeep < 0 || o.LogitsToKeep > tokens {
 		return Trace{}, fmt.Errorf("logits of %d positions of %d", o.LogitsToKeep, tokens)
 	}
@@ -43,17 +36,27 @@ func (m *Model) Trace(ctx context.Context, p Prompt, suffix []int, o TraceOption
 	if o.LogitsToKeep > 0 {
 		keep = o.LogitsToKeep
 	}
+	cache, err := m.NewCache(max(1, tokens))
+	if err != nil {
+		return Trace{}, err
+	}
+	defer cache.Close()
+	b, err := m.prefix(cache.NewSequence(tokens), p)
+	if err != nil {
+		return Trace{}, err
+	}
+	embeddings := make([]float32, len(suffix)*m.config.Text.Hidden)
+	if err := m.embed(embeddings, suffix); err != nil {
+		return Trace{}, err
+	}
+	b.embeddings = append(b.embeddings, embeddings...)
+	b.parts[0].tokens = tokens
 	// The loss needs the position before the suffix and all but the last of it.
 	first := tokens - max(keep, min(tokens, len(suffix)+1))
 	for i := first; i < tokens; i++ {
 		b.outputs = append(b.outputs, i)
 	}
-	cache, err := m.NewCache(tokens)
-	if err != nil {
-		return Trace{}, err
-	}
-	defer cache.Close()
-	result, err := m.forward(ctx, cache, b, tracing{o.HiddenStates, o.Attentions})
+	result, err := m.forward(ctx, b, m.options, tracing{o.HiddenStates, o.Attentions})
 	if err != nil {
 		return Trace{}, err
 	}

@@ -1,0 +1,223 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"paligemma/internal/ggml"
+)
+
+// Sequence is a text in a Cache: a prompt, and the tokens that steps append.
+//
+//	own           the cells that it writes
+//	shared + own  of a fork: the cells that its ancestor had come first
+type Sequence struct {
+	cache     *Cache // nil once released
+	shared    *span
+	inherited int // cells of shared
+	own       *span
+	room      int // tokens to reserve cells for at first
+	length    int // tokens
+	prompt    int // of which are the prompt
+}
+
+// NewSequence begins an empty sequence that will have about room tokens. More are
+// no error, but have its cells moved. The caller releases it.
+func (c *Cache) NewSequence(room int) *Sequence { return &Sequence{cache: c, room: room} }
+
+// Len returns the number of tokens.
+func (s *Sequence) Len() int { return s.length }
+
+// Fork makes a sequence with the same tokens, about room more to come. They share
+// the cells so far; each appends to its own. The caller releases it, in any order.
+func (s *Sequence) Fork(ctx context.Context, room int) (*Sequence, error) {
+	if s.cache == nil {
+		return nil, errReleased
+	}
+	fork := &Sequence{cache: s.cache, shared: s.shared, inherited: s.inherited, room: room, length: s.length, prompt: s.prompt}
+	if s.shared == nil {
+		fork.shared, fork.inherited = s.own, s.length
+	}
+	if fork.shared != nil {
+		fork.shared.users++
+	}
+	// Where something is shared already, what came after it is copied: with two
+	// runs of cells at most, attention is the same for all.
+	if n := s.length - fork.inherited; n > 0 {
+		if err := fork.move(ctx, s.own, n, n+room); err != nil {
+			fork.Release()
+			return nil, err
+		}
+	}
+	return fork, nil
+}
+
+// Release gives the sequence's cells back. It is then good for nothing, and a
+// second Release does nothing.
+func (s *Sequence) Release() {
+	if s.cache != nil {
+		s.cache.release(s.shared)
+		s.cache.release(s.own)
+		*s = Sequence{}
+	}
+}
+
+var errReleased = errors.New("the sequence was released")
+
+// extend makes room for n more tokens.
+func (s *Sequence) extend(ctx context.Context, n int) error {
+	written := s.length - s.inherited
+	switch {
+	case s.own == nil:
+		own, err := s.cache.reserve(max(n, s.room-s.length))
+		s.own = own
+		return err
+	case written+n <= s.own.cells:
+		return nil
+	}
+	old := s.own
+	if err := s.move(ctx, old, written, max(written+n, 2*old.cells)); err != nil {
+		return err
+	}
+	s.cache.release(old)
+	return nil
+}
+
+// move reserves cells, of which the first n become a copy of a span's.
+func (s *Sequence) move(ctx context.Context, from *span, n, cells int) error {
+	to, err := s.cache.reserve(cells)
+	if err != nil {
+		return err
+	}
+	g := s.cache.model.engine.NewGraph(s.cache.model.options)
+	defer g.Close()
+	for layer := range from.slab.keys {
+		g.Run(g.Copy(from.keys(g, layer, 0, n), to.keys(g, layer, 0, n)))
+		g.Run(g.Copy(from.values(g, layer, 0, n), to.values(g, layer, 0, n)))
+	}
+	if err := g.Compute(ctx); err != nil {
+		s.cache.release(to)
+		return fmt.Errorf("kv cache: %w", err)
+	}
+	s.own = to
+	return nil
+}
+
+// cells are n tokens from the from-th on, as the attention mask sees them.
+func (s *Sequence) cells(from, n int) []cell {
+	cells := make([]cell, n)
+	for i := range cells {
+		cells[i] = cell{pos: int32(from + i + 1), prefix: from+i < s.prompt}
+	}
+	return cells
+}
+
+// check reports why a sequence cannot be computed with by m.
+func (s *Sequence) check(m *Model) error {
+	switch {
+	case s.cache == nil:
+		return errReleased
+	case s.cache.model != m:
+		return errors.New("the sequence is another model's")
+	}
+	return nil
+}
+
+// Prefill computes a prompt, the first tokens of an empty sequence, and returns the
+// logits of the token after it. All of the prompt sees all of it.
+func (m *Model) Prefill(ctx context.Context, s *Sequence, p Prompt) ([]float32, error) {
+	b, err := m.prefix(s, p)
+	if err != nil {
+		return nil, err
+	}
+	b.outputs = []int{b.tokens() - 1}
+	out, err := m.forward(ctx, b, m.options, tracing{})
+	if err != nil {
+		return nil, err
+	}
+	b.commit()
+	return out.logits, nil
+}
+
+// Token is a token that a step appends to a sequence.
+type Token struct {
+	Sequence *Sequence
+	ID       int
+}
+
+// Step appends tokens to their sequences, all in one pass over the weights, and
+// returns for each the logits of the token after it. Several tokens of one sequence
+// follow one another. Where the weights are F32, each sequence gets the same bits
+// as alone. After an error all sequences are as before.
+func (m *Model) Step(ctx context.Context, tokens []Token) ([][]float32, error) {
+	parts, err := m.stepParts(tokens)
+	if err != nil {
+		return nil, err
+	}
+	options := m.options
+	options.Apart = true
+	vocab := m.config.Text.Vocab
+	logits := make([][]float32, 0, len(tokens))
+	for rest := parts; len(rest) > 0; {
+		n := m.passParts(rest)
+		b := batch{parts: rest[:n]}
+		rest = rest[n:]
+		var ids []int
+		for i, t := range tokens[len(logits):][:b.tokens()] {
+			ids, b.outputs = append(ids, t.ID), append(b.outputs, i)
+		}
+		b.embeddings = make([]float32, len(ids)*m.config.Text.Hidden)
+		if err := m.embed(b.embeddings, ids); err != nil {
+			return nil, err
+		}
+		out, err := m.forward(ctx, b, options, tracing{})
+		if err != nil {
+			return nil, err
+		}
+		for i := range ids {
+			logits = append(logits, out.logits[i*vocab:(i+1)*vocab])
+		}
+	}
+	batch{parts: parts}.commit()
+	return logits, nil
+}
+
+// stepParts collects the tokens of each sequence.
+func (m *Model) stepParts(tokens []Token) ([]*part, error) {
+	var parts []*part
+	seen := map[*Sequence]bool{}
+	for _, t := range tokens {
+		if n := len(parts); n > 0 && parts[n-1].seq == t.Sequence {
+			parts[n-1].tokens++
+			continue
+		}
+		if err := t.Sequence.check(m); err != nil {
+			return nil, err
+		}
+		if seen[t.Sequence] {
+			return nil, errors.New("the tokens of a sequence do not follow one another")
+		}
+		seen[t.Sequence] = true
+		parts = append(parts, &part{seq: t.Sequence, tokens: 1})
+	}
+	return parts, nil
+}
+
+// passParts is how many of the parts fit in one graph.
+func (m *Model) passParts(parts []*part) int {
+	// Tensors that a layer makes: for the pass, for a part, for a part of a fork.
+	const layer, own, fork = 80, 24, 40
+	room := ggml.MaxNodes/(m.config.Text.Layers+2) - layer
+	for i, p := range parts {
+		if p.seq.shared == nil {
+			room -= own
+		} else {
+			room -= fork
+		}
+		if room < 0 {
+			return max(1, i)
+		}
+	}
+	return len(parts)
+}
