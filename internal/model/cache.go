@@ -96,7 +96,7 @@ func (c *Cache) addSlab(cells int) error {
 func roundUp(cells int) int { return (cells + spanUnit - 1) / spanUnit * spanUnit }
 
 // reserve finds cells in a row that no one uses, or makes them: a new slab has
-// room for as many as all before.
+// half as many as all before, if that is more.
 func (c *Cache) reserve(cells int) (*span, error) {
 	have := 0
 	for _, s := range c.slabs {
@@ -105,8 +105,8 @@ func (c *Cache) reserve(cells int) (*span, error) {
 		}
 		have += s.cells
 	}
-	if err := c.addSlab(max(cells, min(have, maxCells))); err != nil {
-		if cells >= have || c.addSlab(cells) != nil { // perhaps there is memory for less
+	if err := c.addSlab(max(cells, min(have/2, maxCells))); err != nil {
+		if cells >= have/2 || c.addSlab(cells) != nil { // perhaps there is memory for less
 			return nil, err
 		}
 	}

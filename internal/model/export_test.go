@@ -17,3 +17,14 @@ func (m *Model) Separate() {
 		w.joined = Matrix{}
 	}
 }
+
+// Used is the number of cells in use.
+func (c *Cache) Used() int {
+	n := 0
+	for _, s := range c.slabs {
+		for _, r := range s.reserved {
+			n += r.cells
+		}
+	}
+	return n
+}

@@ -1,0 +1,419 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"paligemma/internal/model"
+)
+
+// text is what a test did with a sequence, and what came of it.
+type text struct {
+	seq    *model.Sequence
+	prompt int
+	steps  [][]int     // the tokens of each
+	logits [][]float32 // after the prompt, and after each token of each step
+}
+
+// crowd does all kinds of things with sequences of one cache, in random order.
+type crowd struct {
+	*testing.T
+	m       *model.Model
+	cache   *model.Cache
+	prompts []model.Prompt
+	random  *rand.Rand
+	texts   []*text
+	done    []*text
+}
+
+func newCrowd(t *testing.T, m *model.Model, prompts []model.Prompt, seed uint64) *crowd {
+	t.Helper()
+	cache, err := m.NewCache(64) // too few: it has to grow
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	return &crowd{T: t, m: m, cache: cache, prompts: prompts, random: rand.New(rand.NewPCG(seed, 5))}
+}
+
+// admit begins a text.
+func (c *crowd) admit() {
+	x := &text{prompt: c.random.IntN(len(c.prompts)), seq: c.cache.NewSequence(c.random.IntN(90))}
+	logits, err := c.m.Prefill(context.Background(), x.seq, c.prompts[x.prompt])
+	if err != nil {
+		c.Fatal(err)
+	}
+	x.logits = append(x.logits, logits)
+	c.texts = append(c.texts, x)
+}
+
+// fork doubles a text.
+func (c *crowd) fork() {
+	x := c.texts[c.random.IntN(len(c.texts))]
+	seq, err := x.seq.Fork(context.Background(), c.random.IntN(20))
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.texts = append(c.texts, &text{seq, x.prompt, slices.Clone(x.steps), slices.Clone(x.logits)})
+}
+
+// retire ends a text, wherever it is.
+func (c *crowd) retire() {
+	i := c.random.IntN(len(c.texts))
+	c.texts[i].seq.Release()
+	c.done = append(c.done, c.texts[i])
+	c.texts = slices.Delete(c.texts, i, i+1)
+}
+
+// step appends some tokens to some texts.
+func (c *crowd) step() {
+	var tokens []model.Token
+	var to []*text
+	for _, i := range c.random.Perm(len(c.texts))[:1+c.random.IntN(len(c.texts))] {
+		x := c.texts[i]
+		var ids []int
+		for range 1 + max(0, c.random.IntN(6)-3) {
+			id := 5 + c.random.IntN(200)
+			ids, to = append(ids, id), append(to, x)
+			tokens = append(tokens, model.Token{Sequence: x.seq, ID: id})
+		}
+		x.steps = append(x.steps, ids)
+	}
+	logits, err := c.m.Step(context.Background(), tokens)
+	if err != nil {
+		c.Fatal(err)
+	}
+	for i, x := range to {
+		x.logits = append(x.logits, logits[i])
+	}
+}
+
+// act does one of these.
+func (c *crowd) act() {
+	switch n := c.random.IntN(10); {
+	case len(c.texts) == 0 || n == 0 && len(c.texts) < 12:
+		c.admit()
+	case n <= 2 && len(c.texts) < 12:
+		c.fork()
+	case n == 3:
+		c.retire()
+	default:
+		c.step()
+	}
+}
+
+// alone computes a text with nothing else in the cache, nor ever forked.
+func (c *crowd) alone(x *text) [][]float32 {
+	cache, err := c.m.NewCache(1024)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer cache.Close()
+	seq := cache.NewSequence(1024)
+	first, err := c.m.Prefill(context.Background(), seq, c.prompts[x.prompt])
+	if err != nil {
+		c.Fatal(err)
+	}
+	all := [][]float32{first}
+	for _, ids := range x.steps {
+		var tokens []model.Token
+		for _, id := range ids {
+			tokens = append(tokens, model.Token{Sequence: seq, ID: id})
+		}
+		logits, err := c.m.Step(context.Background(), tokens)
+		if err != nil {
+			c.Fatal(err)
+		}
+		all = append(all, logits...)
+	}
+	return all
+}
+
+// promptsOf are the prompts of a checkpoint's goldens.
+func promptsOf(t *testing.T, m *model.Model, name string) (prompts []model.Prompt) {
+	for _, g := range goldens(t, name) {
+		prompts = append(prompts, g.prompt(t, m))
+	}
+	return prompts
+}
+
+// TestSequencesAlone compares sequences that were computed together, forked,
+// released and given the cells of others with each by itself: in F32 they have the
+// same bits.
+func TestSequencesAlone(t *testing.T) {
+	for _, name := range checkpoints {
+		t.Run(name, func(t *testing.T) {
+			m := load(t, name, "f32")
+			prompts := promptsOf(t, m, name)
+			for seed := range uint64(6) {
+				c := newCrowd(t, m, prompts, seed)
+				for range 60 {
+					c.act()
+				}
+				for _, x := range append(c.done, c.texts...) {
+					for i, want := range c.alone(x) {
+						if !slices.Equal(x.logits[i], want) {
+							t.Fatalf("seed %d, prompt %d, steps %v: the logits of token %d differ", seed, x.prompt, x.steps, i)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestMemoryIsFlat runs thousands of requests through one cache: it takes no more
+// memory than a few times what is in use at most, and nothing is left in use.
+func TestMemoryIsFlat(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	c := newCrowd(t, m, promptsOf(t, m, "pg1-tiny"), 1)
+	config := m.Config().Text
+	cellBytes := int64(2 * 4 * config.Layers * config.KVHeads * config.HeadDim)
+	most, requests := int64(0), 0
+	for requests < 3000 {
+		c.act()
+		requests += len(c.done)
+		c.done = nil
+		for i := range c.texts {
+			c.texts[i].steps, c.texts[i].logits = nil, nil
+		}
+		c.texts = slices.DeleteFunc(c.texts, func(x *text) bool {
+			if x.seq.Len() < 100 {
+				return false
+			}
+			x.seq.Release()
+			requests++
+			return true
+		})
+		most = max(most, int64(c.cache.Used())*cellBytes)
+		if n := c.cache.Bytes(); n > 3*most+64*cellBytes {
+			t.Fatalf("%d bytes after %d requests, of which %d were in use at most", n, requests, most)
+		}
+	}
+	t.Logf("%d bytes after %d requests, of which %d were in use at most", c.cache.Bytes(), requests, most)
+	for len(c.texts) > 0 {
+		c.retire()
+	}
+	if n := c.cache.Used(); n != 0 {
+		t.Errorf("%d cells are in use by nobody", n)
+	}
+}
+
+// TestLongSequence appends far more tokens than a sequence has room for, and to its
+// fork, while others lie around both.
+func TestLongSequence(t *testing.T) {
+	m := load(t, "pg2-tiny", "f32") // with a sliding window
+	c := newCrowd(t, m, promptsOf(t, m, "pg2-tiny"), 3)
+	c.admit()
+	c.fork()
+	c.admit()
+	c.fork()
+	for range 40 {
+		c.step()
+	}
+	c.fork()
+	for range 20 {
+		c.step()
+	}
+	for _, x := range c.texts {
+		for i, want := range c.alone(x) {
+			if !slices.Equal(x.logits[i], want) {
+				t.Fatalf("prompt %d, steps %v: the logits of token %d differ", x.prompt, x.steps, i)
+			}
+		}
+	}
+}
+
+// TestManySequences makes a step of more sequences than fit in a graph.
+func TestManySequences(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	cache, err := m.NewCache(64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	root := cache.NewSequence(8)
+	if _, err := m.Prefill(t.Context(), root, model.Prompt{IDs: []int{2, 14, 15}}); err != nil {
+		t.Fatal(err)
+	}
+	var tokens []model.Token
+	for i := range 700 {
+		fork, err := root.Fork(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens = append(tokens, model.Token{Sequence: fork, ID: 20 + i%3})
+	}
+	logits, err := m.Step(t.Context(), tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range logits {
+		if !slices.Equal(logits[i], logits[i%3]) || tokens[i].Sequence.Len() != 4 {
+			t.Fatalf("sequence %d differs from sequence %d", i, i%3)
+		}
+	}
+}
+
+// TestStepRefuses gives steps what they cannot compute: each is an error, and the
+// sequences are as before.
+func TestStepRefuses(t *testing.T) {
+	m, other := load(t, "pg1-tiny", "f32"), load(t, "pg1-tiny", "f32")
+	cache, err := m.NewCache(64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	prompt := model.Prompt{IDs: []int{2, 14}}
+	begin := func() *model.Sequence {
+		s := cache.NewSequence(4)
+		if _, err := m.Prefill(t.Context(), s, prompt); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	a, b, released := begin(), begin(), begin()
+	released.Release()
+	released.Release() // does nothing
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		m      *model.Model
+		ctx    context.Context
+		tokens []model.Token
+	}{
+		"released":         {m, t.Context(), []model.Token{{Sequence: a, ID: 5}, {Sequence: released, ID: 5}}},
+		"another model's":  {other, t.Context(), []model.Token{{Sequence: a, ID: 5}}},
+		"apart":            {m, t.Context(), []model.Token{{Sequence: a, ID: 5}, {Sequence: b, ID: 5}, {Sequence: a, ID: 6}}},
+		"not in the vocab": {m, t.Context(), []model.Token{{Sequence: a, ID: 5}, {Sequence: b, ID: 1 << 30}}},
+		"negative":         {m, t.Context(), []model.Token{{Sequence: a, ID: -1}}},
+		"canceled":         {m, canceled, []model.Token{{Sequence: a, ID: 5}, {Sequence: b, ID: 6}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := c.m.Step(c.ctx, c.tokens); err == nil {
+				t.Error("no error")
+			}
+			if a.Len() != 2 || b.Len() != 2 {
+				t.Errorf("%d and %d tokens", a.Len(), b.Len())
+			}
+		})
+	}
+	if _, err := m.Prefill(t.Context(), a, prompt); err == nil {
+		t.Error("a second prompt: no error")
+	}
+	if _, err := m.Prefill(t.Context(), released, prompt); err == nil {
+		t.Error("a prompt for a released sequence: no error")
+	}
+	if _, err := released.Fork(t.Context(), 1); err == nil {
+		t.Error("a fork of a released sequence: no error")
+	}
+	logits, err := m.Step(t.Context(), []model.Token{{Sequence: a, ID: 5}, {Sequence: b, ID: 5}})
+	if err != nil || !slices.Equal(logits[0], logits[1]) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestCanceled cancels a prompt and a step at every operation it has: whatever was
+// computed of them, the sequence and the others go on as if nothing had been.
+func TestCanceled(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	c := newCrowd(t, m, promptsOf(t, m, "pg1-tiny"), 2)
+	c.admit()
+	c.fork()
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); cancel() }()
+		seq := c.cache.NewSequence(32)
+		_, err := c.m.Prefill(ctx, seq, c.prompts[0])
+		if err == nil {
+			_, err = c.m.Step(ctx, []model.Token{{Sequence: seq, ID: 9}, {Sequence: c.texts[0].seq, ID: 9}})
+		}
+		<-done
+		if err == nil {
+			c.texts[0].steps = append(c.texts[0].steps, []int{9})
+			c.texts[0].logits = append(c.texts[0].logits, nil)
+		} else if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		seq.Release()
+		c.step()
+	}
+	for _, x := range c.texts {
+		for i, want := range c.alone(x) {
+			if x.logits[i] != nil && !slices.Equal(x.logits[i], want) {
+				t.Fatalf("steps %v: the logits of token %d differ", x.steps, i)
+			}
+		}
+	}
+}
+
+// TestDecodingsTogether continues all cases of a checkpoint together, a step of all
+// at a time: each must come out as transformers has it.
+func TestDecodingsTogether(t *testing.T) {
+	for _, name := range checkpoints {
+		m := load(t, name, "f32")
+		cache, err := m.NewCache(64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cache.Close()
+		type run struct {
+			golden
+			*model.Decoding
+			seq    *model.Sequence
+			logits []float32
+		}
+		var runs []*run
+		for _, g := range goldens(t, name) {
+			if g.Suffix != nil {
+				continue
+			}
+			d, err := m.NewDecoding(model.GenerateOptions{MaxTokens: 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &run{golden: g, Decoding: d, seq: cache.NewSequence(4)}
+			if r.logits, err = m.Prefill(t.Context(), r.seq, g.prompt(t, m)); err != nil {
+				t.Fatal(err)
+			}
+			runs = append(runs, r)
+		}
+		for len(runs) > 0 {
+			var tokens []model.Token
+			runs = slices.DeleteFunc(runs, func(r *run) bool {
+				id, done, err := r.Accept(r.logits)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !done {
+					tokens = append(tokens, model.Token{Sequence: r.seq, ID: id})
+					return false
+				}
+				r.seq.Release()
+				want := r.Generated
+				if r.StoppedByEOS {
+					want = want[:len(want)-1]
+				}
+				if !sameInts(r.Tokens, want) || (r.FinishReason == model.FinishStop) != r.StoppedByEOS {
+					t.Errorf("%s %s: %v (%s), want %v", name, r.Case, r.Tokens, r.FinishReason, want)
+				}
+				return true
+			})
+			logits, err := m.Step(t.Context(), tokens)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range runs {
+				r.logits = logits[i]
+			}
+		}
+		if n := cache.Used(); n != 0 {
+			t.Error(fmt.Sprint(n, " cells are in use by nobody"))
+		}
+	}
+}
