@@ -79,11 +79,13 @@ func TestAllVisible(t *testing.T) {
 	cells := cellsOf(3, 4)
 	for from := range cells {
 		for to := from + 1; to <= len(cells); to++ {
-			for window := range 8 {
-				queries, keys := cells[from:to], cells[:to]
-				want := !slices.ContainsFunc(attentionMask(queries, keys, window), func(v float32) bool { return v != 0 })
-				if got := allVisible(queries, keys, window); got != want {
-					t.Errorf("tokens %d to %d, window %d: %v, want %v", from, to, window, got, want)
+			for n := to; n <= len(cells); n++ {
+				for window := range 8 {
+					queries, keys := cells[from:to], cells[:n]
+					want := !slices.ContainsFunc(attentionMask(queries, keys, window), func(v float32) bool { return v != 0 })
+					if got := allVisible(queries, keys, window); got != want {
+						t.Errorf("tokens %d to %d of %d, window %d: %v, want %v", from, to, n, window, got, want)
+					}
 				}
 			}
 		}

@@ -133,6 +133,19 @@ func (c *crowd) alone(x *text) [][]float32 {
 	return all
 }
 
+// compare fails unless every text is what it is alone, to the last bit. Logits that
+// a test did not get are nil.
+func (c *crowd) compare() {
+	c.Helper()
+	for _, x := range append(c.done, c.texts...) {
+		for i, want := range c.alone(x) {
+			if x.logits[i] != nil && !slices.Equal(x.logits[i], want) {
+				c.Fatalf("prompt %d, steps %v: the logits of token %d differ", x.prompt, x.steps, i)
+			}
+		}
+	}
+}
+
 // promptsOf are the prompts of a checkpoint's goldens.
 func promptsOf(t *testing.T, m *model.Model, name string) (prompts []model.Prompt) {
 	for _, g := range goldens(t, name) {
@@ -154,13 +167,7 @@ func TestSequencesAlone(t *testing.T) {
 				for range 60 {
 					c.act()
 				}
-				for _, x := range append(c.done, c.texts...) {
-					for i, want := range c.alone(x) {
-						if !slices.Equal(x.logits[i], want) {
-							t.Fatalf("seed %d, prompt %d, steps %v: the logits of token %d differ", seed, x.prompt, x.steps, i)
-						}
-					}
-				}
+				c.compare()
 			}
 		})
 	}
@@ -219,13 +226,46 @@ func TestLongSequence(t *testing.T) {
 	for range 20 {
 		c.step()
 	}
-	for _, x := range c.texts {
-		for i, want := range c.alone(x) {
-			if !slices.Equal(x.logits[i], want) {
-				t.Fatalf("prompt %d, steps %v: the logits of token %d differ", x.prompt, x.steps, i)
-			}
+	c.compare()
+}
+
+// TestForksInTurns steps forks of two prompts of one length in turns, whose shared
+// cells are put together in one place.
+func TestForksInTurns(t *testing.T) {
+	m := load(t, "pg1-tiny", "f32")
+	c := newCrowd(t, m, []model.Prompt{{IDs: []int{2, 14, 15}}, {IDs: []int{2, 90, 91}}}, 1)
+	for i := range c.prompts {
+		root := &text{prompt: i, seq: c.cache.NewSequence(8)}
+		logits, err := m.Prefill(t.Context(), root.seq, c.prompts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		root.logits = [][]float32{logits}
+		c.texts = append(c.texts, root)
+	}
+	for i := range 8 {
+		root := c.texts[i%2]
+		fork, err := root.seq.Fork(t.Context(), 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.texts = append(c.texts, &text{seq: fork, prompt: root.prompt, logits: slices.Clone(root.logits)})
+	}
+	for range 3 {
+		var tokens []model.Token
+		for i, x := range c.texts {
+			x.steps = append(x.steps, []int{30 + i})
+			tokens = append(tokens, model.Token{Sequence: x.seq, ID: 30 + i})
+		}
+		logits, err := m.Step(t.Context(), tokens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, x := range c.texts {
+			x.logits = append(x.logits, logits[i])
 		}
 	}
+	c.compare()
 }
 
 // TestManySequences makes a step of more sequences than fit in a graph.
@@ -343,13 +383,7 @@ func TestCanceled(t *testing.T) {
 		seq.Release()
 		c.step()
 	}
-	for _, x := range c.texts {
-		for i, want := range c.alone(x) {
-			if x.logits[i] != nil && !slices.Equal(x.logits[i], want) {
-				t.Fatalf("steps %v: the logits of token %d differ", x.steps, i)
-			}
-		}
-	}
+	c.compare()
 }
 
 // TestDecodingsTogether continues all cases of a checkpoint together, a step of all
