@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -379,6 +380,8 @@ func TestRefuses(t *testing.T) {
 		"rms norm":       func(g *Graph, x Tensor) Tensor { return g.rmsNorm(x, x, 1, rowFormat{gguf.TypeF32, 3}) },
 		"gelu bias":      func(g *Graph, x Tensor) Tensor { return g.geluBias(x, x, rowFormat{gguf.TypeF32, 3}) },
 		"add bias":       func(g *Graph, x Tensor) Tensor { r := g.Cont(g.Slice(x, 1, 0, 1)); return g.AddBias(r, x, r) },
+		"scratch shape":  func(g *Graph, x Tensor) Tensor { return g.Scratch(gguf.TypeF32, 4, 0) },
+		"scratch type":   func(g *Graph, x Tensor) Tensor { return g.Scratch(gguf.TypeQ4_K, 4) },
 		"input size":     func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 5), 6) },
 		"input shape":    func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 0) },
 		"input overflow": func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 1<<40, 1<<40) },
@@ -388,6 +391,55 @@ func TestRefuses(t *testing.T) {
 	} {
 		if _, err := compute(t, e, func(g *Graph) Tensor { return op(g, g.Float32s(make([]float32, 6), 3, 2)) }); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// TestScratch puts tensors together in memory of the graph, twice: each time what
+// reads it sees what was there then.
+func TestScratch(t *testing.T) {
+	got, err := compute(t, newEngine(t), func(g *Graph) Tensor {
+		one := g.Float32s([]float32{1, 1, 1}, 3)
+		row := g.Scratch(gguf.TypeF32, 3)
+		g.Run(g.Copy(g.Float32s([]float32{1, 2}, 2), g.Slice(row, 0, 0, 2)))
+		g.Run(g.Copy(g.Float32s([]float32{3}, 1), g.Slice(row, 0, 2, 1)))
+		first := g.MulMat(row, one)
+		g.Run(first)
+		g.Run(g.Copy(g.Float32s([]float32{30}, 1), g.Slice(row, 0, 2, 1)))
+		return g.Concat(first, g.MulMat(row, one), 0)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "sums", got, []float64{6, 33}, 0)
+}
+
+// TestApart compares rows of a product with those of products of one row.
+func TestApart(t *testing.T) {
+	const k, n, rows = 96, 33, 5
+	e := newEngine(t)
+	w, x := random(k*n, 1), random(k*rows, 2)
+	product := func(o GraphOptions, x []float32) []float32 {
+		g := e.NewGraph(o)
+		defer g.Close()
+		y := g.MulWeights(g.Float32s(w, k, n), g.Float32s(x, k, int64(len(x)/k)))
+		g.Output(y)
+		if err := g.Compute(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if y.shape() != [4]int64{n, int64(len(x) / k), 1, 1} {
+			t.Errorf("the product is %v", y)
+		}
+		got, err := g.Read(y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	all := product(GraphOptions{Exact: true, Apart: true}, x)
+	for r := range rows {
+		if alone := product(GraphOptions{}, x[r*k:(r+1)*k]); !slices.Equal(all[r*n:(r+1)*n], alone) {
+			t.Errorf("row %d differs from the same row alone", r)
 		}
 	}
 }

@@ -92,6 +92,11 @@ func (p *part) append(g *ggml.Graph, layer int, k, v ggml.Tensor) {
 	g.Run(g.Copy(g.Permute(v, [4]int{1, 2, 0, 3}), p.seq.own.values(g, layer, at, p.tokens)))
 }
 
+// sharesWith reports whether two forks share the same cells.
+func (p *part) sharesWith(q *part) bool {
+	return p.seq.shared == q.seq.shared && p.seq.inherited == q.seq.inherited
+}
+
 // cells are all keys [d, n, kv_heads] and values [n, d, kv_heads] that a part sees
 // or that are masked. Those of a fork are put together in one place, since ggml's
 // operations take them in a row: first the shared ones, which stay there for the
@@ -106,7 +111,7 @@ func (s *step) cells(g *ggml.Graph, layer int, p *part) (k, v ggml.Tensor) {
 		g.Run(g.Copy(from.keys(g, layer, 0, n), g.Slice(s.keys, 2, int64(at), int64(n))))
 		g.Run(g.Copy(from.values(g, layer, 0, n), g.Slice(s.values, 0, int64(at), int64(n))))
 	}
-	if s.inside == nil || s.layer != layer || s.inside.seq.shared != p.seq.shared || s.inside.seq.inherited != shared {
+	if s.inside == nil || s.layer != layer || !p.sharesWith(s.inside) {
 		put(p.seq.shared, 0, shared)
 	}
 	s.inside, s.layer = p, layer

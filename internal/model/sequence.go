@@ -206,14 +206,17 @@ func (m *Model) stepParts(tokens []Token) ([]*part, error) {
 
 // passParts is how many of the parts fit in one graph.
 func (m *Model) passParts(parts []*part) int {
-	// Tensors that a layer makes: for the pass, for a part, for a part of a fork.
-	const layer, own, fork = 80, 24, 40
+	// Tensors that a layer makes: for the pass, for a part, for the own cells of a
+	// fork, for those that it shares.
+	const layer, each, own, shared = 80, 24, 6, 6
 	room := ggml.MaxNodes/(m.config.Text.Layers+2) - layer
 	for i, p := range parts {
-		if p.seq.shared == nil {
+		room -= each
+		if p.seq.shared != nil {
 			room -= own
-		} else {
-			room -= fork
+			if i == 0 || !p.sharesWith(parts[i-1]) {
+				room -= shared
+			}
 		}
 		if room < 0 {
 			return max(1, i)

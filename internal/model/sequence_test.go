@@ -181,7 +181,7 @@ func TestMemoryIsFlat(t *testing.T) {
 	config := m.Config().Text
 	cellBytes := int64(2 * 4 * config.Layers * config.KVHeads * config.HeadDim)
 	most, requests := int64(0), 0
-	for requests < 3000 {
+	for requests < 2000 {
 		c.act()
 		requests += len(c.done)
 		c.done = nil
@@ -189,7 +189,7 @@ func TestMemoryIsFlat(t *testing.T) {
 			c.texts[i].steps, c.texts[i].logits = nil, nil
 		}
 		c.texts = slices.DeleteFunc(c.texts, func(x *text) bool {
-			if x.seq.Len() < 100 {
+			if x.seq.Len() < 50 {
 				return false
 			}
 			x.seq.Release()
@@ -268,33 +268,46 @@ func TestForksInTurns(t *testing.T) {
 	c.compare()
 }
 
-// TestManySequences makes a step of more sequences than fit in a graph.
+// TestManySequences makes a step of more sequences than fit in a graph: forks of one
+// prompt, forks of two in turns, and sequences of their own.
 func TestManySequences(t *testing.T) {
-	m := load(t, "pg1-tiny", "f32")
-	cache, err := m.NewCache(64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cache.Close()
-	root := cache.NewSequence(8)
-	if _, err := m.Prefill(t.Context(), root, model.Prompt{IDs: []int{2, 14, 15}}); err != nil {
-		t.Fatal(err)
-	}
-	var tokens []model.Token
-	for i := range 700 {
-		fork, err := root.Fork(t.Context(), 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tokens = append(tokens, model.Token{Sequence: fork, ID: 20 + i%3})
-	}
-	logits, err := m.Step(t.Context(), tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range logits {
-		if !slices.Equal(logits[i], logits[i%3]) || tokens[i].Sequence.Len() != 4 {
-			t.Fatalf("sequence %d differs from sequence %d", i, i%3)
+	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
+		for roots := range 3 {
+			t.Run(fmt.Sprintf("%s, %d prompts", name, roots), func(t *testing.T) {
+				m := load(t, name, "f32")
+				cache, err := m.NewCache(64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer cache.Close()
+				begin := func() *model.Sequence {
+					s := cache.NewSequence(8)
+					if _, err := m.Prefill(t.Context(), s, model.Prompt{IDs: []int{2, 14, 15}}); err != nil {
+						t.Fatal(err)
+					}
+					return s
+				}
+				first := []*model.Sequence{begin(), begin()}
+				var tokens []model.Token
+				for i := range 700 {
+					var s *model.Sequence
+					if roots == 0 {
+						s = begin()
+					} else if s, err = first[i%roots].Fork(t.Context(), 1); err != nil {
+						t.Fatal(err)
+					}
+					tokens = append(tokens, model.Token{Sequence: s, ID: 20 + i%3})
+				}
+				logits, err := m.Step(t.Context(), tokens)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range logits {
+					if !slices.Equal(logits[i], logits[i%3]) || tokens[i].Sequence.Len() != 4 {
+						t.Fatalf("sequence %d differs from sequence %d", i, i%3)
+					}
+				}
+			})
 		}
 	}
 }

@@ -1,0 +1,73 @@
+package model_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"paligemma/internal/demo"
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+)
+
+// BenchmarkStep makes steps of several sequences after a prompt of 264 tokens, with
+// the built-in model or that of $PALIGEMMA_BENCH_MODEL: each with a prompt of its
+// own, or forks of one.
+func BenchmarkStep(b *testing.B) {
+	file, err := demo.Open()
+	if path := os.Getenv("PALIGEMMA_BENCH_MODEL"); path != "" {
+		file, err = gguf.Open(path, gguf.Options{})
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	engine, err := ggml.NewEngine(ggml.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer engine.Close()
+	m, err := model.Load(file, engine)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	for _, forks := range []bool{false, true} {
+		for _, n := range []int{1, 2, 4, 8, 16} {
+			b.Run(fmt.Sprintf("sequences=%d/forks=%v", n, forks), func(b *testing.B) { benchmarkStep(b, m, n, forks) })
+		}
+	}
+}
+
+func benchmarkStep(b *testing.B, m *model.Model, n int, forks bool) {
+	cache, err := m.NewCache(n * 288)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cache.Close()
+	ids := make([]int, 264)
+	for i := range ids {
+		ids[i] = 5 + i%100
+	}
+	tokens := make([]model.Token, n)
+	for i := range tokens {
+		var s *model.Sequence
+		if i == 0 || !forks {
+			s = cache.NewSequence(288)
+			_, err = m.Prefill(b.Context(), s, model.Prompt{IDs: ids})
+		} else {
+			s, err = tokens[0].Sequence.Fork(b.Context(), 24)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		tokens[i] = model.Token{Sequence: s, ID: 7}
+	}
+	for b.Loop() {
+		if _, err := m.Step(b.Context(), tokens); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "tokens/s")
+}
