@@ -416,7 +416,7 @@ func TestScratch(t *testing.T) {
 
 // TestApart compares rows of a product with those of products of one row.
 func TestApart(t *testing.T) {
-	const k, n, rows = 96, 33, 5
+	const k, n, rows = 1024, 64, 5
 	e := newEngine(t)
 	w, x := random(k*n, 1), random(k*rows, 2)
 	product := func(o GraphOptions, x []float32) []float32 {
