@@ -234,7 +234,7 @@ func (s *Store) add(specs []Spec, mapping []byte, backend C.ggml_backend_t, cpu 
 	return tensors, nil
 }
 
-// inPlace tells whether every spec's data lie in mapping, aligned as ggml wants.
+// inPlace reports whether every spec's data lie in mapping, aligned as ggml wants.
 func inPlace(specs []Spec, mapping []byte) bool {
 	if len(mapping) == 0 || uintptr(unsafe.Pointer(&mapping[0]))%bufferAlignment != 0 {
 		return false

@@ -28,7 +28,7 @@ func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, w
 	if whole || group > tokens {
 		group = tokens
 	}
-	for from := int64(0); from < tokens && g.Err() == nil; from += group {
+	for from := int64(0); from < tokens; from += group {
 		n := min(group, tokens-from)
 		part := a
 		if a.mask.Valid() {

@@ -52,7 +52,7 @@ func (c *Cache) Close() {
 	for _, s := range c.slabs {
 		s.store.Close()
 	}
-	c.slabs = nil
+	c.slabs, c.model = nil, nil
 }
 
 // Bytes returns the memory that the cache takes, used or not.

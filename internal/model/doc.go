@@ -4,6 +4,11 @@
 // wrote.
 //
 // [Load] binds every tensor of the file to a field of [Weights]. [Model.Encode]
-// turns pixels into image features, [Model.Forward] appends tokens to a [Cache]
-// and returns logits, and [Model.Generate] does what a caption needs.
+// turns pixels into image features. A [Cache] holds any number of [Sequence]s, of
+// which [Model.Prefill] computes the prompt and [Model.Step] the tokens after it,
+// those of all together; [Sequence.Fork] and [Sequence.Release] double and end one.
+// [Model.Generate], [Model.BeamSearch] and [Model.Score] are loops over these.
+//
+// Package ggml decides in which precision, with which kernels and in which format
+// of rows.
 package model

@@ -91,7 +91,7 @@ func NewMaskDecoder(e *ggml.Engine, tensors map[string][]float32) (*MaskDecoder,
 		}
 		for _, v := range values {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return nil, fmt.Errorf("mask decoder: tensor %s holds a value that is no number", t.Name)
+				return nil, fmt.Errorf("mask decoder: tensor %s contains NaN or an infinity", t.Name)
 			}
 		}
 	}
@@ -208,9 +208,6 @@ func (d *MaskDecoder) conv(g *ggml.Graph, layer string, x ggml.Tensor, pad int) 
 // shuffle spreads channels over space: [w, h, 4·c, n] to [2w, 2h, c, n], channel
 // 4·c + 2·py + px becoming the pixels (2x + px, 2y + py) of channel c.
 func shuffle(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
-	if g.Err() != nil {
-		return ggml.Tensor{}
-	}
 	w, h, c, n := x.Dim(0), x.Dim(1), x.Dim(2)/4, x.Dim(3)
 	x = g.Reshape(x, w, h, 2, 2*c*n)
 	x = g.Cont(g.Permute(x, [4]int{1, 2, 0, 3}), 2*w, h, 2, c*n) // px beside x
@@ -299,7 +296,7 @@ func ReadMaskTensors(f *gguf.File) (map[string][]float32, error) {
 	return tensors, nil
 }
 
-// HasMaskDecoder tells whether a file holds the decoder, or a part of it.
+// HasMaskDecoder reports whether a file holds the decoder, or a part of it.
 func HasMaskDecoder(h *gguf.Header) bool {
 	for _, t := range MaskTensors() {
 		if _, ok := h.Lookup(t.Name); ok {

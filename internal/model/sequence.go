@@ -32,7 +32,7 @@ func (s *Sequence) Len() int { return s.length }
 // Fork makes a sequence with the same tokens, about room more to come. They share
 // the cells so far; each appends to its own. The caller releases it, in any order.
 func (s *Sequence) Fork(ctx context.Context, room int) (*Sequence, error) {
-	if s.cache == nil {
+	if s.gone() {
 		return nil, errReleased
 	}
 	fork := &Sequence{cache: s.cache, shared: s.shared, inherited: s.inherited, room: room, length: s.length, prompt: s.prompt}
@@ -63,7 +63,10 @@ func (s *Sequence) Release() {
 	}
 }
 
-var errReleased = errors.New("the sequence was released")
+var errReleased = errors.New("the sequence was released, or its cache was closed")
+
+// gone reports whether nothing can be computed with a sequence.
+func (s *Sequence) gone() bool { return s == nil || s.cache == nil || s.cache.model == nil }
 
 // extend makes room for n more tokens.
 func (s *Sequence) extend(ctx context.Context, n int) error {
@@ -116,7 +119,7 @@ func (s *Sequence) cells(from, n int) []cell {
 // check reports why a sequence cannot be computed with by m.
 func (s *Sequence) check(m *Model) error {
 	switch {
-	case s.cache == nil:
+	case s.gone():
 		return errReleased
 	case s.cache.model != m:
 		return errors.New("the sequence is another model's")

@@ -343,6 +343,7 @@ func TestStepRefuses(t *testing.T) {
 		"another model's":  {other, t.Context(), []model.Token{{Sequence: a, ID: 5}}},
 		"apart":            {m, t.Context(), []model.Token{{Sequence: a, ID: 5}, {Sequence: b, ID: 5}, {Sequence: a, ID: 6}}},
 		"not in the vocab": {m, t.Context(), []model.Token{{Sequence: a, ID: 5}, {Sequence: b, ID: 1 << 30}}},
+		"none":             {m, t.Context(), []model.Token{{ID: 5}}},
 		"negative":         {m, t.Context(), []model.Token{{Sequence: a, ID: -1}}},
 		"canceled":         {m, canceled, []model.Token{{Sequence: a, ID: 5}, {Sequence: b, ID: 6}}},
 	} {
@@ -368,6 +369,17 @@ func TestStepRefuses(t *testing.T) {
 	if err != nil || !slices.Equal(logits[0], logits[1]) {
 		t.Errorf("afterwards: %v", err)
 	}
+	cache.Close()
+	if _, err := m.Step(t.Context(), []model.Token{{Sequence: a, ID: 5}}); err == nil {
+		t.Error("a step after the cache was closed: no error")
+	}
+	if _, err := a.Fork(t.Context(), 1); err == nil {
+		t.Error("a fork after the cache was closed: no error")
+	}
+	if _, err := m.Prefill(t.Context(), cache.NewSequence(1), prompt); err == nil {
+		t.Error("a prompt after the cache was closed: no error")
+	}
+	a.Release()
 }
 
 // TestCanceled cancels a prompt and a step at every operation it has: whatever was
