@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
-	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
 )
@@ -16,27 +16,17 @@ import (
 // captionTokens is the length of the caption that is timed as a whole.
 const captionTokens = 20
 
-// Session is an open model.
-type Session struct {
-	File      *gguf.File
-	Engine    *ggml.Engine
-	Model     *model.Model
-	Synthetic bool                  // a model of random weights
-	Prompt    func() ([]int, error) // the ids that caption a picture, those of the image included
-	Tokenizer func() error          // loads and frees one more tokenizer
-	Close     func()
-}
-
 // Options say what to measure.
 type Options struct {
-	Open         func() (*Session, error) // as the program opens a model; called for each repetition
-	Image        []byte                   // a picture's file; nil: SyntheticPicture
-	Limits       preprocess.Limits        // of the picture
-	Repetitions  int                      // that count
-	PromptTokens int                      // after those of the image, BOS included
-	DecodeTokens int                      // steps of decoding, each of which computes one token from the one before
-	Probe        bool                     // measure what the machine can do, too
-	Progress     func(done, total int)    // repetitions, the one that warms up included; may be nil
+	Open         func() (*engine.Engine, error) // as the program opens a model; called for each repetition
+	Synthetic    bool                           // it is a model of random weights
+	Image        []byte                         // a picture's file; nil: SyntheticPicture
+	Limits       preprocess.Limits              // of the picture
+	Repetitions  int                            // that count
+	PromptTokens int                            // after those of the image, BOS included
+	DecodeTokens int                            // steps of decoding, each of which computes one token from the one before
+	Probe        bool                           // measure what the machine can do, too
+	Progress     func(done, total int)          // repetitions, the one that warms up included; may be nil
 }
 
 // Check refuses numbers that make no sense.
@@ -104,53 +94,41 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 func (b *bench) repetition(ctx context.Context) (Run, error) {
 	var r Run
 	start := time.Now()
-	s, err := b.Open()
+	e, err := b.Open()
 	if err != nil {
 		return r, err
 	}
-	defer s.Close()
+	defer e.Close()
 	r.Open = ms(time.Since(start))
 	if b.ids == nil {
-		if err := b.describe(s); err != nil {
+		if err := b.describe(e); err != nil {
 			return r, err
 		}
 	}
-	if err := b.caption(ctx, s, start, &r); err != nil {
+	if err := b.caption(ctx, e, start, &r); err != nil {
 		return r, err
 	}
-	if err := b.parts(ctx, s, &r); err != nil {
+	if err := b.parts(ctx, e, &r); err != nil {
 		return r, err
 	}
 	start = time.Now()
-	if err := s.Tokenizer(); err != nil {
-		return r, err
-	}
+	err = loadTokenizer(e.File().Header)
 	r.Tokenizer = ms(time.Since(start))
-	return r, s.File.Unchanged()
+	return r, err
 }
 
 // caption goes from the picture's bytes to its last token, as the program does.
-func (b *bench) caption(ctx context.Context, s *Session, start time.Time, r *Run) error {
-	pixels, err := b.pixels(s)
+func (b *bench) caption(ctx context.Context, e *engine.Engine, start time.Time, r *Run) error {
+	image, err := b.image(e)
 	if err != nil {
-		return err
-	}
-	features, err := s.Model.Encode(ctx, pixels)
-	if err != nil {
-		return err
-	}
-	ids, err := s.Prompt()
-	if err != nil {
-		return err
-	}
-	if err := fits(s, len(ids), captionTokens); err != nil {
 		return err
 	}
 	tokens := 0
-	_, err = s.Model.Generate(ctx, model.Prompt{IDs: ids, Images: []model.Features{features}}, model.GenerateOptions{
+	_, err = e.Generate(ctx, engine.Request{
+		Prompt:    engine.Prompt{Text: "caption en", Images: []*engine.Image{image}},
 		MaxTokens: captionTokens,
 		IgnoreEOS: true,
-		OnToken: func(int) error {
+		OnToken: func(int, string) error {
 			tokens++
 			switch tokens {
 			case 1:
@@ -161,27 +139,24 @@ func (b *bench) caption(ctx context.Context, s *Session, start time.Time, r *Run
 			return nil
 		},
 	})
+	if err == nil && tokens < captionTokens {
+		err = fmt.Errorf("a caption of %d tokens does not fit in the model's context of %d", captionTokens, e.Config().Text.Context)
+	}
 	return err
 }
 
 // parts measures each part by itself.
-func (b *bench) parts(ctx context.Context, s *Session, r *Run) error {
-	start := time.Now()
-	pixels, err := b.pixels(s)
+func (b *bench) parts(ctx context.Context, e *engine.Engine, r *Run) error {
+	image, err := b.image(e)
 	if err != nil {
 		return err
 	}
-	r.Image = ms(time.Since(start))
-
-	start = time.Now()
-	features, err := s.Model.Encode(ctx, pixels)
-	if err != nil {
+	if _, err := e.Encode(ctx, image); err != nil {
 		return err
 	}
-	vision := time.Since(start)
-
 	// The prefill gives the first token, each step of decoding one more.
-	gen, err := s.Model.Generate(ctx, model.Prompt{IDs: b.ids, Images: []model.Features{features}}, model.GenerateOptions{
+	gen, err := e.Generate(ctx, engine.Request{
+		Prompt:    engine.Prompt{IDs: b.ids, Images: []*engine.Image{image}},
 		MaxTokens: b.DecodeTokens + 1,
 		IgnoreEOS: true,
 	})
@@ -191,7 +166,8 @@ func (b *bench) parts(ctx context.Context, s *Session, r *Run) error {
 	if len(gen.Tokens) != b.DecodeTokens+1 || gen.Decode <= 0 {
 		return errors.New("the model did not decode")
 	}
-	r.Vision, r.Prefill = ms(vision), ms(gen.Prefill)
+	vision := image.EncodeTime()
+	r.Image, r.Vision, r.Prefill = ms(image.FitTime), ms(vision), ms(gen.Prefill)
 	r.VisionGFLOPS = b.work.vision / vision.Seconds() / 1e9
 	r.PrefillGFLOPS = b.work.prefill / gen.Prefill.Seconds() / 1e9
 	r.DecodeRate = float64(b.DecodeTokens) / gen.Decode.Seconds()
@@ -199,18 +175,28 @@ func (b *bench) parts(ctx context.Context, s *Session, r *Run) error {
 	return nil
 }
 
-func (b *bench) pixels(s *Session) ([]float32, error) {
-	v := s.Model.Config().Vision
-	pixels, _, err := preprocess.Pixels(b.Image, v.ImageSize, v.Mean, v.Std, b.Limits)
-	return pixels, err
+// image decodes the picture and fits it to the model.
+func (b *bench) image(e *engine.Engine) (*engine.Image, error) {
+	start := time.Now()
+	source, err := preprocess.Open(b.Image, b.Limits)
+	if err != nil {
+		return nil, err
+	}
+	decode := time.Since(start)
+	image, err := e.NewImage(source)
+	if err != nil {
+		return nil, err
+	}
+	image.FitTime += decode
+	return image, nil
 }
 
 // describe notes what is measured, and makes the prompt: random ids after the
 // image, of the pieces that a tokenizer could give.
-func (b *bench) describe(s *Session) error {
-	c := s.Model.Config()
+func (b *bench) describe(e *engine.Engine) error {
+	c := e.Config()
 	n := c.Vision.ImageTokens + b.PromptTokens
-	if err := fits(s, n, b.DecodeTokens+1); err != nil {
+	if err := fits(c, n, b.DecodeTokens+1); err != nil {
 		return err
 	}
 	random := rand.New(rand.NewPCG(1, uint64(b.PromptTokens)))
@@ -223,15 +209,16 @@ func (b *bench) describe(s *Session) error {
 			b.ids = append(b.ids, id)
 		}
 	}
-	b.work = newWork(s, n, b.DecodeTokens)
-	b.report.describe(s)
+	b.work = newWork(e, n, b.DecodeTokens)
+	b.report.describe(e)
+	b.report.Synthetic = b.Synthetic
 	b.report.Repetitions, b.report.PrefillTokens, b.report.DecodeTokens = b.Repetitions, n, b.DecodeTokens
 	return nil
 }
 
 // fits refuses what the model was not made for.
-func fits(s *Session, prompt, generated int) error {
-	if context := s.Model.Config().Text.Context; prompt+generated > context {
+func fits(c model.Config, prompt, generated int) error {
+	if context := c.Text.Context; prompt+generated > context {
 		return fmt.Errorf("a prompt of %d tokens and %d more do not fit in the model's context of %d", prompt, generated, context)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"paligemma/internal/convert"
+	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
@@ -89,13 +90,13 @@ func (r *Report) values(field func(*Run) *float64) []float64 {
 }
 
 // describe fills in what does not depend on the repetition.
-func (r *Report) describe(s *Session) {
-	r.Model = s.File.Path()
-	r.Synthetic = s.Synthetic
-	r.Type = typeName(s.File)
-	r.Parameters = parameters(s.Model.Config())
-	r.Bytes = int64(len(s.File.Bytes()))
-	r.Device, r.Threads = s.Engine.Device().Name, s.Engine.Threads()
+func (r *Report) describe(e *engine.Engine) {
+	r.Model = e.Path()
+	r.Type = typeName(e.File())
+	r.Parameters = parameters(e.Config())
+	r.Bytes = int64(len(e.File().Bytes()))
+	r.Device = e.Device().Name
+	r.Threads, _ = e.Threads()
 	for _, d := range ggml.Devices() {
 		if d.Kind == ggml.KindCPU {
 			r.CPU = d.Description

@@ -1,9 +1,7 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -11,7 +9,7 @@ import (
 	"strings"
 
 	"paligemma/internal/convert"
-	"paligemma/internal/ggml"
+	"paligemma/internal/engine"
 	"paligemma/internal/gguf"
 	"paligemma/internal/limits"
 	"paligemma/internal/model"
@@ -168,43 +166,18 @@ func enoughMemory(w *gguf.Writer) error {
 }
 
 // Open parses the header and binds the weights, as if the memory were a mapped
-// file.
-func (s *Synthetic) Open(o ggml.Options) (*Session, error) {
-	if s.file.Bytes() == nil {
-		return nil, errors.New("the synthetic model is closed")
-	}
-	if _, err := gguf.Parse(bytes.NewReader(s.file.Bytes()), int64(len(s.file.Bytes()))); err != nil {
-		return nil, err
-	}
-	tok, err := tokenizer.OpenGGUF(s.file.Header, false)
+// file. There is no question whether that fits in memory: it is there.
+func (s *Synthetic) Open(o engine.Options) (*engine.Engine, error) {
+	file, err := s.file.Reopen()
 	if err != nil {
 		return nil, err
 	}
-	e, err := ggml.NewEngine(o)
-	if err != nil {
-		tok.Close()
-		return nil, err
-	}
-	m, err := model.Load(s.file, e)
-	if err != nil {
-		e.Close()
-		tok.Close()
-		return nil, err
-	}
-	return &Session{
-		File: s.file, Engine: e, Model: m, Synthetic: true,
-		Prompt:    func() ([]int, error) { return tok.Prompt("caption en", 1, m.Config().Vision.ImageTokens) },
-		Tokenizer: func() error { return LoadTokenizer(s.file.Header) },
-		Close: func() {
-			m.Close()
-			e.Close()
-			tok.Close()
-		},
-	}, nil
+	o.Force = true
+	return engine.New(file, o)
 }
 
-// LoadTokenizer opens the tokenizer of a model's header and frees it again.
-func LoadTokenizer(h *gguf.Header) error {
+// loadTokenizer opens the tokenizer of a model's header and frees it again.
+func loadTokenizer(h *gguf.Header) error {
 	tok, err := tokenizer.OpenGGUF(h, false)
 	if err != nil {
 		return err

@@ -10,9 +10,11 @@ import (
 	"testing"
 
 	"paligemma/internal/convert"
+	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
 )
 
 // synthetic makes a model for the length of the test.
@@ -27,14 +29,14 @@ func synthetic(t *testing.T, name, typ string) *Synthetic {
 }
 
 // open opens it on one thread of the CPU.
-func open(t *testing.T, s *Synthetic) *Session {
+func open(t *testing.T, s *Synthetic) *engine.Engine {
 	t.Helper()
-	session, err := s.Open(ggml.Options{Device: "cpu", Threads: 1})
+	e, err := s.Open(engine.Options{Device: "cpu", Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(session.Close)
-	return session
+	t.Cleanup(e.Close)
+	return e
 }
 
 // The number of weights of each release. Those of PaliGemma 3B and PaliGemma 2
@@ -107,17 +109,23 @@ func TestSyntheticTypes(t *testing.T) {
 			if got := typeName(s.file); got != typ.Name {
 				t.Errorf("%s %s calls itself %s", name, typ.Name, got)
 			}
-			session := open(t, s)
-			if got := session.Model.Config(); !reflect.DeepEqual(got, c) {
+			e := open(t, s)
+			if got := e.Config(); !reflect.DeepEqual(got, c) {
 				t.Errorf("%s %s: the configuration %+v, want %+v", name, typ.Name, got, c)
 			}
-			features, err := session.Model.Encode(t.Context(), make([]float32, 3*56*56))
+			source, err := preprocess.Open(SyntheticPicture(), preprocess.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			image, err := e.NewImage(source)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ids := append(slices.Repeat([]int{c.Tokens.Image}, 16), 2, 100)
-			gen, err := session.Model.Generate(t.Context(), model.Prompt{IDs: ids, Images: []model.Features{features}},
-				model.GenerateOptions{MaxTokens: 3, IgnoreEOS: true, TopLogProbs: 1})
+			gen, err := e.Generate(t.Context(), engine.Request{
+				Prompt:    engine.Prompt{IDs: ids, Images: []*engine.Image{image}},
+				MaxTokens: 3, IgnoreEOS: true, TopLogProbs: 1,
+			})
 			if err != nil {
 				t.Errorf("%s %s: %v", name, typ.Name, err)
 			}
@@ -209,7 +217,7 @@ func TestSyntheticRefuses(t *testing.T) {
 		t.Errorf("without a type: %s", got)
 	}
 	s.Close()
-	if _, err := s.Open(ggml.Options{}); err == nil {
+	if _, err := s.Open(engine.Options{}); err == nil {
 		t.Error("a closed model opens")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/model"
 )
 
@@ -30,15 +31,15 @@ type work struct {
 	decodeBytes     float64 // of one step, in the middle of those measured
 }
 
-func newWork(s *Session, prompt, decode int) work {
-	c := s.Model.Config()
+func newWork(e *engine.Engine, prompt, decode int) work {
+	c := e.Config()
 	w := flops(c, prompt)
-	for _, t := range s.File.Tensors {
+	for _, t := range e.File().Tensors {
 		if t.Name == headName(c) || strings.HasPrefix(t.Name, "blk.") {
 			w.decodeBytes += float64(t.Size)
 		}
 	}
-	element := s.Model.Options().CellType().BlockBytes()
+	element := e.CellType().BlockBytes()
 	cell := 2 * c.Text.Layers * c.Text.KVHeads * c.Text.HeadDim * element
 	w.decodeBytes += float64(cell) * (float64(prompt) + float64(decode+1)/2)
 	return w

@@ -5,59 +5,37 @@ import (
 	"errors"
 	"sync"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/model"
 )
 
 // answer asks one prompt of one view and prints the result.
 func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	prompt = q.box.ground(prompt, v.size)
-	laid, err := q.s.prompt(prompt, v.features)
-	if err != nil {
-		return err
-	}
 	if q.suffixes != nil {
-		return q.rate(ctx, v, prompt, laid)
+		return q.score(ctx, v, prompt)
 	}
-	stop := q.watch("prompt") // until the first token, at the latest
-	defer stop()
-	var onToken func(int) error
-	stream := q.s.tok.NewStream()
-	streaming := q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 && !q.sampling.StopRepeats && !q.sampling.Scores && (q.stream || q.OutTTY)
-	begin := sync.OnceValue(func() error {
-		stop()
-		return q.p.begin(v.result.Image)
-	})
-	if streaming {
-		onToken = func(id int) error {
-			if err := begin(); err != nil {
-				return err
-			}
-			if text := stream.Push(id); text != "" {
-				return q.p.part(text)
-			}
-			return nil
-		}
-	}
-	sampling := q.sampling
-	sampling.Scores = sampling.Scores || q.p.format != formatText
-	gen, err := q.s.generate(ctx, laid, sampling, onToken)
-	stop()
+	streaming := q.streams()
+	gen, err := q.generate(ctx, v, prompt, streaming)
 	if err != nil {
 		return err
 	}
 	if gen.Dropped > 0 {
 		q.detail("the text ends where it repeats itself: tokens left out: %d", gen.Dropped)
 	}
-	times := q.timings(v, gen)
+	times, err := q.timings(v, gen.Generation)
+	if err != nil {
+		return err
+	}
 	switch {
 	case streaming:
-		err = errors.Join(begin(), q.p.part(stream.Flush()), q.p.end())
+		err = errors.Join(q.p.part(gen.Rest), q.p.end())
 	case q.p.format == formatText && q.find == nil:
-		err = q.texts(v, gen)
+		err = q.texts(v, gen.Generation)
 	default:
-		r := q.result(v, gen)
+		r := q.result(v, gen.Generation)
 		r.Prompt, r.Timings = &prompt, &times
-		err = q.finish(ctx, v, r, q.s.rater(gen))
+		err = q.finish(ctx, v, r, newRater(q.e, gen.Generation))
 	}
 	if err == nil {
 		q.tellTimings(v, times)
@@ -65,17 +43,60 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	return err
 }
 
+// streams reports whether text is written as it comes.
+func (q *inquiry) streams() bool {
+	return q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 &&
+		!q.sampling.StopRepeats && !q.sampling.Scores && (q.stream || q.OutTTY)
+}
+
+// generate has the model answer a prompt, and streams its text if wanted: all but
+// the end of it.
+func (q *inquiry) generate(ctx context.Context, v *view, prompt string, streaming bool) (engine.Result, error) {
+	stop := q.watch("prompt") // until the first token, at the latest
+	defer stop()
+	r := engine.Request{
+		Prompt:      engine.Prompt{Text: prompt, Images: v.images},
+		MaxTokens:   q.sampling.MaxTokens,
+		Sampling:    q.sampling.Sampling,
+		Beams:       q.sampling.Beams,
+		LogProbs:    q.sampling.Scores || q.p.format != formatText,
+		TopLogProbs: q.sampling.LogProbs,
+		StopRepeats: q.sampling.StopRepeats,
+	}
+	if !streaming {
+		return q.e.Generate(ctx, r)
+	}
+	begin := sync.OnceValue(func() error {
+		stop()
+		return q.p.begin(v.result.Image)
+	})
+	r.OnToken = func(_ int, text string) error {
+		if err := begin(); err != nil {
+			return err
+		}
+		if text == "" {
+			return nil
+		}
+		return q.p.part(text)
+	}
+	gen, err := q.e.Generate(ctx, r)
+	if err == nil {
+		err = begin()
+	}
+	return gen, err
+}
+
 // result describes a generation, but for the prompt and the timings.
 func (q *inquiry) result(v *view, gen model.Generation) Result {
 	r := v.result
-	text, tokens := q.s.tok.Decode(gen.Tokens), append([]int{}, gen.Tokens...)
+	text, tokens := q.e.Tokenizer().Decode(gen.Tokens), append([]int{}, gen.Tokens...)
 	r.Text, r.Tokens, r.FinishReason = &text, &tokens, gen.FinishReason
 	r.Confidence = confidence(gen.LogProbs)
 	if gen.Beams != nil {
-		r.Alternatives = q.s.alternatives(gen.Beams, q.sampling.NumReturn)
+		r.Alternatives = q.alternatives(gen.Beams, q.sampling.NumReturn)
 	}
 	if q.sampling.LogProbs > 0 {
-		steps := q.s.logProbs(gen.LogProbs)
+		steps := q.logProbs(gen.LogProbs)
 		r.LogProbs = &steps
 	}
 	return r
@@ -90,10 +111,10 @@ func (q *inquiry) texts(v *view, gen model.Generation) error {
 		return q.p.scored(v.result.Image, confidenceColumn(confidence), text)
 	}
 	if q.sampling.NumReturn <= 1 {
-		return write(q.s.tok.Decode(gen.Tokens), confidence(gen.LogProbs))
+		return write(q.e.Tokenizer().Decode(gen.Tokens), confidence(gen.LogProbs))
 	}
 	q.p.many = true // lines stay lines
-	for _, alternative := range q.s.alternatives(gen.Beams, q.sampling.NumReturn) {
+	for _, alternative := range q.alternatives(gen.Beams, q.sampling.NumReturn) {
 		if err := write(alternative.Text, confidenceOf(alternative.Score, 1)); err != nil {
 			return err
 		}
@@ -124,12 +145,13 @@ func (q *inquiry) finish(ctx context.Context, v *view, r Result, rate rater) err
 	return q.p.object(r)
 }
 
-func (q *inquiry) timings(v *view, gen model.Generation) Timings {
+func (q *inquiry) timings(v *view, gen model.Generation) (Timings, error) {
+	load, err := q.e.LoadTime()
 	return Timings{
-		Load: ms(q.s.load), Image: ms(v.readTook), Vision: ms(v.seeTook),
+		Load: ms(load), Image: ms(v.readTook), Vision: ms(v.seeTook),
 		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
 		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens) + gen.Dropped,
-	}
+	}, err
 }
 
 func (q *inquiry) tellTimings(v *view, times Timings) {

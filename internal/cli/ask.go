@@ -7,7 +7,7 @@ import (
 	"image"
 	"time"
 
-	"paligemma/internal/model"
+	"paligemma/internal/engine"
 )
 
 // asking is a run of caption, vqa, ocr, detect, segment, generate or score:
@@ -39,7 +39,7 @@ type finding struct {
 type inquiry struct {
 	*app
 	asking
-	s     *session
+	e     *engine.Engine
 	r     *reader
 	p     *printer
 	bar   bar // of several images
@@ -58,7 +58,7 @@ type view struct {
 
 	// Known once it was looked at:
 	result   Result // the fields about the image
-	features []model.Features
+	images   []*engine.Image
 	size     image.Point // of the upright image, if it is one
 	data     []byte      // of the image's file, if it is to be drawn on
 	readTook time.Duration
@@ -89,11 +89,11 @@ func (a *app) ask(ctx context.Context, q asking) (err error) {
 	}
 	run.r = a.newReader(ctx, run.inputs(), q.image)
 	defer run.r.close()
-	if run.s, err = a.openModel(q.model); err != nil {
+	if run.e, err = a.openModel(q.model); err != nil {
 		return err
 	}
-	defer run.s.close()
-	run.r.open(run.s.config.Vision)
+	defer run.e.Close()
+	run.r.open(run.e)
 	defer run.closeFinding()
 	if err := run.openFinding(); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (q *inquiry) all(ctx context.Context) error {
 				return err
 			}
 		}
-		v.features, v.data = nil, nil
+		v.images, v.data = nil, nil
 		q.bar.set(int64(i + 1))
 	}
 	if failed > 0 {
@@ -190,24 +190,24 @@ func (q *inquiry) look(ctx context.Context, v *view) error {
 		if err != nil {
 			return err
 		}
-		if err := q.box.checkInside(in.path, pic.size); err != nil {
+		if err := q.box.checkInside(in.path, pic.Size); err != nil {
 			return imageError{err}
 		}
 		stop := q.watch("image")
-		features, took, err := q.s.encode(ctx, pic)
+		_, err = q.e.Encode(ctx, pic.Image)
 		stop()
 		if err != nil {
 			return err
 		}
-		if len(pic.warnings) > 0 {
+		if len(pic.Warnings) > 0 {
 			q.bar.clear()
-			q.logWarnings(in.path, pic.warnings)
-			v.result.Warnings = append(v.result.Warnings, named(in.path, len(v.inputs) > 1, pic.warnings)...)
+			q.logWarnings(in.path, pic.Warnings)
+			v.result.Warnings = append(v.result.Warnings, named(in.path, len(v.inputs) > 1, pic.Warnings)...)
 		}
-		v.features = append(v.features, features)
+		v.images = append(v.images, pic.Image)
 		v.readTook += pic.took
-		v.seeTook += took
-		v.size = pic.size
+		v.seeTook += pic.EncodeTime()
+		v.size = pic.Size
 		if v.drawTo != "" {
 			v.data = pic.data
 		}
@@ -226,7 +226,7 @@ func (q *inquiry) watch(what string) (stop func()) {
 	if q.bar.shown() || unfinished {
 		return func() {}
 	}
-	return q.app.watch(q.s.engine.Progress, what)
+	return q.app.watch(q.e.Progress, what)
 }
 
 // printFailure puts an image that failed among the results, once for each of its

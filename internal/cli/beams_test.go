@@ -152,20 +152,20 @@ func TestLogProbsAreScores(t *testing.T) {
 func TestAlternativesAreLines(t *testing.T) {
 	var out strings.Builder
 	a := &app{Streams: Streams{Out: &out, Err: io.Discard}, common: commonOptions{Format: formatText}}
-	s, err := a.openModel(modelOptions{Model: fixture(t, "MODEL"), Threads: 1})
+	e, err := a.openModel(modelOptions{Model: fixture(t, "MODEL"), Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close()
+	defer e.Close()
 	var beams []model.Beam
 	for _, text := range []string{"a\nb", "c"} {
-		ids, err := s.tok.Encode(text)
+		ids, err := e.Tokenizer().Encode(text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		beams = append(beams, model.Beam{Tokens: ids})
 	}
-	q := &inquiry{app: a, s: s, p: a.newPrinter(false), asking: asking{sampling: samplingOptions{Beams: 2, NumReturn: 2}}}
+	q := &inquiry{app: a, e: e, p: a.newPrinter(false), asking: asking{sampling: samplingOptions{Beams: 2, NumReturn: 2}}}
 	if err := q.texts(&view{}, model.Generation{Tokens: beams[0].Tokens, Beams: beams}); err != nil {
 		t.Fatal(err)
 	}

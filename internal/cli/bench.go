@@ -11,11 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/bench"
-	"paligemma/internal/ggml"
-	"paligemma/internal/model"
+	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
-	"paligemma/internal/tokenizer"
 )
 
 type benchOptions struct {
@@ -120,8 +118,9 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 			return err
 		}
 		defer weights.Close()
-		measure.Open = func() (*bench.Session, error) {
-			return weights.Open(ggml.Options{Device: o.model.Device, Threads: o.model.Threads})
+		measure.Synthetic = true
+		measure.Open = func() (*engine.Engine, error) {
+			return weights.Open(engine.Options{Device: o.model.Device, Threads: o.model.Threads, Parallel: 1})
 		}
 	}
 	var progress bar
@@ -170,33 +169,12 @@ func (a *app) benchImage(ctx context.Context, o *benchOptions, measure *bench.Op
 }
 
 // benchOpener opens a model as the other commands do.
-func (a *app) benchOpener(o modelOptions) func() (*bench.Session, error) {
+func (a *app) benchOpener(o modelOptions) func() (*engine.Engine, error) {
 	opener := *a
-	return func() (*bench.Session, error) {
-		s, err := opener.openModel(o)
-		if err != nil {
-			return nil, err
-		}
+	return func() (*engine.Engine, error) {
+		e, err := opener.openModel(o)
 		opener.common.Quiet = true // what it has to say is said once
-		return &bench.Session{
-			File: s.file, Engine: s.engine, Model: s.model, Close: s.close,
-			Prompt: func() ([]int, error) {
-				p, err := s.prompt("caption en", make([]model.Features, 1))
-				return p.IDs, err
-			},
-			Tokenizer: func() error {
-				src, err := tokenizer.FromGGUF(s.file.Header)
-				if err != nil {
-					return modelError{err}
-				}
-				tok, err := tokenizer.Open(src, false)
-				if err != nil {
-					return modelError{err}
-				}
-				defer tok.Close()
-				return tok.Ready()
-			},
-		}, nil
+		return e, err
 	}
 }
 

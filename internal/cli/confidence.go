@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/model"
 )
 
@@ -29,12 +30,12 @@ func confidenceOf(sum float64, tokens int) *float64 {
 // the tokens which have a character there. It is nil if there are none.
 type rater func(start, end int) *float64
 
-// rater returns the rater of a generation's text.
-func (s *session) rater(gen model.Generation) rater {
+// newRater returns the rater of a generation's text.
+func newRater(e *engine.Engine, gen model.Generation) rater {
 	if len(gen.LogProbs) < len(gen.Tokens) {
 		return nil
 	}
-	spans := s.tok.Spans(gen.Tokens)
+	spans := e.Tokenizer().Spans(gen.Tokens)
 	return func(start, end int) *float64 {
 		sum, tokens := 0.0, 0
 		for i, span := range spans {

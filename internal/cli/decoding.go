@@ -109,9 +109,9 @@ type LogProb struct {
 }
 
 // logProbs describes the tokens of a generation.
-func (s *session) logProbs(steps []model.StepLogProbs) []LogProb {
+func (q *inquiry) logProbs(steps []model.StepLogProbs) []LogProb {
 	describe := func(t model.TokenLogProb) LogProb {
-		return LogProb{Token: t.ID, Text: s.tokenText(t.ID), LogProb: t.LogProb}
+		return LogProb{Token: t.ID, Text: q.tokenText(t.ID), LogProb: t.LogProb}
 	}
 	out := make([]LogProb, len(steps))
 	for i, step := range steps {
@@ -124,24 +124,24 @@ func (s *session) logProbs(steps []model.StepLogProbs) []LogProb {
 }
 
 // alternatives describes the best n beams.
-func (s *session) alternatives(beams []model.Beam, n int) []Alternative {
+func (q *inquiry) alternatives(beams []model.Beam, n int) []Alternative {
 	out := []Alternative{}
 	for _, b := range beams[:min(n, len(beams))] {
 		reason := model.FinishLength
 		if b.Stop {
 			reason = model.FinishStop
 		}
-		out = append(out, Alternative{s.tok.Decode(b.Tokens), append([]int{}, b.Tokens...), b.Score, reason})
+		out = append(out, Alternative{q.e.Tokenizer().Decode(b.Tokens), append([]int{}, b.Tokens...), b.Score, reason})
 	}
 	return out
 }
 
 // tokenText is the text of a single token; of one that has no text of its own
 // (the end token, a byte of a longer character) the vocabulary's spelling.
-func (s *session) tokenText(id int) string {
-	text := s.tok.Decode([]int{id})
+func (q *inquiry) tokenText(id int) string {
+	text := q.e.Tokenizer().Decode([]int{id})
 	if text == "" || strings.Contains(text, "\uFFFD") {
-		return s.tok.Piece(id)
+		return q.e.Tokenizer().Piece(id)
 	}
 	return text
 }

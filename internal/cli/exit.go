@@ -7,6 +7,7 @@ import (
 	"io"
 	"syscall"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
 	"paligemma/internal/regular"
@@ -60,7 +61,8 @@ func exitCode(err error) int {
 		mod    modelError
 		img    imageError
 		count  *tokenizer.ImageCountError
-		short  *memoryError
+		bad    *engine.ModelError
+		short  *engine.MemoryError
 	)
 	switch {
 	case err == nil, errors.Is(err, errClosedPipe):
@@ -73,7 +75,7 @@ func exitCode(err error) int {
 		return exitPartly
 	case errors.Is(err, ggml.ErrMemory), errors.Is(err, syscall.ENOMEM), errors.As(err, &short):
 		return exitFailed
-	case errors.As(err, &mod), errors.Is(err, model.ErrNaN), errors.Is(err, regular.ErrChanged):
+	case errors.As(err, &mod), errors.As(err, &bad), errors.Is(err, model.ErrNaN), errors.Is(err, regular.ErrChanged):
 		return exitModel
 	case errors.As(err, &img):
 		return exitImage

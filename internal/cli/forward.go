@@ -5,17 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/atomicfile"
+	"paligemma/internal/engine"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
-	"paligemma/internal/tokenizer"
 )
 
 type forwardOptions struct {
@@ -99,6 +96,15 @@ type forwardTimings struct {
 	Forward float64 `json:"forward_ms"`
 }
 
+// forwarding is a run of forward.
+type forwarding struct {
+	*app
+	*forwardOptions
+	e      *engine.Engine
+	result forwardResult
+	images []*engine.Image
+}
+
 func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if err := cmp.Or(o.model.check(), o.image.check()); err != nil {
 		return err
@@ -121,105 +127,118 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	defer out.Abort()
 	r := a.newReader(ctx, queue, o.image)
 	defer r.close()
-	s, err := a.openModel(o.model)
+	e, err := a.openModel(o.model)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	r.open(s.config.Vision)
-
-	result := forwardResult{Output: o.Output, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}
-	var features []model.Features
-	var pixels, hidden []float32
+	defer e.Close()
+	r.open(e)
+	run := &forwarding{app: a, forwardOptions: o, e: e, result: forwardResult{Output: o.Output, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}}
 	for _, in := range queue {
-		pic, err := r.take(in)
-		if err != nil {
+		if err := run.encode(ctx, r, in); err != nil {
 			return err
 		}
-		stop := a.watch(s.engine.Progress, "image")
-		f, took, err := s.encode(ctx, pic)
-		stop()
-		if err != nil {
-			return err
-		}
-		a.logWarnings(in.path, pic.warnings)
-		result.Warnings = append(result.Warnings, named(in.path, len(queue) > 1, pic.warnings)...)
-		features = append(features, f)
-		pixels = append(pixels, pic.pixels...)
-		hidden = append(hidden, f.Values...)
-		result.Images = append(result.Images, in.path)
-		result.Timings.Image += ms(pic.took)
-		result.Timings.Vision += ms(took)
 	}
-	prompt, err := s.prompt(o.Prompt, features)
+	trace, err := run.trace(ctx)
 	if err != nil {
 		return err
 	}
-	var suffix []int
-	if o.Suffix != nil {
-		if suffix, err = s.tok.Suffix(*o.Suffix); err != nil {
-			return err
-		}
-	}
-	ids := slices.Concat(prompt.IDs, suffix)
-	if len(ids) > s.config.Text.Context {
-		return fmt.Errorf("%d tokens are more than the model's context of %d", len(ids), s.config.Text.Context)
-	}
-	stop := a.watch(s.engine.Progress, "prompt")
-	defer stop()
-	start := time.Now()
-	trace, err := s.model.Trace(ctx, prompt, suffix, model.TraceOptions{
-		LogitsToKeep: min(o.LogitsToKeep, len(ids)),
-		HiddenStates: o.HiddenStates,
-		Attentions:   o.Attentions,
-	})
-	if err == nil && (slices.ContainsFunc(trace.Logits, func(v float32) bool { return v != v }) || math.IsNaN(trace.Loss)) {
-		err = model.ErrNaN
-	}
-	if err := s.blame(err); err != nil {
+	tensors, err := run.tensors(ctx, trace)
+	if err != nil {
 		return err
 	}
-	stop()
-	result.Timings.Forward, result.Timings.Load = ms(time.Since(start)), ms(s.load)
-	result.Tokens = len(ids)
-	if suffix != nil {
-		result.Loss = &trace.Loss
-	}
-	tensors := forwardTensors(s.config, ids, len(suffix), pixels, hidden, len(inputs), trace)
 	if err := safetensors.Write(out, tensors, map[string]string{"format": "pt"}); err != nil {
 		return fmt.Errorf("%s: %w", o.Output, err)
 	}
 	if err := out.Commit(); err != nil {
 		return err
 	}
-	if a.common.Timings {
-		t := result.Timings
-		a.complain(fmt.Errorf("load %.0f ms, image %.0f ms, vision %.0f ms, forward %.0f ms (%d tokens)", t.Load, t.Image, t.Vision, t.Forward, result.Tokens))
+	return run.print()
+}
+
+// encode reads an image and computes its features.
+func (run *forwarding) encode(ctx context.Context, r *reader, in *input) error {
+	pic, err := r.take(in)
+	if err != nil {
+		return err
 	}
-	p := a.newPrinter(false)
+	stop := run.watch(run.e.Progress, "image")
+	_, err = run.e.Encode(ctx, pic.Image)
+	stop()
+	if err != nil {
+		return err
+	}
+	run.logWarnings(in.path, pic.Warnings)
+	result := &run.result
+	result.Warnings = append(result.Warnings, named(in.path, len(run.Images) > 1, pic.Warnings)...)
+	result.Images = append(result.Images, in.path)
+	result.Timings.Image += ms(pic.took)
+	result.Timings.Vision += ms(pic.EncodeTime())
+	run.images = append(run.images, pic.Image)
+	return nil
+}
+
+// trace runs the model.
+func (run *forwarding) trace(ctx context.Context) (engine.Trace, error) {
+	stop := run.watch(run.e.Progress, "prompt")
+	defer stop()
+	t, err := run.e.Forward(ctx, engine.Prompt{Text: run.Prompt, Images: run.images}, run.Suffix, model.TraceOptions{
+		LogitsToKeep: run.LogitsToKeep,
+		HiddenStates: run.HiddenStates,
+		Attentions:   run.Attentions,
+	})
+	if err != nil {
+		return t, err
+	}
+	load, err := run.e.LoadTime()
+	run.result.Timings.Forward, run.result.Timings.Load = ms(t.Took), ms(load)
+	run.result.Tokens = len(t.IDs)
+	if run.Suffix != nil {
+		run.result.Loss = &t.Loss
+	}
+	return t, err
+}
+
+// print tells what was computed.
+func (run *forwarding) print() error {
+	result := run.result
+	if run.common.Timings {
+		t := result.Timings
+		run.complain(fmt.Errorf("load %.0f ms, image %.0f ms, vision %.0f ms, forward %.0f ms (%d tokens)", t.Load, t.Image, t.Vision, t.Forward, result.Tokens))
+	}
+	p := run.newPrinter(false)
 	if p.format != formatText {
 		return p.object(result)
 	}
-	line := []string{fmt.Sprintf("%s: %d tokens", o.Output, result.Tokens)}
+	line := []string{fmt.Sprintf("%s: %d tokens", result.Output, result.Tokens)}
 	if result.Loss != nil {
 		line = append(line, fmt.Sprintf("loss %.6f", *result.Loss))
 	}
 	return p.write(strings.Join(line, ", ") + "\n")
 }
 
-// forwardTensors is the content of forward's file.
-func forwardTensors(c model.Config, ids []int, suffix int, pixels, hidden []float32, images int, t model.Trace) []safetensors.Data {
-	tokens, width := int64(len(ids)), int64(c.Text.Hidden)
-	wide := make([]int64, len(ids))
-	for i, id := range ids {
-		wide[i] = int64(id)
+// tensors are the content of forward's file.
+func (run *forwarding) tensors(ctx context.Context, t engine.Trace) ([]safetensors.Data, error) {
+	c := run.e.Config()
+	tokens, width, images := int64(len(t.IDs)), int64(c.Text.Hidden), len(run.images)
+	ids := make([]int64, len(t.IDs))
+	for i, id := range t.IDs {
+		ids[i] = int64(id)
 	}
 	out := []safetensors.Data{
-		safetensors.NewInt64("input_ids", []int64{tokens}, wide),
-		safetensors.NewInt64("token_type_ids", []int64{tokens}, tokenizer.TokenTypes(len(ids)-suffix, suffix)),
+		safetensors.NewInt64("input_ids", []int64{tokens}, ids),
+		safetensors.NewInt64("token_type_ids", []int64{tokens}, t.TokenTypes),
 	}
 	f32 := func(name string, values []float32, shape ...int64) {
 		out = append(out, safetensors.NewFloat32(name, shape, values))
+	}
+	var pixels, hidden []float32
+	for _, image := range run.images {
+		features, err := run.e.Encode(ctx, image)
+		if err != nil {
+			return nil, err
+		}
+		pixels, hidden = append(pixels, image.Pixels...), append(hidden, features.Values...)
 	}
 	if images > 0 {
 		side := int64(c.Vision.ImageSize)
@@ -233,9 +252,9 @@ func forwardTensors(c model.Config, ids []int, suffix int, pixels, hidden []floa
 	for i, w := range t.Attentions {
 		f32(fmt.Sprintf("attentions.%d", i), w, int64(c.Text.Heads), tokens, tokens)
 	}
-	if suffix > 0 {
+	if run.Suffix != nil {
 		out = append(out, safetensors.NewInt64("labels", []int64{tokens}, t.Labels))
 		f32("loss", []float32{float32(t.Loss)}, 1)
 	}
-	return out
+	return out, nil
 }

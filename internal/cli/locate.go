@@ -140,14 +140,14 @@ func (q *inquiry) openFinding() error {
 		return nil
 	}
 	if q.find.segment {
-		d, err := q.s.maskDecoder(q.find.MaskDecoder)
+		d, err := maskDecoder(q.e, q.find.MaskDecoder)
 		switch {
 		case err != nil:
 			return err
 		case d == nil && q.find.MaskDir != "":
-			return modelError{fmt.Errorf("%s has no mask decoder, so there is nothing for --mask-dir: %s", q.s.file.Path(), addDecoder)}
+			return modelError{fmt.Errorf("%s has no mask decoder, so there is nothing for --mask-dir: %s", q.e.Path(), addDecoder)}
 		case d == nil:
-			q.note("%s has no mask decoder, so masks stay codes: %s", q.s.file.Path(), addDecoder)
+			q.note("%s has no mask decoder, so masks stay codes: %s", q.e.Path(), addDecoder)
 		}
 		q.finder.decoder = d
 	}

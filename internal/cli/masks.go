@@ -2,12 +2,11 @@ package cli
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 
 	"paligemma/internal/convert"
-	"paligemma/internal/ggml"
+	"paligemma/internal/engine"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/regular"
@@ -16,18 +15,35 @@ import (
 // addDecoder says how to get a mask decoder.
 const addDecoder = "name it with --mask-decoder vae-oid.npz, or add it to the model with `paligemma convert --mask-decoder vae-oid.npz`"
 
-// openMaskDecoder makes the decoder in a file: the codec's npz, or a GGUF that
-// convert --mask-decoder made. The caller closes it before the engine.
-func openMaskDecoder(path string, e *ggml.Engine) (*model.MaskDecoder, error) {
+// openMaskDecoder makes the decoder in a file, for use without a model. The caller
+// closes it.
+func openMaskDecoder(path string, threads int) (*engine.Masks, error) {
+	return newMasks(path, func(tensors map[string][]float32) (*engine.Masks, error) {
+		return engine.NewMasks(tensors, threads)
+	})
+}
+
+// maskDecoder makes the decoder that the flags or else the model give; it is nil
+// if there is none. The caller closes it before the engine.
+func maskDecoder(e *engine.Engine, path string) (*engine.Masks, error) {
+	if path == "" {
+		return e.NewMasks(nil)
+	}
+	return newMasks(path, e.NewMasks)
+}
+
+// newMasks makes a decoder of the tensors in a file: the codec's npz, or a GGUF
+// that convert --mask-decoder made.
+func newMasks(path string, open func(map[string][]float32) (*engine.Masks, error)) (*engine.Masks, error) {
 	tensors, err := readMaskDecoder(path)
 	if err != nil {
 		return nil, modelError{fmt.Errorf("--mask-decoder: %w", err)}
 	}
-	d, err := model.NewMaskDecoder(e, tensors)
+	m, err := open(tensors)
 	if err != nil {
 		return nil, modelError{fmt.Errorf("--mask-decoder: %s: %w", path, err)}
 	}
-	return d, nil
+	return m, nil
 }
 
 func readMaskDecoder(path string) (map[string][]float32, error) {
@@ -58,20 +74,4 @@ func readGGUFDecoder(path string) (map[string][]float32, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return tensors, f.Unchanged()
-}
-
-// maskDecoder is the decoder that the flags or else the model give; nil if
-// there is none.
-func (s *session) maskDecoder(path string) (*model.MaskDecoder, error) {
-	if path != "" {
-		return openMaskDecoder(path, s.engine)
-	}
-	d, err := model.ReadMaskDecoder(s.file, s.engine)
-	if errors.Is(err, model.ErrNoMaskDecoder) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, modelError{fmt.Errorf("%s: %w", s.file.Path(), err)}
-	}
-	return d, nil
 }

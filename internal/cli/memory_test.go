@@ -7,39 +7,8 @@ import (
 	"testing"
 
 	"paligemma/internal/gguf"
-	"paligemma/internal/limits"
 	"paligemma/internal/model"
 )
-
-func TestNeed(t *testing.T) {
-	const gib = 1 << 30
-	all := limits.Memory{Physical: limits.Unlimited, Address: limits.Unlimited, Data: limits.Unlimited}
-	with := func(set func(m *limits.Memory)) limits.Memory {
-		m := all
-		set(&m)
-		return m
-	}
-	for _, c := range []struct {
-		name string
-		need need
-		free limits.Memory
-		want string
-	}{
-		{"no limits", need{mapped: 100 * gib, own: gib}, all, ""},
-		{"it fits", need{mapped: 2 * gib, own: gib}, with(func(m *limits.Memory) { m.Physical = 3 * gib }), ""},
-		{"mapped counts", need{mapped: 2*gib + 1, own: gib}, with(func(m *limits.Memory) { m.Physical = 3 * gib }), "needs 3.0 GiB, has 3.0 GiB"},
-		{"address space", need{mapped: 2 * gib}, with(func(m *limits.Memory) { m.Address = 2 * gib }), "needs 3.0 GiB, has 2.0 GiB"},
-		{"mapped is no data", need{mapped: 2 * gib, own: gib}, with(func(m *limits.Memory) { m.Data = gib }), ""},
-		{"data", need{own: 3 * gib}, with(func(m *limits.Memory) { m.Data = gib }), "needs 3.0 GiB, has 1.0 GiB"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			err := c.need.check(c.free)
-			if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--force") || exitCode(modelError{err}) != exitFailed) {
-				t.Errorf("got %v, want %q", err, c.want)
-			}
-		})
-	}
-}
 
 // TestTooLarge: a model that is larger than any memory is refused before it is read,
 // by every command that loads one, and --force tries.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"paligemma/internal/model"
+	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/task"
 )
@@ -39,11 +39,11 @@ func (o *objectOptions) drawFlags(f *pflag.FlagSet, what string) {
 type finder struct {
 	a       *app
 	out     *outputs
-	decoder *model.MaskDecoder // nil: masks stay codes
-	maskDir string             // "": masks are not written
-	drawDir string             // the folder that --draw needs; "": none
-	scores  bool               // the table has a column of confidences
-	noted   bool               // nothing more is to be said about a missing decoder
+	decoder *engine.Masks // nil: masks stay codes
+	maskDir string        // "": masks are not written
+	drawDir string        // the folder that --draw needs; "": none
+	scores  bool          // the table has a column of confidences
+	noted   bool          // nothing more is to be said about a missing decoder
 	dropped droppedTally
 }
 

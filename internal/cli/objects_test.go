@@ -137,12 +137,7 @@ func segmentOf(t *testing.T, format, text string, o objectOptions) (stdout strin
 	if err := q.planFinding(); err != nil {
 		return "", err
 	}
-	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	if q.finder.decoder, err = openMaskDecoder(fixture(t, "CODEC"), e); err != nil {
+	if q.finder.decoder, err = openMaskDecoder(fixture(t, "CODEC"), 1); err != nil {
 		t.Fatal(err)
 	}
 	defer q.finder.decoder.Close()

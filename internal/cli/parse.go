@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"paligemma/internal/ggml"
 	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
@@ -134,12 +133,7 @@ func (a *app) runParse(ctx context.Context, o *parseOptions, args []string) (err
 		}
 	}
 	if o.MaskDecoder != "" {
-		engine, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: o.Threads})
-		if err != nil {
-			return err
-		}
-		defer engine.Close()
-		if run.finder.decoder, err = openMaskDecoder(o.MaskDecoder, engine); err != nil {
+		if run.finder.decoder, err = openMaskDecoder(o.MaskDecoder, o.Threads); err != nil {
 			return err
 		}
 		defer run.finder.decoder.Close()

@@ -3,22 +3,18 @@ package cli
 import (
 	"context"
 	"fmt"
-	"image"
 	"slices"
 	"time"
 
-	"paligemma/internal/model"
+	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
 )
 
-// picture is an image as the vision tower takes it.
+// picture is an image for the model, and the file that it comes from.
 type picture struct {
-	pixels []float32   // [3][S][S]
-	size   image.Point // of the upright original
-	data   []byte      // the file
-	took   time.Duration
-
-	warnings []string // what was mended in the file
+	*engine.Image
+	data []byte
+	took time.Duration // reading, decoding, resizing
 }
 
 // reader reads the images of a run, each while the model is busy with the one
@@ -37,8 +33,8 @@ type reader struct {
 	rest   []*input // not begun
 	begun  *reading // that of the next take, unless nil
 
-	opened chan struct{} // closed when vision is known
-	vision model.VisionConfig
+	opened chan struct{} // closed when engine is set
+	engine *engine.Engine
 }
 
 // reading is an image being read.
@@ -48,7 +44,7 @@ type reading struct {
 	done chan struct{}
 }
 
-// newReader begins to read the first of inputs. The caller says what vision tower
+// newReader begins to read the first of inputs. The caller says what model
 // the pictures are for by open, and closes the reader.
 func (a *app) newReader(ctx context.Context, inputs []*input, o imageOptions) *reader {
 	r := &reader{rest: inputs, opened: make(chan struct{})}
@@ -60,7 +56,7 @@ func (a *app) newReader(ctx context.Context, inputs []*input, o imageOptions) *r
 		}
 		select {
 		case <-r.opened:
-			return d.fit(r.vision)
+			return d.fit(r.engine)
 		case <-ctx.Done():
 			return picture{}, ctx.Err()
 		}
@@ -69,9 +65,9 @@ func (a *app) newReader(ctx context.Context, inputs []*input, o imageOptions) *r
 	return r
 }
 
-// open lets pictures be made for a vision tower.
-func (r *reader) open(v model.VisionConfig) {
-	r.vision = v
+// open lets pictures be made for a model.
+func (r *reader) open(e *engine.Engine) {
+	r.engine = e
 	close(r.opened)
 }
 
@@ -146,13 +142,11 @@ func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, er
 	return decoded{source, shown, data, time.Since(start)}, nil
 }
 
-// fit resizes and normalises an image.
-func (d decoded) fit(v model.VisionConfig) (picture, error) {
-	start := time.Now()
-	f, err := d.source.Fit(v.ImageSize)
+// fit makes the image that a model takes.
+func (d decoded) fit(e *engine.Engine) (picture, error) {
+	i, err := e.NewImage(d.source)
 	if err != nil {
 		return picture{}, imageError{fmt.Errorf("%s: %w", d.shown, err)}
 	}
-	pixels := preprocess.Normalize(f.RGB, v.Mean, v.Std)
-	return picture{pixels, f.Size, d.data, d.took + time.Since(start), f.Warnings}, nil
+	return picture{i, d.data, d.took + i.FitTime}, nil
 }

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"paligemma/internal/model"
 )
 
 // slowReads is a reader whose reads begin when they are told to, and fail for
@@ -132,10 +130,15 @@ func TestReaderOpen(t *testing.T) {
 		t.Error("it is read before the model is open")
 	case <-time.After(20 * time.Millisecond):
 	}
-	r.open(model.VisionConfig{ImageSize: 28, Std: [3]float32{1, 1, 1}})
+	e, err := a.openModel(modelOptions{Model: fixture(t, "MODEL"), Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	r.open(e)
 	pic, err := r.take(&in)
-	if err != nil || len(pic.pixels) != 3*28*28 || pic.size.X != 200 || pic.took <= 0 {
-		t.Errorf("%d values, %v, %v", len(pic.pixels), pic.size, err)
+	if err != nil || len(pic.Pixels) != 3*56*56 || pic.Size.X != 200 || pic.took <= 0 {
+		t.Errorf("%d values, %v, %v", len(pic.Pixels), pic.Size, err)
 	}
 	r.close()
 	// A model that never opens: closing is enough.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/model"
 	"paligemma/internal/tokenizer"
 )
@@ -177,73 +178,11 @@ func TestClosedPipe(t *testing.T) {
 	}
 }
 
-// A model file that is changed while it is in use is an error, not a crash.
-func TestModelReplaced(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "m.gguf")
-	data, err := os.ReadFile(fixture(t, "MODEL"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a := &app{Streams: Streams{Out: io.Discard, Err: io.Discard}}
-	s, err := a.openModel(modelOptions{Model: path, Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
-	p, err := s.prompt("x", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(path, time.Now(), time.Now().Add(-time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.generate(t.Context(), p, samplingOptions{MaxTokens: 1}, nil); exitCode(err) != exitModel {
-		t.Errorf("generate: %v", err)
-	}
-	if _, _, err := s.encode(t.Context(), picture{}); exitCode(err) != exitModel {
-		t.Errorf("encode: %v", err)
-	}
-}
-
-// What is asked for never leaves the context the model was made for.
-func TestContextLength(t *testing.T) {
-	a := &app{Streams: Streams{Out: io.Discard, Err: io.Discard}}
-	s, err := a.openModel(modelOptions{Model: fixture(t, "MODEL"), Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
-	s.config.Text.Context = 10
-	p4 := model.Prompt{IDs: []int{2, 518, 369, 14}}
-	gen, err := s.generate(t.Context(), p4, samplingOptions{MaxTokens: 1 << 40}, nil)
-	if err != nil || len(gen.Tokens) > 6 {
-		t.Errorf("%d tokens, %v", len(gen.Tokens), err)
-	}
-	if _, err := s.generate(t.Context(), p4, samplingOptions{MaxTokens: 1 << 40, Beams: 2}, nil); err != nil {
-		t.Errorf("beams: %v", err)
-	}
-	if _, _, err := s.score(t.Context(), p4, []string{"a cat"}); err != nil {
-		t.Errorf("score: %v", err)
-	}
-	if _, _, err := s.score(t.Context(), p4, []string{"two dogs on the green grass"}); err == nil {
-		t.Error("a suffix that leaves the context is scored")
-	}
-	if _, err := s.generate(t.Context(), model.Prompt{IDs: slices.Repeat([]int{2}, 10)}, samplingOptions{MaxTokens: 1}, nil); err == nil {
-		t.Error("a prompt as long as the context")
-	}
-}
-
 func TestExitCode(t *testing.T) {
 	inner := errors.New("x")
 	for want, errs := range map[int][]error{
 		exitOK:          {nil, errClosedPipe, fmt.Errorf("a: %w", errClosedPipe), errors.Join(context.Canceled, errClosedPipe)},
-		exitFailed:      {inner, os.ErrExist},
+		exitFailed:      {inner, os.ErrExist, &engine.ModelError{Err: &engine.MemoryError{}}},
 		exitUsage:       {usageError{inner}, fmt.Errorf("a: %w", usageError{inner}), &tokenizer.ImageCountError{}},
 		exitPartly:      {partlyError{1, 2, "images"}, errors.Join(partlyError{1, 2, "lines"}, nil)},
 		exitModel:       {modelError{inner}, fmt.Errorf("a: %w", model.ErrNaN)},

@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
 )
@@ -128,21 +128,22 @@ func splitChoices(text string) ([]string, error) {
 	return out, nil
 }
 
-// rate scores the suffixes after a prompt and prints them, or the best of them.
-func (q *inquiry) rate(ctx context.Context, v *view, prompt string, laid model.Prompt) error {
-	start := time.Now()
+// score rates the suffixes after a prompt and prints them, or the best of them.
+func (q *inquiry) score(ctx context.Context, v *view, prompt string) error {
 	stop := q.watch("prompt")
-	found, ids, err := q.s.score(ctx, laid, q.suffixes)
+	found, err := q.e.Score(ctx, engine.Prompt{Text: prompt, Images: v.images}, q.suffixes)
 	stop()
 	if err != nil {
 		return err
 	}
-	gen := model.Generation{PrefillTokens: len(laid.IDs), Prefill: time.Since(start)}
-	times := q.timings(v, gen)
-	scores := make([]Score, len(found))
-	for i, s := range found {
+	times, err := q.timings(v, model.Generation{PrefillTokens: found.PrefillTokens, Prefill: found.Took})
+	if err != nil {
+		return err
+	}
+	scores := make([]Score, len(found.Scores))
+	for i, s := range found.Scores {
 		scores[i] = Score{
-			Suffix: q.suffixes[i], Tokens: ids[i], LogProbs: s.LogProbs,
+			Suffix: s.Text, Tokens: s.IDs, LogProbs: s.LogProbs,
 			Sum: s.Sum, Mean: s.Mean, Loss: -s.Mean, Perplexity: perplexity(s.Mean),
 		}
 	}

@@ -43,3 +43,21 @@ func (w *Writer) build(name string, fill func(t Tensor, data []byte) error) (*Fi
 	}
 	return f, nil
 }
+
+// Reopen returns a file that shares f's memory, its header parsed anew: what
+// opening a file of these bytes costs. f must outlive it; its own Close frees
+// nothing.
+func (f *File) Reopen() (*File, error) {
+	if f.data == nil {
+		return nil, fmt.Errorf("%s: the file is closed", f.path)
+	}
+	h, err := Parse(bytes.NewReader(f.data), int64(len(f.data)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	shared := &File{Header: h, path: f.path, data: f.data}
+	if f.unmap != nil {
+		shared.unmap = func() error { return nil }
+	}
+	return shared, nil
+}

@@ -15,9 +15,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -83,16 +85,19 @@ func run(binary, dir string, checkpoints []string) error {
 				return err
 			}
 			label := typ + " " + filepath.Base(checkpoint)
-			for name, args := range forwards {
+			for _, name := range slices.Sorted(maps.Keys(forwards)) {
+				args := forwards[name]
 				r.forward(label+" forward "+name, append([]string{"--hidden-states", "--attentions", "--model", file}, args...))
 				r.forward(label+" forward "+name+" logits", append([]string{"--model", file}, args...))
 			}
-			for name, args := range texts {
+			for _, name := range slices.Sorted(maps.Keys(texts)) {
+				args := texts[name]
 				r.answer(label+" "+name, append(args[:len(args):len(args)], "--model", file))
 			}
 		}
 	}
-	for name, args := range answers {
+	for _, name := range slices.Sorted(maps.Keys(answers)) {
+		args := answers[name]
 		if args[0] == "forward" {
 			r.forward("built-in "+name, args[1:])
 			continue

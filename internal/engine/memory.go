@@ -1,4 +1,4 @@
-package cli
+package engine
 
 import (
 	"fmt"
@@ -9,12 +9,12 @@ import (
 	"paligemma/internal/quote"
 )
 
-// memoryError says that a model does not fit.
-type memoryError struct{ needs, has int64 }
+// MemoryError says that a model or a prompt does not fit into memory.
+type MemoryError struct{ Needs, Has int64 } // bytes
 
 // Error is the rest of a sentence that names the model.
-func (e *memoryError) Error() string {
-	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", quote.Bytes(e.needs), quote.Bytes(e.has))
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", quote.Bytes(e.Needs), quote.Bytes(e.Has))
 }
 
 const (
@@ -37,14 +37,14 @@ func (n need) check(free limits.Memory) error {
 		{n.own, free.Data},
 	} {
 		if c.needs > c.has {
-			return &memoryError{c.needs, c.has}
+			return &MemoryError{c.needs, c.has}
 		}
 	}
 	return nil
 }
 
 // checkModel makes sure that a model fits before its bytes are mapped or read.
-func (o modelOptions) checkModel(h *gguf.Header, size int64) error {
+func (o Options) checkModel(h *gguf.Header, size int64) error {
 	c, err := model.ReadConfig(h)
 	if o.Force || err != nil { // a bad file is told later, with all that is wrong
 		return nil
@@ -58,15 +58,15 @@ func (o modelOptions) checkModel(h *gguf.Header, size int64) error {
 
 // checkPrompt makes sure that there is memory for a prompt and what follows it,
 // before it is allocated; the weights are there already.
-func (s *session) checkPrompt(prompt, generated int) error {
-	if s.force {
+func (e *Engine) checkPrompt(prompt, generated int) error {
+	if e.force {
 		return nil
 	}
-	n := need{own: s.config.WorkingMemory(prompt, generated)}
+	n := need{own: e.config.WorkingMemory(prompt, generated)}
 	free := limits.FreeMemory()
 	free.Address = limits.Unlimited // the engine has reserved its part, and allocations are tried
 	if err := n.check(free); err != nil {
-		return fmt.Errorf("%s: a prompt of %d tokens: %w", s.file.Path(), prompt, err)
+		return fmt.Errorf("%s: a prompt of %d tokens: %w", e.file.Path(), prompt, err)
 	}
 	return nil
 }

@@ -1,0 +1,238 @@
+// Package engine is an open model that answers requests: images in, text and
+// scores out. Any goroutine may call it; one goroutine owns the model, and
+// decodes the texts of all requests under way together.
+//
+// A request's life: [Engine.NewImage] fits a picture to the vision tower,
+// [Engine.Encode] computes its features, [Engine.Generate] lays out the prompt,
+// waits for a place among the sequences, and returns the text. Cancelling a
+// request's context frees its sequence and disturbs no other.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+	"paligemma/internal/tokenizer"
+)
+
+// DefaultParallel is how many sequences are decoded together unless Options say
+// otherwise.
+const DefaultParallel = 16
+
+// ErrClosed is the error of requests to an engine that was closed.
+var ErrClosed = errors.New("the engine is closed")
+
+// ModelError says that a model is missing, corrupt, not a PaliGemma, or was
+// changed while it was in use. Its text names the file.
+type ModelError struct{ Err error }
+
+func (e *ModelError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ModelError) Unwrap() error { return e.Err }
+
+// Options say how to open a model.
+type Options struct {
+	Device   string // a name from ggml.Devices, "auto" or ""
+	Threads  int    // CPU threads; 0: as many as the process may use
+	NoMmap   bool   // read the file into memory in place of mapping it
+	Special  bool   // special tokens typed in a prompt count as such
+	Force    bool   // do not ask whether the memory will do
+	Parallel int    // sequences decoded together, at most; 0: DefaultParallel
+}
+
+// Engine is an open model. Its methods may be called from any goroutine.
+type Engine struct {
+	file    *gguf.File
+	backend *ggml.Engine
+	model   *model.Model
+	tok     *tokenizer.Tokenizer
+	config  model.Config
+	force   bool
+
+	ready func() error // waits for the tokenizer, once
+	load  time.Duration
+
+	work        chan func()      // computations that own the model while they run
+	generations chan *generation // those that wait for a place
+	parallel    int
+	ctx         context.Context // of steps of several sequences; ends with Close
+	cancel      context.CancelFunc
+	done        chan struct{} // closed when the owner has ended
+
+	mu       sync.Mutex
+	closed   bool
+	requests sync.WaitGroup // under way: what they use is freed after them
+}
+
+// Open opens the model in a GGUF file. The tokenizer loads in the background:
+// the first prompt waits for it. The caller closes the engine. Errors about the
+// file are ModelErrors, or wrap a MemoryError.
+func Open(path string, o Options) (*Engine, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		if pe := (*os.PathError)(nil); errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, &ModelError{fmt.Errorf("model %s: %w", path, err)}
+	}
+	if info.IsDir() {
+		return nil, &ModelError{fmt.Errorf("model %s is a folder: make a GGUF file of it with `paligemma convert`", path)}
+	}
+	start := time.Now()
+	file, err := gguf.Open(path, gguf.Options{NoMmap: o.NoMmap, Before: o.checkModel})
+	if err != nil {
+		return nil, &ModelError{err}
+	}
+	return open(file, o, start)
+}
+
+// New opens the model in an open file, which the engine closes, also where it
+// returns an error.
+func New(file *gguf.File, o Options) (*Engine, error) {
+	start := time.Now()
+	if err := o.checkModel(file.Header, int64(len(file.Bytes()))); err != nil {
+		file.Close()
+		return nil, &ModelError{fmt.Errorf("%s: %w", file.Path(), err)}
+	}
+	return open(file, o, start)
+}
+
+func open(file *gguf.File, o Options, start time.Time) (*Engine, error) {
+	e := &Engine{
+		file: file, force: o.Force, parallel: o.Parallel,
+		work: make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
+	}
+	if e.parallel <= 0 {
+		e.parallel = DefaultParallel
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	if err := e.bind(o); err != nil {
+		e.free()
+		return nil, err
+	}
+	e.ready = sync.OnceValue(func() error {
+		wait := time.Now()
+		if err := e.tok.Ready(); err != nil {
+			return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
+		}
+		e.load += time.Since(wait)
+		return nil
+	})
+	e.load = time.Since(start)
+	go e.own()
+	return e, nil
+}
+
+// bind loads what is in the file.
+func (e *Engine) bind(o Options) (err error) {
+	if e.tok, err = tokenizer.OpenGGUF(e.file.Header, o.Special); err != nil {
+		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
+	}
+	if e.backend, err = ggml.NewEngine(ggml.Options{Device: o.Device, Threads: o.Threads}); err != nil {
+		return err
+	}
+	if e.model, err = model.Load(e.file, e.backend); err != nil {
+		return &ModelError{err}
+	}
+	e.config = e.model.Config()
+	return e.unchanged() // other devices have a copy of the weights
+}
+
+// Close ends all requests with ErrClosed and frees the model. It waits for the
+// requests, so none may call it.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.cancel()
+	<-e.done
+	e.requests.Wait()
+	e.free()
+}
+
+// enter counts a request, which calls leave at its end.
+func (e *Engine) enter() (leave func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	e.requests.Add(1)
+	return e.requests.Done, nil
+}
+
+// free frees everything, in the order that owners and users ask for.
+func (e *Engine) free() {
+	e.cancel()
+	if e.model != nil {
+		e.model.Close()
+	}
+	if e.backend != nil {
+		e.backend.Close()
+	}
+	if e.tok != nil {
+		e.tok.Close()
+	}
+	e.file.Close()
+}
+
+// Path returns the name of the model's file.
+func (e *Engine) Path() string { return e.file.Path() }
+
+// File returns the model's file, for its keys and tensors.
+func (e *Engine) File() *gguf.File { return e.file }
+
+// Config returns the model's configuration.
+func (e *Engine) Config() model.Config { return e.config }
+
+// Tokenizer returns the model's tokenizer.
+func (e *Engine) Tokenizer() *tokenizer.Tokenizer { return e.tok }
+
+// CellType returns the type of the keys and values that are kept of each token.
+func (e *Engine) CellType() gguf.Type { return e.model.Options().CellType() }
+
+// Device returns what the model is computed on.
+func (e *Engine) Device() ggml.Device { return e.backend.Device() }
+
+// Threads returns the number of CPU threads, and how many more the system
+// refused to start.
+func (e *Engine) Threads() (n, refused int) { return e.backend.Threads(), e.backend.Refused() }
+
+// Progress reports how far the computation under way has come.
+func (e *Engine) Progress() ggml.Progress { return e.backend.Progress() }
+
+// LoadTime returns how long it took until the model was ready, waiting for the
+// tokenizer included.
+func (e *Engine) LoadTime() (time.Duration, error) {
+	err := e.ready()
+	return e.load, err
+}
+
+// unchanged makes sure that the mapped file is still the one that was checked.
+func (e *Engine) unchanged() error {
+	if err := e.file.Unchanged(); err != nil {
+		return &ModelError{fmt.Errorf("%w (--no-mmap reads it into memory at the start)", err)}
+	}
+	return nil
+}
+
+// blame is the error of a pass: first of all that the model was changed in the
+// meantime, for then the results mean nothing. It names the model where it
+// computed something that is NaN.
+func (e *Engine) blame(err error) error {
+	if changed := e.unchanged(); changed != nil && !errors.Is(err, context.Canceled) {
+		return changed
+	}
+	if errors.Is(err, model.ErrNaN) {
+		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
+	}
+	return err
+}

@@ -1,0 +1,354 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"paligemma/internal/convert"
+	"paligemma/internal/engine"
+	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
+)
+
+const testdata = "../../testdata"
+
+// converted makes the f32 file of a tiny checkpoint.
+func converted(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name+".gguf")
+	if _, err := convert.Convert(t.Context(), filepath.Join(testdata, "checkpoints", name), path, convert.Options{Type: "f32"}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func open(t testing.TB, path string, parallel int) *engine.Engine {
+	t.Helper()
+	e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Parallel: parallel})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+func newImage(t testing.TB, e *engine.Engine, name string) *engine.Image {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(testdata, "images", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := preprocess.Open(data, preprocess.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := e.NewImage(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// ask is a request of one kind or another, and its answer but for the times.
+type ask func(ctx context.Context, e *engine.Engine) (any, error)
+
+// asks are requests of all kinds; those with the same picture share an image.
+func asks(t testing.TB, e *engine.Engine) []ask {
+	images := map[string]*engine.Image{}
+	prompt := func(text string, names ...string) engine.Prompt {
+		p := engine.Prompt{Text: text}
+		for _, name := range names {
+			if images[name] == nil {
+				images[name] = newImage(t, e, name)
+			}
+			p.Images = append(p.Images, images[name])
+		}
+		return p
+	}
+	generate := func(r engine.Request) ask {
+		return func(ctx context.Context, e *engine.Engine) (any, error) {
+			r, streamed := r, strings.Builder{} // its own: asks run at the same time
+			if r.Beams == 0 {
+				r.OnToken = func(_ int, text string) error { streamed.WriteString(text); return nil }
+			}
+			got, err := e.Generate(ctx, r)
+			if err == nil && r.Beams == 0 && !r.StopRepeats && streamed.String()+got.Rest != got.Text {
+				err = fmt.Errorf("streamed %q and %q of %q", streamed.String(), got.Rest, got.Text)
+			}
+			got.Prefill, got.Decode = 0, 0
+			return got, err
+		}
+	}
+	sampling := func(seed uint64) model.Sampling { return model.Sampling{Temperature: 1.5, TopP: 1, Seed: seed} }
+	suffix := "a cat"
+	return []ask{
+		generate(engine.Request{Prompt: prompt("caption en", "scene.png"), MaxTokens: 40}),
+		generate(engine.Request{Prompt: prompt("x"), MaxTokens: 60, Sampling: sampling(1)}),
+		generate(engine.Request{Prompt: prompt("x"), MaxTokens: 60, Sampling: sampling(2), LogProbs: true}),
+		generate(engine.Request{Prompt: prompt("detect cat", "photo.jpg"), MaxTokens: 30, StopRepeats: true}),
+		generate(engine.Request{Prompt: prompt("what?", "scene.png", "photo.jpg"), MaxTokens: 12, TopLogProbs: 3}),
+		generate(engine.Request{Prompt: prompt("ocr", "gray.png"), MaxTokens: 25, IgnoreEOS: true}),
+		generate(engine.Request{Prompt: prompt("caption en", "scene.png"), MaxTokens: 8, Beams: 3}),
+		func(ctx context.Context, e *engine.Engine) (any, error) {
+			s, err := e.Score(ctx, prompt("caption en", "scene.png"), []string{"a cat", "two dogs", ""})
+			s.Took = 0
+			return s, err
+		},
+		func(ctx context.Context, e *engine.Engine) (any, error) {
+			t, err := e.Forward(ctx, prompt("caption en", "photo.jpg"), &suffix, model.TraceOptions{LogitsToKeep: 2})
+			t.Took = 0
+			return t, err
+		},
+	}
+}
+
+// Requests of all kinds at once get what each gets alone, bit for bit.
+func TestTogether(t *testing.T) {
+	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
+		t.Run(name, func(t *testing.T) {
+			path := converted(t, name)
+			alone := open(t, path, 1)
+			var want []any
+			for _, ask := range asks(t, alone) {
+				got, err := ask(t.Context(), alone)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, got)
+			}
+			e := open(t, path, 5) // fewer than there are
+			all := asks(t, e)
+			var wg sync.WaitGroup
+			for i := range 2 * len(all) {
+				wg.Go(func() {
+					n := i % len(all)
+					if got, err := all[n](t.Context(), e); err != nil || !reflect.DeepEqual(got, want[n]) {
+						t.Errorf("request %d: %v\n got %.300v\nwant %.300v", n, err, got, want[n])
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// A request that is cancelled at any moment ends, and disturbs no other.
+func TestCancel(t *testing.T) {
+	path := converted(t, "pg1-tiny")
+	e := open(t, path, 2)
+	steady := engine.Request{Prompt: engine.Prompt{Text: "x"}, MaxTokens: 50, IgnoreEOS: true}
+	want, err := e.Generate(t.Context(), steady)
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	var wg sync.WaitGroup
+	for i := range 40 {
+		image := newImage(t, e, "scene.png")
+		after := time.Duration(random.IntN(20_000)) * time.Microsecond
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), after, nil)
+			defer cancel()
+			r := engine.Request{Prompt: engine.Prompt{Text: "caption en", Images: []*engine.Image{image}}, MaxTokens: 4000, IgnoreEOS: true}
+			if i%4 == 0 {
+				r.Beams = 3
+			}
+			if _, err := e.Generate(ctx, r); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+				t.Errorf("cancelled after %v: %v", after, err)
+			}
+		})
+		wg.Go(func() {
+			got, err := e.Generate(t.Context(), steady)
+			if err != nil || !reflect.DeepEqual(got.Tokens, want.Tokens) {
+				t.Errorf("beside a cancelled one: %v, %v", got.Tokens, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// What is over in the reader's eyes ends the generation.
+func TestOnTokenFails(t *testing.T) {
+	e := open(t, converted(t, "pg1-tiny"), 0)
+	failure := errors.New("closed pipe")
+	tokens := 0
+	_, err := e.Generate(t.Context(), engine.Request{
+		Prompt: engine.Prompt{Text: "x"}, MaxTokens: 8000, IgnoreEOS: true,
+		OnToken: func(int, string) error {
+			if tokens++; tokens == 3 {
+				return failure
+			}
+			return nil
+		},
+	})
+	if err != failure || tokens != 3 {
+		t.Errorf("%v after %d tokens", err, tokens)
+	}
+}
+
+// Closing ends what is under way and what is asked later.
+func TestClose(t *testing.T) {
+	path := converted(t, "pg1-tiny")
+	e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Parallel: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endless := engine.Request{Prompt: engine.Prompt{Text: "x"}, MaxTokens: 8000, IgnoreEOS: true}
+	begun := make(chan struct{}, 100)
+	var wg sync.WaitGroup
+	for range 4 { // two of which wait
+		wg.Go(func() {
+			r := endless
+			r.OnToken = func(int, string) error { begun <- struct{}{}; return nil }
+			r.MaxTokens = 90
+			for {
+				if _, err := e.Generate(context.Background(), r); err != nil {
+					if !errors.Is(err, engine.ErrClosed) {
+						t.Errorf("under way: %v", err)
+					}
+					return
+				}
+			}
+		})
+	}
+	go func() {
+		for range begun { // nobody waits for the reader
+		}
+	}()
+	time.Sleep(30 * time.Millisecond)
+	e.Close()
+	wg.Wait()
+	close(begun)
+	if _, err := e.Generate(context.Background(), endless); !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Thousands of requests leave nothing behind.
+func TestFlat(t *testing.T) {
+	e := open(t, converted(t, "pg1-tiny"), 8)
+	ask := func(n int) {
+		var wg sync.WaitGroup
+		for i := range 16 {
+			wg.Go(func() {
+				for j := range n / 16 {
+					ctx, cancel := context.WithCancel(t.Context())
+					r := engine.Request{Prompt: engine.Prompt{Text: strings.Repeat("x ", 1+(i+j)%9)}, MaxTokens: 1 + j%4}
+					if j%5 == 4 {
+						cancel()
+					}
+					if _, err := e.Generate(ctx, r); err != nil && !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	ask(160)
+	before, goroutines := resident(t), runtime.NumGoroutine()
+	ask(1600)
+	if grown := resident(t) - before; grown > 8<<20 {
+		t.Errorf("memory grew by %d bytes", grown)
+	}
+	if n := runtime.NumGoroutine(); n > goroutines+4 {
+		t.Errorf("%d goroutines, %d before", n, goroutines)
+	}
+}
+
+// resident is the memory in use, after what is free was given back.
+func resident(t *testing.T) int64 {
+	t.Helper()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return int64(m.HeapInuse)
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(data), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages*int64(os.Getpagesize()) - int64(m.HeapIdle-m.HeapReleased)
+}
+
+// A model file that is changed while it is in use is an error, not a crash.
+func TestModelChanged(t *testing.T) {
+	path := converted(t, "pg1-tiny")
+	e := open(t, path, 1)
+	r := engine.Request{Prompt: engine.Prompt{Text: "x"}, MaxTokens: 1}
+	if _, err := e.Generate(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	image := newImage(t, e, "scene.png")
+	if err := os.Chtimes(path, time.Now(), time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	var bad *engine.ModelError
+	if _, err := e.Generate(t.Context(), r); !errors.As(err, &bad) || !strings.Contains(err.Error(), path) {
+		t.Errorf("generate: %v", err)
+	}
+	if _, err := e.Encode(t.Context(), image); !errors.As(err, &bad) {
+		t.Errorf("encode: %v", err)
+	}
+}
+
+// What is asked for never leaves the context the model was made for.
+func TestContextLength(t *testing.T) {
+	e := open(t, converted(t, "pg1-tiny"), 1)
+	context := e.Config().Text.Context
+	ids := func(room int) engine.Prompt {
+		p := engine.Prompt{IDs: make([]int, context-room)}
+		for i := range p.IDs {
+			p.IDs[i] = e.Config().Tokens.BOS
+		}
+		return p
+	}
+	for _, beams := range []int{1, 2} {
+		got, err := e.Generate(t.Context(), engine.Request{Prompt: ids(6), MaxTokens: 1 << 40, Beams: beams, IgnoreEOS: true})
+		if err != nil || len(got.Tokens) > 6 {
+			t.Errorf("%d beams: %d tokens, %v", beams, len(got.Tokens), err)
+		}
+	}
+	if _, err := e.Score(t.Context(), ids(6), []string{"a cat"}); err != nil {
+		t.Errorf("score: %v", err)
+	}
+	if _, err := e.Score(t.Context(), ids(6), []string{"two dogs on the green grass"}); err == nil {
+		t.Error("a suffix that leaves the context is scored")
+	}
+	if _, err := e.Generate(t.Context(), engine.Request{Prompt: ids(0), MaxTokens: 1}); err == nil {
+		t.Error("a prompt as long as the context")
+	}
+	none := ""
+	if _, err := e.Forward(t.Context(), ids(0), &none, model.TraceOptions{}); err == nil {
+		t.Error("a suffix beyond the context")
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	junk := filepath.Join(dir, "junk.gguf")
+	if err := os.WriteFile(junk, []byte("GGUF and no more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"missing": filepath.Join(dir, "none"), "folder": dir, "junk": junk} {
+		t.Run(name, func(t *testing.T) {
+			var bad *engine.ModelError
+			if _, err := engine.Open(path, engine.Options{}); !errors.As(err, &bad) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"context"
+	"image"
+	"time"
+
+	"paligemma/internal/model"
+	"paligemma/internal/preprocess"
+)
+
+// Image is a picture as a model's vision tower takes it and, once they are
+// computed, its features. Any number of requests may share it.
+type Image struct {
+	Pixels   []float32     // [3][S][S], normalized
+	Size     image.Point   // of the upright original: boxes refer to it
+	Warnings []string      // what was mended in a damaged file
+	FitTime  time.Duration // decoding, as far as it was to do, and resizing
+
+	lock     chan struct{} // held by who computes the features or looks for them
+	encoded  bool
+	features model.Features
+	took     time.Duration
+}
+
+// NewImage fits a picture to the model's vision tower. It computes nothing with
+// the model, and runs on the caller's goroutine.
+func (e *Engine) NewImage(source *preprocess.Source) (*Image, error) {
+	start := time.Now()
+	v := e.config.Vision
+	f, err := source.Fit(v.ImageSize)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{
+		Pixels: preprocess.Normalize(f.RGB, v.Mean, v.Std), Size: f.Size, Warnings: f.Warnings,
+		FitTime: time.Since(start), lock: make(chan struct{}, 1),
+	}, nil
+}
+
+// Encode returns the features of an image, and computes them at the first call.
+func (e *Engine) Encode(ctx context.Context, i *Image) (model.Features, error) {
+	leave, err := e.enter()
+	if err != nil {
+		return model.Features{}, err
+	}
+	defer leave()
+	select {
+	case i.lock <- struct{}{}:
+		defer func() { <-i.lock }()
+	case <-ctx.Done():
+		return model.Features{}, ctx.Err()
+	}
+	if i.encoded {
+		return i.features, nil
+	}
+	start := time.Now()
+	err = e.compute(ctx, func(ctx context.Context) (err error) {
+		i.features, err = e.model.Encode(ctx, i.Pixels)
+		return err
+	})
+	i.encoded, i.took = err == nil, time.Since(start)
+	return i.features, err
+}
+
+// EncodeTime returns how long the vision tower and the projector took, 0 before.
+func (i *Image) EncodeTime() time.Duration {
+	i.lock <- struct{}{}
+	defer func() { <-i.lock }()
+	return i.took
+}

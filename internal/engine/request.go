@@ -1,0 +1,253 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"paligemma/internal/model"
+	"paligemma/internal/quote"
+	"paligemma/internal/task"
+	"paligemma/internal/tokenizer"
+)
+
+// Prompt is what a request asks, of images or of none.
+type Prompt struct {
+	Text   string
+	Images []*Image // encoded where that was not done before
+	IDs    []int    // in place of Text, where not nil: the whole prompt, image tokens included
+}
+
+// Request asks for a text.
+type Request struct {
+	Prompt
+	MaxTokens   int // cut to what fits in the model's context
+	Sampling    model.Sampling
+	Beams       int  // above 1: a beam search
+	LogProbs    bool // of each token of the text
+	TopLogProbs int  // and of that many of the most likely tokens in its place
+	StopRepeats bool // end the text before an object that is in it already
+	IgnoreEOS   bool // stop tokens are tokens like any other: for measuring
+
+	// OnToken, if set, is called on the caller's goroutine with each token as it
+	// comes, stop tokens left out, and with the text that it completes. An error
+	// ends the generation and is returned. A beam search has no such tokens.
+	OnToken func(id int, text string) error
+}
+
+// Result is the answer to a Request.
+type Result struct {
+	model.Generation
+	Text string
+	Rest string // of Text, what was not given to OnToken: an incomplete character at the end
+}
+
+// Generate continues a prompt.
+func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
+	leave, err := e.enter()
+	if err != nil {
+		return Result{}, err
+	}
+	defer leave()
+	prompt, err := e.layOut(ctx, r.Prompt)
+	if err != nil {
+		return Result{}, err
+	}
+	room, err := e.room(prompt)
+	if err != nil {
+		return Result{}, err
+	}
+	limit := min(r.MaxTokens, room)
+	if err := e.checkPrompt(len(prompt.IDs), max(1, r.Beams)*limit); err != nil {
+		return Result{}, err
+	}
+	if r.Beams > 1 {
+		return e.search(ctx, prompt, r.Beams, limit)
+	}
+	g := &generation{prompt: prompt, limit: limit, tokens: make(chan int, limit), ended: make(chan struct{})}
+	g.decoding, err = e.model.NewDecoding(model.GenerateOptions{
+		MaxTokens:   limit,
+		Sampling:    r.Sampling,
+		LogProbs:    r.LogProbs,
+		TopLogProbs: r.TopLogProbs,
+		IgnoreEOS:   r.IgnoreEOS,
+		OnToken:     e.watch(g, r.StopRepeats, r.IgnoreEOS),
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	stream := e.tok.NewStream()
+	var onToken func(int) error
+	if r.OnToken != nil {
+		onToken = func(id int) error { return r.OnToken(id, stream.Push(id)) }
+	}
+	if err := e.submit(ctx, g, onToken); err != nil {
+		return Result{}, err
+	}
+	return Result{g.decoding.Generation, e.tok.Decode(g.decoding.Tokens), stream.Flush()}, nil
+}
+
+// watch passes a generation's tokens on, stop tokens left out, and ends it where
+// it repeats an object if asked to.
+func (e *Engine) watch(g *generation, stopRepeats, ignoreEOS bool) func(int) error {
+	var repeats task.Repeats
+	return func(id int) error {
+		if ignoreEOS || !e.config.Tokens.Ends(id) {
+			g.tokens <- id
+		}
+		if stopRepeats {
+			if keep, repeated := repeats.Push(e.tok.Piece(id)); repeated {
+				return model.Repeat{Keep: keep}
+			}
+		}
+		return nil
+	}
+}
+
+// search is a beam search. It has the model to itself.
+func (e *Engine) search(ctx context.Context, prompt model.Prompt, beams, limit int) (Result, error) {
+	var r Result
+	err := e.compute(ctx, func(ctx context.Context) (err error) {
+		r.Generation, err = e.model.BeamSearch(ctx, prompt, beams, limit)
+		return err
+	})
+	r.Text = e.tok.Decode(r.Tokens)
+	return r, err
+}
+
+// Score is the likelihood of a text as the answer to a prompt.
+type Score struct {
+	model.Score
+	Text string
+	IDs  []int // its tokens, the end token included
+}
+
+// Scores are those of several texts.
+type Scores struct {
+	Scores        []Score // in the order of the texts
+	PrefillTokens int
+	Took          time.Duration
+}
+
+// Score rates texts as answers to one prompt, which is computed once.
+func (e *Engine) Score(ctx context.Context, p Prompt, texts []string) (Scores, error) {
+	leave, err := e.enter()
+	if err != nil {
+		return Scores{}, err
+	}
+	defer leave()
+	prompt, err := e.layOut(ctx, p)
+	if err != nil {
+		return Scores{}, err
+	}
+	room, err := e.room(prompt)
+	if err != nil {
+		return Scores{}, err
+	}
+	start := time.Now()
+	ids := make([][]int, len(texts))
+	for i, text := range texts {
+		if ids[i], err = e.tok.Suffix(text); err != nil {
+			return Scores{}, err
+		}
+		if len(ids[i]) > room {
+			return Scores{}, fmt.Errorf("%s has %d tokens; after the prompt the model's context of %d has room for %d",
+				quote.Short(text), len(ids[i]), e.config.Text.Context, room)
+		}
+	}
+	if err := e.checkPrompt(len(prompt.IDs), len(slices.Concat(ids...))); err != nil {
+		return Scores{}, err
+	}
+	var scores []model.Score
+	err = e.compute(ctx, func(ctx context.Context) (err error) {
+		scores, err = e.model.Score(ctx, prompt, ids)
+		return err
+	})
+	if err != nil {
+		return Scores{}, err
+	}
+	out := Scores{PrefillTokens: len(prompt.IDs), Took: time.Since(start)}
+	for i, s := range scores {
+		out.Scores = append(out.Scores, Score{s, texts[i], ids[i]})
+	}
+	return out, nil
+}
+
+// Trace is a forward pass laid open.
+type Trace struct {
+	model.Trace
+	IDs        []int   // prompt and suffix
+	TokenTypes []int64 // of each: 0 prefix, 1 suffix
+	Took       time.Duration
+}
+
+// Forward runs a prompt and, unless nil, its suffix in one pass, without
+// generating. Of o.LogitsToKeep, more than there are stand for all.
+func (e *Engine) Forward(ctx context.Context, p Prompt, suffix *string, o model.TraceOptions) (Trace, error) {
+	leave, err := e.enter()
+	if err != nil {
+		return Trace{}, err
+	}
+	defer leave()
+	prompt, err := e.layOut(ctx, p)
+	if err != nil {
+		return Trace{}, err
+	}
+	var after []int
+	if suffix != nil {
+		if after, err = e.tok.Suffix(*suffix); err != nil {
+			return Trace{}, err
+		}
+	}
+	t := Trace{IDs: slices.Concat(prompt.IDs, after), TokenTypes: tokenizer.TokenTypes(len(prompt.IDs), len(after))}
+	if len(t.IDs) > e.config.Text.Context {
+		return Trace{}, fmt.Errorf("%d tokens are more than the model's context of %d", len(t.IDs), e.config.Text.Context)
+	}
+	o.LogitsToKeep = min(o.LogitsToKeep, len(t.IDs))
+	start := time.Now()
+	err = e.compute(ctx, func(ctx context.Context) (err error) {
+		if t.Trace, err = e.model.Trace(ctx, prompt, after, o); err == nil {
+			err = t.checkNaN()
+		}
+		return err
+	})
+	t.Took = time.Since(start)
+	return t, err
+}
+
+// checkNaN finds results that are no use to anyone.
+func (t *Trace) checkNaN() error {
+	if t.Loss != t.Loss || slices.ContainsFunc(t.Logits, func(v float32) bool { return v != v }) {
+		return model.ErrNaN
+	}
+	return nil
+}
+
+// layOut makes a prompt of text and images.
+func (e *Engine) layOut(ctx context.Context, p Prompt) (prompt model.Prompt, err error) {
+	if err := e.ready(); err != nil {
+		return prompt, err
+	}
+	for _, image := range p.Images {
+		features, err := e.Encode(ctx, image)
+		if err != nil {
+			return prompt, err
+		}
+		prompt.Images = append(prompt.Images, features)
+	}
+	if prompt.IDs = p.IDs; p.IDs == nil {
+		prompt.IDs, err = e.tok.Prompt(p.Text, len(p.Images), e.config.Vision.ImageTokens)
+	}
+	return prompt, err
+}
+
+// room returns how many tokens fit in the context after a prompt: the model was
+// made for no more.
+func (e *Engine) room(p model.Prompt) (int, error) {
+	room := e.config.Text.Context - len(p.IDs)
+	if room < 1 {
+		return 0, fmt.Errorf("the prompt has %d tokens, which leaves no room in the model's context of %d", len(p.IDs), e.config.Text.Context)
+	}
+	return room, nil
+}
