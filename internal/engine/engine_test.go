@@ -142,10 +142,10 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// A request that is cancelled at any moment ends, and disturbs no other.
+// A request that is cancelled at any moment, waiting, in the tower, in prefill or
+// decoding, ends, and disturbs no other.
 func TestCancel(t *testing.T) {
-	path := converted(t, "pg1-tiny")
-	e := open(t, path, 2)
+	e := open(t, converted(t, "pg1-tiny"), 4)
 	steady := engine.Request{Prompt: engine.Prompt{Text: "x"}, MaxTokens: 50, IgnoreEOS: true}
 	want, err := e.Generate(t.Context(), steady)
 	if err != nil {
@@ -153,18 +153,30 @@ func TestCancel(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	var wg sync.WaitGroup
-	for i := range 40 {
+	for i := range 60 {
 		image := newImage(t, e, "scene.png")
-		after := time.Duration(random.IntN(20_000)) * time.Microsecond
+		after, tokens := time.Duration(random.IntN(60_000))*time.Microsecond, random.IntN(9)
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeoutCause(t.Context(), after, nil)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			r := engine.Request{Prompt: engine.Prompt{Text: "caption en", Images: []*engine.Image{image}}, MaxTokens: 4000, IgnoreEOS: true}
-			if i%4 == 0 {
+			switch i % 4 {
+			case 0:
 				r.Beams = 3
+				fallthrough
+			case 1:
+				time.AfterFunc(after, cancel)
+			default: // while it is decoded
+				r.OnToken = func(int, string) error {
+					if tokens--; tokens == 0 {
+						go cancel()
+					}
+					return nil
+				}
+				tokens++
 			}
-			if _, err := e.Generate(ctx, r); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
-				t.Errorf("cancelled after %v: %v", after, err)
+			if _, err := e.Generate(ctx, r); !errors.Is(err, context.Canceled) {
+				t.Errorf("cancelled: %v", err)
 			}
 		})
 		wg.Go(func() {
