@@ -47,6 +47,7 @@ type Options struct {
 	Device  string // name from Devices, "auto" or ""
 	Threads int    // CPU threads; 0: DefaultThreads
 	Plain   bool   // every graph is Plain: what a device computes, on the CPU
+	All     bool   // all threads compute small graphs, too
 	Tiles   int64  // queries from which on Graph.Tiles reports true; 0: 64
 }
 
@@ -58,9 +59,11 @@ type Engine struct {
 	refused  int // threads that the system did not start
 	plain    bool
 	tiles    int64              // Options.Tiles
+	all      bool               // Options.All
 	backends []C.ggml_backend_t // the device first, the CPU last; one if they are the same
 	sched    C.ggml_backend_sched_t
 	pool     *C.struct_ggml_threadpool
+	single   *C.struct_ggml_threadpool // of the calling thread alone, for small graphs
 	watch    watch
 	topology uint64 // of the graph that the scheduler's memory plan was made for
 }
@@ -85,7 +88,7 @@ func NewEngine(opts Options) (*Engine, error) {
 	if !allocatable(reserved) {
 		return nil, ErrMemory
 	}
-	e := &Engine{device: device, threads: granted(threads, startable), plain: opts.Plain, tiles: cmp.Or(opts.Tiles, tileQueries)}
+	e := &Engine{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, tiles: cmp.Or(opts.Tiles, tileQueries)}
 	e.refused = threads - e.threads
 	if err := e.open(); err != nil {
 		e.Close()
@@ -110,8 +113,9 @@ func (e *Engine) open() error {
 	if e.pool = C.pg_threadpool(C.int(e.threads)); e.pool == nil {
 		return fmt.Errorf("cannot start %d threads", e.threads)
 	}
-	C.ggml_backend_cpu_set_n_threads(cpu, C.int(e.threads))
-	C.ggml_backend_cpu_set_threadpool(cpu, e.pool)
+	if e.single = C.pg_threadpool(1); e.single == nil {
+		return ErrMemory
+	}
 	if !e.watch.open(cpu) {
 		return ErrMemory
 	}
@@ -132,9 +136,11 @@ func (e *Engine) Close() {
 		C.ggml_backend_free(b)
 	}
 	e.backends = nil
-	if e.pool != nil {
-		C.ggml_threadpool_free(e.pool)
-		e.pool = nil
+	for _, pool := range []**C.struct_ggml_threadpool{&e.pool, &e.single} {
+		if *pool != nil {
+			C.ggml_threadpool_free(*pool)
+			*pool = nil
+		}
 	}
 	e.watch.close()
 }
@@ -153,6 +159,24 @@ func (e *Engine) cpuOnly() bool { return e.device.Kind == KindCPU }
 
 // primary is the backend that weights and caches live on.
 func (e *Engine) primary() C.ggml_backend_t { return e.backends[0] }
+
+// smallCost is the cost (see Graph) below which a graph is computed by one thread,
+// in some 6 ms. ggml's threads wait for each other by spinning, after
+// each of hundreds of operations: a second one gains little where these are small,
+// and where another process has its core it costs a time slice each.
+const smallCost = 8e8
+
+// staff chooses the threads that compute a graph, and returns their number. Those
+// of the other pool sleep.
+func (e *Engine) staff(g *Graph) int {
+	cpu, pool, threads := e.backends[len(e.backends)-1], e.pool, e.threads
+	if g.cost < smallCost && !e.all {
+		pool, threads = e.single, 1
+	}
+	C.ggml_backend_cpu_set_n_threads(cpu, C.int(threads))
+	C.ggml_backend_cpu_set_threadpool(cpu, pool)
+	return threads
+}
 
 // slack is more than the small allocations of a computation need, at which ggml, Go
 // and the C library do not look or end the process.
@@ -189,6 +213,7 @@ func (e *Engine) run(ctx context.Context, g *Graph, upload func()) (err error) {
 		return ErrMemory
 	}
 	upload()
+	e.staff(g)
 	e.watch.begin(g)
 	defer e.watch.end()
 	switch status := C.ggml_backend_sched_graph_compute(e.sched, g.graph); status {

@@ -306,3 +306,44 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%d operations were counted, want %d", done, products)
 	}
 }
+
+// One thread computes what is small, all compute the rest, by turns.
+func TestStaff(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		all           bool
+		in, out, rows int64
+		want          int
+	}{
+		{"small", false, 64, 64, 1, 1},
+		{"many operations", false, 1024, 1024, 512, 2},
+		{"much memory", false, 8192, 8192, 1, 2},
+		{"small, by all", true, 64, 64, 1, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, err := NewEngine(Options{Device: "cpu", Threads: 2, All: c.all})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			for range 2 {
+				g := e.NewGraph(GraphOptions{})
+				w, x := g.Float32s(make([]float32, c.in*c.out), c.in, c.out), g.Float32s(make([]float32, c.in*c.rows), c.in, c.rows)
+				g.Output(g.MulMat(w, x))
+				if got := e.staff(g); got != c.want {
+					t.Errorf("%d threads compute, want %d", got, c.want)
+				}
+				if err := g.Compute(t.Context()); err != nil {
+					t.Error(err)
+				}
+				g.Close()
+				small := e.NewGraph(GraphOptions{}) // in between, on the other pool
+				small.Output(small.Scale(small.Float32s([]float32{1}, 1), 2))
+				if err := small.Compute(t.Context()); err != nil {
+					t.Error(err)
+				}
+				small.Close()
+			}
+		})
+	}
+}

@@ -17,7 +17,7 @@ import (
 // testDevice is what the tests compute on: $PALIGEMMA_TEST_DEVICE, "cpu" if it is
 // not set, or "plain": the CPU with the graphs of other devices.
 func testDevice() Options {
-	o := Options{Device: cmp.Or(os.Getenv("PALIGEMMA_TEST_DEVICE"), "cpu"), Threads: 2}
+	o := Options{Device: cmp.Or(os.Getenv("PALIGEMMA_TEST_DEVICE"), "cpu"), Threads: 2, All: true}
 	if o.Device == "plain" {
 		o.Device, o.Plain = "cpu", true
 	}
@@ -37,7 +37,7 @@ func newEngine(t *testing.T) *Engine {
 // newKernels is an engine with the CPU's kernels, whatever is tested elsewhere.
 func newKernels(t *testing.T) *Engine {
 	t.Helper()
-	e, err := NewEngine(Options{Device: "cpu", Threads: 2})
+	e, err := NewEngine(Options{Device: "cpu", Threads: 2, All: true})
 	if err != nil {
 		t.Fatal(err)
 	}

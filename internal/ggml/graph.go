@@ -24,6 +24,7 @@ type Graph struct {
 	graph   *C.struct_ggml_cgraph
 	inputs  []input
 	scratch []Tensor
+	cost    float64 // of the products: floating-point operations, and 4 for each byte of a matrix
 	err     error
 }
 

@@ -201,7 +201,7 @@ func TestProduct(t *testing.T) {
 		t.Log("this processor leaves products to ggml")
 	}
 	for _, threads := range []int{1, 3} {
-		e, err := NewEngine(Options{Device: "cpu", Threads: threads})
+		e, err := NewEngine(Options{Device: "cpu", Threads: threads, All: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -303,6 +303,7 @@ func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
 		q.Dim(3) != 1 || k.Dim(3) != 1 || v.Dim(3) != 1 || g.options.Plain {
 		return g.fail("flash attention: %v, %v and %v do not fit", q, k, v)
 	}
+	g.cost += 2 * float64(q.Elements()) * float64(k.Dim(1)) * 2 // scores, and sums of values
 	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, C.float(scale), C.float(softcap), C.int(g.engine.threads))}
 }
 
@@ -331,6 +332,7 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if b.Elements()/b.Dim(0) > maxElements/a.Dim(1) {
 		return g.fail("matmul: the product of %v and %v is too large", a, b)
 	}
+	g.cost += 2*float64(b.Elements())*float64(a.Dim(1)) + 4*float64(a.size())
 	if quantised && ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.engine.threads))}
 	}

@@ -51,6 +51,8 @@ func (t Tensor) shape() [4]int64 {
 func (t Tensor) stride(i int) int64 { return int64(t.c.nb[i]) }
 
 // contiguous reports whether the elements lie in order without gaps.
+func (t Tensor) size() int64 { return int64(C.ggml_nbytes(t.c)) }
+
 func (t Tensor) contiguous() bool { return bool(C.ggml_is_contiguous(t.c)) }
 
 // denseRows reports whether the elements of each row lie side by side.

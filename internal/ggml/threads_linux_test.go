@@ -12,7 +12,7 @@ import (
 func TestThreadsSleep(t *testing.T) {
 	before := cpuTimes(t)
 	const threads = 8
-	e, err := NewEngine(Options{Device: "cpu", Threads: threads})
+	e, err := NewEngine(Options{Device: "cpu", Threads: threads, All: true})
 	if err != nil {
 		t.Fatal(err)
 	}
