@@ -74,7 +74,7 @@ func (s *folderSearch) search(dir, real string) error {
 		case err == nil && info.IsDir():
 			s.folder(path, filepath.Join(real, name), e.Type()&os.ModeSymlink != 0)
 		case slices.Contains(imageExtensions, ext):
-			s.found = append(s.found, input{path: path})
+			s.found = append(s.found, foundInput(path, info))
 		case slices.Contains(otherExtensions, ext):
 			s.skipped[ext]++
 		}

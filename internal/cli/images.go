@@ -99,7 +99,7 @@ func (a *app) expandImage(ctx context.Context, arg string, argument bool, o imag
 	case err == nil && info.IsDir():
 		return a.expandFolder(ctx, arg, o.Recursive)
 	case err == nil:
-		return []input{{path: arg}}
+		return []input{{path: notStdin(arg)}}
 	case !argument || !strings.ContainsAny(arg, "*?["):
 		return []input{{arg, fmt.Errorf("%s: %w", arg, cause(err))}}
 	}
@@ -131,10 +131,29 @@ func matches(pattern string) (found []input) {
 			continue // as in a shell
 		}
 		if info, err := os.Stat(path); err != nil || !info.IsDir() {
-			found = append(found, input{path: path})
+			found = append(found, foundInput(notStdin(path), info))
 		}
 	}
 	return found
+}
+
+// notStdin returns the path of a file in such a form that it does not stand for
+// standard input.
+func notStdin(path string) string {
+	if path == stdinName {
+		return "./" + path
+	}
+	return path
+}
+
+// foundInput returns the input for a file that a folder or a pattern led to; info
+// is nil if it is not known. A pipe or a device, which might be read forever, is
+// read only if it is named itself.
+func foundInput(path string, info os.FileInfo) input {
+	if info != nil && !info.Mode().IsRegular() {
+		return input{path, fmt.Errorf("%s: not a regular file: name it itself to read it", path)}
+	}
+	return input{path: path}
 }
 
 // readAll reads a file, or standard input for "-", of at most limit bytes. It

@@ -77,7 +77,7 @@ func requestedImage(path string) input {
 	case info.IsDir():
 		return input{path, fmt.Errorf("%s is a folder: a request names the file of one image", path)}
 	}
-	return input{path: path}
+	return input{path: notStdin(path)}
 }
 
 // parseRequest reads one line.
