@@ -43,11 +43,13 @@ func checkpointDir(path string) (string, error) {
 	switch name := filepath.Base(path); {
 	case !info.Mode().IsRegular():
 		return "", errors.New("not a folder or a regular file: name the folder of a checkpoint")
+	case safetensors.IsShard(name):
+		return "", errors.New("one of several shards of a checkpoint: name their folder")
 	case strings.HasSuffix(name, ".safetensors"), strings.HasSuffix(name, ".safetensors.index.json"):
 		return filepath.Dir(path), nil
 	case slices.Contains([]string{".bin", ".pt", ".pth", ".ckpt", ".npz"}, filepath.Ext(name)):
 		return "", errors.New(weightsKinds.of(name))
-	case name == "config.json" || name == "tokenizer.json" || name == adapterConfig:
+	case strings.HasSuffix(name, ".json") && !strings.Contains(name, "index"):
 		return "", errors.New("one file of a checkpoint: name its folder")
 	}
 	if what := safetensors.DescribeForeign(firstBytes(path)); what != "" {
@@ -210,6 +212,9 @@ func explainFolder(dir string, err error) error {
 	if !slices.Contains(names, "config.json") {
 		return because(err, "it holds no config.json and no weights: name the folder of a checkpoint")
 	}
+	if errors.Is(err, safetensors.ErrNoWeights) {
+		return because(err, "it holds no weights (model.safetensors or shards of it): download them into the folder, too, or name the folder that has them")
+	}
 	return err
 }
 
@@ -317,7 +322,8 @@ const (
 // refuse says of which checkpoint an error is. The checkpoint's own path is not
 // repeated in it, and nothing in it may break a line.
 func refuse(checkpoint string, err error) error {
-	text := strings.ReplaceAll(err.Error(), strings.TrimSuffix(checkpoint, "/")+"/", "")
+	text := strings.TrimPrefix(err.Error(), checkpoint+": ")
+	text = strings.ReplaceAll(text, strings.TrimSuffix(checkpoint, "/")+"/", "")
 	path := quote.Line(checkpoint, maxPath)
 	return because(err, "convert %s: %s", path, quote.Line(text, maxMessage-len(path)))
 }

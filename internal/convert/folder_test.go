@@ -93,6 +93,9 @@ func TestRefuseTensors(t *testing.T) {
 			c.add("language_model.model.embed_tokens.lora_embedding_A", []int64{1}, []float32{1})
 		}, []string{"unmerged LoRA"}},
 		{"LoHa", beside("hada_w1_a"), []string{"unmerged"}},
+		{"tokens trained alone", beside("token_adapter.trainable_tokens_delta.default"), []string{"unmerged", "merge_and_unload"}},
+		{"BOFT", beside("boft_R.default"), []string{"unmerged"}},
+		{"FourierFT", beside("fourierft_spectrum.default"), []string{"unmerged"}},
 		{"prompt tuning", func(c *checkpoint) { c.add("prompt_embeddings", []int64{1}, []float32{1}) }, []string{"unmerged"}},
 
 		{"bitsandbytes 4-bit", func(c *checkpoint) {
@@ -238,7 +241,10 @@ func TestRefuseFolders(t *testing.T) {
 	}{
 		{"empty", nil, []string{"no config.json", "name the folder"}},
 		{"README only", map[string]string{"README.md": "x"}, []string{"no config.json"}},
-		{"config.json only", map[string]string{"config.json": config}, []string{"no model.safetensors"}},
+		{"config.json only", map[string]string{"config.json": config}, []string{"no weights", "download", "name the folder"}},
+		{"an optimizer and config.json", map[string]string{"config.json": config, "optimizer.pt": "x", "training_args.bin": "x"}, []string{"no weights", "download"}},
+		{"shards without an index", map[string]string{"config.json": config, "model-00001-of-00002.safetensors": "x", "model-00002-of-00002.safetensors": "x"},
+			[]string{"2 shards but no model.safetensors.index.json", "download"}},
 		{"pickles", map[string]string{"config.json": config, "pytorch_model.bin": "x"}, []string{"pytorch_model.bin", "pickles", "save_pretrained"}},
 		{"sharded pickles", map[string]string{"config.json": config, "pytorch_model-00001-of-00002.bin": "x", "pytorch_model.bin.index.json": "{}"}, []string{"pickles"}},
 		{".pt", map[string]string{"model.pt": "x"}, []string{"model.pt", "pickles"}},
@@ -310,6 +316,8 @@ func TestRefuseNames(t *testing.T) {
 		{"a pickle", file("pytorch_model.bin", "PK"), []string{"pickles"}},
 		{"an npz", file("pt.npz", "PK"), []string{"big_vision"}},
 		{"config.json", filepath.Join(dir, "config.json"), []string{"name its folder"}},
+		{"generation_config.json", filepath.Join(dir, "generation_config.json"), []string{"name its folder"}},
+		{"a shard", file("model-00001-of-00002.safetensors", "x"), []string{"one of several shards", "name their folder"}},
 		{"an adapter's weights", file("adapter_model.safetensors", "x"), []string{"LoRA adapter"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

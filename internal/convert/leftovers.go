@@ -18,8 +18,10 @@ var (
 	poolingHead = regexp.MustCompile(`^vision_tower\.head\.`)
 )
 
-// An unmerged adapter of PEFT: LoRA, DoRA, LoHa, LoKr, IA³, OFT, prompts.
-var adapterPart = regexp.MustCompile(`(^|[._])(lora_[A-Za-z_]+|base_layer|hada_[wt]\w*|lokr_\w+|ia3_l|oft_[A-Za-z]\w*|vera_\w+|prompt_embeddings)(\.|$)`)
+// An unmerged adapter of PEFT: LoRA, DoRA, LoHa, LoKr, IA³, OFT, prompts, tokens
+// that are trained alone, and the kinds that came later.
+var adapterPart = regexp.MustCompile(`(^|[._])(lora_[A-Za-z_]+|base_layer|hada_[wt]\w*|lokr_\w+|ia3_l|oft_[A-Za-z]\w*|vera_\w+|prompt_embeddings|` +
+	`trainable_tokens_\w+|(boft|fourierft|hra|vblora|bone|randlora|c3a|miss|shira|road|waveft|delora)_\w+)(\.|$)`)
 
 // retriever is the projection of ColPali, by its names in colpali-engine and in
 // transformers.

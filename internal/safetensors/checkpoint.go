@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -47,8 +48,7 @@ type Alias struct {
 
 // OpenCheckpoint opens a checkpoint. The path is a folder with
 // model.safetensors, or with model.safetensors.index.json and its shards, or
-// with exactly one *.safetensors.index.json or *.safetensors (in that order of
-// preference); or one safetensors file; or an index file (*.json).
+// with exactly one other index or *.safetensors (in that order of preference); or one safetensors file; or an index file (*.json).
 //
 // What counts is which tensors the shards have, as it does for transformers: an
 // index that lists others gives a note.
@@ -87,6 +87,18 @@ func OpenCheckpoint(path string) (*Checkpoint, error) {
 // ErrNoWeights is wrapped where a folder has no safetensors file.
 var ErrNoWeights = errors.New("no weights")
 
+// Names that a folder's checkpoint has where it has not the usual ones. An index
+// may name a variant: model.safetensors.index.fp16.json.
+var (
+	otherIndex  = regexp.MustCompile(`\.safetensors\.index(\.[^.]+)?\.json$`)
+	otherSingle = regexp.MustCompile(`\.safetensors$`)
+	shardName   = regexp.MustCompile(`-\d+-of-0*([2-9]|[1-9]\d+)(\.\w+)?\.safetensors$`)
+)
+
+// IsShard reports whether a file is named as one of several shards of a
+// checkpoint.
+func IsShard(name string) bool { return shardName.MatchString(name) }
+
 // findIn chooses the file that stands for a folder's checkpoint.
 func findIn(dir string) (string, error) {
 	for _, name := range []string{singleName, indexName} {
@@ -97,23 +109,24 @@ func findIn(dir string) (string, error) {
 			return "", err
 		}
 	}
-	list, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return "", err
 	}
-	for _, ending := range []string{suffix + ".index.json", suffix} {
+	for _, kind := range []*regexp.Regexp{otherIndex, otherSingle} {
 		var found []string
-		for _, e := range list {
-			if strings.HasSuffix(e.Name(), ending) && !e.IsDir() {
+		for _, e := range entries {
+			if kind.MatchString(e.Name()) && !e.IsDir() {
 				found = append(found, e.Name())
 			}
 		}
-		switch len(found) {
-		case 0:
-		case 1:
+		switch {
+		case len(found) == 1:
 			return filepath.Join(dir, found[0]), nil
-		default:
-			return "", fmt.Errorf("%s: %d *%s files but no %s: name the file to use", dir, len(found), ending, indexName)
+		case len(found) > 1 && !slices.ContainsFunc(found, func(name string) bool { return !IsShard(name) }):
+			return "", fmt.Errorf("%s: %d shards but no %s, which tells what belongs together: download or copy it here, too", dir, len(found), indexName)
+		case len(found) > 1:
+			return "", fmt.Errorf("%s: several files (%s) but no %s and no %s: name the file to use", dir, list(quoted(found)), singleName, indexName)
 		}
 	}
 	return "", fmt.Errorf("%s: no %s, no %s and no other *%s in this folder: %w", dir, singleName, indexName, suffix, ErrNoWeights)

@@ -103,17 +103,40 @@ func TestCheckpoint(t *testing.T) {
 	text(t, filepath.Join(other, "config.json"), "{}")
 	check(t, other, other, "w=5")
 
-	bf16 := sharded(t) // an index under the name of a variant
-	if err := os.Rename(filepath.Join(bf16, indexName), filepath.Join(bf16, "model.safetensors.index.bf16.json")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"model.safetensors.index.bf16.json", "model.bf16.safetensors.index.json"} {
+		t.Run(name, func(t *testing.T) {
+			dir := sharded(t)
+			if err := os.Rename(filepath.Join(dir, indexName), filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			check(t, dir, dir, "a=1 b=2 c=3")
+		})
 	}
-	if _, err := OpenCheckpoint(bf16); err == nil || !strings.Contains(err.Error(), "2 *.safetensors files") {
-		t.Errorf("an index by an odd name gives %v", err)
+}
+
+// TestNoIndex checks what is said of several files that no index holds together.
+func TestNoIndex(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		files []string
+		want  string
+	}{
+		{"shards", []string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}, "2 shards but no " + indexName},
+		{"shards of a variant", []string{"model-00001-of-00010.fp16.safetensors", "model-00002-of-00010.fp16.safetensors"}, "2 shards but no " + indexName},
+		{"files", []string{"a.safetensors", "b.safetensors"}, "name the file to use"},
+		{"a shard and another file", []string{"a.safetensors", "model-1-of-2.safetensors"}, "name the file to use"},
+		{"shards of one", []string{"a-00001-of-00001.safetensors", "b-00001-of-00001.safetensors"}, "name the file to use"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for i, name := range test.files {
+				shard(t, filepath.Join(dir, name), map[string]int64{"x": int64(i)})
+			}
+			if _, err := OpenCheckpoint(dir); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
 	}
-	if err := os.Rename(filepath.Join(bf16, "model.safetensors.index.bf16.json"), filepath.Join(bf16, "model.bf16.safetensors.index.json")); err != nil {
-		t.Fatal(err)
-	}
-	check(t, bf16, bf16, "a=1 b=2 c=3")
 }
 
 // TestCheckpointCache: the Hugging Face cache keeps the files elsewhere, under
@@ -209,7 +232,7 @@ func TestCheckpointRejects(t *testing.T) {
 			text(t, filepath.Join(dir, indexName), `{"weight_map":{`+b.String()[1:]+`}}`)
 		}, "1001 shards, more than the limit"},
 		{"index too long", func(t *testing.T, dir string) { os.Truncate(filepath.Join(dir, indexName), maxHeader+1) }, "more than the limit of 100000000"},
-		{"no index and two files", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, indexName)) }, "2 *.safetensors files"},
+		{"no index and two files", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, indexName)) }, "2 shards but no "+indexName},
 		{"nothing", func(t *testing.T, dir string) {
 			for _, name := range []string{one, two, indexName} {
 				os.Remove(filepath.Join(dir, name))
