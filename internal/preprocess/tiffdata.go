@@ -2,6 +2,7 @@ package preprocess
 
 import (
 	"bytes"
+	oldlzw "compress/lzw"
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"math"
 	"math/bits"
 
-	"golang.org/x/image/ccitt"
 	"golang.org/x/image/tiff/lzw"
 )
 
@@ -24,24 +24,26 @@ const (
 	tiffOldJPEG  = 6
 	tiffJPEG     = 7
 	tiffDeflate  = 8
+	tiffRLEWords = 32771
 	tiffDeflate2 = 32946
 	tiffPackBits = 32773
 )
 
 // tiffCompressions names those that are not read.
 var tiffCompressions = map[uint64]string{
-	tiffRLE: "CCITT RLE", tiffOldJPEG: "old-style JPEG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 34712: "JPEG 2000",
+	tiffOldJPEG: "old-style JPEG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 34712: "JPEG 2000",
 }
 
 // mostInflated is the most bytes of samples that a byte of the file can stand for.
 func (t *tiffImage) mostInflated() int64 {
+	if t.isFax() { // a line has at least a bit
+		return 8 * ((int64(t.w) + 7) / 8)
+	}
 	switch t.compression {
 	case tiffPackBits:
 		return 64
 	case tiffLZW:
 		return maxLZW
-	case tiffGroup3, tiffGroup4: // a line has at least a bit
-		return 8 * ((int64(t.w) + 7) / 8)
 	case tiffJPEG: // a block of 64 samples has at least a bit
 		return 8 * 64 * maxTIFFSamples
 	}
@@ -96,6 +98,9 @@ func (t *tiffImage) rows(img *RGB, data []byte, x, y, plane int) error {
 		}
 		convert(img.Pix[3*(y*t.w+x):][:3*min(t.cw, t.w-x)], row)
 	}
+	if fax, ok := r.(*faxReader); ok {
+		t.warnings = append(t.warnings, fax.warnings()...)
+	}
 	return nil
 }
 
@@ -106,30 +111,50 @@ func (t *tiffImage) decompress(data []byte) (io.Reader, error) {
 	case tiffRaw:
 		return in, nil
 	case tiffLZW:
+		if len(data) > 1 && data[0] == 0 && data[1]&1 == 1 { // as written before TIFF 6.0
+			return oldlzw.NewReader(in, oldlzw.LSB, 8), nil
+		}
 		return lzw.NewReader(in, lzw.MSB, 8), nil
 	case tiffDeflate, tiffDeflate2:
 		return zlib.NewReader(in)
 	case tiffPackBits:
 		return &packBits{in: data}, nil
-	case tiffGroup3, tiffGroup4:
-		format := ccitt.SubFormat(ccitt.Group4)
-		if t.compression == tiffGroup3 {
-			if t.number(tagT4Options, 0)&1 != 0 {
-				return nil, fmt.Errorf("%w: two-dimensional Group 3 fax", ErrUnsupported)
-			}
-			format = ccitt.Group3
-		}
+	}
+	if t.isFax() {
 		if t.depth != 1 || t.samples != 1 {
 			return nil, errors.New("fax compression of something that is not black and white")
 		}
-		// Both conventions call white 0; the photometric tag has the last word.
-		return ccitt.NewReader(in, ccitt.MSB, format, t.cw, t.ch, &ccitt.Options{Invert: true}), nil
+		return t.fax(data), nil
 	}
 	name, ok := tiffCompressions[t.compression]
 	if !ok {
 		name = fmt.Sprint("number ", t.compression)
 	}
 	return nil, fmt.Errorf("%w: its compression is %s; convert it first: `tiffcp -c lzw in.tif out.tif` or `magick in.tif out.png`", ErrUnsupported, name)
+}
+
+// isFax reports whether the compression is one of fax machines.
+func (t *tiffImage) isFax() bool {
+	switch t.compression {
+	case tiffRLE, tiffRLEWords, tiffGroup3, tiffGroup4:
+		return true
+	}
+	return false
+}
+
+// fax returns a reader of fax compression. White is 0 in all kinds of it; the
+// photometric tag has the last word.
+func (t *tiffImage) fax(data []byte) *faxReader {
+	f := &faxReader{data: data, w: t.cw, kind: faxGroup3, mixed: t.number(tagT4Options, 0)&1 != 0}
+	switch t.compression {
+	case tiffRLE:
+		f.kind = faxAligned
+	case tiffRLEWords:
+		f.kind = faxWord
+	case tiffGroup4:
+		f.kind = faxGroup4
+	}
+	return f
 }
 
 // packBits undoes TIFF's run lengths.

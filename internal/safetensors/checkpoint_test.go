@@ -232,7 +232,7 @@ func TestCheckpointRejects(t *testing.T) {
 			text(t, filepath.Join(dir, indexName), `{"weight_map":{`+b.String()[1:]+`}}`)
 		}, "1001 shards, more than the limit"},
 		{"index too long", func(t *testing.T, dir string) { os.Truncate(filepath.Join(dir, indexName), maxHeader+1) }, "more than the limit of 100000000"},
-		{"no index and two files", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, indexName)) }, "2 shards but no "+indexName},
+		{"no index and two files", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, indexName)) }, "2 shards but no " + indexName},
 		{"nothing", func(t *testing.T, dir string) {
 			for _, name := range []string{one, two, indexName} {
 				os.Remove(filepath.Join(dir, name))

@@ -105,7 +105,38 @@ def tiff(w, h, data, tags, order="<", offsets=None):
     return {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", base) + body + struct.pack(order + "H", len(tags)) + entries + bytes(4) + extra
 
 
+def fax():
+    """Runs of every length that has a code, in black and in white; and what lines above and below have in common."""
+    w = 2700; rows = []; row = []
+    for n in list(range(64)) + list(range(64, 2561, 64)):
+        if len(row) + n + 1 > w: rows.append((row + [0] * w)[:w]); row = []
+        row += [1] * n + [0]
+    rows.append((row + [0] * w)[:w])
+    a = np.array(rows); a = np.concatenate([a, 1 - a])
+    x = np.arange(w); wave = np.stack([(x + 3 * np.sin(y) + 9 * (y % 5 == 0)) % 97 < 40 + y for y in range(12)])
+    return Image.fromarray(~np.concatenate([a > 0, wave]))
+
+
+def old_lzw(data):
+    """LZW as written before TIFF 6.0: bits from the lowest on. Every code is a byte."""
+    bits = ""
+    for i, v in enumerate(data):
+        if i % 200 == 0: bits += f"{256:09b}"[::-1]
+        bits += f"{v:09b}"[::-1]
+    bits += f"{257:09b}"[::-1]
+    return bytes(int(bits[i:i + 8][::-1], 2) for i in range(0, len(bits), 8))
+
+
 def tiffs():
+    bw = fax()
+    for name, compression, tags in (("fax_rle", "tiff_ccitt", {}), ("fax3", "group3", {}), ("fax3_2d", "group3", {292: 1}), ("fax3_fill", "group3", {292: 4}),
+                                    ("fax3_2d_fill", "group3", {292: 5}), ("fax4_runs", "group4", {})):
+        F[name + ".tif"] = save(bw, "TIFF", compression=compression, tiffinfo=tags | {278: 17})
+    gray = scene(5).convert("L")
+    data = old_lzw(gray.tobytes()); raw = save(gray, "TIFF"); raw += b"\0" * (len(raw) % 2)
+    tags = {t: (k, n, v) for t, k, n, v in (struct.unpack("<HHII", raw[10 + 12 * i:22 + 12 * i]) for i in range(struct.unpack("<H", raw[8:10])[0]))}
+    tags[259] = (3, 1, 5); tags[273] = (4, 1, len(raw)); tags[279] = (4, 1, len(data))
+    F["old_lzw.tif"] = raw[:10] + b"".join(struct.pack("<HHII", t, *e) for t, e in sorted(tags.items())) + raw[10 + 12 * len(tags):] + data
     im = scene(3); rgba = im.copy(); rgba.putalpha(scene(4).convert("L")); a = np.asarray(im)
     for name, m in (("rgb", im), ("gray", im.convert("L")), ("palette", im.quantize(11)), ("rgba", rgba), ("cmyk", im.convert("CMYK")), ("bw", im.convert("1"))):
         for c, k in (("raw", None), ("lzw", "tiff_lzw"), ("deflate", "tiff_adobe_deflate"), ("packbits", "packbits")):
