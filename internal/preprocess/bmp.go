@@ -148,6 +148,9 @@ func (f *bmpFile) check() error {
 				return fmt.Errorf("the bit mask %#x has holes", m)
 			}
 		}
+		if rgb := [3]uint32(f.masks[:]); f.depth == 16 && (rgb == [3]uint32{0x7C00, 0x3E0, 0x1F} || rgb == [3]uint32{0xF800, 0x7E0, 0x1F}) {
+			f.masks[3] = 0 // as in Pillow
+		}
 	case f.compression == bmpRaw && f.depth == 16:
 		f.masks = [4]uint32{0x7C00, 0x3E0, 0x1F}
 	case f.compression == bmpRaw:

@@ -43,6 +43,7 @@ type jpegHeader struct {
 	meta        metadata
 	jfif, adobe bool
 	transform   byte // of the last Adobe segment
+	inks        bool // whether four components are inks as they are, as in a TIFF
 }
 
 // jpegComponent is a component as the frame header declares it.

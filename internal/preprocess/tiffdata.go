@@ -420,7 +420,8 @@ func (t *tiffImage) jpeg(img *RGB, data []byte, x, y int) error {
 	if len(data) < 4 || data[0] != 0xFF || data[1] != markerSOI {
 		return errors.New("it is no JPEG")
 	}
-	if t.planar && t.samples > 1 || t.samples != 1 && t.samples != 3 || t.depth != 8 {
+	inks := t.photometric == 5 && t.samples == 4
+	if t.planar && t.samples > 1 || t.samples != 1 && t.samples != 3 && !inks || t.depth != 8 {
 		return fmt.Errorf("%w: JPEG with %d samples; convert it first: `magick in.tif out.png`", ErrUnsupported, t.samples)
 	}
 	whole := []byte{0xFF, markerSOI}
@@ -435,15 +436,20 @@ func (t *tiffImage) jpeg(img *RGB, data []byte, x, y int) error {
 		}
 		whole = append(whole, 0xFF, markerAPP14, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, transform)
 	}
-	part, err := decodeJPEG(append(whole, data[2:]...), Limits{MaxPixels: int64(t.cw) * int64(t.ch)})
+	d, err := openJPEG(append(whole, data[2:]...), Limits{MaxPixels: int64(t.cw) * int64(t.ch)})
 	if err != nil {
+		return err
+	}
+	d.inks = inks
+	part := newRGB(d.w, d.h)
+	if err := d.decode(&wholePicture{img: part}); err != nil {
 		return err
 	}
 	w, h := min(t.cw, t.w-x), min(t.ch, t.h-y)
 	if part.W < w || part.H < h {
 		return fmt.Errorf("%w: %d×%d pixels of %d×%d", errTruncated, part.W, part.H, w, h)
 	}
-	t.warnings = append(t.warnings, part.Warnings...)
+	t.warnings = append(t.warnings, d.damage.warnings()...)
 	for line := range h {
 		copy(img.Pix[3*((y+line)*t.w+x):][:3*w], part.Pix[3*line*part.W:])
 	}

@@ -130,6 +130,8 @@ func (d *jpegDecoder) colors(dst []byte, first, last int) {
 // converter returns what makes RGB of a row of samples of all components.
 func (f *jpegHeader) converter() func(dst []byte, rows *[4][]byte) {
 	switch {
+	case len(f.components) == 4 && f.inks:
+		return fromInks
 	case len(f.components) == 4 && f.ycc():
 		return fromYCCK
 	case len(f.components) == 4:
@@ -171,6 +173,14 @@ func fromCMYK(dst []byte, rows *[4][]byte) {
 	for x, paper := range rows[3] {
 		cyan, magenta, yellow := 255-rows[0][x], 255-rows[1][x], 255-rows[2][x]
 		dst[3*x], dst[3*x+1], dst[3*x+2] = underInk(cyan, paper), underInk(magenta, paper), underInk(yellow, paper)
+	}
+}
+
+// fromInks is [fromCMYK] for inks that are stored as they are.
+func fromInks(dst []byte, rows *[4][]byte) {
+	for x, black := range rows[3] {
+		paper := 255 - black
+		dst[3*x], dst[3*x+1], dst[3*x+2] = underInk(rows[0][x], paper), underInk(rows[1][x], paper), underInk(rows[2][x], paper)
 	}
 }
 

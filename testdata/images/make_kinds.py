@@ -59,6 +59,7 @@ def bitmaps():
     F["rgb555.bmp"] = bmp(16, lines((a[..., 0] >> 3) << 10 | (a[..., 1] >> 3) << 5 | a[..., 2] >> 3, 16))
     m = lambda *v: struct.pack(f"<{len(v)}I", *v)
     F["rgb565.bmp"] = bmp(16, lines((a[..., 0] >> 3) << 11 | (a[..., 1] >> 2) << 5 | a[..., 2] >> 3, 16), 3, masks=m(0xF800, 0x7E0, 0x1F))
+    F["argb1555.bmp"] = bmp(16, lines((a[..., 0] >> 3) << 10 | (a[..., 1] >> 3) << 5 | a[..., 2] >> 3 | (a[..., 0] & 1) << 15, 16), 3, header=56, masks=m(0x7C00, 0x3E0, 0x1F, 0x8000))
     v = a[..., 0] << 16 | a[..., 1] << 8 | a[..., 2] | (255 - a[..., 1]) << 24
     F["rgbx32.bmp"] = bmp(32, lines(v, 32))
     F["rgba32.bmp"] = bmp(32, lines(v, 32), 3, header=124, masks=m(0xFF0000, 0xFF00, 0xFF, 0xFF000000))
@@ -144,6 +145,7 @@ def tiffs():
                 F[f"{name}_{c}.tif"] = save(m, "TIFF", compression=k)
     F["fax4.tif"] = save(im.convert("1"), "TIFF", compression="group4")
     F["jpeg.tif"] = save(im, "TIFF", compression="jpeg", quality=90)
+    F["jpeg_cmyk.tif"] = save(im.convert("CMYK"), "TIFF", compression="jpeg", quality=90)
     F["jpeg_ycc.tif"] = save(im.convert("YCbCr"), "TIFF", compression="jpeg", quality=90)
     F["predictor.tif"] = save(im, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})
     x = Image.Exif(); x[274] = 6
