@@ -19,8 +19,8 @@ type settings struct {
 	image, bos []int // ids of <image> and <bos> that config.json names
 	stop       []int // eos_token_id of generation_config.json
 	configStop []int // eos_token_id of config.json
-	tied       bool  // tie_word_embeddings, as transformers takes it
-	mustHead   bool  // it is false in so many words: there has to be a head
+	tied       bool  // tie_word_embeddings of the top level, or else of text_config
+	mustHead   bool  // it is false at the top level: there has to be a head
 	notes      []string
 }
 
@@ -91,14 +91,10 @@ func readSettings(dir string, config object, positions int) (*settings, error) {
 	s.bos = config.ids("bos_token_id")
 	s.readStop(dir, config, text)
 	s.noteQuantization(config, text)
-	for _, o := range []object{config, text} {
-		if o.has("tie_word_embeddings") {
-			s.tied = o.bool("tie_word_embeddings", true)
-			s.mustHead = !s.tied
-			break
-		}
-		s.tied = true
-	}
+	// What text_config says counted before transformers 5, which ties the head all
+	// the same.
+	s.mustHead = !config.bool("tie_word_embeddings", true)
+	s.tied = config.bool("tie_word_embeddings", text.bool("tie_word_embeddings", true))
 	return s, oneLine(*config.errs)
 }
 

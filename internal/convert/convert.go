@@ -187,8 +187,13 @@ func findHead(ctx context.Context, tensors *catalog, s *settings) (tied bool, er
 	embedding, embedded := tensors.named[embeddingName]
 	note := func(format string, args ...any) { tensors.notes = append(tensors.notes, fmt.Sprintf(format, args...)) }
 	switch {
+	case !ok && s.mustHead: // resolve reports it missing
+		return false, nil
 	case !ok:
-		return !s.mustHead, nil // resolve reports it missing
+		if !s.tied {
+			note("text_config.tie_word_embeddings is false, but there is no head: it is the token embedding")
+		}
+		return true, nil
 	case !embedded && s.mustHead: // resolve reports the embedding missing
 		return false, nil
 	case !embedded:

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"paligemma/internal/model"
 )
@@ -84,6 +85,9 @@ func (s *settings) checkProcessor(p object, v *model.VisionConfig) (side, tokens
 	}
 	v.Mean = p.floats3("image_mean", v.Mean)
 	v.Std = p.floats3("image_std", v.Std)
+	if slices.Min(v.Std[:]) <= 0 {
+		p.fail("image_std", "is %v, want positive numbers", v.Std)
+	}
 	side, edge := p.square("size")
 	if edge {
 		s.notes = append(s.notes, fmt.Sprintf("%ssize names the shortest edge: images are squashed to a square of %d pixels, as PaliGemma's are", p.name, side))

@@ -95,7 +95,7 @@ func TestReject(t *testing.T) {
 		{"tokens", func(c *checkpoint) { c.at("processor_config.json", "image_processor")["image_seq_length"] = 25 }, []string{"image_seq_length is 25", "makes 16 tokens"}},
 		{"zero std", func(c *checkpoint) {
 			c.at("processor_config.json", "image_processor")["image_std"] = []any{0.5, 0, 0.5}
-		}, []string{"standard deviation is 0"}},
+		}, []string{"image_std is [0.5 0 0.5]", "positive"}},
 		{"two means", func(c *checkpoint) { c.at("processor_config.json", "image_processor")["image_mean"] = []any{0.5, 0} }, []string{"image_mean is [0.5,0], want one number or three"}},
 
 		// The tokenizer.

@@ -338,6 +338,25 @@ func TestAliases(t *testing.T) {
 	}
 }
 
+// TestTiedInText checks that text_config's tie_word_embeddings, which transformers
+// 5 does not look at, takes no head away and asks for none.
+func TestTiedInText(t *testing.T) {
+	want, _ := run(t, tinyDir("pg2-tiny"), Options{Type: "f32"})
+	c := load(t, "pg2-tiny")
+	delete(c.config(), "tie_word_embeddings")
+	c.config()["text_config"].(map[string]any)["tie_word_embeddings"] = false
+	got, report := run(t, c.save(), Options{Type: "f32"})
+	sameTensors(t, want, got)
+	if !strings.Contains(strings.Join(report.Notes, "\n"), "text_config.tie_word_embeddings is false") {
+		t.Errorf("notes %q", report.Notes)
+	}
+	c.copyAs(embedding, "lm_head.weight")
+	c.set("lm_head.weight", 7, 1.5)
+	if _, report := run(t, c.save(), Options{Type: "f32"}); report.Config.Tied {
+		t.Error("a head that differs is tied")
+	}
+}
+
 // TestUntied: a head of its own counts, whatever it is called.
 func TestUntied(t *testing.T) {
 	untied := func(name, prefix string) *gguf.File {
