@@ -55,7 +55,7 @@ func (p *positive) Type() string { return "int" }
 
 // limits returns the limits for an image in a file, which is standard input if
 // its path is -.
-func (o limitOptions) limits(path string) preprocess.Limits {
+func (a *app) limits(path string, o limitOptions) preprocess.Limits {
 	third := freeMemory() / 3
 	lim := preprocess.Limits{MaxPixels: o.MaxPixels, MaxBytes: o.MaxBytes}
 	if lim.MaxPixels == 0 {
@@ -63,11 +63,26 @@ func (o limitOptions) limits(path string) preprocess.Limits {
 	}
 	if lim.MaxBytes == 0 {
 		lim.MaxBytes = preprocess.DefaultLimits.MaxBytes
-		if info, err := os.Stat(path); path != stdinName && err == nil && info.Mode().IsRegular() {
+		if a.isRegular(path) {
 			lim.MaxBytes = max(lim.MaxBytes, third)
 		}
 	}
 	return lim
+}
+
+// isRegular reports whether an input is a regular file, as standard input is where
+// a shell redirects it.
+func (a *app) isRegular(path string) bool {
+	stat := func() (os.FileInfo, error) { return os.Stat(path) }
+	if path == stdinName {
+		file, ok := a.In.(*os.File)
+		if !ok {
+			return false
+		}
+		stat = file.Stat
+	}
+	info, err := stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // freeMemory returns the bytes that the process can still get; 4 GiB where nobody
@@ -83,7 +98,7 @@ func freeMemory() int64 {
 
 // readImage reads an image's file and returns the limits for decoding it.
 func (a *app) readImage(ctx context.Context, path string, o limitOptions) ([]byte, preprocess.Limits, error) {
-	lim := o.limits(path)
+	lim := a.limits(path, o)
 	data, err := a.readAll(ctx, path, lim.MaxBytes)
 	if errors.Is(err, errTooLong) {
 		err = fmt.Errorf("%w (--max-bytes N allows more)", err)

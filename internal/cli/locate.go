@@ -170,7 +170,7 @@ func (q *inquiry) locate(ctx context.Context, v *view, text string, rate rater) 
 	q.detail("%s: the model wrote %q", at.shown, text)
 	if v.drawTo != "" {
 		var err error
-		if at.draw, _, err = canvas(v.data, q.image.limits(v.result.Image)); err != nil {
+		if at.draw, _, err = canvas(v.data, q.app.limits(v.result.Image, q.image.limitOptions)); err != nil {
 			return found{}, imageError{fmt.Errorf("%s: %w", at.shown, err)}
 		}
 	}
