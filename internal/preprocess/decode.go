@@ -18,9 +18,10 @@ var errTruncated = errors.New("the file is cut short")
 // their high byte, grey and CMYK become RGB. Color profiles are not applied. The
 // type is told by content, never by a name.
 //
-// The samples are the very ones Pillow gives (except of 16-bit grey, which
-// Pillow clips to white). Of a damaged file Decode makes what Pillow makes of
-// it and says so in the picture's Warnings.
+// The samples are the very ones Pillow gives, except of 16-bit grey, which Pillow
+// clips to white, and of what it misreads: TIFF planes of 16 bits or with gray's
+// opacity, odd literal runs in 4-bit BMPs. Of a damaged file Decode makes what
+// Pillow makes of it and says so in the picture's Warnings.
 //
 // Errors wrap [ErrUnsupported], [ErrTooLarge] or the decoder's own error.
 // Pixels that are missing are an error; bytes after the last one are ignored.
