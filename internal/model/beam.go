@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 )
@@ -202,17 +201,4 @@ func (g *Generation) setBeams(finished []hypothesis) {
 			g.FinishReason = FinishStop
 		}
 	}
-}
-
-// logSumExp is log Σ exp(logits), in float64.
-func logSumExp(logits []float32) float64 {
-	top := math.Inf(-1)
-	for _, v := range logits {
-		top = max(top, float64(v))
-	}
-	sum := 0.0
-	for _, v := range logits {
-		sum += math.Exp(float64(v) - top)
-	}
-	return top + math.Log(sum)
 }
