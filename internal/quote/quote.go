@@ -124,6 +124,7 @@ func escape(r rune) string {
 var unsafeRanges = [...][2]rune{
 	{0x00, 0x08}, {0x0b, 0x1f}, // C0 but tab and newline
 	{0x7f, 0x9f},       // DEL and C1
+	{0xad, 0xad},       // soft hyphen
 	{0x061c, 0x061c},   // Arabic letter mark
 	{0x180e, 0x180e},   // Mongolian vowel separator
 	{0x200b, 0x200b},   // zero-width space

@@ -90,6 +90,7 @@ func TestTerminal(t *testing.T) {
 		{"\u009b1m\u0085", `\u009b1m\u0085`},
 		{"\u202eabc\u202c\u2066\u2069\u200e\u200f\u061c", `\u202eabc\u202c\u2066\u2069\u200e\u200f\u061c`},
 		{"\u2028\u2029\u200b\u2060\ufeff", `\u2028\u2029\u200b\u2060\ufeff`},
+		{"pass\u00adword", `pass\u00adword`},
 		{"\U000e0001\U000e0041", `\udb40\udc01\udb40\udc41`},
 		{"a\xffb\xc3", "a\uFFFDb\uFFFD"},
 	} {

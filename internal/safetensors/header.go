@@ -25,6 +25,7 @@ import (
 const (
 	maxHeader   = 100_000_000
 	maxMetadata = 1 << 16 // entries
+	maxName     = 1 << 12 // bytes of a tensor's name or of a metadata key
 	maxDims     = 4
 
 	metadataKey = "__metadata__"
@@ -199,6 +200,9 @@ func parseMetadata(h *Header, r *jsonReader) error {
 		if len(h.Metadata) == maxMetadata {
 			return formatf("%s: more than %d entries", metadataKey, maxMetadata)
 		}
+		if len(key) > maxName {
+			return formatf("%s: the key %s is %d bytes long, more than the limit of %d", metadataKey, quote.Short(key), len(key), maxName)
+		}
 		value, err := r.string(metadataKey)
 		h.Metadata[key] = value
 		return err
@@ -259,6 +263,8 @@ func checkName(name string) error {
 	switch {
 	case name == "":
 		return formatf("a tensor's name is empty")
+	case len(name) > maxName:
+		return formatf("tensor %s: the name is %d bytes long, more than the limit of %d", quote.Short(name), len(name), maxName)
 	case !utf8.ValidString(name) || strings.ContainsRune(name, utf8.RuneError):
 		return formatf("tensor %s: the name is not valid unicode", quote.Short(name))
 	}

@@ -115,6 +115,8 @@ func TestReject(t *testing.T) {
 		{"metadata nested", `"pt"`, `{}`, 24, "__metadata__"},
 		{"metadata a list", `{"format":"pt"}`, `[]`, 24, `where "{" is wanted`},
 		{"metadata null", `{"format":"pt"}`, `null`, 24, "__metadata__"},
+		{"a long metadata key", `"format":"pt"`, `"` + strings.Repeat("k", maxName+1) + `":"pt"`, 24, "the key"},
+		{"a long name", `"c":{`, `"` + strings.Repeat("c", maxName+1) + `":{`, 24, "is 4097 bytes long"},
 		{"too much metadata", `"format":"pt"`, `"format":"pt"` + many(maxMetadata), 24, "more than 65536"},
 		{"empty name", `"b":`, `"":`, 24, "empty"},
 		{"name of a lone surrogate", `"b":`, `"\ud800":`, 24, "unicode"},

@@ -35,8 +35,8 @@ func sanitize(text string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(file.Added); n > maxLibraryAdded {
-		return nil, fmt.Errorf("%d added tokens, more than the %d that the tokenizers library reads in a few seconds", n, maxLibraryAdded)
+	if err := checkLibraryAdded(file.Added); err != nil {
+		return nil, err
 	}
 	file.Version = json.RawMessage(`"1.0"`)
 	file.Truncation, file.Padding, file.Post, file.Decoder = nil, nil, nil, nil
@@ -189,9 +189,33 @@ const (
 	maxNested = 4
 )
 
-// maxLibraryAdded is the limit on added tokens where the library reads them: it
-// compares each with all others, and 65,000 take it two minutes.
-const maxLibraryAdded = 1 << 14
+// Limits on added tokens where the library reads them. It compares each with all
+// others: 65,000 take it two minutes. One token of 100,000 times the same letter
+// takes it more than a minute, and each byte of many some sixty bytes of memory.
+const (
+	maxLibraryAdded      = 1 << 14
+	maxLibraryAddedLen   = 1 << 10
+	maxLibraryAddedBytes = 1 << 20 // of all together
+)
+
+// checkLibraryAdded refuses added tokens that the library would read too slowly.
+func checkLibraryAdded(added []addedToken) error {
+	const slow = "which the tokenizers library would read too slowly: the limit is %d"
+	if len(added) > maxLibraryAdded {
+		return fmt.Errorf("%d added tokens, "+slow, len(added), maxLibraryAdded)
+	}
+	total := 0
+	for _, a := range added {
+		if len(a.Content) > maxLibraryAddedLen {
+			return fmt.Errorf("the added token %s has %d bytes, "+slow, quote.Short(a.Content), len(a.Content), maxLibraryAddedLen)
+		}
+		total += len(a.Content)
+	}
+	if total > maxLibraryAddedBytes {
+		return fmt.Errorf("added tokens of %d bytes, "+slow, total, maxLibraryAddedBytes)
+	}
+	return nil
+}
 
 // part is a step of a normalizer (Replace) or of a pre-tokenizer (Split), or a
 // Sequence of them.

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +90,44 @@ func TestHostileJSON(t *testing.T) {
 			t.Errorf("%s: the error %q does not say where", name, err)
 		}
 		tok.Close()
+	}
+}
+
+// The library reads what the compiled form does not take, but not at any cost.
+func TestLibraryAdded(t *testing.T) {
+	list := func(texts ...string) string {
+		var added []addedToken
+		for i, text := range texts {
+			added = append(added, addedToken{ID: int64(4 + i), Content: text, SingleWord: true})
+		}
+		data, err := json.Marshal(added)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Replace(smallJSON, `"added_tokens":[]`, `"added_tokens":`+string(data), 1)
+	}
+	numbered := func(n, size int) (texts []string) {
+		for i := range n {
+			texts = append(texts, fmt.Sprintf("%0*d", size, i))
+		}
+		return texts
+	}
+	for _, c := range []struct {
+		name, text, want string
+	}{
+		{"as Gemma has them", list(numbered(1500, 93)...), ""},
+		{"longest", list(strings.Repeat("q", maxLibraryAddedLen)), ""},
+		{"too long", list(strings.Repeat("q", maxLibraryAddedLen+1)), "has 1025 bytes"},
+		{"far too long", list(strings.Repeat("q", 1_000_000)), "has 1000000 bytes"},
+		{"too many", list(numbered(maxLibraryAdded+1, 6)...), "16385 added tokens"},
+		{"too much", list(numbered(2000, 1000)...), "added tokens of 2000000 bytes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := sanitize(c.text)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
 	}
 }
 
