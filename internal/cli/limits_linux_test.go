@@ -34,3 +34,30 @@ func TestAddressSpace(t *testing.T) {
 		t.Errorf("%d answered, %d refused", answered, refused)
 	}
 }
+
+// TestLimits: a limit that is too low to start or to answer is one line, too.
+func TestLimits(t *testing.T) {
+	scene := filepath.Join(fixture(t, "IMAGES"), "scene.png")
+	for _, c := range []struct {
+		limit string
+		want  string // in the line, "" where there is an answer
+	}{
+		{"-d 60000", "limit of data is below"},
+		{"-d 120000", "limit of data is below"},
+		{"-n 6", "limit of open files is below"},
+		{"-n 7", "limit of open files is below"},
+		{"-n 11", "limit of open files is below"},
+		{"-n 16", ""},
+	} {
+		t.Run(c.limit, func(t *testing.T) {
+			cmd := exec.Command("sh", "-c", "ulimit "+c.limit+"; exec paligemma caption -t 1 "+scene+" -m "+fixture(t, "MODEL"))
+			var errs strings.Builder
+			cmd.Stderr = &errs
+			cmd.Run()
+			code := cmd.ProcessState.ExitCode()
+			if c.want == "" && code != exitOK || c.want != "" && (code != exitFailed || strings.Count(errs.String(), "\n") != 1 || !strings.Contains(errs.String(), c.want)) {
+				t.Errorf("exit code %d, %.500q", code, errs.String())
+			}
+		})
+	}
+}

@@ -10,7 +10,7 @@ package limits
 
 // What Go's runtime and libraries reserve before main: with less it dies there, with
 // pages of traces.
-enum { PG_LEAST_ADDRESS = 3 << 29, PG_LEAST_DATA = 64 << 20 };
+enum { PG_LEAST_ADDRESS = 3 << 29, PG_LEAST_DATA = 144 << 20, PG_LEAST_FILES = 12 };
 
 static int pg_below(int which, rlim_t least) {
 	struct rlimit limit;
@@ -30,7 +30,10 @@ __attribute__((constructor)) static void pg_check_limits(void) {
 		pg_refuse("paligemma: the limit of address space is below 1.5 GiB, which is too little to start: raise it (ulimit -v)\n");
 	}
 	if (pg_below(RLIMIT_DATA, PG_LEAST_DATA)) {
-		pg_refuse("paligemma: the limit of data is below 64 MiB, which is too little to start: raise it (ulimit -d)\n");
+		pg_refuse("paligemma: the limit of data is below 144 MiB, which is too little to start: raise it (ulimit -d)\n");
+	}
+	if (pg_below(RLIMIT_NOFILE, PG_LEAST_FILES)) {
+		pg_refuse("paligemma: the limit of open files is below 12, which is too little to start: raise it (ulimit -n)\n");
 	}
 	if (pg_below(RLIMIT_AS, RLIM_INFINITY)) {
 		mallopt(M_ARENA_MAX, 1); // else every thread reserves 64 MiB of it
