@@ -77,9 +77,14 @@ func TestAnswerConfidence(t *testing.T) {
 			t.Errorf("%v, score %v", *r.Confidence, r.Alternatives[0].Score)
 		}
 	})
-	t.Run("choices have none", func(t *testing.T) {
-		if r := answerOf(t, "vqa", scene, "-m", m, "--prompt", "x", "--choices", "a,b"); r.Confidence != nil {
-			t.Errorf("%v", *r.Confidence)
+	t.Run("choices", func(t *testing.T) {
+		r := answerOf(t, "vqa", scene, "-m", m, "--prompt", "x", "--choices", "a,b")
+		if best := (*r.Scores)[0]; !equals(r.Confidence, math.Exp(best.Mean)) || *r.Text != best.Suffix {
+			t.Errorf("%v, mean %v", r.Confidence, best.Mean)
+		}
+		_, column, errs := run(t, t.Context(), false, "vqa", scene, "-m", m, "--prompt", "x", "--choices", "a,b", "--scores")
+		if want := fmt.Sprintf("%.4f\t%s\n", *r.Confidence, *r.Text); column != want {
+			t.Errorf("%q, want %q: %s", column, want, errs)
 		}
 	})
 	t.Run("built-in model", func(t *testing.T) {
@@ -193,8 +198,5 @@ func TestScoresColumn(t *testing.T) {
 				}
 			}
 		})
-	}
-	if code, _, errs := run(t, t.Context(), false, "vqa", scene, "-m", m, "--prompt", "x", "--choices", "a,b", "--scores"); code != exitUsage || !strings.Contains(errs, "--choices excludes") {
-		t.Errorf("with --choices: %d, %s", code, errs)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -146,10 +147,7 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 			return
 		}
 		if err := f.Set(flag.Name, value); err != nil && first == nil {
-			first = usageError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), errors.Unwrap(err))}
-			if errors.Unwrap(err) == nil {
-				first = usageError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), err)}
-			}
+			first = usageError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), valueError(err))}
 		}
 		if flag.Annotations == nil {
 			flag.Annotations = map[string][]string{}
@@ -157,6 +155,18 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 		flag.Annotations[fromEnv] = nil
 	})
 	return first
+}
+
+// valueError is what is wrong with a flag's value, without the value.
+func valueError(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		err = inner
+	}
+	var number *strconv.NumError
+	if errors.As(err, &number) {
+		err = number.Err
+	}
+	return quote.Error(err)
 }
 
 // fromEnv marks a flag whose value comes from the environment.

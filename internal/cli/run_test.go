@@ -20,6 +20,7 @@ import (
 
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 	"paligemma/internal/tokenizer"
 )
 
@@ -292,6 +293,33 @@ func TestEnvironment(t *testing.T) {
 	}
 	if envName("max-tokens") != "PALIGEMMA_MAX_TOKENS" {
 		t.Error(envName("max-tokens"))
+	}
+}
+
+// What is wrong with a variable is told without quoting it twice.
+func TestWrongEnvironment(t *testing.T) {
+	for name, want := range map[string]string{
+		"PALIGEMMA_MAX_TOKENS":  "invalid syntax",
+		"PALIGEMMA_TEMPERATURE": "invalid syntax",
+		"PALIGEMMA_TIMINGS":     "invalid syntax",
+		"PALIGEMMA_MAX_PIXELS":  "want a number, 1 or more",
+		"PALIGEMMA_BOX":         "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			flags, _, err := (&app{}).rootCommand().Find([]string{"caption"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			set := flags.Flags()
+			set.AddFlagSet(flags.InheritedFlags())
+			err = applyEnv(set, func(n string) (string, bool) { return strings.Repeat("x", 3000), n == name })
+			if err == nil || !strings.HasPrefix(err.Error(), name+`="xxx`) || !strings.HasSuffix(err.Error(), want) {
+				t.Fatalf("%v", err)
+			}
+			if n := strings.Count(err.Error(), "x"); n > quote.Max && name != "PALIGEMMA_BOX" || len(err.Error()) > 350 {
+				t.Errorf("%d bytes: %v", len(err.Error()), err)
+			}
+		})
 	}
 }
 

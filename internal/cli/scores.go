@@ -156,8 +156,11 @@ func (q *inquiry) score(ctx context.Context, v *view, prompt string) error {
 		if q.pick {
 			tokens := best.Tokens[:len(best.Tokens)-1]
 			r.Text, r.Tokens, r.FinishReason = &best.Suffix, &tokens, model.FinishStop
+			r.Confidence = confidenceOf(best.Mean, 1)
 		}
 		err = q.p.object(r)
+	case q.pick && q.sampling.Scores:
+		err = q.p.scored(v.result.Image, confidenceColumn(confidenceOf(best.Mean, 1)), best.Suffix)
 	case q.pick:
 		err = q.p.text(v.result.Image, best.Suffix)
 	default:

@@ -132,8 +132,8 @@ func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
 		}
 	}
 	if cmd.Flags().Changed("choices") {
-		if o.sampling.Temperature != 0 || o.sampling.Beams > 1 || o.sampling.LogProbs > 0 || o.sampling.Scores {
-			return usageError{errors.New("--choices excludes --temperature, --beams, --logprobs and --scores: nothing is generated")}
+		if o.sampling.Temperature != 0 || o.sampling.Beams > 1 || o.sampling.LogProbs > 0 {
+			return usageError{errors.New("--choices excludes --temperature, --beams and --logprobs: nothing is generated")}
 		}
 		var err error
 		if o.suffixes, err = splitChoices(o.Choices); err != nil {
