@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"paligemma/internal/convert"
 	"paligemma/internal/gguf"
@@ -71,6 +72,9 @@ func shownGGUF(h *gguf.Header, key string) any {
 		return number(float64(x), v)
 	case float64:
 		return number(x, v)
+	}
+	if texts, ok := v.([]string); ok && len(strings.Join(texts, "")) > maxShownString {
+		return described{typ, len(texts)}
 	}
 	if r := reflect.ValueOf(v); r.Kind() == reflect.Slice {
 		list := make([]any, r.Len()) // not []byte, which JSON would have as base64

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -283,6 +284,27 @@ func TestLongArchitecture(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 8<<20 || len(out)+len(errs) > 1000 {
 			t.Errorf("%s: %d bytes of memory, %d of text", command, grown, len(out)+len(errs))
+		}
+	}
+}
+
+// inspect shows an array of few texts, but not one of long ones.
+func TestLongArray(t *testing.T) {
+	var w gguf.Writer
+	w.SetStrings("short", []string{"a", "b"})
+	w.SetStrings("long", slices.Repeat([]string{strings.Repeat("x", 100_000)}, 60))
+	var b bytes.Buffer
+	if err := w.Encode(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "long.gguf")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{formatText, formatJSON} {
+		code, out, errs := run(t, t.Context(), false, "inspect", path, "--format", format)
+		if code != exitOK || len(out) > 1000 || !strings.Contains(out, "a") || !strings.Contains(out, "60") {
+			t.Errorf("%s: exit code %d, %d bytes, %s", format, code, len(out), errs)
 		}
 	}
 }
