@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"paligemma/internal/engine"
@@ -16,6 +17,9 @@ import (
 // captionTokens is the length of the caption that is timed as a whole.
 const captionTokens = 20
 
+// errNotDecoded is the error of a model that gave no tokens to time.
+var errNotDecoded = errors.New("the model did not decode")
+
 // Options say what to measure.
 type Options struct {
 	Open         func() (*engine.Engine, error) // as the program opens a model; called for each repetition
@@ -25,8 +29,9 @@ type Options struct {
 	Repetitions  int                            // that count
 	PromptTokens int                            // after those of the image, BOS included
 	DecodeTokens int                            // steps of decoding, each of which computes one token from the one before
+	Sequences    []int                          // numbers of sequences to decode together; Open allows the largest
 	Probe        bool                           // measure what the machine can do, too
-	Progress     func(done, total int)          // repetitions, the one that warms up included; may be nil
+	Progress     func(done, total int)          // counts 1 + len(Sequences) for each repetition, the one that warms up included; may be nil
 }
 
 // Check refuses numbers that make no sense.
@@ -43,6 +48,14 @@ func (o Options) Check() error {
 			return fmt.Errorf("%d %s: want 1 to %d", n.value, n.name, n.to)
 		}
 	}
+	for i, n := range o.Sequences {
+		if n < 1 || n > maxSequences {
+			return fmt.Errorf("%d sequences: want 1 to %d", n, maxSequences)
+		}
+		if slices.Contains(o.Sequences[:i], n) {
+			return fmt.Errorf("%d sequences twice: name each number once", n)
+		}
+	}
 	return nil
 }
 
@@ -52,6 +65,15 @@ type bench struct {
 	report Report
 	ids    []int // of the prompt, those of the image included
 	work   work
+	done   int // measurements that Progress was told of
+}
+
+// progress reports that a measurement is done.
+func (b *bench) progress() {
+	b.done++
+	if b.Progress != nil {
+		b.Progress(b.done, (b.Repetitions+1)*(1+len(b.Sequences)))
+	}
 }
 
 // Measure runs the repetitions. Cancelling ctx ends it with ctx's error.
@@ -73,9 +95,6 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 		}
 		if i > 0 {
 			b.report.Runs = append(b.report.Runs, run)
-		}
-		if o.Progress != nil {
-			o.Progress(i+1, o.Repetitions+1)
 		}
 	}
 	b.report.summarise()
@@ -108,13 +127,21 @@ func (b *bench) repetition(ctx context.Context) (Run, error) {
 	if err := b.caption(ctx, e, start, &r); err != nil {
 		return r, err
 	}
-	if err := b.parts(ctx, e, &r); err != nil {
+	image, err := b.image(e)
+	if err != nil {
+		return r, err
+	}
+	if err := b.parts(ctx, e, image, &r); err != nil {
 		return r, err
 	}
 	start = time.Now()
 	err = loadTokenizer(e.File().Header)
 	r.Tokenizer = ms(time.Since(start))
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	b.progress()
+	return r, b.batches(ctx, e, image, &r)
 }
 
 // caption goes from the picture's bytes to its last token, as the program does.
@@ -146,11 +173,7 @@ func (b *bench) caption(ctx context.Context, e *engine.Engine, start time.Time, 
 }
 
 // parts measures each part by itself.
-func (b *bench) parts(ctx context.Context, e *engine.Engine, r *Run) error {
-	image, err := b.image(e)
-	if err != nil {
-		return err
-	}
+func (b *bench) parts(ctx context.Context, e *engine.Engine, image *engine.Image, r *Run) error {
 	if _, err := e.Encode(ctx, image); err != nil {
 		return err
 	}
@@ -164,7 +187,7 @@ func (b *bench) parts(ctx context.Context, e *engine.Engine, r *Run) error {
 		return err
 	}
 	if len(gen.Tokens) != b.DecodeTokens+1 || gen.Decode <= 0 {
-		return errors.New("the model did not decode")
+		return errNotDecoded
 	}
 	vision := image.EncodeTime()
 	r.Image, r.Vision, r.Prefill = ms(image.FitTime), ms(vision), ms(gen.Prefill)

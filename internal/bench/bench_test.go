@@ -7,6 +7,7 @@ import (
 	"errors"
 	"image"
 	"math"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -49,8 +50,9 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("%s: no tokenizer or a probe: %+v", name, r)
 		}
 		for _, run := range append(r.Runs, r.Run) {
-			// Of a caption each part comes after the one before.
-			if !(run.Open > 0 && run.Open < run.FirstToken && run.FirstToken < run.Caption20) {
+			// Of a caption each part comes after the one before; on one core all
+			// tokens may be read at once.
+			if !(run.Open > 0 && run.Open < run.FirstToken && run.FirstToken <= run.Caption20) {
 				t.Errorf("%s: %+v", name, run)
 			}
 			for _, v := range []float64{run.Image, run.Vision, run.Prefill, run.DecodeRate, run.VisionGFLOPS, run.PrefillGFLOPS, run.DecodeGBs} {
@@ -79,14 +81,14 @@ func TestMeasureFile(t *testing.T) {
 	if r.Tokenizer <= 0 || r.Synthetic {
 		t.Errorf("tokenizer %v ms, synthetic %v", r.Tokenizer, r.Synthetic)
 	}
-	if r.Runs[0] != r.Run {
+	if !reflect.DeepEqual(r.Runs[0], r.Run) {
 		t.Errorf("medians %+v of the one run %+v", r.Run, r.Runs[0])
 	}
 	data, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"probe_", "null"} {
+	for _, name := range []string{"probe_", "null", "sequences"} {
 		if strings.Contains(string(data), name) {
 			t.Errorf("%s in %s", name, data)
 		}
@@ -105,6 +107,9 @@ func TestMeasureRefuses(t *testing.T) {
 		"1048577 decode tokens: want 1 to":    func(o *Options) { o.DecodeTokens = 1<<20 + 1 },
 		"a prompt of 8191 tokens and 2 more":  func(o *Options) { o.PromptTokens = 8175 },
 		"a prompt of 17 tokens and 8176 more": func(o *Options) { o.DecodeTokens = 8175 },
+		"0 sequences: want 1 to 64":           func(o *Options) { o.Sequences = []int{1, 0} },
+		"65 sequences: want 1 to 64":          func(o *Options) { o.Sequences = []int{65} },
+		"2 sequences twice: name each":        func(o *Options) { o.Sequences = []int{2, 1, 2} },
 		"unsupported picture":                 func(o *Options) { o.Image = []byte("text") },
 		"no model":                            func(o *Options) { o.Open = func() (*engine.Engine, error) { return nil, errors.New("no model") } },
 	} {

@@ -23,6 +23,7 @@ type Run struct {
 	VisionGFLOPS  float64 `json:"vision_gflops"`  // the arithmetic asked for (see work) over vision_ms
 	PrefillGFLOPS float64 `json:"prefill_gflops"` // likewise over prefill_ms
 	DecodeGBs     float64 `json:"decode_gb_s"`    // what a step has to read (see work) times decode_tok_s
+	Sequences     []Batch `json:"sequences,omitempty"`
 }
 
 // Report is the result of Measure.
@@ -46,7 +47,8 @@ type Report struct {
 	Warnings []string `json:"warnings,omitempty"` // about the picture
 }
 
-// fields are those of a Run, for what is done to each of them.
+// fields are the numbers of a Run, except those of its batches, for what is done
+// to each of them.
 var fields = []func(*Run) *float64{
 	func(r *Run) *float64 { return &r.Open },
 	func(r *Run) *float64 { return &r.Tokenizer },
@@ -61,9 +63,25 @@ var fields = []func(*Run) *float64{
 	func(r *Run) *float64 { return &r.DecodeGBs },
 }
 
+// fields returns all numbers of the report's runs.
+func (r *Report) fields() []func(*Run) *float64 {
+	all := slices.Clone(fields)
+	for i := range r.batches() {
+		all = append(all,
+			func(r *Run) *float64 { return &r.Sequences[i].Step },
+			func(r *Run) *float64 { return &r.Sequences[i].Rate })
+	}
+	return all
+}
+
+// batches returns a copy of the first run's batches: those of the others have
+// the same numbers of sequences.
+func (r *Report) batches() []Batch { return slices.Clone(r.Runs[0].Sequences) }
+
 // Spread is the smallest and the largest value of each field.
 func (r *Report) Spread() (low, high Run) {
-	for _, field := range fields {
+	low.Sequences, high.Sequences = r.batches(), r.batches()
+	for _, field := range r.fields() {
 		values := r.values(field)
 		*field(&low), *field(&high) = values[0], values[len(values)-1]
 	}
@@ -72,7 +90,8 @@ func (r *Report) Spread() (low, high Run) {
 
 // summarise sets the medians.
 func (r *Report) summarise() {
-	for _, field := range fields {
+	r.Run.Sequences = r.batches()
+	for _, field := range r.fields() {
 		values := r.values(field)
 		n := len(values)
 		*field(&r.Run) = (values[(n-1)/2] + values[n/2]) / 2

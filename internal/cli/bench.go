@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -25,6 +26,7 @@ type benchOptions struct {
 	Repetitions  int
 	PromptTokens int
 	DecodeTokens int
+	Sequences    []int
 	NoProbe      bool
 }
 
@@ -43,6 +45,10 @@ from before the model is opened. The parts are then measured by themselves, with
 a prompt of random tokens after the image. One repetition more, before all
 others, warms up.
 
+With --sequences 1,2,4 each repetition also decodes one, two and four sequences
+together, all with that prompt, and times a step, which gives a token to each of
+them. Every sequence is prefilled first; this takes longer than what is timed.
+
 Beside the times stand the arithmetic and the memory traffic that they stand
 for, and at the end what ggml reaches on this machine with the same threads:
 reading memory, and one large product of matrices in a few types.
@@ -53,7 +59,8 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 ` + strings.Join(bench.SyntheticNames()[6:], ", ") + `.`,
 		Example: `  paligemma bench -m model.gguf
   paligemma bench photo.jpg -m model.gguf --repetitions 9 --format json
-  paligemma bench --synthetic pg2-3b-448 --type q4_k_m`,
+  paligemma bench --synthetic pg2-3b-448 --type q4_k_m
+  paligemma bench --synthetic 3b-224 --sequences 1,2,4,8,16`,
 		Args: argsBetween(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -74,6 +81,7 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 	f.IntVar(&o.Repetitions, "repetitions", 5, "measure `N` times")
 	f.IntVar(&o.PromptTokens, "prompt-tokens", 8, "`N` tokens of text after those of the image")
 	f.IntVar(&o.DecodeTokens, "decode-tokens", 20, "decode `N` tokens after the first")
+	f.IntSliceVar(&o.Sequences, "sequences", nil, "also decode several sequences together: each number of them in `LIST`, 1 to 64")
 	f.BoolVar(&o.NoProbe, "no-probe", false, "do not measure what the machine can do")
 	completeTypes(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("synthetic", cobra.FixedCompletions(bench.SyntheticNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -95,6 +103,7 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 		Repetitions:  o.Repetitions,
 		PromptTokens: o.PromptTokens,
 		DecodeTokens: o.DecodeTokens,
+		Sequences:    o.Sequences,
 		Probe:        !o.NoProbe,
 	}
 	if err := o.model.check(); err != nil {
@@ -102,6 +111,9 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 	}
 	if err := measure.Check(); err != nil {
 		return usageError{err}
+	}
+	for _, n := range o.Sequences {
+		o.model.parallel = max(n, o.model.parallel)
 	}
 	var warnings []string
 	if o.Image != "" {
@@ -120,13 +132,13 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 		defer weights.Close()
 		measure.Synthetic = true
 		measure.Open = func() (*engine.Engine, error) {
-			return weights.Open(engine.Options{Device: o.model.Device, Threads: o.model.Threads, Parallel: 1})
+			return weights.Open(engine.Options{Device: o.model.Device, Threads: o.model.Threads, Parallel: max(1, o.model.parallel)})
 		}
 	}
 	var progress bar
 	measure.Progress = func(done, total int) {
 		if done == 1 {
-			progress = a.newBar(int64(total), "repetitions", true)
+			progress = a.newBar(int64(total), "measurements", true)
 		}
 		progress.set(int64(done))
 	}
@@ -178,6 +190,27 @@ func (a *app) benchOpener(o modelOptions) func() (*engine.Engine, error) {
 	}
 }
 
+// benchRow is a line of the table.
+type benchRow struct {
+	what, unit     string
+	mid, low, high float64
+	achieved       string
+}
+
+// writeBenchRows writes a section of the table, and an empty line.
+func writeBenchRows(b *bytes.Buffer, what string, rows []benchRow) error {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\tUNIT\tMEDIAN\tMIN\tMAX\tACHIEVED\n", what)
+	for _, row := range rows {
+		if row.mid > 0 {
+			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%.2f\t%s", row.what, row.unit, row.mid, row.low, row.high, row.achieved), "\t"))
+		}
+	}
+	err := w.Flush()
+	fmt.Fprintln(b)
+	return err
+}
+
 // benchText is the table.
 func benchText(r *bench.Report) (string, error) {
 	var b bytes.Buffer
@@ -190,13 +223,7 @@ func benchText(r *bench.Report) (string, error) {
 	fmt.Fprintf(&b, "%d prompt tokens, %d decoded, %d repetitions\n\n", r.PrefillTokens, r.DecodeTokens, r.Repetitions)
 
 	low, high := r.Spread()
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "WHAT\tUNIT\tMEDIAN\tMIN\tMAX\tACHIEVED")
-	for _, row := range []struct {
-		what, unit     string
-		mid, low, high float64
-		achieved       string
-	}{
+	rows := []benchRow{
 		{"open", "ms", r.Open, low.Open, high.Open, ""},
 		{"tokenizer", "ms", r.Tokenizer, low.Tokenizer, high.Tokenizer, ""},
 		{"image", "ms", r.Image, low.Image, high.Image, ""},
@@ -205,15 +232,19 @@ func benchText(r *bench.Report) (string, error) {
 		{"decode", "tokens/s", r.DecodeRate, low.DecodeRate, high.DecodeRate, fmt.Sprintf("%.1f GB/s", r.DecodeGBs)},
 		{"first token", "ms", r.FirstToken, low.FirstToken, high.FirstToken, ""},
 		{"caption of 20", "ms", r.Caption20, low.Caption20, high.Caption20, ""},
-	} {
-		if row.mid > 0 {
-			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%.2f\t%s", row.what, row.unit, row.mid, row.low, row.high, row.achieved), "\t"))
-		}
 	}
-	if err := w.Flush(); err != nil {
+	if err := writeBenchRows(&b, "WHAT", rows); err != nil {
 		return "", err
 	}
-	fmt.Fprintln(&b)
+	if len(r.Sequences) > 0 {
+		rows = nil
+		for i, s := range r.Sequences {
+			rows = append(rows, benchRow{strconv.Itoa(s.N), "ms/step", s.Step, low.Sequences[i].Step, high.Sequences[i].Step, fmt.Sprintf("%.1f tokens/s", s.Rate)})
+		}
+		if err := writeBenchRows(&b, "SEQUENCES", rows); err != nil {
+			return "", err
+		}
+	}
 	if r.PeakRSS > 0 {
 		fmt.Fprintf(&b, "peak memory: %s\n", quote.Bytes(r.PeakRSS))
 	}

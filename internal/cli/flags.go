@@ -72,6 +72,8 @@ type modelOptions struct {
 	NoMmap  bool
 	Force   bool
 	Special bool
+
+	parallel int // sequences decoded together; 0: one
 }
 
 func (o *modelOptions) flags(f *pflag.FlagSet) {

@@ -152,7 +152,7 @@ func TestJSON(t *testing.T) {
 		{"inspect", 0, []string{"inspect", fixture(t, "CHECKPOINT")}},
 		{"inspect", 0, []string{"inspect", filepath.Join(dir, "a")}},
 		{"bench", 0, []string{"bench", "-m", m, "--repetitions", "1"}},
-		{"bench", 0, []string{"bench", "--synthetic", "tiny", "--repetitions", "2", "--no-probe"}},
+		{"bench", 0, []string{"bench", "--synthetic", "tiny", "--repetitions", "2", "--no-probe", "--sequences", "1,2"}},
 		{"device", 0, []string{"devices"}},
 		{"version", 0, []string{"version"}},
 	} {

@@ -205,7 +205,7 @@ func (l *long) arguments() {
 		"long prompt": {"generate", "--prompt", text, "-m", m}, "suffix": {"score", "--prompt", "a", "--suffix", text, "-m", m},
 		"type": {"convert", fixture(l.t, "CHECKPOINT"), "--type", text}, "file to write": {"convert", fixture(l.t, "CHECKPOINT"), filepath.Join(l.dir, text)},
 		"dropped": {"parse", text, "--size", "1x1"}, "doubt": {"parse", boxText + "&lt;loc" + text, "--size", "1x1", "-v"},
-		"file to inspect": {"inspect", text}, "completion": {"completion", text}, "synthetic": {"bench", "--synthetic", text},
+		"file to inspect": {"inspect", text}, "completion": {"completion", text}, "synthetic": {"bench", "--synthetic", text}, "sequences": {"bench", "--sequences", text},
 	} {
 		l.commands["argument, "+name] = args
 	}

@@ -24,10 +24,10 @@ func (a *app) openModel(o modelOptions) (*engine.Engine, error) {
 	return e, nil
 }
 
-// open opens the model for one text at a time.
+// open opens the model for one text at a time, unless o says otherwise.
 func (o modelOptions) open() (*engine.Engine, error) {
 	options := engine.Options{
-		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: 1,
+		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: max(1, o.parallel),
 	}
 	if o.Model != "" {
 		return engine.Open(o.Model, options)

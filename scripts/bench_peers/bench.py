@@ -47,6 +47,8 @@ class Bench:
     def __init__(self, o, name, *what):
         self.name, self.command = name, [o.binary, "bench", o.image, *what, "--threads", str(o.threads), "--repetitions", "1", "--no-probe",
                                          "--prompt-tokens", str(PROMPT), "--decode-tokens", str(TOKENS), "--format", "json", "--quiet"]
+        if o.sequences:
+            self.command += ["--sequences", o.sequences]
 
     def turn(self):
         out, _, process = run(self.command)
@@ -174,6 +176,17 @@ def table(rounds, prefill, ours, peers, pairs):
     return "\n".join(lines)
 
 
+def sequences(rounds, ours):
+    """A table of several sequences decoded together: one line for each program and number of them, compared with the first number."""
+    lines = ["", "| program | sequences | step, ms | tokens/s in all | × the first |", "|---|---|---|---|---|"]
+    for name in ours:
+        for column in zip(*(r[name].get("sequences", []) for r in rounds)):
+            rates = [s["tok_s"] for s in column]
+            gains = [s["tok_s"] / r[name]["sequences"][0]["tok_s"] for s, r in zip(column, rounds)]
+            lines.append(f"| {name} | {column[0]['n']} | {cell([s['step_ms'] for s in column])} | {cell(rates)} | {cell(gains)} |")
+    return lines
+
+
 def cpu_model():
     try:
         with open("/proc/cpuinfo") as f:
@@ -222,6 +235,7 @@ def options():
     p.add_argument("--threads", type=int, default=2, help="of every program (2)")
     p.add_argument("--binary", default="bin/paligemma", help="paligemma (bin/paligemma)")
     p.add_argument("--image", help="a picture to caption; default: a JPEG of 1024x768 that is made")
+    p.add_argument("--sequences", metavar="LIST", help="also have paligemma decode these numbers of sequences together (1,2,4,8,16)")
     p.add_argument("--outside", metavar="GGUF", help="also bench this file, and time `paligemma caption` of it from outside")
     p.add_argument("--llama-bench", nargs=2, metavar=("CMD", "GGUF"), help="also run llama-bench on a text model")
     p.add_argument("--gemma-cpp", metavar="CMD", help="also run gemma.cpp: its `gemma` with --weights and whatever else it needs")
@@ -270,6 +284,8 @@ def main():
                 with open(o.json, "w") as f:
                     json.dump(facts, f, indent=1)
     lines = [table(rounds, o.prefill, [p.name for p in ours], [p.name for p in peers], pairs), "", *notes(o, rounds, programs, load)]
+    if o.sequences:
+        lines += sequences(rounds, [p.name for p in ours])
     for a, b in pairs:
         lines += agreement(rounds, b, a)
     lines += ["", f"- {o.model}, {facts['date']}, {facts['cpu']}, {facts['cores']} cores, {facts['system']}", f"- {'; '.join(facts['paligemma'])}"]
