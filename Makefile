@@ -201,6 +201,7 @@ bench: native
 
 fmt:
 	@gofmt -w cmd internal scripts third_party
+	@! command -v clang-format >/dev/null || clang-format -i internal/ggml/*.[ch]
 
 fmt-check:
 	@bad=$$(gofmt -l cmd internal scripts third_party); test -z "$$bad" || { echo "gofmt would change:" $$bad >&2; exit 1; }

@@ -1,72 +1,87 @@
+#ifndef ISA
 #include "kernels.h"
 #include "rows.h"
-#include "simd.h"
 
-// x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) = x / (1 + e^-(x·(a + b·x²))), with a
-// = 2·√(2/π) and b = 0.044715·a. NaN stays NaN.
-#define PG_GELU(value, factor)                                            \
-	for (int64_t i = 0; i < n; i++) {                                     \
-		float v = value;                                                  \
-		float u = -v * (1.5957691216057308f + 0.07135481282685763f * v * v); \
-		u = u > 88.0f ? 88.0f : u;                                        \
-		u = u < -88.0f ? -88.0f : u;                                      \
-		float e;                                                          \
-		PG_EXP(e, u);                                                     \
-		y[i] = v / (1.0f + e) factor;                                     \
-	}
+#define KERNEL "gelu.c"
+#include "foreach_isa.h"
 
-#define PG_FORM(form, attributes)                                                                                               \
-	attributes static void gelu##form(int64_t n, float * restrict y, const float * restrict x) { PG_GELU(x[i], ) }              \
-	attributes static void geglu##form(int64_t n, float * restrict y, const float * restrict x, const float * restrict up) {    \
-		PG_GELU(x[i], *up[i])                                                                                                   \
-	}                                                                                                                           \
-	attributes static void gelu_bias##form(int64_t n, float * restrict y, const float * restrict x, const float * restrict bias) { \
-		PG_GELU(x[i] + bias[i], )                                                                                               \
-	}
-PG_FORMS(PG_FORM)
+#define FLOATS_PER_LINE 16 // of a cache line, where a thread's part begins
+#define GEGLU_PART 1024    // values of a row that are dealt out at once
 
 void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	(void) userdata;
-	const int64_t block = 16; // a thread's part begins at a cache line
-	int64_t n = ggml_nelements(dst), blocks = (n + block - 1) / block;
-	int64_t from = blocks * ith / nth * block, to = blocks * (ith + 1) / nth * block;
-	if (to > n) {
-		to = n;
-	}
+	const int64_t n = ggml_nelements(dst), lines = (n + FLOATS_PER_LINE - 1) / FLOATS_PER_LINE;
+	const int64_t from = lines * ith / nth * FLOATS_PER_LINE, end = lines * (ith + 1) / nth * FLOATS_PER_LINE;
+	const int64_t to = end > n ? n : end;
 	if (from < to) {
-		PG_RUN(gelu, to - from, (float *) dst->data + from, (const float *) dst->src[0]->data + from);
+		DISPATCH(gelu)(to - from, (float *) dst->data + from, (const float *) dst->src[0]->data + from);
 	}
+}
+
+// Two operands of a function of each value.
+struct pair {
+	const float *x, *y;
+};
+
+static void fill_geglu(float * y, int64_t from, int64_t count, const void * args) {
+	const struct pair * p = args;
+	DISPATCH(geglu)(count, y, p->x + from, p->y + from);
+}
+
+static void fill_gelu_bias(float * y, int64_t from, int64_t count, const void * args) {
+	const struct pair * p = args;
+	DISPATCH(gelu_bias)(count, y, p->x + from, p->y + from);
 }
 
 void pg_geglu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	(void) userdata;
-	const struct ggml_tensor * gate = dst->src[0], * up = dst->src[1];
-	// Parts of rows, since there may be one row only.
-	const int64_t n = gate->ne[0], part = dst->type == GGML_TYPE_F32 ? 1024 : PG_BLOCK, parts = (dst->ne[0] + part - 1) / part;
-	const int64_t all = ggml_nrows(dst) * parts;
+	const struct ggml_tensor *gate = dst->src[0], *up = dst->src[1];
+	// Parts of rows are dealt out, since there may be one row only.
+	const int64_t n = gate->ne[0], part = dst->type == GGML_TYPE_F32 ? GEGLU_PART : QK_K;
+	const int64_t parts = (dst->ne[0] + part - 1) / part, all = ggml_nrows(dst) * parts;
 	for (int64_t i = all * ith / nth; i < all * (ith + 1) / nth; i++) {
-		const int64_t row = i / parts, from = i % parts * part;
-		int64_t room = dst->ne[0] - from, count = n - from;
-		room = room > part ? part : room;
-		count = count < 0 ? 0 : count > part ? part : count;
-		char * to = (char *) dst->data + row * dst->nb[1];
-		float block_[PG_BLOCK], * y = dst->type == GGML_TYPE_F32 ? (float *) to + from : block_;
-		if (count > 0) {
-			PG_RUN(geglu, count, y, (const float *) gate->data + row * n + from, (const float *) up->data + row * n + from);
-		}
-		memset(y + count, 0, (room - count) * sizeof(float));
-		if (y == block_) {
-			pg_quantize(dst->type, y, room, to, from);
-		}
+		const int64_t row = i / parts, from = i % parts * part, left = dst->ne[0] - from;
+		const struct pair args = {(const float *) gate->data + row * n, (const float *) up->data + row * n};
+		pg_write_row(dst, row, from, from + (left > part ? part : left), n, fill_geglu, &args);
 	}
 }
 
 void pg_gelu_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	(void) userdata;
 	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
-	const float * bias = dst->src[1]->data;
 	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		const float * x = (const float *) dst->src[0]->data + i * n;
-		PG_ROW(dst, i, n, y, from, count, PG_RUN(gelu_bias, count, y, x + from, bias + from));
+		const struct pair args = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data};
+		pg_write_row(dst, i, 0, dst->ne[0], n, fill_gelu_bias, &args);
 	}
 }
+
+// --- for each instruction set -----------------------------------------------
+
+#else
+#include "exp.h"
+
+// Returns x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) = x / (1 + e^-(x·(a + b·x²))), with a = 2·√(2/π) and
+// b = 0.044715·a. NaN stays NaN.
+INLINE float FN(gelu1)(float x) {
+	return x / (1.0f + FN(exp)(FN(clamp88)(-x * (1.5957691216057308f + 0.07135481282685763f * x * x))));
+}
+
+static void FN(gelu)(int64_t n, float * restrict y, const float * restrict x) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = FN(gelu1)(x[i]);
+	}
+}
+
+static void FN(geglu)(int64_t n, float * restrict y, const float * restrict x, const float * restrict up) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = FN(gelu1)(x[i]) * up[i];
+	}
+}
+
+static void FN(gelu_bias)(int64_t n, float * restrict y, const float * restrict x, const float * restrict bias) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = FN(gelu1)(x[i] + bias[i]);
+	}
+}
+
+#endif

@@ -22,18 +22,18 @@ void pg_pad_rows(struct ggml_tensor * dst, int ith, int nth, void * userdata);
 
 // pg_layer_norm records (x − mean)/sqrt(variance + eps)·w + b for each row of x,
 // in rows of n values of a type.
-struct ggml_tensor * pg_layer_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w, struct ggml_tensor * b,
-                                   float eps, enum ggml_type type, int64_t n);
+struct ggml_tensor * pg_layer_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w,
+								   struct ggml_tensor * b, float eps, enum ggml_type type, int64_t n);
 
 // pg_rms_norm records x/sqrt(mean(x²) + eps)·w for each row of x, likewise.
-struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w, float eps, enum ggml_type type,
-                                 int64_t n);
+struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w, float eps,
+								 enum ggml_type type, int64_t n);
 
 // pg_attention records softmax(cap·tanh(scale·Q·Kᵀ/cap))·V, or without cap if it
 // is 0, for q [d, T, heads], k [d, n, kv_heads] and v [dv, n, kv_heads], F32 with
 // dense rows: [dv, heads, T]. At most so many threads take part.
-struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k, struct ggml_tensor * v, float scale,
-                                  float cap, int threads);
+struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k,
+								  struct ggml_tensor * v, float scale, float cap, int threads);
 
 // pg_rows_type is what products with a type quantise their operand to, and
 // pg_quantizes tells whether ours is ggml's, for Q8_K, Q8_0 and BF16.

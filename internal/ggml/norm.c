@@ -1,107 +1,66 @@
+#ifndef ISA
+#include "custom.h"
 #include "kernels.h"
 #include "rows.h"
-#include "simd.h"
 
 #include <math.h>
 
-// Sums go into 16 lanes first: vector code of any width, and small errors.
-#define PG_SUM(value)                                    \
-	float lane[16] = {0};                                \
-	int64_t i = 0;                                       \
-	for (; i + 16 <= n; i += 16) {                       \
-		for (int j = 0; j < 16; j++) {                   \
-			float v = x[i + j];                          \
-			lane[j] += value;                            \
-		}                                                \
-	}                                                    \
-	double sum = 0;                                      \
-	for (; i < n; i++) {                                 \
-		float v = x[i];                                  \
-		sum += value;                                    \
-	}                                                    \
-	for (int j = 0; j < 16; j++) {                       \
-		sum += lane[j];                                  \
-	}                                                    \
-	*out = sum
+#define LANES 16 // sums go into as many lanes first: vector code of any width, and small errors
 
-#define PG_FORM(form, attributes)                                                                                            \
-	attributes static void total##form(int64_t n, const float * restrict x, double * out) { PG_SUM(v); }                     \
-	attributes static void spread##form(int64_t n, const float * restrict x, float mean, double * out) {                     \
-		PG_SUM((v - mean) * (v - mean));                                                                                     \
-	}                                                                                                                        \
-	attributes static void squares##form(int64_t n, const float * restrict x, double * out) { PG_SUM(v * v); }                \
-	attributes static void scale##form(int64_t n, float * restrict y, const float * restrict x, const float * restrict w,    \
-	                                   float scale) {                                                                        \
-		for (int64_t i = 0; i < n; i++) {                                                                                    \
-			y[i] = x[i] * scale * w[i];                                                                                      \
-		}                                                                                                                    \
-	}                                                                                                                        \
-	attributes static void affine##form(int64_t n, float * restrict y, const float * restrict x, const float * restrict w,   \
-	                                    const float * restrict b, float mean, float scale) {                                 \
-		for (int64_t i = 0; i < n; i++) {                                                                                    \
-			y[i] = (x[i] - mean) * scale * w[i] + b[i];                                                                      \
-		}                                                                                                                    \
-	}                                                                                                                        \
-	attributes static void add##form(int64_t n, float * restrict y, const float * restrict x, const float * restrict more,   \
-	                                 const float * restrict bias) {                                                          \
-		for (int64_t i = 0; i < n; i++) {                                                                                    \
-			y[i] = x[i] + (more[i] + bias[i]);                                                                               \
-		}                                                                                                                    \
-	}
-PG_FORMS(PG_FORM)
+#define KERNEL "norm.c"
+#include "foreach_isa.h"
 
-// A number that an operation carries along.
-static void * of_float(float x) {
-	uint32_t bits;
-	memcpy(&bits, &x, sizeof bits);
-	return (void *) (uintptr_t) bits;
+// A row (x − mean)·scale·w + b; without b and mean for RMS norm.
+struct affine {
+	const float *x, *w, *b;
+	float mean, scale;
+};
+
+static void fill_affine(float * y, int64_t from, int64_t count, const void * args) {
+	const struct affine * a = args;
+	DISPATCH(affine)(count, y, a->x + from, a->w + from, a->b + from, a->mean, a->scale);
 }
 
-static float to_float(void * userdata) {
-	const uint32_t bits = (uint32_t) (uintptr_t) userdata;
-	float x;
-	memcpy(&x, &bits, sizeof x);
-	return x;
+static void fill_scaled(float * y, int64_t from, int64_t count, const void * args) {
+	const struct affine * a = args;
+	DISPATCH(scale)(count, y, a->x + from, a->w + from, a->scale);
 }
 
 static void layer_norm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	const float eps = to_float(userdata);
+	const float eps = params_of(userdata).a;
 	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
-	const float * w = dst->src[1]->data, * b = dst->src[2]->data;
 	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		const float * x = (const float *) dst->src[0]->data + i * n;
-		double sum, squares;
-		PG_RUN(total, n, x, &sum);
-		const float mean = (float) (sum / (double) n);
-		PG_RUN(spread, n, x, mean, &squares);
-		const float scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
-		PG_ROW(dst, i, n, y, from, count, PG_RUN(affine, count, y, x + from, w + from, b + from, mean, scale));
+		struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, dst->src[2]->data, 0, 0};
+		a.mean = (float) (DISPATCH(sum)(n, a.x) / (double) n);
+		const double squares = DISPATCH(sum_squares)(n, a.x, a.mean);
+		a.scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
+		pg_write_row(dst, i, 0, dst->ne[0], n, fill_affine, &a);
 	}
 }
 
 static void rms_norm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	const float eps = to_float(userdata);
+	const float eps = params_of(userdata).a;
 	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
-	const float * w = dst->src[1]->data;
 	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		const float * x = (const float *) dst->src[0]->data + i * n;
-		double squares;
-		PG_RUN(squares, n, x, &squares);
-		const float scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
-		PG_ROW(dst, i, n, y, from, count, PG_RUN(scale, count, y, x + from, w + from, scale));
+		struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, NULL, 0, 0};
+		const double squares = DISPATCH(sum_squares)(n, a.x, 0);
+		a.scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
+		pg_write_row(dst, i, 0, dst->ne[0], n, fill_scaled, &a);
 	}
 }
 
-struct ggml_tensor * pg_layer_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w, struct ggml_tensor * b,
-                                   float eps, enum ggml_type type, int64_t n) {
+struct ggml_tensor * pg_layer_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w,
+								   struct ggml_tensor * b, float eps, enum ggml_type type, int64_t n) {
 	struct ggml_tensor * args[] = {x, w, b};
-	return ggml_custom_4d(ctx, type, n, x->ne[1], x->ne[2], x->ne[3], args, 3, layer_norm, GGML_N_TASKS_MAX, of_float(eps));
+	return ggml_custom_4d(ctx, type, n, x->ne[1], x->ne[2], x->ne[3], args, 3, layer_norm, GGML_N_TASKS_MAX,
+						  params_to_userdata((struct params) {eps, 0}));
 }
 
-struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w, float eps, enum ggml_type type,
-                                 int64_t n) {
+struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w, float eps,
+								 enum ggml_type type, int64_t n) {
 	struct ggml_tensor * args[] = {x, w};
-	return ggml_custom_4d(ctx, type, n, x->ne[1], x->ne[2], x->ne[3], args, 2, rms_norm, GGML_N_TASKS_MAX, of_float(eps));
+	return ggml_custom_4d(ctx, type, n, x->ne[1], x->ne[2], x->ne[3], args, 2, rms_norm, GGML_N_TASKS_MAX,
+						  params_to_userdata((struct params) {eps, 0}));
 }
 
 void pg_add_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
@@ -109,6 +68,61 @@ void pg_add_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	const int64_t n = dst->ne[0], rows = ggml_nrows(dst);
 	const float * bias = dst->src[2]->data;
 	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		PG_RUN(add, n, (float *) dst->data + i * n, (const float *) dst->src[0]->data + i * n, (const float *) dst->src[1]->data + i * n, bias);
+		const float *x = (const float *) dst->src[0]->data + i * n, *more = (const float *) dst->src[1]->data + i * n;
+		DISPATCH(add)(n, (float *) dst->data + i * n, x, more, bias);
 	}
 }
+
+// --- for each instruction set -----------------------------------------------
+
+#else
+
+INLINE double FN(sum_terms)(int64_t n, const float * restrict x, float mean, bool squared) {
+	float lane[LANES] = {0};
+	int64_t i = 0;
+	for (; i + LANES <= n; i += LANES) {
+		for (int j = 0; j < LANES; j++) {
+			const float v = x[i + j] - mean;
+			lane[j] += squared ? v * v : v;
+		}
+	}
+	double sum = 0;
+	for (; i < n; i++) {
+		const float v = x[i] - mean;
+		sum += squared ? v * v : v;
+	}
+	for (int j = 0; j < LANES; j++) {
+		sum += lane[j];
+	}
+	return sum;
+}
+
+static double FN(sum)(int64_t n, const float * restrict x) {
+	return FN(sum_terms)(n, x, 0, false);
+}
+
+static double FN(sum_squares)(int64_t n, const float * restrict x, float mean) {
+	return FN(sum_terms)(n, x, mean, true);
+}
+
+static void FN(scale)(int64_t n, float * restrict y, const float * restrict x, const float * restrict w, float scale) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = x[i] * scale * w[i];
+	}
+}
+
+static void FN(affine)(int64_t n, float * restrict y, const float * restrict x, const float * restrict w,
+					   const float * restrict b, float mean, float scale) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = (x[i] - mean) * scale * w[i] + b[i];
+	}
+}
+
+static void FN(add)(int64_t n, float * restrict y, const float * restrict x, const float * restrict more,
+					const float * restrict bias) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = x[i] + (more[i] + bias[i]);
+	}
+}
+
+#endif

@@ -356,7 +356,7 @@ func (g *Graph) MulWeights(w, x Tensor) Tensor {
 var ownProducts = true
 
 // ownProduct reports whether products of weights of type t, in rows of k, with the
-// rows that rowsFor gives for them are a kernel of our own (product.c).
+// rows that rowsFor gives for them are a kernel of our own (matmul.c).
 func ownProduct(t gguf.Type, k int64) bool {
 	return ownProducts && C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
 }

@@ -1,125 +1,163 @@
+#ifndef ISA
 #include "rows.h"
 #include "kernels.h"
-#include "simd.h"
 
 #include "ggml-cpu.h"
 
-// A block of Q8_K, as ggml's quantize_row_q8_K does it, bit for bit: the value that
-// is largest without its sign becomes -127. Lanes are compared side by side; loops
-// are apart so that no product and sum is rounded once only. Blocks of Q8_0 as
-// quantize_row_q8_0 does them, and BF16 rounded to the nearest, a half to even.
+#include <string.h>
+
+// Blocks are quantized bit for bit as by ggml's quantize_row_q8_K and quantize_row_q8_0. Lanes are compared side
+// by side; multiplying and rounding are loops of their own, so that no product and sum is rounded once only.
 #define ROUND 12582912.0f // 1.5·2^23: added to a number it rounds it to a whole one, in the lowest bits
-#define PG_FORM(form, attributes)                                                                        \
-	attributes static void quantize##form(const float * restrict x, struct pg_q8_K * restrict y) {       \
-		float high[16] = {0}, low[16] = {0};                                                             \
-		for (int i = 0; i < PG_BLOCK; i += 16) {                                                         \
-			for (int j = 0; j < 16; j++) {                                                               \
-				high[j] = x[i + j] > high[j] ? x[i + j] : high[j];                                       \
-				low[j] = x[i + j] < low[j] ? x[i + j] : low[j];                                          \
-			}                                                                                            \
-		}                                                                                                \
-		for (int half = 8; half > 0; half /= 2) {                                                        \
-			for (int j = 0; j < half; j++) {                                                             \
-				high[j] = high[j + half] > high[j] ? high[j + half] : high[j];                           \
-				low[j] = low[j + half] < low[j] ? low[j + half] : low[j];                                \
-			}                                                                                            \
-		}                                                                                                \
-		const float top = high[0], bottom = low[0];                                                      \
-		float most = top > -bottom ? top : bottom;                                                       \
-		if (most == 0) {                                                                                 \
-			memset(y, 0, sizeof *y);                                                                     \
-			return;                                                                                      \
-		}                                                                                                \
-		if (top == -bottom) {                                                                            \
-			int i = 0;                                                                                   \
-			while (x[i] != top && x[i] != bottom) {                                                      \
-				i++;                                                                                     \
-			}                                                                                            \
-			most = x[i];                                                                                 \
-		}                                                                                                \
-		const float scale = -127.0f / most;                                                              \
-		union { float f; int32_t i; } v[PG_BLOCK];                                                       \
-		for (int i = 0; i < PG_BLOCK; i++) {                                                             \
-			v[i].f = scale * x[i];                                                                       \
-		}                                                                                                \
-		for (int i = 0; i < PG_BLOCK; i++) {                                                             \
-			v[i].f += ROUND;                                                                             \
-		}                                                                                                \
-		for (int i = 0; i < PG_BLOCK; i++) {                                                             \
-			y->qs[i] = (int8_t) v[i].i;                                                                  \
-		}                                                                                                \
-		for (int i = 0; i < PG_BLOCK / 16; i++) {                                                        \
-			int sum = 0;                                                                                 \
-			for (int j = 0; j < 16; j++) {                                                               \
-				sum += y->qs[16 * i + j];                                                                \
-			}                                                                                            \
-			y->sums[i] = (int16_t) sum;                                                                  \
-		}                                                                                                \
-		y->d = 1 / scale;                                                                                \
-	}                                                                                                    \
-	attributes static void blocks##form(int64_t n, const float * restrict x, struct pg_q8_0 * restrict y) { \
-		for (; n > 0; n--, x += 32, y++) {                                                               \
-			float lane[16];                                                                              \
-			for (int j = 0; j < 16; j++) {                                                               \
-				const float a = x[j] < 0 ? -x[j] : x[j], b = x[16 + j] < 0 ? -x[16 + j] : x[16 + j];     \
-				lane[j] = a > b ? a : b;                                                                 \
-			}                                                                                            \
-			for (int half = 8; half > 0; half /= 2) {                                                    \
-				for (int j = 0; j < half; j++) {                                                         \
-					lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];                       \
-				}                                                                                        \
-			}                                                                                            \
-			const float scale = lane[0] != 0 ? 127.0f / lane[0] : 0;                                     \
-			union { float f; int32_t i; } v[32];                                                         \
-			for (int i = 0; i < 32; i++) {                                                               \
-				v[i].f = scale * x[i];                                                                   \
-			}                                                                                            \
-			for (int i = 0; i < 32; i++) {                                                               \
-				v[i].f += ROUND;                                                                         \
-			}                                                                                            \
-			for (int i = 0; i < 32; i++) {                                                               \
-				y->qs[i] = (int8_t) v[i].i;                                                              \
-			}                                                                                            \
-			y->d = ggml_fp32_to_fp16(lane[0] / 127.0f);                                                  \
-		}                                                                                                \
-	}                                                                                                    \
-	attributes static void round##form(int64_t n, const float * restrict x, uint16_t * restrict y) {     \
-		for (int64_t i = 0; i < n; i++) {                                                                \
-			union { float f; uint32_t i; } v = {x[i]};                                                   \
-			const bool nan = (v.i & 0x7fffffff) > 0x7f800000;                                            \
-			y[i] = (uint16_t) (nan ? v.i >> 16 | 64 : (v.i + (0x7fff + (v.i >> 16 & 1))) >> 16);         \
-		}                                                                                                \
-	}
-PG_FORMS(PG_FORM)
+#define LANES 16
+
+union number {
+	float f;
+	int32_t i;
+	uint32_t u;
+};
+
+#define KERNEL "rows.c"
+#include "foreach_isa.h"
 
 void pg_quantize(enum ggml_type type, const float * x, int64_t count, void * row, int64_t from) {
 	if (type == GGML_TYPE_Q8_K) {
-		PG_RUN(quantize, x, (struct pg_q8_K *) row + from / PG_BLOCK);
+		DISPATCH(quantize_q8_K)(x, (struct block_q8_K *) row + from / QK_K);
 	} else if (type == GGML_TYPE_Q8_0) {
-		PG_RUN(blocks, count / 32, x, (struct pg_q8_0 *) row + from / 32);
+		DISPATCH(quantize_q8_0)(count / QK_0, x, (struct block_q8_0 *) row + from / QK_0);
 	} else {
-		PG_RUN(round, count, x, (uint16_t *) row + from);
+		DISPATCH(round_bf16)(count, x, (uint16_t *) row + from);
+	}
+}
+
+void pg_write_row(struct ggml_tensor * dst, int64_t row, int64_t from, int64_t to, int64_t n, row_fill fill,
+				  const void * args) {
+	char * out = (char *) dst->data + row * dst->nb[1];
+	float block[QK_K];
+	const bool plain = dst->type == GGML_TYPE_F32;
+	for (int64_t step; from < to; from += step) {
+		step = plain || to - from < QK_K ? to - from : QK_K;
+		float * y = plain ? (float *) out + from : block;
+		int64_t count = n - from;
+		count = count < 0 ? 0 : count > step ? step : count;
+		if (count > 0) {
+			fill(y, from, count, args);
+		}
+		memset(y + count, 0, (step - count) * sizeof(float));
+		if (!plain) {
+			pg_quantize(dst->type, block, step, out, from);
+		}
 	}
 }
 
 int pg_quantizes(enum ggml_type type) {
 	const struct ggml_type_traits_cpu * traits = ggml_get_type_traits_cpu(type);
-	const size_t bytes = type == GGML_TYPE_Q8_K   ? sizeof(struct pg_q8_K)
-	                     : type == GGML_TYPE_Q8_0 ? PG_BLOCK / 32 * sizeof(struct pg_q8_0)
-	                                              : PG_BLOCK * sizeof(uint16_t);
-	float x[PG_BLOCK];
-	char want[PG_BLOCK * sizeof(float)] __attribute__((aligned(64))), got[sizeof want] __attribute__((aligned(64)));
-	if (ggml_row_size(type, PG_BLOCK) != bytes || !traits->from_float) {
+	const size_t bytes = type == GGML_TYPE_Q8_K   ? sizeof(struct block_q8_K)
+						 : type == GGML_TYPE_Q8_0 ? QK_K / QK_0 * sizeof(struct block_q8_0)
+												  : QK_K * sizeof(uint16_t);
+	float x[QK_K];
+	char want[QK_K * sizeof(float)] __attribute__((aligned(64))), got[sizeof want] __attribute__((aligned(64)));
+	if (ggml_row_size(type, QK_K) != bytes || !traits->from_float) {
 		return 0;
 	}
-	for (int i = 0; i < PG_BLOCK; i++) {
+	for (int i = 0; i < QK_K; i++) {
 		x[i] = (float) ((i * 37 + 11) % 251) / 125 - 1;
 	}
-	traits->from_float(x, want, PG_BLOCK);
-	pg_quantize(type, x, PG_BLOCK, got, 0);
+	traits->from_float(x, want, QK_K);
+	pg_quantize(type, x, QK_K, got, 0);
 	return memcmp(want, got, bytes) == 0;
 }
 
 int pg_rows_type(enum ggml_type type) {
 	return ggml_get_type_traits_cpu(type)->vec_dot_type;
 }
+
+// --- for each instruction set -----------------------------------------------
+
+#else
+
+// Reduces LANES numbers to the largest.
+INLINE float FN(largest)(float * lane) {
+	for (int half = LANES / 2; half > 0; half /= 2) {
+		for (int j = 0; j < half; j++) {
+			lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
+		}
+	}
+	return lane[0];
+}
+
+// Writes n numbers times scale, rounded.
+INLINE void FN(round_scaled)(int n, const float * restrict x, float scale, int8_t * restrict q) {
+	union number v[QK_K];
+	for (int i = 0; i < n; i++) {
+		v[i].f = scale * x[i];
+	}
+	for (int i = 0; i < n; i++) {
+		v[i].f += ROUND;
+	}
+	for (int i = 0; i < n; i++) {
+		q[i] = (int8_t) v[i].i;
+	}
+}
+
+// Returns the value that is largest without its sign, the first of them: it becomes -127.
+INLINE float FN(extreme)(const float * restrict x) {
+	float high[LANES] = {0}, low[LANES] = {0};
+	for (int i = 0; i < QK_K; i += LANES) {
+		for (int j = 0; j < LANES; j++) {
+			high[j] = x[i + j] > high[j] ? x[i + j] : high[j];
+			low[j] = -x[i + j] > low[j] ? -x[i + j] : low[j];
+		}
+	}
+	const float top = FN(largest)(high), bottom = -FN(largest)(low);
+	if (top != -bottom || top == 0) {
+		return top > -bottom ? top : bottom;
+	}
+	int i = 0;
+	while (x[i] != top && x[i] != bottom) {
+		i++;
+	}
+	return x[i];
+}
+
+static void FN(quantize_q8_K)(const float * restrict x, struct block_q8_K * restrict y) {
+	const float most = FN(extreme)(x);
+	if (most == 0) {
+		memset(y, 0, sizeof *y);
+		return;
+	}
+	const float scale = -127.0f / most;
+	FN(round_scaled)(QK_K, x, scale, y->qs);
+	for (int i = 0; i < QK_K / 16; i++) {
+		int sum = 0;
+		for (int j = 0; j < 16; j++) {
+			sum += y->qs[16 * i + j];
+		}
+		y->sums[i] = (int16_t) sum;
+	}
+	y->d = 1 / scale;
+}
+
+static void FN(quantize_q8_0)(int64_t n, const float * restrict x, struct block_q8_0 * restrict y) {
+	for (; n > 0; n--, x += QK_0, y++) {
+		float lane[LANES];
+		for (int j = 0; j < LANES; j++) {
+			const float a = x[j] < 0 ? -x[j] : x[j], b = x[LANES + j] < 0 ? -x[LANES + j] : x[LANES + j];
+			lane[j] = a > b ? a : b;
+		}
+		const float most = FN(largest)(lane);
+		FN(round_scaled)(QK_0, x, most != 0 ? 127.0f / most : 0, y->qs);
+		y->d = ggml_fp32_to_fp16(most / 127.0f);
+	}
+}
+
+// Rounds to the nearest, a half to even.
+static void FN(round_bf16)(int64_t n, const float * restrict x, uint16_t * restrict y) {
+	for (int64_t i = 0; i < n; i++) {
+		const union number v = {x[i]};
+		const bool nan = (v.u & 0x7fffffff) > 0x7f800000;
+		y[i] = (uint16_t) (nan ? v.u >> 16 | 64 : (v.u + (0x7fff + (v.u >> 16 & 1))) >> 16);
+	}
+}
+
+#endif

@@ -1,63 +1,54 @@
-// How loops of our own become vector code.
+// Small pieces of vector code that products share; included where instructions are chosen (ISA_BEGIN).
 #pragma once
 
-#include <stdbool.h>
-#include <stdint.h>
+// Returns vector w of a row of a tile's result so far, or zeros.
+INLINE __m512 load_result(bool add, const float * y, int w, uint32_t mask) {
+	return add ? _mm512_maskz_loadu_ps((__mmask16) (mask >> LANES * w), y + LANES * w) : _mm512_setzero_ps();
+}
 
-// The compiler makes vector code of these loops for each kind of processor and
-// picks one at run time, whatever the program was built for.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PG_TARGET(t) __attribute__((target(t), optimize("O3", "no-trapping-math", "no-math-errno")))
-#define PG_WIDE ",prefer-vector-width=512"
-#define PG_DISPATCH 1
-#elif defined(__x86_64__) && defined(__clang__)
-#define PG_TARGET(t) __attribute__((target(t)))
-#define PG_WIDE ""
-#define PG_DISPATCH 1
-#endif
+// Stores vector w of a row of a tile's result.
+INLINE void store_result(float * y, int w, uint32_t mask, __m512 v) {
+	_mm512_mask_storeu_ps(y + LANES * w, (__mmask16) (mask >> LANES * w), v);
+}
 
-// Products (product.c) are written in intrinsics that older compilers lack.
-#if defined(PG_DISPATCH) && (defined(__clang__) || __GNUC__ >= 11)
-#define PG_PRODUCTS 1
-#endif
+// Returns four bytes, over and over.
+INLINE __m512i load4(const int8_t * p) {
+	int32_t four;
+	memcpy(&four, p, sizeof four);
+	return _mm512_set1_epi32(four);
+}
 
-// PG_RUN calls the form of a function, named by its suffix, that the processor can run.
-#ifdef PG_DISPATCH
-#define PG_RUN(name, ...)                                                                        \
-	do {                                                                                         \
-		if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {          \
-			name##_avx512(__VA_ARGS__);                                                          \
-		} else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {            \
-			name##_avx2(__VA_ARGS__);                                                            \
-		} else {                                                                                 \
-			name##_plain(__VA_ARGS__);                                                           \
-		}                                                                                        \
-	} while (0)
-#define PG_FORMS(form)                                                         \
-	form(_avx512, PG_TARGET("avx512f,avx512dq,avx512vl,avx512bw,fma" PG_WIDE)) \
-	form(_avx2, PG_TARGET("avx2,fma"))                                         \
-	form(_plain, )
-#else
-#define PG_RUN(name, ...) name##_plain(__VA_ARGS__)
-#define PG_FORMS(form) form(_plain, )
-#endif
+// Returns a number in half precision.
+INLINE float load_half(const uint8_t * p) {
+	uint16_t h;
+	memcpy(&h, p, sizeof h);
+	return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
+}
 
-// e^x for |x| <= 88, to 2 units in the last place: 2^n·e^r with |r| <= ln(2)/2,
-// e^r by its Taylor polynomial of degree 7 (its rest is below 2^-27).
-#define PG_EXP(out, x)                                                                                    \
-	do {                                                                                                  \
-		float shifted_ = (x) * 1.44269504088896341f + 12582912.0f; /* 1.5·2^23: rounds to a whole number */ \
-		float n_ = shifted_ - 12582912.0f;                                                                \
-		float r_ = ((x) - n_ * 0.693359375f) + n_ * 2.12194440e-4f;                                       \
-		float p_ = 1.98412698e-4f;                                                                        \
-		p_ = p_ * r_ + 1.38888889e-3f;                                                                    \
-		p_ = p_ * r_ + 8.33333333e-3f;                                                                    \
-		p_ = p_ * r_ + 4.16666667e-2f;                                                                    \
-		p_ = p_ * r_ + 1.66666667e-1f;                                                                    \
-		p_ = p_ * r_ + 0.5f;                                                                              \
-		p_ = p_ * r_ + 1.0f;                                                                              \
-		p_ = p_ * r_ + 1.0f;                                                                              \
-		union { float f; int32_t i; } scale_;                                                             \
-		scale_.i = ((int32_t) n_ + 127) << 23;                                                            \
-		(out) = p_ * scale_.f;                                                                            \
-	} while (0)
+// Returns ggml's kvalues_iq4nl, 128 added.
+INLINE __m128i codebook(void) {
+	return _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, (char) 129, (char) 141, (char) 153, (char) 166, (char) 181,
+						 (char) 197, (char) 217, (char) 241);
+}
+
+// Transposes 16 × 16 numbers of 32 bits.
+INLINE void transpose16x16(__m512i * v) {
+	__m512i t[16];
+	for (int i = 0; i < 16; i += 4) { // within each four rows and four columns
+		const __m512i a = _mm512_unpacklo_epi32(v[i], v[i + 1]), b = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+		const __m512i c = _mm512_unpacklo_epi32(v[i + 2], v[i + 3]), d = _mm512_unpackhi_epi32(v[i + 2], v[i + 3]);
+		t[i] = _mm512_unpacklo_epi64(a, c);
+		t[i + 1] = _mm512_unpackhi_epi64(a, c);
+		t[i + 2] = _mm512_unpacklo_epi64(b, d);
+		t[i + 3] = _mm512_unpackhi_epi64(b, d);
+	}
+	for (int i = 0; i < 4; i++) { // and these fours
+		const __m512i a = _mm512_shuffle_i32x4(t[i], t[4 + i], 0x88), b = _mm512_shuffle_i32x4(t[i], t[4 + i], 0xdd);
+		const __m512i c = _mm512_shuffle_i32x4(t[8 + i], t[12 + i], 0x88);
+		const __m512i d = _mm512_shuffle_i32x4(t[8 + i], t[12 + i], 0xdd);
+		v[i] = _mm512_shuffle_i32x4(a, c, 0x88);
+		v[4 + i] = _mm512_shuffle_i32x4(b, d, 0x88);
+		v[8 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);
+		v[12 + i] = _mm512_shuffle_i32x4(b, d, 0xdd);
+	}
+}
