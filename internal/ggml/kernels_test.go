@@ -2,7 +2,9 @@ package ggml
 
 import (
 	"bytes"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"paligemma/internal/gguf"
@@ -206,10 +208,7 @@ func TestProduct(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		for _, typ := range []gguf.Type{
-			gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K, gguf.TypeIQ4_XS,
-			gguf.TypeQ8_0, gguf.TypeQ5_0, gguf.TypeQ4_0, gguf.TypeIQ4_NL, gguf.TypeBF16,
-		} {
+		for _, typ := range productTypes {
 			for _, size := range [][3]int64{{6, 9, 5}, {1101, 3, 2}, {1114, 33, 1}, {2090, 40, 8}, {32, 5, 1}, {96, 40, 7}, {2400, 70, 1}, {2080, 37, 9}, {256, 1, 1}, {2560, 77, 1}, {512, 31, 2}, {2304, 96, 3}, {4352, 45, 8}, {256, 33, 601}, {2048, 64, 23}} {
 				k, n, rows := size[0], size[1], size[2]
 				if k%int64(typ.BlockSize()) != 0 {
@@ -268,41 +267,127 @@ func TestProduct(t *testing.T) {
 	}
 }
 
-// BenchmarkProduct multiplies a matrix [2048, 16384] with 264 rows, quantising
-// them included.
+// productTypes are the types of weights whose products have kernels.
+var productTypes = []gguf.Type{
+	gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K, gguf.TypeIQ4_XS,
+	gguf.TypeQ8_0, gguf.TypeQ5_0, gguf.TypeQ4_0, gguf.TypeIQ4_NL, gguf.TypeBF16,
+}
+
+// TestProductRowsAlone multiplies rows together and alone: the same bits, so that an answer does not depend on
+// what is computed with it. Products of BF16 promise it for up to 16 rows.
+func TestProductRowsAlone(t *testing.T) {
+	engines := []*Engine{}
+	for _, threads := range []int{1, 3} {
+		e, err := NewEngine(Options{Device: "cpu", Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Close)
+		engines = append(engines, e)
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	for _, typ := range productTypes {
+		if !ownProduct(typ, 256) {
+			t.Logf("this processor leaves products with %v to ggml", typ)
+			continue
+		}
+		t.Run(typ.String(), func(t *testing.T) {
+			block := max(typ.BlockSize(), 2)
+			for i, most := range []int{256, 1400, 10000} { // the last is more than are multiplied at once
+				k := most - r.IntN(most/2)
+				checkRowsAlone(t, engines[i%2], typ, int64((k+block-1)/block*block), 20+r.Int64N(60))
+			}
+		})
+	}
+}
+
+// checkRowsAlone compares products of weights [k, n] and some rows with those of each row.
+func checkRowsAlone(t *testing.T, e *Engine, typ gguf.Type, k, n int64) {
+	t.Helper()
+	const distinct = 19
+	rowBytes, err := typ.RowBytes(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := make([]byte, rowBytes*n)
+	if err := Quantize(typ, packed, random(int(k*n), uint64(k)), int(k)); err != nil {
+		t.Fatal(err)
+	}
+	store, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, n}, Data: packed}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	product := func(x []float32) []float32 {
+		got, err := compute(t, e, func(g *Graph) Tensor {
+			w := store.Tensors()[0]
+			return g.MulMat(w, g.convertRows(g.Float32s(x, k, int64(len(x))/k), g.rowsFor(k, w)))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	x := random(int(k)*distinct, uint64(n))
+	var alone []float32
+	for i := range distinct {
+		alone = append(alone, product(x[i*int(k):(i+1)*int(k)])...)
+	}
+	counts := []int{2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+	if typ != gguf.TypeBF16 {
+		counts = append(counts, 17, 19, 40, 301)
+	}
+	for _, rows := range counts {
+		var many []float32
+		for len(many) < rows*int(k) {
+			many = append(many, x[:min(len(x), rows*int(k)-len(many))]...)
+		}
+		for i, got := range product(many) {
+			if want := alone[i%len(alone)]; math.Float32bits(got) != math.Float32bits(want) {
+				t.Errorf("%d columns of %d, %d rows: value %d is %v, alone %v", n, k, rows, i, got, want)
+				break
+			}
+		}
+	}
+}
+
+// BenchmarkProduct multiplies a matrix [2048, 16384] with rows, quantising them
+// included.
 func BenchmarkProduct(b *testing.B) {
-	const k, n, rows = 2048, 16384, 264
+	const k, n = 2048, 16384
 	e, err := NewEngine(Options{Device: "cpu"})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer e.Close()
-	for _, typ := range []gguf.Type{gguf.TypeQ4_K, gguf.TypeQ6_K, gguf.TypeQ8_0, gguf.TypeBF16} {
-		b.Run(typ.String(), func(b *testing.B) {
-			rowBytes, err := typ.RowBytes(k)
-			if err != nil {
-				b.Fatal(err)
-			}
-			row := make([]byte, rowBytes)
-			if err := Quantize(typ, row, random(k, 1), k); err != nil {
-				b.Fatal(err)
-			}
-			store, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, n}, Data: bytes.Repeat(row, n)}}, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer store.Close()
-			x := random(k*rows, 2)
-			for b.Loop() {
-				g, w := e.NewGraph(GraphOptions{}), store.Tensors()[0]
-				g.Output(g.MulMat(w, g.convertRows(g.Float32s(x, k, rows), g.rowsFor(k, w))))
-				if err := g.Compute(b.Context()); err != nil {
-					b.Fatal(err)
+	for _, typ := range productTypes {
+		rowBytes, err := typ.RowBytes(k)
+		if err != nil {
+			b.Fatal(err)
+		}
+		row := make([]byte, rowBytes)
+		if err := Quantize(typ, row, random(k, 1), k); err != nil {
+			b.Fatal(err)
+		}
+		store, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, n}, Data: bytes.Repeat(row, n)}}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, rows := range []int64{1, 2, 4, 8, 16, 264} {
+			b.Run(fmt.Sprintf("%v/rows=%d", typ, rows), func(b *testing.B) {
+				x := random(int(k*rows), 2)
+				for b.Loop() {
+					g, w := e.NewGraph(GraphOptions{}), store.Tensors()[0]
+					g.Output(g.MulMat(w, g.convertRows(g.Float32s(x, k, rows), g.rowsFor(k, w))))
+					if err := g.Compute(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+					g.Close()
 				}
-				g.Close()
-			}
-			b.ReportMetric(2*k*n*rows*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOPS")
-		})
+				b.ReportMetric(2*k*n*float64(rows)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOPS")
+			})
+		}
+		store.Close()
 	}
 }
 

@@ -1,6 +1,7 @@
 // What matrix products (matmul.c) have in common with the types that they take. For x86 only.
 #pragma once
 
+#include "custom.h"
 #include "isa.h"
 #include "rows.h"
 
@@ -16,42 +17,55 @@
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+#define NOINLINE __attribute__((noinline)) static
 
-// Sizes are named as in BLIS (https://doi.org/10.1145/2764454): tiles of MR rows and NR weights, KC values of a row
-// multiplied at once, MC rows for which weights are unpacked once.
-#define LANES 16 // rows of weights side by side in a vector
-#define NV 2     // such vectors of a tile
-#define NR (NV * LANES)
-#define MR 6 // rows of a tile: each value of a row that is loaded meets NV vectors of weights
-#define KC 2048
+// Sizes are named as in BLIS (https://doi.org/10.1145/2764454): in registers MR rows meet NR rows of weights, which lie
+// side by side in nv vectors. Up to NARROW rows meet one vector: they wait for weights, and of those there should
+// be few in the cache. More rows meet two: each value that is loaded is used twice. MC·KC values of rows at once
+// stay in the cache.
+#define LANES 16
+#define NR(nv) ((nv) * LANES)
+#define MR(nv) ((nv) == 1 ? 8 : 6)
+#define TILE 12 // vectors of a tile, at most
+#define NARROW 16
 #define MC 288
+#define KC 2048
+#define STEP 256 // values for which weights are unpacked at once, into the first cache
 
-// A product with one row reads STREAMS rows of weights that lie far apart, so that they meet each block of it
-// while it is close at hand; each is read from its beginning to its end, which the memory likes, and asked for
+// With few rows, STREAMS rows of weights that lie far apart are read at once, so that they meet each block of the
+// rows while it is close at hand; each is read from its beginning to its end, which the memory likes, and asked for
 // PREFETCH bytes ahead, past the caches: it is used once.
 #define STREAMS 4
 #define PREFETCH 1024
 
-// A type of weights. Blocks are those of the rows that they multiply, too.
+// Rows of weights that meet some rows.
+struct strip {
+	const uint8_t * a;  // the first row of weights
+	size_t stride;      // bytes from one to the next
+	int64_t columns, k; // how many there are, and their values
+	const void * x;     // rows [k/STEP, rows] as copy makes them
+	int64_t rows;       // MC at most
+	float * y;          // results [rows, columns]
+	int64_t ldy;        // floats from one of its rows to the next
+	bool add;           // to the results that are there
+};
+
+// A type of weights.
 struct matmul_type {
 	enum ggml_type type, x_type; // of the weights, and of the rows that they multiply
 	int64_t values, bytes;       // of a block
-	int64_t kc;                  // blocks of a chunk, at most
-	size_t panel, input;         // bytes that a chunk of LANES rows of weights takes, unpacked, and one of a row
+	size_t input;                // bytes of STEP values of a row as copy makes them
+	int64_t few;                 // as many rows go through dots, up to NARROW through narrow, more through wide
 
-	// y[i] = x · row i of a, for rows that are stride bytes apart
-	void (*gemv)(int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const void * x, float * y);
+	// brings n values of a row, at most STEP, into the form that products want
+	void (*copy)(const void * x, int64_t n, void * input);
 
-	// unpacks a chunk of LANES rows of weights
-	void (*pack)(const uint8_t * const * rows, int64_t blocks, void * panel);
+	// multiplies any number of rows of weights with few rows
+	void (*dots)(const struct strip * s);
 
-	// brings a chunk of a row into the form in which tiles want it
-	void (*copy)(const void * x, int64_t blocks, void * input);
-
-	// y [rows, NR] = or += x [rows, chunk] · p for at most MR rows; rows of y are ldy apart, and its columns that are
-	// not in mask are left alone
-	void (*tile)(int64_t rows, const void * p, const void * x, int64_t blocks, float * y, int64_t ldy, bool add,
-				 uint32_t mask);
+	// multiplies up to NR(1) or NR(2) rows of weights with rows
+	void (*narrow)(const struct strip * s);
+	void (*wide)(const struct strip * s);
 };
 
 // Those of matmul_q8_k.c, matmul_q8_0.c and matmul_bf16.c; the last one of each has no values.

@@ -7,114 +7,193 @@
 #include "isa_begin.h"
 #include "simd.h"
 
-// A block is a pair of values, and a vector has so many.
-#define VECTOR 16
-#define BYTES 4
+#define PAIR 4    // bytes of two values, which are multiplied at once
+#define VECTOR 32 // values of a vector
+#define FEW 16    // rows
 
+// What is constant for a type.
 struct traits {
 	enum ggml_type type;
+	int values, bytes; // of a block
 };
 
-// sum + a·b, pairs side by side.
+// STEP values of a row; those that are missing are zero.
+struct input {
+	int8_t q[STEP / 2][PAIR];
+} __attribute__((aligned(64)));
+
+INLINE void copy(const struct traits t, const void * x, int64_t n, struct input * to) {
+	if (n < STEP) {
+		memset(to, 0, sizeof *to);
+	}
+	memcpy(to, x, n / t.values * t.bytes);
+}
+
+// Returns sum + a·b, pairs side by side.
 INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
 	return _mm512_dpbf16_ps(sum, (__m512bh) a, (__m512bh) b);
 }
 
-// Up to a vector of pairs, then zeros.
-INLINE __m512i pairs(const uint8_t * p, int64_t count) {
-	return count >= VECTOR ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi32((__mmask16) ((1u << count) - 1), p);
+// Returns up to a vector of values, then zeros.
+INLINE __m512i load_values(const uint8_t * p, int64_t n) {
+	return n >= VECTOR ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi32((__mmask16) ((1u << n / 2) - 1), p);
 }
 
-// --- one row ----------------------------------------------------------------
+// --- few rows ---------------------------------------------------------------
 
-INLINE void dots(const struct traits t, const int streams, int64_t blocks, const uint8_t * a, size_t apart,
-				 const uint8_t * x, float * y, int64_t step) {
-	(void) t;
-	__m512 sum[STREAMS];
+// y [rows] = x · weights i, i + step, …, streams of them, for rows rows from the one numbered from.
+INLINE void dots_rows(const struct strip * s, int64_t i, int64_t step, const int streams, int64_t from,
+					  const int rows) {
+	__m512 sum[4 * STREAMS];
+	const uint8_t * a = s->a + i * s->stride;
+	const struct input * x = (const struct input *) s->x + from;
 	UNROLL
-	for (int r = 0; r < streams; r++) {
-		sum[r] = _mm512_setzero_ps();
+	for (int u = 0; u < streams * rows; u++) {
+		sum[u] = _mm512_setzero_ps();
 	}
-	for (int64_t i = 0; i < blocks; i += VECTOR) {
-		const __m512i v = pairs(x + i * BYTES, blocks - i);
+	for (int64_t k = 0; k < s->k; k += VECTOR) {
+		const struct input * at = x + k / STEP * s->rows;
+		__m512i q[STREAMS];
 		UNROLL
-		for (int r = 0; r < streams; r++) {
-			const uint8_t * p = a + r * apart + i * BYTES;
-			_mm_prefetch((const char *) p + PREFETCH, _MM_HINT_NTA);
-			sum[r] = dot(sum[r], pairs(p, blocks - i), v);
+		for (int j = 0; j < streams; j++) {
+			const uint8_t * p = a + j * step * s->stride + k * 2;
+			if (from == 0) {
+				prefetch_once(p, CACHE_LINE);
+			}
+			q[j] = load_values(p, s->k - k);
+		}
+		UNROLL
+		for (int u = 0; u < streams * rows; u++) {
+			sum[u] = dot(sum[u], q[u % streams], _mm512_load_si512(at[u / streams].q[k % STEP / 2]));
 		}
 	}
 	UNROLL
-	for (int r = 0; r < streams; r++) {
-		y[r * step] = _mm512_reduce_add_ps(sum[r]);
+	for (int u = 0; u < streams * rows; u++) {
+		s->y[(from + u / streams) * s->ldy + i + u % streams * step] = _mm512_reduce_add_ps(sum[u]);
+	}
+}
+
+// Multiplies weights i, i + step, …, streams of them, with count rows from the one numbered from, MR(1) at most: four
+// weights with up to four rows at once, or two with more.
+INLINE void dots_part(const struct strip * s, int64_t i, int64_t step, int64_t from, int count) {
+	switch (count) {
+	case 1:
+		dots_rows(s, i, step, STREAMS, from, 1);
+		return;
+	case 2:
+		dots_rows(s, i, step, STREAMS, from, 2);
+		return;
+	case 3:
+		dots_rows(s, i, step, STREAMS, from, 3);
+		return;
+	case 4:
+		dots_rows(s, i, step, STREAMS, from, 4);
+		return;
+	}
+	for (int64_t j = i; j < i + STREAMS * step; j += 2 * step) {
+		switch (count) {
+		case 5:
+			dots_rows(s, j, step, 2, from, 5);
+			break;
+		case 6:
+			dots_rows(s, j, step, 2, from, 6);
+			break;
+		case 7:
+			dots_rows(s, j, step, 2, from, 7);
+			break;
+		default:
+			dots_rows(s, j, step, 2, from, 8);
+		}
+	}
+}
+
+// Multiplies weights i, i + step, …, streams of them, with each row.
+INLINE void dots(const struct traits t, const struct strip * s, int64_t i, int64_t step, int streams) {
+	(void) t;
+	if (streams < STREAMS) {
+		for (int64_t u = 0; u < streams * s->rows; u++) {
+			dots_rows(s, i + u % streams * step, 0, 1, u / streams, 1);
+		}
+		return;
+	}
+	const int64_t most = s->rows > MR(1) ? STREAMS : MR(1), parts = (s->rows + most - 1) / most;
+	for (int64_t k = 0; k < parts; k++) {
+		const int64_t from = s->rows * k / parts;
+		dots_part(s, i, step, from, (int) (s->rows * (k + 1) / parts - from));
 	}
 }
 
 // --- many rows --------------------------------------------------------------
 
-#define BLOCKS 512 // of a chunk
-
-// A pair of each of LANES rows of weights.
+// Pairs of values of each of LANES rows of weights.
 struct panel {
-	uint8_t q[BYTES * LANES];
+	uint8_t q[STEP / 2][PAIR * LANES];
 } __attribute__((aligned(64)));
 
-// A chunk of a row. Its length is an odd number of cache lines, so that rows of a
-// tile do not contend for the same few places of the cache.
-struct input {
-	int8_t q[BLOCKS][BYTES];
-	char odd[64];
-} __attribute__((aligned(64)));
-
-INLINE void pack(const struct traits t, const uint8_t * const * rows, int64_t blocks, struct panel * p) {
+INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at, int64_t n, struct panel * p) {
 	(void) t;
-	for (int64_t i = 0; i < blocks; i += VECTOR) {
+	for (int64_t i = 0; i < n; i += VECTOR) {
 		__m512i part[LANES];
 		for (int r = 0; r < LANES; r++) {
-			part[r] = pairs(rows[r] + i * BYTES, blocks - i);
+			part[r] = load_values(rows[r] + at + i * 2, n - i);
 		}
 		transpose16x16(part);
-		memcpy(p + i, part, (blocks - i < VECTOR ? blocks - i : VECTOR) * sizeof *p);
+		memcpy(p->q[i / 2], part, sizeof part);
 	}
 }
 
-INLINE void copy(const struct traits t, const void * x, int64_t blocks, struct input * to) {
-	(void) t;
-	memcpy(to->q, x, blocks * BYTES);
-}
-
-INLINE void tile(const struct traits t, const int rows, const struct panel * p, const struct input * x, int64_t blocks,
-				 float * y, int64_t ldy, bool add, uint32_t mask) {
-	(void) t;
-	__m512 sum[MR][NV];
+// sums [rows, NR(nv)] += x · p for at most MR(nv) rows.
+INLINE void multiply_rows(const int nv, const int rows, int64_t n, const struct panel * p, const struct input * x,
+						  float * sums, struct ahead next) {
+	__m512 sum[TILE];
 	UNROLL
-	for (int u = 0; u < rows * NV; u++) {
-		const int r = u / NV, w = u % NV;
-		sum[r][w] = load_result(add, y + r * ldy, w, mask);
+	for (int u = 0; u < rows * nv; u++) {
+		sum[u] = _mm512_load_ps(sums + u * LANES);
 	}
-	for (int64_t i = 0; i < blocks; i++) {
+	for (int i = 0; i < n / 2; i++) {
+		if (i % 16 == 0) {
+			prefetch_part(next, i / 16, STEP / 2 / 16);
+		}
+		__m512i q[2];
 		UNROLL
-		for (int u = 0; u < rows * NV; u++) {
-			const int r = u / NV, w = u % NV;
-			sum[r][w] = dot(sum[r][w], _mm512_load_si512(p[w * BLOCKS + i].q), load4(x[r].q[i]));
+		for (int w = 0; w < nv; w++) {
+			q[w] = _mm512_load_si512(p[w].q[i]);
+		}
+		UNROLL
+		for (int u = 0; u < rows * nv; u++) {
+			sum[u] = dot(sum[u], q[u % nv], load4(x[u / nv].q[i]));
 		}
 	}
 	UNROLL
-	for (int u = 0; u < rows * NV; u++) {
-		const int r = u / NV, w = u % NV;
-		store_result(y + r * ldy, w, mask, sum[r][w]);
+	for (int u = 0; u < rows * nv; u++) {
+		_mm512_store_ps(sums + u * LANES, sum[u]);
 	}
+}
+
+#define NV 1
+#define MULTIPLY multiply_1
+#define MULTIPLY_ROWS(rows) multiply_rows(1, rows, n, p, x, sums, next)
+#include "matmul_rows.h"
+
+#define NV 2
+#define MULTIPLY multiply_2
+#define MULTIPLY_ROWS(rows) multiply_rows(2, rows, n, p, x, sums, next)
+#include "matmul_rows.h"
+
+INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, const struct panel * p,
+					 const struct input * x, float * sums, struct ahead next) {
+	(void) t;
+	(nv == 1 ? multiply_1 : multiply_2)(rows, n, p, x, sums, next);
 }
 
 #define TYPE BF16
-#define TRAITS GGML_TYPE_BF16
+#define TRAITS GGML_TYPE_BF16, 2, PAIR
 #include "matmul_type.h"
 
 #include "isa_end.h"
 
 const struct matmul_type pg_types_bf16[] = {
-	{GGML_TYPE_BF16, GGML_TYPE_BF16, 2, BYTES, BLOCKS, BLOCKS * sizeof(struct panel), sizeof(struct input), gemv_BF16,
-	 pack_BF16, copy_BF16, tile_BF16},
+	{GGML_TYPE_BF16, GGML_TYPE_BF16, 2, PAIR, sizeof(struct input), FEW, copy_BF16, dots_BF16, narrow_BF16, wide_BF16},
 	{0},
 };
 

@@ -9,8 +9,8 @@
 
 struct traits {
 	enum ggml_type type;
-	int bytes; // of a block
-	int zero;  // which of the values, when they are taken as unsigned, is 0
+	int values, bytes; // of a block
+	int zero;          // which of the values, when they are taken as unsigned, is 0
 };
 
 #define ROW_BYTES 34 // of a block of Q8_0
@@ -35,94 +35,21 @@ INLINE __m256i values(const struct traits t, const uint8_t * p) {
 	return four;
 }
 
-// --- one row ----------------------------------------------------------------
+#define BLOCKS (STEP / QK_0)
 
-// Two blocks or, if there is no second, one.
-INLINE __m512 pair(const struct traits t, const uint8_t * p, const uint8_t * x, const bool second, __m512 sum) {
-	__m512i q = _mm512_zextsi256_si512(values(t, p)),
-			v = _mm512_zextsi256_si512(_mm256_loadu_si256((const void *) (x + 2)));
-	__m512 d = _mm512_zextps256_ps512(_mm256_set1_ps(load_half(p) * load_half(x)));
-	if (second) {
-		q = _mm512_inserti64x4(q, values(t, p + t.bytes), 1);
-		v = _mm512_inserti64x4(v, _mm256_loadu_si256((const void *) (x + ROW_BYTES + 2)), 1);
-		d = _mm512_insertf32x8(d, _mm256_set1_ps(load_half(p + t.bytes) * load_half(x + ROW_BYTES)), 1);
-	}
-	const __m512i zero = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8((char) t.zero), v);
-	const __m512i dot = _mm512_sub_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), q, v), zero);
-	return _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), d, sum);
-}
-
-INLINE void dots(const struct traits t, const int streams, int64_t blocks, const uint8_t * a, size_t apart,
-				 const uint8_t * x, float * y, int64_t step) {
-	__m512 sum[STREAMS];
-	UNROLL
-	for (int r = 0; r < streams; r++) {
-		sum[r] = _mm512_setzero_ps();
-	}
-	int64_t i = 0;
-	for (; i + 2 <= blocks; i += 2) {
-		UNROLL
-		for (int r = 0; r < streams; r++) {
-			const uint8_t * p = a + r * apart + i * t.bytes;
-			for (int j = 0; j < 2 * t.bytes; j += 64) {
-				_mm_prefetch((const char *) p + PREFETCH + j, _MM_HINT_NTA);
-			}
-			sum[r] = pair(t, p, x + i * ROW_BYTES, true, sum[r]);
-		}
-	}
-	UNROLL
-	for (int r = 0; r < streams; r++) {
-		if (i < blocks) {
-			sum[r] = pair(t, a + r * apart + i * t.bytes, x + i * ROW_BYTES, false, sum[r]);
-		}
-		y[r * step] = _mm512_reduce_add_ps(sum[r]);
-	}
-}
-
-// --- many rows --------------------------------------------------------------
-
-#define BLOCKS (KC / QK_0)
-
-// A block of each of LANES rows of weights, turned: four values of each row,
-// then the next four.
-struct panel {
-	uint8_t q[QK_0 / 4][4 * LANES];
-	float d[LANES];
-} __attribute__((aligned(64)));
-
-// A chunk of a row, and what its products begin with: zero times the sum of a
-// block, taken off. Its length is an odd number of cache lines, so that rows of a
-// tile do not contend for the same few places of the cache.
+// STEP values of a row, and what the products of each block begin with: zero times its sum, taken off. Blocks
+// that are missing are zero.
 struct input {
 	int8_t q[BLOCKS][QK_0];
 	int32_t start[BLOCKS];
 	float d[BLOCKS];
-	char odd[64];
 } __attribute__((aligned(64)));
 
-INLINE void pack(const struct traits t, const uint8_t * const * rows, int64_t blocks, struct panel * p) {
-	for (int64_t i = 0; i < blocks; i += 2) { // in pairs, as there are 16 numbers of 32 bits to turn
-		const bool second = i + 1 < blocks;
-		__m512i part[LANES];
-		for (int r = 0; r < LANES; r++) {
-			const uint8_t * row = rows[r] + i * t.bytes;
-			part[r] = _mm512_zextsi256_si512(values(t, row));
-			p[i].d[r] = load_half(row);
-			if (second) {
-				part[r] = _mm512_inserti64x4(part[r], values(t, row + t.bytes), 1);
-				p[i + 1].d[r] = load_half(row + t.bytes);
-			}
-		}
-		transpose16x16(part);
-		memcpy(p[i].q, part, sizeof p->q);
-		if (second) {
-			memcpy(p[i + 1].q, part + QK_0 / 4, sizeof p->q);
-		}
+INLINE void copy(const struct traits t, const uint8_t * x, int64_t n, struct input * to) {
+	if (n < STEP) {
+		memset(to, 0, sizeof *to);
 	}
-}
-
-INLINE void copy(const struct traits t, const uint8_t * x, int64_t blocks, struct input * to) {
-	for (int64_t i = 0; i < blocks; i++, x += ROW_BYTES) {
+	for (int64_t i = 0; i < n / QK_0; i++, x += ROW_BYTES) {
 		const __m256i q = _mm256_loadu_si256((const void *) (x + 2));
 		memcpy(to->q[i], &q, sizeof q);
 		const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8((char) t.zero), q);
@@ -131,72 +58,189 @@ INLINE void copy(const struct traits t, const uint8_t * x, int64_t blocks, struc
 	}
 }
 
-INLINE void tile(const struct traits t, const int rows, const struct panel * p, const struct input * x, int64_t blocks,
-				 float * y, int64_t ldy, bool add, uint32_t mask) {
-	(void) t;
-	__m512 sum[MR][NV];
-	UNROLL
-	for (int u = 0; u < rows * NV; u++) {
-		const int r = u / NV, w = u % NV;
-		sum[r][w] = load_result(add, y + r * ldy, w, mask);
+// Results are sums over blocks, from the first to the last, of total·(d·d'), in single precision, of whole numbers
+// total: however those are summed up, a row has the same bits in any product.
+
+// --- one row ----------------------------------------------------------------
+
+// Returns the products of two blocks or, if there is no second, one, to be summed up in the halves.
+INLINE __m512i multiply_pair(const struct traits t, const uint8_t * p, const int8_t * x, bool second) {
+	__m512i q = _mm512_zextsi256_si512(values(t, p));
+	if (second) {
+		q = _mm512_inserti64x4(q, values(t, p + t.bytes), 1);
 	}
-	for (int64_t i = 0; i < blocks; i++, p++) {
-		__m512i part[MR][NV], q[NV];
+	return _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, _mm512_loadu_si512(x));
+}
+
+// Returns sum + the products of STREAMS rows of weights with 4 blocks, of which n are there.
+INLINE __m128 add_quad(const struct traits t, const uint8_t * const * row, size_t at, const struct input * x, int from,
+					   int n, __m128 sum) {
+	__m512i v[2 * STREAMS];
+	float d[4][STREAMS], block[4][STREAMS];
+	UNROLL
+	for (int r = 0; r < STREAMS; r++) {
+		const uint8_t * p = row[r] + at;
+		prefetch_once(p, 4 * t.bytes);
+		v[r] = multiply_pair(t, p, x->q[from], n > 1);
+		v[STREAMS + r] = _mm512_setzero_si512();
+		if (n > 2) {
+			v[STREAMS + r] = multiply_pair(t, p + 2 * t.bytes, x->q[from + 2], n > 3);
+		}
 		UNROLL
-		for (int u = 0; u < rows * NV; u++) {
-			const int r = u / NV, w = u % NV;
-			part[r][w] = _mm512_set1_epi32(x[r].start[i]);
+		for (int b = 0; b < 4; b++) {
+			d[b][r] = b < n ? load_half(p + b * t.bytes) : 0;
+		}
+	}
+	const __m512i first = sum_quarters(v), second = sum_quarters(v + STREAMS);
+	const __m512i total =
+		_mm512_add_epi32(_mm512_shuffle_i32x4(first, second, 0x88), _mm512_shuffle_i32x4(first, second, 0xdd));
+	const __m512i which = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+	const __m512i start =
+		_mm512_permutexvar_epi32(which, _mm512_castsi128_si512(_mm_loadu_si128((const void *) (x->start + from))));
+	const __m512 xd = _mm512_permutexvar_ps(which, _mm512_castps128_ps512(_mm_loadu_ps(x->d + from)));
+	_mm512_storeu_ps(block, _mm512_cvtepi32_ps(_mm512_add_epi32(total, start)));
+	_mm512_storeu_ps(d, _mm512_mul_ps(_mm512_loadu_ps(d), xd));
+	UNROLL
+	for (int b = 0; b < 4; b++) {
+		if (b < n) {
+			sum = _mm_fmadd_ps(_mm_loadu_ps(block[b]), _mm_loadu_ps(d[b]), sum);
+		}
+	}
+	return sum;
+}
+
+// Multiplies weights i, i + step, …, streams of them, with a row.
+INLINE void dots(const struct traits t, const struct strip * s, int64_t i, int64_t step, int streams) {
+	const uint8_t * row[STREAMS];
+	for (int r = 0; r < STREAMS; r++) { // the last one stands in for those that are missing
+		row[r] = s->a + (i + (r < streams ? r : streams - 1) * step) * s->stride;
+	}
+	const struct input * x = s->x;
+	const int64_t blocks = s->k / QK_0;
+	__m128 sum = _mm_setzero_ps();
+	int64_t k = 0;
+	for (; k + 4 <= blocks; k += 4) {
+		sum = add_quad(t, row, k * t.bytes, x + k / BLOCKS, (int) (k % BLOCKS), 4, sum);
+	}
+	if (k < blocks) {
+		sum = add_quad(t, row, k * t.bytes, x + k / BLOCKS, (int) (k % BLOCKS), (int) (blocks - k), sum);
+	}
+	float y[STREAMS];
+	_mm_storeu_ps(y, sum);
+	for (int r = 0; r < streams; r++) {
+		s->y[i + r * step] = y[r];
+	}
+}
+
+// --- many rows --------------------------------------------------------------
+
+// STEP values of each of LANES rows of weights, transposed: four values of each row, then the next four.
+struct panel {
+	uint8_t q[BLOCKS][QK_0 / 4][4 * LANES];
+	float d[BLOCKS][LANES];
+} __attribute__((aligned(64)));
+
+INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at, int64_t n, struct panel * p) {
+	for (int64_t i = 0; i < n / QK_0; i += 2) { // in pairs, as there are 16 numbers of 32 bits to transpose
+		const bool second = i + 1 < n / QK_0;
+		__m512i part[LANES];
+		UNROLL
+		for (int r = 0; r < LANES; r++) {
+			const uint8_t * row = rows[r] + at + i * t.bytes;
+			part[r] = _mm512_zextsi256_si512(values(t, row));
+			p->d[i][r] = load_half(row);
+			if (second) {
+				part[r] = _mm512_inserti64x4(part[r], values(t, row + t.bytes), 1);
+				p->d[i + 1][r] = load_half(row + t.bytes);
+			}
+		}
+		transpose16x16(part);
+		memcpy(p->q[i], part, sizeof p->q[i]);
+		if (second) {
+			memcpy(p->q[i + 1], part + QK_0 / 4, sizeof p->q[i]);
+		}
+	}
+}
+
+// sums [rows, NR(nv)] += x · p for at most MR(nv) rows.
+INLINE void multiply_rows(const int nv, const int rows, int64_t n, const struct panel * p, const struct input * x,
+						  float * sums, struct ahead next) {
+	__m512 sum[TILE];
+	UNROLL
+	for (int u = 0; u < rows * nv; u++) {
+		sum[u] = _mm512_load_ps(sums + u * LANES);
+	}
+	const int blocks = (int) n / QK_0;
+	for (int i = 0; i < blocks; i++) {
+		prefetch_part(next, i, blocks);
+		__m512i part[TILE], q[2];
+		UNROLL
+		for (int u = 0; u < rows * nv; u++) {
+			part[u] = _mm512_set1_epi32(x[u / nv].start[i]);
 		}
 		UNROLL
 		for (int k = 0; k < QK_0 / 4; k++) {
 			UNROLL
-			for (int w = 0; w < NV; w++) {
-				q[w] = _mm512_load_si512(p[w * BLOCKS].q[k]);
+			for (int w = 0; w < nv; w++) {
+				q[w] = _mm512_load_si512(p[w].q[i][k]);
 			}
 			UNROLL
-			for (int u = 0; u < rows * NV; u++) {
-				const int r = u / NV, w = u % NV;
-				part[r][w] = _mm512_dpbusd_epi32(part[r][w], q[w], load4(x[r].q[i] + 4 * k));
+			for (int u = 0; u < rows * nv; u++) {
+				part[u] = _mm512_dpbusd_epi32(part[u], q[u % nv], load4(x[u / nv].q[i] + 4 * k));
 			}
 		}
 		UNROLL
-		for (int u = 0; u < rows * NV; u++) {
-			const int r = u / NV, w = u % NV;
-			const __m512 d = _mm512_mul_ps(_mm512_load_ps(p[w * BLOCKS].d), _mm512_set1_ps(x[r].d[i]));
-			sum[r][w] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[r][w]), d, sum[r][w]);
+		for (int u = 0; u < rows * nv; u++) {
+			const __m512 d = _mm512_mul_ps(_mm512_load_ps(p[u % nv].d[i]), _mm512_set1_ps(x[u / nv].d[i]));
+			sum[u] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[u]), d, sum[u]);
 		}
 	}
 	UNROLL
-	for (int u = 0; u < rows * NV; u++) {
-		const int r = u / NV, w = u % NV;
-		store_result(y + r * ldy, w, mask, sum[r][w]);
+	for (int u = 0; u < rows * nv; u++) {
+		_mm512_store_ps(sums + u * LANES, sum[u]);
 	}
+}
+
+#define NV 1
+#define MULTIPLY multiply_1
+#define MULTIPLY_ROWS(rows) multiply_rows(1, rows, n, p, x, sums, next)
+#include "matmul_rows.h"
+
+#define NV 2
+#define MULTIPLY multiply_2
+#define MULTIPLY_ROWS(rows) multiply_rows(2, rows, n, p, x, sums, next)
+#include "matmul_rows.h"
+
+INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, const struct panel * p,
+					 const struct input * x, float * sums, struct ahead next) {
+	(void) t;
+	(nv == 1 ? multiply_1 : multiply_2)(rows, n, p, x, sums, next);
 }
 
 // --- types ------------------------------------------------------------------
 
 // of each, the bytes of a block and which of the values is 0
 #define TYPE Q8_0
-#define TRAITS GGML_TYPE_Q8_0, 34, 128
+#define TRAITS GGML_TYPE_Q8_0, QK_0, 34, 128
 #include "matmul_type.h"
 
 #define TYPE Q5_0
-#define TRAITS GGML_TYPE_Q5_0, 22, 16
+#define TRAITS GGML_TYPE_Q5_0, QK_0, 22, 16
 #include "matmul_type.h"
 
 #define TYPE Q4_0
-#define TRAITS GGML_TYPE_Q4_0, 18, 8
+#define TRAITS GGML_TYPE_Q4_0, QK_0, 18, 8
 #include "matmul_type.h"
 
 #define TYPE IQ4_NL
-#define TRAITS GGML_TYPE_IQ4_NL, 18, 128
+#define TRAITS GGML_TYPE_IQ4_NL, QK_0, 18, 128
 #include "matmul_type.h"
 
 #include "isa_end.h"
 
-#define ENTRY(name, bytes)                                                                                      \
-	{GGML_TYPE_##name,     GGML_TYPE_Q8_0, QK_0,        bytes,       BLOCKS,     BLOCKS * sizeof(struct panel), \
-	 sizeof(struct input), gemv_##name,    pack_##name, copy_##name, tile_##name}
+#define ENTRY(name, bytes)                                                                 \
+	{GGML_TYPE_##name, GGML_TYPE_Q8_0, QK_0,          bytes,      sizeof(struct input), 1, \
+	 copy_##name,      dots_##name,    narrow_##name, wide_##name}
 
 const struct matmul_type pg_types_q8_0[] = {
 	ENTRY(Q8_0, 34), ENTRY(Q5_0, 22), ENTRY(Q4_0, 18), ENTRY(IQ4_NL, 18), {0},

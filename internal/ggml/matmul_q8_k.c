@@ -11,187 +11,360 @@
 // What is constant for a type.
 struct traits {
 	enum ggml_type type;
-	int bytes; // of a block
-	int per;   // values that share a scale
+	int values, bytes; // of a block
+	int per;           // values that share a scale
 };
+
+// A block of a row.
+struct input {
+	int8_t q[QK_K];
+	int32_t sums[QK_K / 32]; // two of 16 bits, of as many values as share a scale
+	float d;
+} __attribute__((aligned(64)));
+
+INLINE void copy(const struct traits t, const struct block_q8_K * x, int64_t n, struct input * to) {
+	(void) n;
+	memcpy(to->q, x->qs, QK_K);
+	const __m256i sums = _mm256_loadu_si256((const void *) x->sums);
+	if (t.per == 16) {
+		memcpy(to->sums, &sums, sizeof sums);
+	} else {
+		const __m128i both = _mm256_cvtepi32_epi16(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
+		memcpy(to->sums, &both, sizeof both);
+	}
+	to->d = x->d;
+}
+
+// Results are sums over blocks, from the first to the last, of (d·total − dmin·low)·d', in single precision, of
+// whole numbers total and low: however those are summed up, a row has the same bits in any product.
 
 // --- one row ----------------------------------------------------------------
 
-INLINE void dots(const struct traits t, const int streams, int64_t blocks, const uint8_t * a, size_t apart,
-				 const struct block_q8_K * x, float * y, int64_t step) {
+// Products of STREAMS rows of weights with 4 blocks, or fewer; block b and row r are at 4·b + r.
+struct quad {
+	__m512i total[16]; // to be summed up
+	__m128i low[16];   // likewise
+	float d[16], dmin[16];
+};
+
+INLINE void multiply_block(const struct traits t, const uint8_t * p, const struct input * x, struct quad * to, int at) {
 	// which scale each pair of values has, of the first 64
 	const __m512i first = _mm512_srli_epi16(_mm512_set_epi32(0x180018, 0x180018, 0x180018, 0x180018, 0x100010, 0x100010,
 															 0x100010, 0x100010, //
 															 0x080008, 0x080008, 0x080008, 0x080008, 0, 0, 0, 0),
 											3);
-	__m512 sum[STREAMS];
-	__m256 low[STREAMS];
+	prefetch_once(p, t.bytes);
+	const struct block b = unpack(t.type, p);
+	__m512i total = _mm512_setzero_si512();
 	UNROLL
-	for (int r = 0; r < streams; r++) {
-		sum[r] = _mm512_setzero_ps();
-		low[r] = _mm256_setzero_ps();
-	}
-	for (int64_t i = 0; i < blocks; i++, a += t.bytes) {
-		UNROLL
-		for (int r = 0; r < streams; r++) {
-			const uint8_t * p = a + r * apart;
-			for (int j = 0; j < t.bytes; j += 64) {
-				_mm_prefetch((const char *) p + PREFETCH + j, _MM_HINT_NTA);
-			}
-			const struct block b = unpack(t.type, p);
-			__m512i total = _mm512_setzero_si512();
-			UNROLL
-			for (int j = 0; j < 4; j++) {
-				const __m512i which = _mm512_add_epi16(first, _mm512_set1_epi16((short) (4 * j)));
-				const __m512i scale = _mm512_permutexvar_epi16(which, _mm512_castsi256_si512(b.scale));
-				const __m512i v = _mm512_loadu_si512(x[i].qs + 64 * j);
-				if (t.type == GGML_TYPE_IQ4_XS) { // pairs may not fit 16 bits
-					const __m512i fours = _mm512_dpbusd_epi32(_mm512_setzero_si512(), b.q[j], v);
-					total = _mm512_add_epi32(total, _mm512_mullo_epi32(fours, _mm512_srai_epi32(scale, 16)));
-				} else {
-					total = _mm512_dpwssd_epi32(total, _mm512_maddubs_epi16(b.q[j], v), scale);
-				}
-			}
-			sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(b.d * x[i].d), sum[r]);
-			const __m256i lows = _mm256_madd_epi16(b.low, _mm256_loadu_si256((const void *) x[i].sums));
-			low[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(lows), _mm256_set1_ps(b.dmin * x[i].d), low[r]);
+	for (int j = 0; j < 4; j++) {
+		const __m512i which = _mm512_add_epi16(first, _mm512_set1_epi16((short) (4 * j)));
+		const __m512i scale = _mm512_permutexvar_epi16(which, _mm512_castsi256_si512(b.scale));
+		const __m512i v = _mm512_load_si512(x->q + 64 * j);
+		if (t.type == GGML_TYPE_IQ4_XS) { // pairs may not fit 16 bits
+			const __m512i fours = _mm512_dpbusd_epi32(_mm512_setzero_si512(), b.q[j], v);
+			total = _mm512_add_epi32(total, _mm512_mullo_epi32(fours, _mm512_srai_epi32(scale, 16)));
+		} else {
+			total = _mm512_dpwssd_epi32(total, _mm512_maddubs_epi16(b.q[j], v), scale);
 		}
 	}
+	to->total[at] = total;
+	if (t.per == 16) {
+		const __m256i low = _mm256_madd_epi16(b.low, _mm256_load_si256((const void *) x->sums));
+		to->low[at] = _mm_add_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+	} else {
+		to->low[at] = _mm_madd_epi16(_mm256_cvtepi32_epi16(b.low), _mm_load_si128((const void *) x->sums));
+	}
+	to->d[at] = b.d;
+	to->dmin[at] = b.dmin;
+}
+
+INLINE __m128 add_quad(__m128 sum, const struct quad * q, const struct input * x, int blocks) {
+	__m512i low[4];
 	UNROLL
+	for (int r = 0; r < STREAMS; r++) {
+		low[r] = _mm512_inserti32x4(_mm512_castsi128_si512(q->low[r]), q->low[4 + r], 1);
+		low[r] = _mm512_inserti32x4(_mm512_inserti32x4(low[r], q->low[8 + r], 2), q->low[12 + r], 3);
+	}
+	const __m512 lows = _mm512_mul_ps(_mm512_cvtepi32_ps(sum_quarters(low)), _mm512_loadu_ps(q->dmin));
+	const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(sum16(q->total)), _mm512_loadu_ps(q->d), lows);
+	float block[4][STREAMS];
+	_mm512_storeu_ps(block, all);
+	for (int b = 0; b < blocks; b++) {
+		sum = _mm_fmadd_ps(_mm_loadu_ps(block[b]), _mm_set1_ps(x[b].d), sum);
+	}
+	return sum;
+}
+
+// Multiplies weights i, i + step, …, streams of them, with a row.
+INLINE void dots(const struct traits t, const struct strip * s, int64_t i, int64_t step, int streams) {
+	const uint8_t * row[STREAMS];
+	for (int r = 0; r < STREAMS; r++) { // the last one stands in for those that are missing
+		row[r] = s->a + (i + (r < streams ? r : streams - 1) * step) * s->stride;
+	}
+	const struct input * x = s->x;
+	const int64_t blocks = s->k / QK_K;
+	__m128 sum = _mm_setzero_ps();
+	struct quad q;
+	for (int64_t k = 0; k < blocks; k += 4, x += 4) {
+		const int n = blocks - k < 4 ? (int) (blocks - k) : 4;
+		if (n < 4) {
+			memset(&q, 0, sizeof q);
+		}
+		for (int b = 0; b < n; b++) {
+			UNROLL
+			for (int r = 0; r < STREAMS; r++) {
+				multiply_block(t, row[r] + (k + b) * t.bytes, x + b, &q, 4 * b + r);
+			}
+		}
+		sum = add_quad(sum, &q, x, n);
+	}
+	float y[STREAMS];
+	_mm_storeu_ps(y, sum);
 	for (int r = 0; r < streams; r++) {
-		y[r * step] = _mm512_reduce_add_ps(sum[r]) - _mm512_reduce_add_ps(_mm512_zextps256_ps512(low[r]));
+		s->y[i + r * step] = y[r];
 	}
 }
 
 // --- many rows --------------------------------------------------------------
 
-#define BLOCKS (KC / QK_K)
-
-// A block of each of LANES rows of weights, unpacked and turned: four values
-// of each row, then the next four.
+// A block of each of LANES rows of weights, unpacked and transposed: four values of each row, then the next four.
 struct panel {
 	uint8_t q[QK_K / 4][4 * LANES];
-	int32_t scale[QK_K / 16][LANES];
-	int32_t low[QK_K / 32][LANES]; // two of 16 bits
+	int32_t scale[QK_K / 16][LANES]; // where 32 values share one, in even places
+	int32_t low[QK_K / 32][LANES];   // two of 16 bits
 	float d[LANES], dmin[LANES];
 } __attribute__((aligned(64)));
 
-// A chunk of a row. Its length is an odd number of cache lines, so that rows of
-// a tile do not contend for the same few places of the cache.
-struct input {
-	int8_t q[BLOCKS][QK_K];
-	int32_t sums[BLOCKS][QK_K / 32]; // two of 16 bits
-	float d[BLOCKS];
-	char odd[64 - BLOCKS * sizeof(float)];
-} __attribute__((aligned(64)));
+INLINE void store_q(struct panel * p, int at, __m512i q) {
+	_mm512_store_si512(p->q[at], q);
+}
 
-INLINE void pack(const struct traits t, const uint8_t * const * rows, int64_t blocks, struct panel * p) {
-	for (int64_t i = 0; i < blocks; i++, p++) {
-		__m512i part[6][LANES];
-		for (int r = 0; r < LANES; r++) {
-			const struct block b = unpack(t.type, rows[r] + i * t.bytes);
-			for (int j = 0; j < 4; j++) {
-				part[j][r] = b.q[j];
-			}
-			part[4][r] = _mm512_cvtepi16_epi32(b.scale);
-			// where two neighbours are alike, those of even places
-			part[5][r] =
-				t.per == 16 ? _mm512_zextsi256_si512(b.low) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.low));
-			p->d[r] = b.d;
-			p->dmin[r] = b.dmin;
+// 16 × 4 bytes: those of 32 values in the low bits, of the next 32 in the high ones.
+INLINE void pack_q4_K(const uint8_t * const * rows, size_t at, struct panel * p) {
+	for (int z = 0; z < 2; z++) {
+		__m512i v[LANES];
+		load_columns(rows, at + 16 + 64 * z, v);
+		UNROLL
+		for (int c = 0; c < 16; c++) {
+			const int to = 32 * z + 16 * (c / 8) + c % 8;
+			store_q(p, to, bits(v[c], 0, 15, 0));
+			store_q(p, to + 8, bits(v[c], 4, 15, 0));
 		}
-		for (int j = 0; j < 6; j++) {
-			transpose16x16(part[j]);
-		}
-		memcpy(p->q, part, sizeof p->q);
-		memcpy(p->scale, part[4], sizeof p->scale);
-		memcpy(p->low, part[5], sizeof p->low);
 	}
 }
 
-// Sums are of as many values as share a scale.
-INLINE void copy(const struct traits t, const struct block_q8_K * x, int64_t blocks, struct input * to) {
-	for (int64_t i = 0; i < blocks; i++) {
-		memcpy(to->q[i], x[i].qs, QK_K);
-		const __m256i sums = _mm256_loadu_si256((const void *) x[i].sums);
-		if (t.per == 16) {
-			memcpy(to->sums[i], &sums, sizeof sums);
-		} else {
-			const __m128i both = _mm256_cvtepi32_epi16(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
-			memcpy(to->sums[i], &both, sizeof both);
+INLINE void pack_q5_K(const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i high[LANES];
+	load_columns(rows, at + 16, high);
+	for (int z = 0; z < 2; z++) {
+		__m512i v[LANES];
+		load_columns(rows, at + 48 + 64 * z, v);
+		UNROLL
+		for (int c = 0; c < 16; c++) {
+			const int to = 32 * z + 16 * (c / 8) + c % 8;
+			const __m512i h = _mm512_srlv_epi16(high[c % 8], _mm512_set1_epi16((short) (4 * z + 2 * (c / 8))));
+			store_q(p, to, _mm512_or_si512(bits(v[c], 0, 15, 0), bits(h, 0, 1, 4)));
+			store_q(p, to + 8, _mm512_or_si512(bits(v[c], 4, 15, 0), bits(h, 1, 1, 4)));
 		}
-		to->d[i] = x[i].d;
 	}
 }
 
-INLINE void tile(const struct traits t, const int rows, const struct panel * p, const struct input * x, int64_t blocks,
-				 float * y, int64_t ldy, bool add, uint32_t mask) {
-	__m512 sum[MR][NV];
-	UNROLL
-	for (int u = 0; u < rows * NV; u++) {
-		const int r = u / NV, w = u % NV;
-		sum[r][w] = load_result(add, y + r * ldy, w, mask);
-	}
-	for (int64_t i = 0; i < blocks; i++, p++) {
-		__m512i total[MR][NV], part[MR][NV], q[NV];
+INLINE void pack_q6_K(const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i high[LANES];
+	load_columns(rows, at + 128, high);
+	for (int z = 0; z < 2; z++) {
+		__m512i v[LANES];
+		load_columns(rows, at + 64 * z, v);
 		UNROLL
-		for (int u = 0; u < rows * NV; u++) {
-			const int r = u / NV, w = u % NV;
-			total[r][w] = _mm512_setzero_si512();
-		}
-		for (int s = 0; s < QK_K / t.per; s++) {
-			UNROLL
-			for (int u = 0; u < rows * NV; u++) {
-				const int r = u / NV, w = u % NV;
-				part[r][w] = _mm512_setzero_si512();
-			}
-			UNROLL
-			for (int k = 0; k < t.per / 4; k++) {
-				UNROLL
-				for (int w = 0; w < NV; w++) {
-					q[w] = _mm512_load_si512(p[w * BLOCKS].q[s * t.per / 4 + k]);
-				}
-				UNROLL
-				for (int u = 0; u < rows * NV; u++) {
-					const int r = u / NV, w = u % NV;
-					part[r][w] = _mm512_dpbusd_epi32(part[r][w], q[w], load4(x[r].q[i] + s * t.per + 4 * k));
-				}
-			}
-			UNROLL
-			for (int w = 0; w < NV; w++) {
-				q[w] = _mm512_load_si512(p[w * BLOCKS].scale[s * t.per / 16]);
-			}
-			UNROLL
-			for (int u = 0; u < rows * NV; u++) {
-				const int r = u / NV, w = u % NV;
-				total[r][w] = _mm512_add_epi32(total[r][w], _mm512_mullo_epi32(part[r][w], q[w]));
-			}
-		}
-		UNROLL
-		for (int u = 0; u < rows * NV; u++) {
-			const int r = u / NV, w = u % NV;
-			part[r][w] = _mm512_setzero_si512();
-		}
-		for (int s = 0; s < QK_K / t.per / 2; s++) {
-			UNROLL
-			for (int u = 0; u < rows * NV; u++) {
-				const int r = u / NV, w = u % NV;
-				part[r][w] = _mm512_dpwssd_epi32(part[r][w], _mm512_load_si512(p[w * BLOCKS].low[s]),
-												 _mm512_set1_epi32(x[r].sums[i][s]));
-			}
-		}
-		UNROLL
-		for (int u = 0; u < rows * NV; u++) {
-			const int r = u / NV, w = u % NV;
-			const __m512 low = _mm512_mul_ps(_mm512_cvtepi32_ps(part[r][w]), _mm512_load_ps(p[w * BLOCKS].dmin));
-			const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(total[r][w]), _mm512_load_ps(p[w * BLOCKS].d), low);
-			sum[r][w] = _mm512_fmadd_ps(all, _mm512_set1_ps(x[r].d[i]), sum[r][w]);
+		for (int c = 0; c < 16; c++) { // values c / 8·32 to + 31, and 64 after them
+			const int to = 32 * z + c, s = c / 8;
+			const __m512i h = high[8 * z + c % 8];
+			store_q(p, to, _mm512_or_si512(bits(v[c], 0, 15, 0), bits(h, 2 * s, 3, 4)));
+			store_q(p, to + 16, _mm512_or_si512(bits(v[c], 4, 15, 0), bits(h, 2 * s + 4, 3, 4)));
 		}
 	}
+}
+
+// Any type, block by block.
+INLINE void pack_values(const struct traits t, const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i part[4][LANES];
+	for (int r = 0; r < LANES; r++) {
+		const struct block b = unpack(t.type, rows[r] + at);
+		for (int j = 0; j < 4; j++) {
+			part[j][r] = b.q[j];
+		}
+	}
+	for (int j = 0; j < 4; j++) {
+		transpose16x16(part[j]);
+	}
+	memcpy(p->q, part, sizeof p->q);
+}
+
+// The heads of q4_K and q5_K (unpack_head), 16 at once.
+INLINE void pack_heads_4(const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i v[4], scale[2], low[2];
+	load_heads(rows, at, v);
+	_mm512_store_ps(p->d, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v[0])));
+	_mm512_store_ps(p->dmin, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v[0], 16))));
+	scale[0] = bits(v[1], 0, 63, 0);
+	scale[1] = _mm512_or_si512(bits(v[3], 0, 15, 0), bits(v[1], 6, 3, 4));
+	low[0] = bits(v[2], 0, 63, 0);
+	low[1] = _mm512_or_si512(bits(v[3], 4, 15, 0), bits(v[2], 6, 3, 4));
 	UNROLL
-	for (int u = 0; u < rows * NV; u++) {
-		const int r = u / NV, w = u % NV;
-		store_result(y + r * ldy, w, mask, sum[r][w]);
+	for (int s = 0; s < 8; s++) {
+		const __m512i byte = _mm512_and_si512(_mm512_srli_epi32(scale[s / 4], s % 4 * 8), _mm512_set1_epi32(255));
+		_mm512_store_si512(p->scale[2 * s], byte);
+	}
+	UNROLL
+	for (int s = 0; s < 4; s++) {
+		const __m512i word = _mm512_srli_epi32(low[s / 2], s % 2 * 16), second = _mm512_slli_epi32(word, 8);
+		const __m512i pair = _mm512_or_si512(_mm512_and_si512(word, _mm512_set1_epi32(255)),
+											 _mm512_and_si512(second, _mm512_set1_epi32(255 << 16)));
+		_mm512_store_si512(p->low[s], pair);
+	}
+}
+
+// 16 scales of 8 bits each.
+INLINE void pack_heads_6(const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i v[4];
+	load_heads(rows, at + 192, v);
+	UNROLL
+	for (int s = 0; s < 16; s++) {
+		const __m512i top = _mm512_slli_epi32(v[s / 4], 24 - s % 4 * 8);
+		_mm512_store_si512(p->scale[s], _mm512_srai_epi32(top, 24));
+	}
+	UNROLL
+	for (int s = 0; s < 8; s++) { // 32 times two of them
+		const __m512i word = _mm512_srli_epi32(v[s / 2], s % 2 * 16), second = _mm512_slli_epi32(word, 16);
+		const __m512i first = _mm512_and_si512(_mm512_slli_epi32(word, 8), _mm512_set1_epi32(0xff00));
+		const __m512i pair = _mm512_or_si512(first, _mm512_and_si512(second, _mm512_set1_epi32((int) 0xff000000)));
+		_mm512_store_si512(p->low[s], _mm512_srai_epi16(pair, 3));
+	}
+	for (int r = 0; r < LANES; r++) {
+		p->d[r] = p->dmin[r] = load_half(rows[r] + at + 208);
+	}
+}
+
+// Any type, block by block.
+INLINE void pack_heads(const struct traits t, const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i scale[LANES], low[LANES];
+	for (int r = 0; r < LANES; r++) {
+		const struct block b = unpack(t.type, rows[r] + at);
+		scale[r] = _mm512_cvtepi16_epi32(b.scale);
+		// where two neighbours are alike, those of even places
+		low[r] = t.per == 16 ? _mm512_zextsi256_si512(b.low) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.low));
+		p->d[r] = b.d;
+		p->dmin[r] = b.dmin;
+	}
+	transpose16x16(scale);
+	memcpy(p->scale, scale, sizeof p->scale);
+	transpose16x16(low);
+	memcpy(p->low, low, sizeof p->low);
+}
+
+INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at, int64_t n, struct panel * p) {
+	(void) n;
+	switch (t.type) {
+	case GGML_TYPE_Q4_K:
+		pack_q4_K(rows, at, p);
+		pack_heads_4(rows, at, p);
+		break;
+	case GGML_TYPE_Q5_K:
+		pack_q5_K(rows, at, p);
+		pack_heads_4(rows, at, p);
+		break;
+	case GGML_TYPE_Q6_K:
+		pack_q6_K(rows, at, p);
+		pack_heads_6(rows, at, p);
+		break;
+	default:
+		pack_values(t, rows, at, p);
+		pack_heads(t, rows, at, p);
+	}
+}
+
+// part = x · p over the values of scale s, for each row and vector.
+INLINE void multiply_group(const int per, const int nv, const int rows, int s, const struct panel * p,
+						   const struct input * x, __m512i * part) {
+	UNROLL
+	for (int u = 0; u < rows * nv; u++) {
+		part[u] = _mm512_setzero_si512();
+	}
+	UNROLL
+	for (int k = 0; k < per / 4; k++) {
+		__m512i q[2];
+		UNROLL
+		for (int w = 0; w < nv; w++) {
+			q[w] = _mm512_load_si512(p[w].q[s * per / 4 + k]);
+		}
+		UNROLL
+		for (int u = 0; u < rows * nv; u++) {
+			part[u] = _mm512_dpbusd_epi32(part[u], q[u % nv], load4(x[u / nv].q + s * per + 4 * k));
+		}
+	}
+}
+
+// sums [rows, NR(nv)] += x · p for at most MR(nv) rows.
+INLINE void multiply_rows(const int per, const int nv, const int rows, const struct panel * p, const struct input * x,
+						  float * sums, struct ahead next) {
+	__m512i total[TILE], part[TILE];
+	UNROLL
+	for (int u = 0; u < rows * nv; u++) {
+		total[u] = _mm512_setzero_si512();
+	}
+	for (int s = 0; s < QK_K / per; s++) {
+		prefetch_part(next, s, QK_K / per);
+		multiply_group(per, nv, rows, s, p, x, part);
+		UNROLL
+		for (int u = 0; u < rows * nv; u++) {
+			const __m512i scale = _mm512_load_si512(p[u % nv].scale[s * per / 16]);
+			total[u] = _mm512_add_epi32(total[u], _mm512_mullo_epi32(part[u], scale));
+		}
+	}
+	UNROLL
+	for (int u = 0; u < rows * nv; u++) {
+		const struct panel * w = p + u % nv;
+		const struct input * row = x + u / nv;
+		float * sum = sums + u * LANES;
+		__m512i low = _mm512_setzero_si512();
+		UNROLL
+		for (int s = 0; s < QK_K / per / 2; s++) {
+			low = _mm512_dpwssd_epi32(low, _mm512_load_si512(w->low[s]), _mm512_set1_epi32(row->sums[s]));
+		}
+		const __m512 lows = _mm512_mul_ps(_mm512_cvtepi32_ps(low), _mm512_load_ps(w->dmin));
+		const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(total[u]), _mm512_load_ps(w->d), lows);
+		_mm512_store_ps(sum, _mm512_fmadd_ps(all, _mm512_set1_ps(row->d), _mm512_load_ps(sum)));
+	}
+}
+
+// For types whose scales are of 16 and of 32 values.
+#define NV 1
+#define MULTIPLY multiply_16_1
+#define MULTIPLY_ROWS(rows) multiply_rows(16, 1, rows, p, x, sums, next)
+#include "matmul_rows.h"
+
+#define NV 2
+#define MULTIPLY multiply_16_2
+#define MULTIPLY_ROWS(rows) multiply_rows(16, 2, rows, p, x, sums, next)
+#include "matmul_rows.h"
+
+#define NV 1
+#define MULTIPLY multiply_32_1
+#define MULTIPLY_ROWS(rows) multiply_rows(32, 1, rows, p, x, sums, next)
+#include "matmul_rows.h"
+
+#define NV 2
+#define MULTIPLY multiply_32_2
+#define MULTIPLY_ROWS(rows) multiply_rows(32, 2, rows, p, x, sums, next)
+#include "matmul_rows.h"
+
+INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, const struct panel * p,
+					 const struct input * x, float * sums, struct ahead next) {
+	if (t.per == 16) {
+		(nv == 1 ? multiply_16_1 : multiply_16_2)(rows, n, p, x, sums, next);
+	} else {
+		(nv == 1 ? multiply_32_1 : multiply_32_2)(rows, n, p, x, sums, next);
 	}
 }
 
@@ -199,34 +372,34 @@ INLINE void tile(const struct traits t, const int rows, const struct panel * p, 
 
 // of each, the bytes of a block and the values that share a scale
 #define TYPE Q2_K
-#define TRAITS GGML_TYPE_Q2_K, 84, 16
+#define TRAITS GGML_TYPE_Q2_K, QK_K, 84, 16
 #include "matmul_type.h"
 
 #define TYPE Q3_K
-#define TRAITS GGML_TYPE_Q3_K, 110, 16
+#define TRAITS GGML_TYPE_Q3_K, QK_K, 110, 16
 #include "matmul_type.h"
 
 #define TYPE Q4_K
-#define TRAITS GGML_TYPE_Q4_K, 144, 32
+#define TRAITS GGML_TYPE_Q4_K, QK_K, 144, 32
 #include "matmul_type.h"
 
 #define TYPE Q5_K
-#define TRAITS GGML_TYPE_Q5_K, 176, 32
+#define TRAITS GGML_TYPE_Q5_K, QK_K, 176, 32
 #include "matmul_type.h"
 
 #define TYPE Q6_K
-#define TRAITS GGML_TYPE_Q6_K, 210, 16
+#define TRAITS GGML_TYPE_Q6_K, QK_K, 210, 16
 #include "matmul_type.h"
 
 #define TYPE IQ4_XS
-#define TRAITS GGML_TYPE_IQ4_XS, 136, 32
+#define TRAITS GGML_TYPE_IQ4_XS, QK_K, 136, 32
 #include "matmul_type.h"
 
 #include "isa_end.h"
 
-#define ENTRY(name, bytes)                                                                                      \
-	{GGML_TYPE_##name,     GGML_TYPE_Q8_K, QK_K,        bytes,       BLOCKS,     BLOCKS * sizeof(struct panel), \
-	 sizeof(struct input), gemv_##name,    pack_##name, copy_##name, tile_##name}
+#define ENTRY(name, bytes)                                                                 \
+	{GGML_TYPE_##name, GGML_TYPE_Q8_K, QK_K,          bytes,      sizeof(struct input), 1, \
+	 copy_##name,      dots_##name,    narrow_##name, wide_##name}
 
 const struct matmul_type pg_types_q8_K[] = {
 	ENTRY(Q2_K, 84), ENTRY(Q3_K, 110), ENTRY(Q4_K, 144), ENTRY(Q5_K, 176), ENTRY(Q6_K, 210), ENTRY(IQ4_XS, 136), {0},

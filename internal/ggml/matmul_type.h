@@ -2,41 +2,62 @@
 // its name, and TRAITS, what is constant for it.
 #define NAME(name) ISA_JOIN(name, TYPE)
 
-static void NAME(gemv)(int64_t rows, int64_t blocks, const uint8_t * a, size_t stride, const void * x, float * y) {
+static void NAME(copy)(const void * x, int64_t n, void * to) {
 	const struct traits t = {TRAITS};
-	const int64_t step = rows / STREAMS;
-	for (int64_t r = 0; r < step; r++) {
-		dots(t, STREAMS, blocks, a + r * stride, step * stride, x, y + r, step);
+	copy(t, x, n, to);
+}
+
+static void NAME(dots)(const struct strip * s) {
+	const struct traits t = {TRAITS};
+	const int64_t step = s->columns / STREAMS;
+	for (int64_t i = 0; i < step; i++) {
+		dots(t, s, i, step, STREAMS);
 	}
-	for (int64_t r = step * STREAMS; r < rows; r++) {
-		dots(t, 1, blocks, a + r * stride, 0, x, y + r, 0);
+	if (s->columns % STREAMS > 0) {
+		dots(t, s, step * STREAMS, 1, (int) (s->columns % STREAMS));
 	}
 }
 
-static void NAME(pack)(const uint8_t * const * rows, int64_t blocks, void * panel) {
+INLINE void NAME(many)(const struct strip * s, const int nv) {
 	const struct traits t = {TRAITS};
-	pack(t, rows, blocks, panel);
+	float sums[MC * NR(nv)] __attribute__((aligned(64)));
+	struct panel p[nv];
+	const uint8_t * row[NR(nv)];
+	for (int64_t r = 0; r < NR(nv); r++) { // the last one stands in for those that are missing
+		row[r] = s->a + (r < s->columns ? r : s->columns - 1) * s->stride;
+	}
+	for (int64_t r = 0; r < s->rows; r++) {
+		for (int64_t j = 0; j < NR(nv); j++) {
+			sums[r * NR(nv) + j] = s->add && j < s->columns ? s->y[r * s->ldy + j] : 0;
+		}
+	}
+	const int64_t parts = (s->rows + MR(nv) - 1) / MR(nv), width = s->k / t.values * t.bytes;
+	const struct input * x = s->x;
+	for (int64_t i = 0; i < s->k; i += STEP, x += s->rows) {
+		const int64_t n = s->k - i < STEP ? s->k - i : STEP, bytes = n / t.values * t.bytes;
+		const size_t at = i / t.values * t.bytes;
+		for (int w = 0; w < nv; w++) {
+			pack(t, row + w * LANES, at, n, p + w);
+		}
+		// The next rows of weights are asked for in the order in which they lie, a part in each step.
+		struct ahead next = {(const char *) s->a + (NR(nv) + NR(nv) * at / width) * s->stride + NR(nv) * at % width,
+							 NR(nv) * bytes / parts};
+		for (int64_t k = 0; k < parts; k++, next.at += next.bytes) {
+			const int64_t from = s->rows * k / parts, rows = s->rows * (k + 1) / parts - from;
+			multiply(t, nv, (int) rows, n, p, x + from, sums + from * NR(nv), next);
+		}
+	}
+	for (int64_t r = 0; r < s->rows; r++) {
+		memcpy(s->y + r * s->ldy, sums + r * NR(nv), s->columns * sizeof(float));
+	}
 }
 
-static void NAME(copy)(const void * x, int64_t blocks, void * input) {
-	const struct traits t = {TRAITS};
-	copy(t, x, blocks, input);
+static void NAME(narrow)(const struct strip * s) {
+	NAME(many)(s, 1);
 }
 
-static void NAME(tile)(int64_t rows, const void * p, const void * in, int64_t blocks, float * y, int64_t ldy, bool add,
-					   uint32_t mask) {
-	const struct traits t = {TRAITS};
-	const struct input * x = in;
-	if (rows == MR) {
-		tile(t, MR, p, x, blocks, y, ldy, add, mask);
-		return;
-	}
-	for (; rows >= 2; rows -= 2, x += 2, y += 2 * ldy) {
-		tile(t, 2, p, x, blocks, y, ldy, add, mask);
-	}
-	if (rows > 0) {
-		tile(t, 1, p, x, blocks, y, ldy, add, mask);
-	}
+static void NAME(wide)(const struct strip * s) {
+	NAME(many)(s, 2);
 }
 
 #undef NAME

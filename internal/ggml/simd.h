@@ -1,14 +1,24 @@
 // Small pieces of vector code that products share; included where instructions are chosen (ISA_BEGIN).
 #pragma once
 
-// Returns vector w of a row of a tile's result so far, or zeros.
-INLINE __m512 load_result(bool add, const float * y, int w, uint32_t mask) {
-	return add ? _mm512_maskz_loadu_ps((__mmask16) (mask >> LANES * w), y + LANES * w) : _mm512_setzero_ps();
+// Memory to ask for during a piece of work.
+struct ahead {
+	const char * at;
+	int64_t bytes;
+};
+
+// Asks for part i of n.
+INLINE void prefetch_part(struct ahead a, int i, int n) {
+	for (int64_t j = a.bytes * i / n; j < a.bytes * (i + 1) / n; j += CACHE_LINE) {
+		_mm_prefetch(a.at + j, _MM_HINT_T0);
+	}
 }
 
-// Stores vector w of a row of a tile's result.
-INLINE void store_result(float * y, int w, uint32_t mask, __m512 v) {
-	_mm512_mask_storeu_ps(y + LANES * w, (__mmask16) (mask >> LANES * w), v);
+// Asks for memory that is used once.
+INLINE void prefetch_once(const uint8_t * p, int bytes) {
+	for (int j = 0; j < bytes; j += CACHE_LINE) {
+		_mm_prefetch((const char *) p + PREFETCH + j, _MM_HINT_NTA);
+	}
 }
 
 // Returns four bytes, over and over.
@@ -34,6 +44,7 @@ INLINE __m128i codebook(void) {
 // Transposes 16 × 16 numbers of 32 bits.
 INLINE void transpose16x16(__m512i * v) {
 	__m512i t[16];
+	UNROLL
 	for (int i = 0; i < 16; i += 4) { // within each four rows and four columns
 		const __m512i a = _mm512_unpacklo_epi32(v[i], v[i + 1]), b = _mm512_unpackhi_epi32(v[i], v[i + 1]);
 		const __m512i c = _mm512_unpacklo_epi32(v[i + 2], v[i + 3]), d = _mm512_unpackhi_epi32(v[i + 2], v[i + 3]);
@@ -42,6 +53,7 @@ INLINE void transpose16x16(__m512i * v) {
 		t[i + 2] = _mm512_unpacklo_epi64(b, d);
 		t[i + 3] = _mm512_unpackhi_epi64(b, d);
 	}
+	UNROLL
 	for (int i = 0; i < 4; i++) { // and these fours
 		const __m512i a = _mm512_shuffle_i32x4(t[i], t[4 + i], 0x88), b = _mm512_shuffle_i32x4(t[i], t[4 + i], 0xdd);
 		const __m512i c = _mm512_shuffle_i32x4(t[8 + i], t[12 + i], 0x88);
@@ -51,4 +63,56 @@ INLINE void transpose16x16(__m512i * v) {
 		v[8 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);
 		v[12 + i] = _mm512_shuffle_i32x4(b, d, 0xdd);
 	}
+}
+
+// Loads 64 bytes of each of LANES rows, transposed: the first four bytes of all, then the next four.
+INLINE void load_columns(const uint8_t * const * rows, size_t at, __m512i * v) {
+	UNROLL
+	for (int r = 0; r < LANES; r++) {
+		v[r] = _mm512_loadu_si512(rows[r] + at);
+	}
+	transpose16x16(v);
+}
+
+// Transposes 4 × 4 numbers of 32 bits within each quarter.
+INLINE void transpose4x4(__m512i * v) {
+	const __m512i a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
+	const __m512i c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
+	v[0] = _mm512_unpacklo_epi64(a, c);
+	v[1] = _mm512_unpackhi_epi64(a, c);
+	v[2] = _mm512_unpacklo_epi64(b, d);
+	v[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+// Loads 16 bytes of each of LANES rows, transposed.
+INLINE void load_heads(const uint8_t * const * rows, size_t at, __m512i * v) {
+	UNROLL
+	for (int j = 0; j < 4; j++) {
+		v[j] = _mm512_castsi128_si512(_mm_loadu_si128((const void *) (rows[j] + at)));
+		v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *) (rows[4 + j] + at)), 1);
+		v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *) (rows[8 + j] + at)), 2);
+		v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *) (rows[12 + j] + at)), 3);
+	}
+	transpose4x4(v);
+}
+
+// Returns the sums of four vectors within each quarter: those of v[0] to v[3] side by side.
+INLINE __m512i sum_quarters(const __m512i * v) {
+	const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+	const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+	return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+// Returns the sums of 16 vectors.
+INLINE __m512i sum16(const __m512i * v) {
+	const __m512i a = sum_quarters(v), b = sum_quarters(v + 4), c = sum_quarters(v + 8), d = sum_quarters(v + 12);
+	const __m512i ab = _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+	const __m512i cd = _mm512_add_epi32(_mm512_shuffle_i32x4(c, d, 0x88), _mm512_shuffle_i32x4(c, d, 0xdd));
+	return _mm512_add_epi32(_mm512_shuffle_i32x4(ab, cd, 0x88), _mm512_shuffle_i32x4(ab, cd, 0xdd));
+}
+
+// Returns a field of each byte: the bits of mask from bit from up, moved to bit to.
+INLINE __m512i bits(__m512i v, int from, int mask, int to) {
+	v = from > to ? _mm512_srli_epi16(v, (unsigned) (from - to)) : _mm512_slli_epi16(v, (unsigned) (to - from));
+	return _mm512_and_si512(v, _mm512_set1_epi8((char) (mask << to)));
 }
