@@ -152,7 +152,7 @@ INLINE void multiply_rows(const int nv, const int rows, int64_t n, const struct 
 	}
 	for (int i = 0; i < n / 2; i++) {
 		if (i % 16 == 0) {
-			prefetch_part(next, i / 16, STEP / 2 / 16);
+			prefetch_part(next, nv, i / 16, STEP / 2 / 16);
 		}
 		__m512i q[2];
 		UNROLL

@@ -77,6 +77,7 @@ INLINE __m128 add_quad(const struct traits t, const uint8_t * const * row, size_
 					   int n, __m128 sum) {
 	__m512i v[2 * STREAMS];
 	float d[4][STREAMS], block[4][STREAMS];
+	const uint8_t * each[4 * STREAMS]; // the last block stands in for those that are missing
 	UNROLL
 	for (int r = 0; r < STREAMS; r++) {
 		const uint8_t * p = row[r] + at;
@@ -88,7 +89,7 @@ INLINE __m128 add_quad(const struct traits t, const uint8_t * const * row, size_
 		}
 		UNROLL
 		for (int b = 0; b < 4; b++) {
-			d[b][r] = b < n ? load_half(p + b * t.bytes) : 0;
+			each[STREAMS * b + r] = p + (b < n ? b : n - 1) * t.bytes;
 		}
 	}
 	const __m512i first = sum_quarters(v), second = sum_quarters(v + STREAMS);
@@ -99,7 +100,7 @@ INLINE __m128 add_quad(const struct traits t, const uint8_t * const * row, size_
 		_mm512_permutexvar_epi32(which, _mm512_castsi128_si512(_mm_loadu_si128((const void *) (x->start + from))));
 	const __m512 xd = _mm512_permutexvar_ps(which, _mm512_castps128_ps512(_mm_loadu_ps(x->d + from)));
 	_mm512_storeu_ps(block, _mm512_cvtepi32_ps(_mm512_add_epi32(total, start)));
-	_mm512_storeu_ps(d, _mm512_mul_ps(_mm512_loadu_ps(d), xd));
+	_mm512_storeu_ps(d, _mm512_mul_ps(low_halves(load_dwords(each, 0)), xd));
 	UNROLL
 	for (int b = 0; b < 4; b++) {
 		if (b < n) {
@@ -148,16 +149,16 @@ INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at,
 		for (int r = 0; r < LANES; r++) {
 			const uint8_t * row = rows[r] + at + i * t.bytes;
 			part[r] = _mm512_zextsi256_si512(values(t, row));
-			p->d[i][r] = load_half(row);
 			if (second) {
 				part[r] = _mm512_inserti64x4(part[r], values(t, row + t.bytes), 1);
-				p->d[i + 1][r] = load_half(row + t.bytes);
 			}
 		}
 		transpose16x16(part);
 		memcpy(p->q[i], part, sizeof p->q[i]);
+		_mm512_store_ps(p->d[i], low_halves(load_dwords(rows, at + i * t.bytes)));
 		if (second) {
 			memcpy(p->q[i + 1], part + QK_0 / 4, sizeof p->q[i]);
+			_mm512_store_ps(p->d[i + 1], low_halves(load_dwords(rows, at + (i + 1) * t.bytes)));
 		}
 	}
 }
@@ -172,7 +173,7 @@ INLINE void multiply_rows(const int nv, const int rows, int64_t n, const struct 
 	}
 	const int blocks = (int) n / QK_0;
 	for (int i = 0; i < blocks; i++) {
-		prefetch_part(next, i, blocks);
+		prefetch_part(next, nv, i, blocks);
 		__m512i part[TILE], q[2];
 		UNROLL
 		for (int u = 0; u < rows * nv; u++) {

@@ -186,27 +186,59 @@ INLINE void pack_q6_K(const uint8_t * const * rows, size_t at, struct panel * p)
 	}
 }
 
-// Any type, block by block.
-INLINE void pack_values(const struct traits t, const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i part[4][LANES];
-	for (int r = 0; r < LANES; r++) {
-		const struct block b = unpack(t.type, rows[r] + at);
-		for (int j = 0; j < 4; j++) {
-			part[j][r] = b.q[j];
+INLINE void pack_q2_K(const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i v[LANES];
+	load_columns(rows, at + 16, v);
+	UNROLL
+	for (int c = 0; c < 16; c++) {
+		UNROLL
+		for (int s = 0; s < 4; s++) {
+			store_q(p, 32 * (c / 8) + 8 * s + c % 8, bits(v[c], 2 * s, 3, 0));
 		}
 	}
-	for (int j = 0; j < 4; j++) {
-		transpose16x16(part[j]);
+}
+
+INLINE void pack_q3_K(const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i v[LANES], high[LANES];
+	load_columns(rows, at, high);
+	load_columns(rows, at + 32, v);
+	UNROLL
+	for (int c = 0; c < 16; c++) {
+		UNROLL
+		for (int s = 0; s < 4; s++) {
+			const __m512i third = bits(high[c % 8], 4 * (c / 8) + s, 1, 2);
+			store_q(p, 32 * (c / 8) + 8 * s + c % 8, _mm512_or_si512(bits(v[c], 2 * s, 3, 0), third));
+		}
 	}
-	memcpy(p->q, part, sizeof p->q);
+}
+
+INLINE void pack_iq4_xs(const uint8_t * const * rows, size_t at, struct panel * p) {
+	const __m512i codes = _mm512_broadcast_i32x4(codebook());
+	for (int z = 0; z < 2; z++) {
+		__m512i v[LANES];
+		load_columns(rows, at + 8 + 64 * z, v);
+		UNROLL
+		for (int c = 0; c < 16; c++) {
+			const int to = 32 * z + 8 * (c / 4) + c % 4;
+			store_q(p, to, _mm512_shuffle_epi8(codes, bits(v[c], 0, 15, 0)));
+			store_q(p, to + 4, _mm512_shuffle_epi8(codes, bits(v[c], 4, 15, 0)));
+		}
+	}
+}
+
+// Returns the first two bytes of four, or the second two, as 16 bits each.
+INLINE __m512i widen(__m512i v, int second) {
+	v = _mm512_srli_epi32(v, second ? 16 : 0);
+	const __m512i high = _mm512_and_si512(_mm512_slli_epi32(v, 8), _mm512_set1_epi32(0xff0000));
+	return _mm512_or_si512(_mm512_and_si512(v, _mm512_set1_epi32(0xff)), high);
 }
 
 // The heads of q4_K and q5_K (unpack_head), 16 at once.
 INLINE void pack_heads_4(const uint8_t * const * rows, size_t at, struct panel * p) {
 	__m512i v[4], scale[2], low[2];
 	load_heads(rows, at, v);
-	_mm512_store_ps(p->d, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v[0])));
-	_mm512_store_ps(p->dmin, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v[0], 16))));
+	_mm512_store_ps(p->d, low_halves(v[0]));
+	_mm512_store_ps(p->dmin, high_halves(v[0]));
 	scale[0] = bits(v[1], 0, 63, 0);
 	scale[1] = _mm512_or_si512(bits(v[3], 0, 15, 0), bits(v[1], 6, 3, 4));
 	low[0] = bits(v[2], 0, 63, 0);
@@ -218,11 +250,26 @@ INLINE void pack_heads_4(const uint8_t * const * rows, size_t at, struct panel *
 	}
 	UNROLL
 	for (int s = 0; s < 4; s++) {
-		const __m512i word = _mm512_srli_epi32(low[s / 2], s % 2 * 16), second = _mm512_slli_epi32(word, 8);
-		const __m512i pair = _mm512_or_si512(_mm512_and_si512(word, _mm512_set1_epi32(255)),
-											 _mm512_and_si512(second, _mm512_set1_epi32(255 << 16)));
-		_mm512_store_si512(p->low[s], pair);
+		_mm512_store_si512(p->low[s], widen(low[s / 2], s % 2));
 	}
+}
+
+// The head of q2_K: 16 scales in the low and lows in the high halves of bytes.
+INLINE void pack_heads_2(const uint8_t * const * rows, size_t at, struct panel * p) {
+	__m512i v[4];
+	load_heads(rows, at, v);
+	UNROLL
+	for (int s = 0; s < 16; s++) {
+		const __m512i byte = _mm512_srli_epi32(v[s / 4], s % 4 * 8);
+		_mm512_store_si512(p->scale[s], _mm512_and_si512(byte, _mm512_set1_epi32(15)));
+	}
+	UNROLL
+	for (int s = 0; s < 8; s++) {
+		_mm512_store_si512(p->low[s], widen(bits(v[s / 2], 4, 15, 0), s % 2));
+	}
+	const __m512i d = load_dwords(rows, at + 80);
+	_mm512_store_ps(p->d, low_halves(d));
+	_mm512_store_ps(p->dmin, high_halves(d));
 }
 
 // 16 scales of 8 bits each.
@@ -241,9 +288,9 @@ INLINE void pack_heads_6(const uint8_t * const * rows, size_t at, struct panel *
 		const __m512i pair = _mm512_or_si512(first, _mm512_and_si512(second, _mm512_set1_epi32((int) 0xff000000)));
 		_mm512_store_si512(p->low[s], _mm512_srai_epi16(pair, 3));
 	}
-	for (int r = 0; r < LANES; r++) {
-		p->d[r] = p->dmin[r] = load_half(rows[r] + at + 208);
-	}
+	const __m512 d = high_halves(load_dwords(rows, at + 206));
+	_mm512_store_ps(p->d, d);
+	_mm512_store_ps(p->dmin, d);
 }
 
 // Any type, block by block.
@@ -266,6 +313,14 @@ INLINE void pack_heads(const struct traits t, const uint8_t * const * rows, size
 INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at, int64_t n, struct panel * p) {
 	(void) n;
 	switch (t.type) {
+	case GGML_TYPE_Q2_K:
+		pack_q2_K(rows, at, p);
+		pack_heads_2(rows, at, p);
+		break;
+	case GGML_TYPE_Q3_K:
+		pack_q3_K(rows, at, p);
+		pack_heads(t, rows, at, p);
+		break;
 	case GGML_TYPE_Q4_K:
 		pack_q4_K(rows, at, p);
 		pack_heads_4(rows, at, p);
@@ -274,13 +329,13 @@ INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at,
 		pack_q5_K(rows, at, p);
 		pack_heads_4(rows, at, p);
 		break;
-	case GGML_TYPE_Q6_K:
-		pack_q6_K(rows, at, p);
-		pack_heads_6(rows, at, p);
+	case GGML_TYPE_IQ4_XS:
+		pack_iq4_xs(rows, at, p);
+		pack_heads(t, rows, at, p);
 		break;
 	default:
-		pack_values(t, rows, at, p);
-		pack_heads(t, rows, at, p);
+		pack_q6_K(rows, at, p);
+		pack_heads_6(rows, at, p);
 	}
 }
 
@@ -314,7 +369,7 @@ INLINE void multiply_rows(const int per, const int nv, const int rows, const str
 		total[u] = _mm512_setzero_si512();
 	}
 	for (int s = 0; s < QK_K / per; s++) {
-		prefetch_part(next, s, QK_K / per);
+		prefetch_part(next, nv, s, QK_K / per);
 		multiply_group(per, nv, rows, s, p, x, part);
 		UNROLL
 		for (int u = 0; u < rows * nv; u++) {

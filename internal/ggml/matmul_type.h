@@ -20,9 +20,9 @@ static void NAME(dots)(const struct strip * s) {
 
 INLINE void NAME(many)(const struct strip * s, const int nv) {
 	const struct traits t = {TRAITS};
-	float sums[MC * NR(nv)] __attribute__((aligned(64)));
-	struct panel p[nv];
-	const uint8_t * row[NR(nv)];
+	float sums[MC * NR(2)] __attribute__((aligned(64)));
+	struct panel p[2];
+	const uint8_t * row[NR(2)];
 	for (int64_t r = 0; r < NR(nv); r++) { // the last one stands in for those that are missing
 		row[r] = s->a + (r < s->columns ? r : s->columns - 1) * s->stride;
 	}
@@ -39,9 +39,10 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 		for (int w = 0; w < nv; w++) {
 			pack(t, row + w * LANES, at, n, p + w);
 		}
-		// The next rows of weights are asked for in the order in which they lie, a part in each step.
-		struct ahead next = {(const char *) s->a + (NR(nv) + NR(nv) * at / width) * s->stride + NR(nv) * at % width,
-							 NR(nv) * bytes / parts};
+		// The next rows of weights are asked for in the order in which they lie, a part in each step, and a step early.
+		const int64_t all = NR(nv) * bytes, place = NR(nv) * at;
+		const uint8_t * lead = s->a + (NR(nv) + place / width) * s->stride + place % width + all;
+		struct ahead next = {(const char *) lead, all / parts};
 		for (int64_t k = 0; k < parts; k++, next.at += next.bytes) {
 			const int64_t from = s->rows * k / parts, rows = s->rows * (k + 1) / parts - from;
 			multiply(t, nv, (int) rows, n, p, x + from, sums + from * NR(nv), next);

@@ -7,9 +7,10 @@ struct ahead {
 	int64_t bytes;
 };
 
-// Asks for part i of n.
-INLINE void prefetch_part(struct ahead a, int i, int n) {
-	for (int64_t j = a.bytes * i / n; j < a.bytes * (i + 1) / n; j += CACHE_LINE) {
+// Asks for part i of n; where weights meet two vectors, for all of it in the first part.
+INLINE void prefetch_part(struct ahead a, const int nv, int i, int n) {
+	const int64_t from = nv == 1 ? a.bytes * i / n : 0, to = nv == 1 ? a.bytes * (i + 1) / n : i == 0 ? a.bytes : 0;
+	for (int64_t j = from; j < to; j += CACHE_LINE) {
 		_mm_prefetch(a.at + j, _MM_HINT_T0);
 	}
 }
@@ -94,6 +95,29 @@ INLINE void load_heads(const uint8_t * const * rows, size_t at, __m512i * v) {
 		v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *) (rows[12 + j] + at)), 3);
 	}
 	transpose4x4(v);
+}
+
+// Loads four bytes of each of LANES rows.
+INLINE __m512i load_dwords(const uint8_t * const * rows, size_t at) {
+	__m128i four[4];
+	UNROLL
+	for (int j = 0; j < 4; j++) {
+		const uint8_t * const * r = rows + 4 * j;
+		const __m128i a = _mm_unpacklo_epi32(_mm_loadu_si32(r[0] + at), _mm_loadu_si32(r[1] + at));
+		const __m128i b = _mm_unpacklo_epi32(_mm_loadu_si32(r[2] + at), _mm_loadu_si32(r[3] + at));
+		four[j] = _mm_unpacklo_epi64(a, b);
+	}
+	const __m512i low = _mm512_inserti32x4(_mm512_castsi128_si512(four[0]), four[1], 1);
+	return _mm512_inserti32x4(_mm512_inserti32x4(low, four[2], 2), four[3], 3);
+}
+
+// Returns the numbers in half precision in the low 16 bits, and in the high ones.
+INLINE __m512 low_halves(__m512i v) {
+	return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
+}
+
+INLINE __m512 high_halves(__m512i v) {
+	return low_halves(_mm512_srli_epi32(v, 16));
 }
 
 // Returns the sums of four vectors within each quarter: those of v[0] to v[3] side by side.
