@@ -73,41 +73,8 @@ INLINE void dots_rows(const struct strip * s, int64_t i, int64_t step, const int
 	}
 }
 
-// Multiplies weights i, i + step, …, streams of them, with count rows from the one numbered from, MR(1) at most: four
-// weights with up to four rows at once, or two with more.
-INLINE void dots_part(const struct strip * s, int64_t i, int64_t step, int64_t from, int count) {
-	switch (count) {
-	case 1:
-		dots_rows(s, i, step, STREAMS, from, 1);
-		return;
-	case 2:
-		dots_rows(s, i, step, STREAMS, from, 2);
-		return;
-	case 3:
-		dots_rows(s, i, step, STREAMS, from, 3);
-		return;
-	case 4:
-		dots_rows(s, i, step, STREAMS, from, 4);
-		return;
-	}
-	for (int64_t j = i; j < i + STREAMS * step; j += 2 * step) {
-		switch (count) {
-		case 5:
-			dots_rows(s, j, step, 2, from, 5);
-			break;
-		case 6:
-			dots_rows(s, j, step, 2, from, 6);
-			break;
-		case 7:
-			dots_rows(s, j, step, 2, from, 7);
-			break;
-		default:
-			dots_rows(s, j, step, 2, from, 8);
-		}
-	}
-}
-
-// Multiplies weights i, i + step, …, streams of them, with each row.
+// Multiplies weights i, i + step, …, streams of them, with each row, up to four rows at once: more would be read from
+// afar more often than the weights are.
 INLINE void dots(const struct traits t, const struct strip * s, int64_t i, int64_t step, int streams) {
 	(void) t;
 	if (streams < STREAMS) {
@@ -116,10 +83,22 @@ INLINE void dots(const struct traits t, const struct strip * s, int64_t i, int64
 		}
 		return;
 	}
-	const int64_t most = s->rows > MR(1) ? STREAMS : MR(1), parts = (s->rows + most - 1) / most;
+	const int64_t parts = (s->rows + 3) / 4;
 	for (int64_t k = 0; k < parts; k++) {
 		const int64_t from = s->rows * k / parts;
-		dots_part(s, i, step, from, (int) (s->rows * (k + 1) / parts - from));
+		switch (s->rows * (k + 1) / parts - from) {
+		case 1:
+			dots_rows(s, i, step, STREAMS, from, 1);
+			break;
+		case 2:
+			dots_rows(s, i, step, STREAMS, from, 2);
+			break;
+		case 3:
+			dots_rows(s, i, step, STREAMS, from, 3);
+			break;
+		default:
+			dots_rows(s, i, step, STREAMS, from, 4);
+		}
 	}
 }
 

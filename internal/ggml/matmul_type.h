@@ -26,10 +26,11 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 	for (int64_t r = 0; r < NR(nv); r++) { // the last one stands in for those that are missing
 		row[r] = s->a + (r < s->columns ? r : s->columns - 1) * s->stride;
 	}
-	for (int64_t r = 0; r < s->rows; r++) {
-		for (int64_t j = 0; j < NR(nv); j++) {
-			sums[r * NR(nv) + j] = s->add && j < s->columns ? s->y[r * s->ldy + j] : 0;
-		}
+	if (!s->add || s->columns < NR(nv)) {
+		memset(sums, 0, s->rows * NR(nv) * sizeof(float));
+	}
+	for (int64_t r = 0; s->add && r < s->rows; r++) {
+		memcpy(sums + r * NR(nv), s->y + r * s->ldy, s->columns * sizeof(float));
 	}
 	const int64_t parts = (s->rows + MR(nv) - 1) / MR(nv), width = s->k / t.values * t.bytes;
 	const struct input * x = s->x;
