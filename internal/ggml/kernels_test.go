@@ -278,7 +278,7 @@ var productTypes = []gguf.Type{
 func TestProductRowsAlone(t *testing.T) {
 	engines := []*Engine{}
 	for _, threads := range []int{1, 3} {
-		e, err := NewEngine(Options{Device: "cpu", Threads: threads})
+		e, err := NewEngine(Options{Device: "cpu", Threads: threads, All: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +355,7 @@ func checkRowsAlone(t *testing.T, e *Engine, typ gguf.Type, k, n int64) {
 // included.
 func BenchmarkProduct(b *testing.B) {
 	const k, n = 2048, 16384
-	e, err := NewEngine(Options{Device: "cpu"})
+	e, err := NewEngine(Options{Device: "cpu", All: true})
 	if err != nil {
 		b.Fatal(err)
 	}
