@@ -245,9 +245,9 @@ func TestProbe(t *testing.T) {
 
 func TestSyntheticPicture(t *testing.T) {
 	data := SyntheticPicture()
-	pixels, size, err := preprocess.Pixels(data, 224, [3]float32{0.5, 0.5, 0.5}, [3]float32{0.5, 0.5, 0.5}, preprocess.Limits{})
-	if err != nil || size != image.Pt(1024, 768) || len(pixels) != 3*224*224 {
-		t.Errorf("%v, %v", size, err)
+	f, err := preprocess.Fit(data, 224, preprocess.Limits{})
+	if err != nil || f.Size != image.Pt(1024, 768) || len(f.RGB.Pix) != 3*224*224 {
+		t.Errorf("%v, %v", f.Size, err)
 	}
 	if len(data) < 100_000 || !bytes.Equal(data, SyntheticPicture()) {
 		t.Errorf("%d bytes", len(data))

@@ -31,9 +31,9 @@ func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
 	case streaming:
 		err = errors.Join(q.p.part(gen.Rest), q.p.end())
 	case q.p.format == formatText && q.find == nil:
-		err = q.texts(v, gen.Generation)
+		err = q.texts(v, gen)
 	default:
-		r := q.result(v, gen.Generation)
+		r := q.result(v, gen)
 		r.Prompt, r.Timings = &prompt, &times
 		err = q.finish(ctx, v, r, newRater(q.e, gen.Generation))
 	}
@@ -87,10 +87,10 @@ func (q *inquiry) generate(ctx context.Context, v *view, prompt string, streamin
 }
 
 // result describes a generation, but for the prompt and the timings.
-func (q *inquiry) result(v *view, gen model.Generation) Result {
+func (q *inquiry) result(v *view, gen engine.Result) Result {
 	r := v.result
-	text, tokens := q.e.Tokenizer().Decode(gen.Tokens), append([]int{}, gen.Tokens...)
-	r.Text, r.Tokens, r.FinishReason = &text, &tokens, gen.FinishReason
+	tokens := append([]int{}, gen.Tokens...)
+	r.Text, r.Tokens, r.FinishReason = &gen.Text, &tokens, gen.FinishReason
 	r.Confidence = confidence(gen.LogProbs)
 	if gen.Beams != nil {
 		r.Alternatives = q.alternatives(gen.Beams, q.sampling.NumReturn)
@@ -103,7 +103,7 @@ func (q *inquiry) result(v *view, gen model.Generation) Result {
 }
 
 // texts prints a generation, or the best beams, a line each.
-func (q *inquiry) texts(v *view, gen model.Generation) error {
+func (q *inquiry) texts(v *view, gen engine.Result) error {
 	write := func(text string, confidence *float64) error {
 		if !q.sampling.Scores {
 			return q.p.text(v.result.Image, text)
@@ -111,7 +111,7 @@ func (q *inquiry) texts(v *view, gen model.Generation) error {
 		return q.p.scored(v.result.Image, confidenceColumn(confidence), text)
 	}
 	if q.sampling.NumReturn <= 1 {
-		return write(q.e.Tokenizer().Decode(gen.Tokens), confidence(gen.LogProbs))
+		return write(gen.Text, confidence(gen.LogProbs))
 	}
 	q.p.many = true // lines stay lines
 	for _, alternative := range q.alternatives(gen.Beams, q.sampling.NumReturn) {

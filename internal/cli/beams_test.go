@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/model"
 )
 
@@ -166,7 +167,7 @@ func TestAlternativesAreLines(t *testing.T) {
 		beams = append(beams, model.Beam{Tokens: ids})
 	}
 	q := &inquiry{app: a, e: e, p: a.newPrinter(false), asking: asking{sampling: samplingOptions{Beams: 2, NumReturn: 2}}}
-	if err := q.texts(&view{}, model.Generation{Tokens: beams[0].Tokens, Beams: beams}); err != nil {
+	if err := q.texts(&view{}, engine.Result{Generation: model.Generation{Tokens: beams[0].Tokens, Beams: beams}}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "a\\nb\nc\n"; out.String() != want {

@@ -117,8 +117,8 @@ type decoded struct {
 	took   time.Duration
 }
 
-// decode reads an image and decodes it if it is not large. Its errors name the image; those about the
-// image are imageErrors.
+// decode reads an image and decodes it if it is not large. Its errors name the
+// image; those about the image are imageErrors.
 func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, error) {
 	if in.err != nil {
 		return decoded{}, imageError{in.err}

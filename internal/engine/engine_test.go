@@ -340,6 +340,9 @@ func TestContextLength(t *testing.T) {
 	if _, err := e.Score(t.Context(), ids(6), []string{"two dogs on the green grass"}); err == nil {
 		t.Error("a suffix that leaves the context is scored")
 	}
+	if _, err := e.Generate(t.Context(), engine.Request{Prompt: ids(6), MaxTokens: -1}); err == nil {
+		t.Error("a negative number of tokens")
+	}
 	if _, err := e.Generate(t.Context(), engine.Request{Prompt: ids(0), MaxTokens: 1}); err == nil {
 		t.Error("a prompt as long as the context")
 	}

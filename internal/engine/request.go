@@ -58,6 +58,9 @@ func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if r.MaxTokens < 0 {
+		return Result{}, fmt.Errorf("%d tokens to generate: want 0 or more", r.MaxTokens)
+	}
 	limit := min(r.MaxTokens, room)
 	if err := e.checkPrompt(len(prompt.IDs), max(1, r.Beams)*limit); err != nil {
 		return Result{}, err

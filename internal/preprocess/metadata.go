@@ -70,12 +70,12 @@ func (m *metadata) pngText(kind string, body []byte) {
 		}
 		packed, text = true, text[1:]
 	case "iTXt": // compression flag and method, language, translated key
-		parts := bytes.SplitN(text, []byte{0}, 2)
 		if len(text) < 2 {
 			return
 		}
 		packed = text[0] != 0
-		if parts = bytes.SplitN(text[2:], []byte{0}, 3); len(parts) < 3 {
+		parts := bytes.SplitN(text[2:], []byte{0}, 3)
+		if len(parts) < 3 {
 			return
 		}
 		text = parts[2]

@@ -9,8 +9,6 @@ package preprocess
 
 import (
 	"errors"
-	"fmt"
-	"image"
 )
 
 // ErrUnsupported is wrapped by errors about files that are no PNG, JPEG, GIF or
@@ -53,27 +51,4 @@ type RGB struct {
 
 func newRGB(w, h int) *RGB {
 	return &RGB{W: w, H: h, Pix: make([]byte, 3*w*h)}
-}
-
-// Pixels does all steps: it decodes data and returns the picture resized to
-// size × size and normalised, as pixels[3][size][size], with the width and
-// height of the upright picture before resizing: boxes and masks refer to
-// these. The aspect ratio is not kept, as in PaliGemma's own processor.
-//
-// Errors are those of [Decode], and one for a size or a std that is not
-// positive.
-func Pixels(data []byte, size int, mean, std [3]float32, lim Limits) (pixels []float32, upright image.Point, err error) {
-	if size <= 0 || size > 1<<14 {
-		return nil, image.Point{}, fmt.Errorf("resize picture: size %d is out of range", size)
-	}
-	for _, s := range std {
-		if !(s > 0) {
-			return nil, image.Point{}, fmt.Errorf("normalise picture: std %v is not positive", std)
-		}
-	}
-	f, err := Fit(data, size, lim)
-	if err != nil {
-		return nil, image.Point{}, err
-	}
-	return Normalize(f.RGB, mean, std), f.Size, nil
 }

@@ -87,17 +87,19 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
-func TestPixels(t *testing.T) {
+// TestFitPixels: all steps, from a file to the numbers that the tower takes.
+func TestFitPixels(t *testing.T) {
 	half := [3]float32{0.5, 0.5, 0.5}
 	all := goldens(t, "goldens.bin.gz")
 	for file, size := range map[string]image.Point{"scene.png": {200, 150}, "rgba.png": {120, 90}, "lossy.webp": {120, 80}, "anim.gif": {90, 60}} {
-		got, upright, err := Pixels(readPicture(t, file), 56, half, half, Limits{})
+		f, err := Fit(readPicture(t, file), 56, Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
+		got := Normalize(f.RGB, half, half)
 		want := all[file+".resized_56"].Pix
-		if upright != size || len(got) != len(want) {
-			t.Fatalf("%s: %v, %d numbers", file, upright, len(got))
+		if f.Size != size || len(got) != len(want) {
+			t.Fatalf("%s: %v, %d numbers", file, f.Size, len(got))
 		}
 		for i, v := range want {
 			if at := i%3*56*56 + i/3; got[at] != float32(v)/127.5-1 {
@@ -105,19 +107,16 @@ func TestPixels(t *testing.T) {
 			}
 		}
 	}
-	if _, upright, err := Pixels(readPicture(t, "exif6.jpg"), 14, half, half, Limits{}); err != nil || upright != image.Pt(100, 150) {
-		t.Errorf("turned picture: %v, %v", upright, err)
+	if f, err := Fit(readPicture(t, "exif6.jpg"), 14, Limits{}); err != nil || f.Size != image.Pt(100, 150) {
+		t.Errorf("rotated picture: %v, %v", f.Size, err)
 	}
 	data := readPicture(t, "one.png")
 	for _, size := range []int{0, -1, 1 << 20} {
-		if _, _, err := Pixels(data, size, half, half, Limits{}); err == nil {
+		if _, err := Fit(data, size, Limits{}); err == nil {
 			t.Errorf("size %d is accepted", size)
 		}
 	}
-	if _, _, err := Pixels(data, 14, half, [3]float32{1, 0, 1}, Limits{}); err == nil {
-		t.Error("a std of 0 is accepted")
-	}
-	if _, _, err := Pixels(nil, 14, half, half, Limits{}); err == nil {
+	if _, err := Fit(nil, 14, Limits{}); err == nil {
 		t.Error("no data is accepted")
 	}
 }

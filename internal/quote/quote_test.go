@@ -84,7 +84,7 @@ func TestLine(t *testing.T) {
 func TestTerminal(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"cat\tdog\n", "cat\tdog\n"},
-		{"日本 é 👨‍👩‍👧 می‌خواهم ️", "日本 é 👨‍👩‍👧 می‌خواهم ️"},
+		{"日本 é 👨\u200d👩\u200d👧 می\u200cخواهم ️", "日本 é 👨\u200d👩\u200d👧 می\u200cخواهم ️"},
 		{"\x1b]0;t\x07", `\u001b]0;t\u0007`},
 		{"a\r\x00\x7f", `a\u000d\u0000\u007f`},
 		{"\u009b1m\u0085", `\u009b1m\u0085`},

@@ -220,7 +220,7 @@ func (c *Checkpoint) compare(path string, shards []string, shardOf map[string]st
 func quoted(names []string) []string {
 	short := make([]string, min(len(names), maxProblems+1))
 	for i := range short {
-		short[i] = fmt.Sprintf("%s", quote.Short(names[i]))
+		short[i] = quote.Short(names[i])
 	}
 	return append(short, names[len(short):]...)
 }
