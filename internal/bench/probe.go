@@ -10,7 +10,7 @@ import (
 	"paligemma/internal/gguf"
 )
 
-// Probe is what single products reach on the engine's device with the engine's
+// Probe is what single products reach on the backend's device with the backend's
 // threads, the best of a few runs: what a whole model can be compared with. It is
 // not the limit of the hardware: other kernels may do better.
 type Probe struct {
@@ -29,9 +29,9 @@ const (
 	probeRounds = 5 // the first one also makes ggml's plan
 )
 
-// runProbe opens an engine of its own.
+// runProbe opens a backend itself.
 func runProbe(ctx context.Context, o ggml.Options) (*Probe, error) {
-	e, err := ggml.NewEngine(o)
+	e, err := ggml.NewBackend(o)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func runProbe(ctx context.Context, o ggml.Options) (*Probe, error) {
 }
 
 // probeProduct times the product of random weights with random tokens.
-func probeProduct(ctx context.Context, e *ggml.Engine, typ gguf.Type) (time.Duration, error) {
+func probeProduct(ctx context.Context, e *ggml.Backend, typ gguf.Type) (time.Duration, error) {
 	random := rand.New(rand.NewPCG(2, uint64(typ)))
 	rows, err := newRows(random, typ, probeIn, probeIn)
 	if err != nil {
@@ -79,7 +79,7 @@ func probeProduct(ctx context.Context, e *ggml.Engine, typ gguf.Type) (time.Dura
 
 // probeRead times the product of a large matrix with one vector, which does
 // next to nothing but wait for memory. Its values, zeros, do not matter.
-func probeRead(ctx context.Context, e *ggml.Engine) (time.Duration, error) {
+func probeRead(ctx context.Context, e *ggml.Backend) (time.Duration, error) {
 	store, err := e.NewStore([]ggml.Spec{{Name: "probe", Type: gguf.TypeF32, Shape: []int64{readIn, readOut}}})
 	if err != nil {
 		return 0, err
@@ -89,7 +89,7 @@ func probeRead(ctx context.Context, e *ggml.Engine) (time.Duration, error) {
 }
 
 // bestProduct multiplies w with the rows of x several times.
-func bestProduct(ctx context.Context, e *ggml.Engine, w ggml.Tensor, x []float32) (time.Duration, error) {
+func bestProduct(ctx context.Context, e *ggml.Backend, w ggml.Tensor, x []float32) (time.Duration, error) {
 	var best time.Duration
 	for range probeRounds {
 		took, err := product(ctx, e, w, x)
@@ -103,7 +103,7 @@ func bestProduct(ctx context.Context, e *ggml.Engine, w ggml.Tensor, x []float32
 	return max(best, 1), nil
 }
 
-func product(ctx context.Context, e *ggml.Engine, w ggml.Tensor, x []float32) (time.Duration, error) {
+func product(ctx context.Context, e *ggml.Backend, w ggml.Tensor, x []float32) (time.Duration, error) {
 	g := e.NewGraph(ggml.GraphOptions{})
 	defer g.Close()
 	in := w.Dim(0)

@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/draw"
 	"paligemma/internal/engine"
+	"paligemma/internal/mask"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/task"
 )
@@ -84,7 +86,7 @@ const (
 // decodable returns how many masks of an image's size are decoded of one text.
 func decodable(size image.Point) int {
 	pixels := int64(size.X) * int64(size.Y)
-	if pixels > task.MaxMaskPixels {
+	if pixels > mask.MaxPixels {
 		return 0
 	}
 	return int(min(maxDecoded, maxDecodedPixels/pixels))
@@ -113,7 +115,7 @@ func (f *finder) find(ctx context.Context, text string, at sight) (found, error)
 		n := min(len(out.masks), decodable(at.size))
 		switch {
 		case n == 0 && len(out.masks) > 0:
-			f.a.note("%s: masks stay codes: %d×%d pixels are more than the limit of %d", at.shown, at.size.X, at.size.Y, task.MaxMaskPixels)
+			f.a.note("%s: masks stay codes: %d×%d pixels are more than the limit of %d", at.shown, at.size.X, at.size.Y, mask.MaxPixels)
 		case n < len(out.masks):
 			f.a.note("%s: there are %d masks of %d×%d pixels, the first %d are decoded", at.shown, len(out.masks), at.size.X, at.size.Y, n)
 		}
@@ -128,11 +130,11 @@ func (f *finder) find(ctx context.Context, text string, at sight) (found, error)
 	if at.draw == nil {
 		return out, nil
 	}
-	overlays := make([]task.Overlay, len(parsed.Objects))
+	overlays := make([]draw.Object, len(parsed.Objects))
 	for i, o := range parsed.Objects {
-		overlays[i] = task.Overlay{Label: o.Label, Box: o.Box}
+		overlays[i] = draw.Object{Label: o.Label, Box: o.Box}
 	}
-	return out, task.Draw(at.draw, overlays, task.DrawOptions{})
+	return out, draw.Objects(at.draw, overlays, draw.Options{})
 }
 
 // tell says with -v what of a text is doubtful or not an object, and counts the
@@ -197,7 +199,7 @@ func (f *finder) decode(ctx context.Context, masks []task.Mask, numbers []int, a
 			return err
 		}
 		m := &masks[i]
-		pixels, err := task.PasteMask(logits[i], m.Box, at.size.X, at.size.Y)
+		pixels, err := mask.Paste(logits[i], m.Box, at.size.X, at.size.Y)
 		if err != nil {
 			return fmt.Errorf("%s: %w", at.shown, err)
 		}
@@ -207,7 +209,7 @@ func (f *finder) decode(ctx context.Context, masks []task.Mask, numbers []int, a
 		if f.maskDir != "" {
 			path := maskPath(f.maskDir, at.name, numbers[i])
 			err := f.out.write(path, func(w io.Writer) error {
-				return task.EncodeMask(w, pixels, at.size.X, at.size.Y)
+				return draw.EncodeMask(w, pixels, at.size.X, at.size.Y)
 			})
 			if err != nil {
 				return err
@@ -215,7 +217,7 @@ func (f *finder) decode(ctx context.Context, masks []task.Mask, numbers []int, a
 			m.MaskFile = path
 		}
 		if at.draw != nil {
-			if err := task.DrawMask(at.draw, m.Label, pixels, task.DrawOptions{}); err != nil {
+			if err := draw.Mask(at.draw, m.Label, pixels, draw.Options{}); err != nil {
 				return err
 			}
 		}
@@ -269,6 +271,6 @@ func canvas(data []byte, lim preprocess.Limits) (*image.NRGBA, []string, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	img, err := task.FromRGB(rgb.Pix, rgb.W, rgb.H)
+	img, err := draw.FromRGB(rgb.Pix, rgb.W, rgb.H)
 	return img, rgb.Warnings, err
 }

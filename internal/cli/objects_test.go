@@ -21,7 +21,9 @@ import (
 
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/convert"
+	"paligemma/internal/draw"
 	"paligemma/internal/ggml"
+	"paligemma/internal/mask"
 	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/task"
@@ -30,7 +32,7 @@ import (
 // decodedMask is the mask of maskText, made without the command line.
 func decodedMask(t *testing.T, W, H int) []byte {
 	t.Helper()
-	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+	e, err := ggml.NewBackend(ggml.Options{Device: "cpu", Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +51,7 @@ func decodedMask(t *testing.T, W, H int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mask, err := task.PasteMask(logits[0], o.Box, W, H)
+	mask, err := mask.Paste(logits[0], o.Box, W, H)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,10 +204,10 @@ func TestSegmentIsParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	objects := task.Parse(text, 200, 150).Objects
-	err = task.Draw(want, []task.Overlay{
+	err = draw.Objects(want, []draw.Object{
 		{Label: "dog", Box: objects[0].Box},
 		{Label: "cat", Box: objects[1].Box, Mask: decodedMask(t, 200, 150)},
-	}, task.DrawOptions{})
+	}, draw.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +341,7 @@ func TestDecodable(t *testing.T) {
 		{16384, 16384, 4},
 		{16385, 16384, 0},
 		{maxSide, maxSide, 0},
-		{task.MaxMaskPixels, 1, 4},
+		{mask.MaxPixels, 1, 4},
 	} {
 		if got := decodable(image.Pt(c.w, c.h)); got != c.want {
 			t.Errorf("%d×%d: %d, want %d", c.w, c.h, got, c.want)

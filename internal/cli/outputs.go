@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"paligemma/internal/atomicfile"
-	"paligemma/internal/task"
+	"paligemma/internal/draw"
 )
 
 // outputs are the pictures that a run writes. None is written twice, or over an
@@ -74,11 +74,11 @@ func (o *outputs) write(path string, encode func(io.Writer) error) error {
 
 // picture writes a drawing in the format that its name asks for.
 func (o *outputs) picture(path string, img image.Image) error {
-	format, err := task.FormatOf(path)
+	format, err := draw.FormatOf(path)
 	if err != nil {
 		return err
 	}
-	return o.write(path, func(w io.Writer) error { return task.Encode(w, img, format) })
+	return o.write(path, func(w io.Writer) error { return draw.Encode(w, img, format) })
 }
 
 // outputNames are what the outputs of images are called: the images' names
@@ -110,26 +110,26 @@ const namePlace = "{}"
 
 // drawTargets are the files that --draw makes of images with these names. folder is
 // to be made first; "" if there is none.
-func drawTargets(draw string, names []string) (paths []string, folder string, err error) {
-	pattern := draw
-	if draw == stdinName {
+func drawTargets(out string, names []string) (paths []string, folder string, err error) {
+	pattern := out
+	if out == stdinName {
 		return nil, "", usageError{errors.New("--draw -: pictures are not written to standard output")}
 	}
-	switch info, err := os.Stat(draw); {
-	case strings.Contains(draw, namePlace):
-		folder = filepath.Dir(draw)
+	switch info, err := os.Stat(out); {
+	case strings.Contains(out, namePlace):
+		folder = filepath.Dir(out)
 		if strings.Contains(folder, namePlace) {
-			return nil, "", usageError{fmt.Errorf("--draw %s: %s can stand in a file's name only", draw, namePlace)}
+			return nil, "", usageError{fmt.Errorf("--draw %s: %s can stand in a file's name only", out, namePlace)}
 		}
-	case err == nil && info.IsDir(), filepath.Ext(draw) == "", os.IsPathSeparator(draw[len(draw)-1]):
-		folder, pattern = draw, filepath.Join(draw, namePlace+".png")
+	case err == nil && info.IsDir(), filepath.Ext(out) == "", os.IsPathSeparator(out[len(out)-1]):
+		folder, pattern = out, filepath.Join(out, namePlace+".png")
 	case len(names) > 1:
-		return nil, "", usageError{fmt.Errorf("--draw %s is one file, but there are %d images: name a folder, or a pattern such as drawn/%s.jpg", draw, len(names), namePlace)}
+		return nil, "", usageError{fmt.Errorf("--draw %s is one file, but there are %d images: name a folder, or a pattern such as drawn/%s.jpg", out, len(names), namePlace)}
 	default:
-		pattern = draw
+		pattern = out
 		names = []string{""}
 	}
-	if _, err := task.FormatOf(pattern); err != nil {
+	if _, err := draw.FormatOf(pattern); err != nil {
 		return nil, "", usageError{fmt.Errorf("--draw %w", err)}
 	}
 	dir, base := filepath.Split(pattern)

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/draw"
 	"paligemma/internal/quote"
-	"paligemma/internal/task"
 )
 
 // What parse accepts: bytes of a line, without its end, and the longer side of an
@@ -101,7 +101,7 @@ func (o *parseOptions) check() error {
 		return usageError{errors.New("--mask-dir needs --mask-decoder FILE: vae-oid.npz, or a GGUF that has the decoder")}
 	}
 	if o.Draw != "" {
-		if _, err := task.FormatOf(o.Draw); err != nil {
+		if _, err := draw.FormatOf(o.Draw); err != nil {
 			return usageError{fmt.Errorf("--draw %w", err)}
 		}
 	}

@@ -71,12 +71,12 @@ func verifyGGUF(ctx context.Context, f *gguf.File, progress func(int64)) error {
 	if err != nil {
 		return err
 	}
-	engine, err := ggml.NewEngine(ggml.Options{Device: "cpu"})
+	backend, err := ggml.NewBackend(ggml.Options{Device: "cpu"})
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
-	m, err := model.Load(f, engine)
+	defer backend.Close()
+	m, err := model.Load(f, backend)
 	if err != nil {
 		return err
 	}

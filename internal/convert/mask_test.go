@@ -68,7 +68,7 @@ func smallValue(name string, i int) float32 { return float32((len(name)*31+i)%97
 // says of them, and decodes with what was stored.
 func TestMaskDecoderIsStored(t *testing.T) {
 	path := writeCodec(t, codecArrays(), smallValue)
-	e, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: 1})
+	e, err := ggml.NewBackend(ggml.Options{Device: "cpu", Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

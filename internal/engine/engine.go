@@ -51,7 +51,7 @@ type Options struct {
 // Engine is an open model. Its methods may be called from any goroutine.
 type Engine struct {
 	file    *gguf.File
-	backend *ggml.Engine
+	backend *ggml.Backend
 	model   *model.Model
 	tok     *tokenizer.Tokenizer
 	config  model.Config
@@ -136,7 +136,7 @@ func (e *Engine) bind(o Options) (err error) {
 	if e.tok, err = tokenizer.OpenGGUF(e.file.Header, o.Special); err != nil {
 		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
 	}
-	if e.backend, err = ggml.NewEngine(ggml.Options{Device: o.Device, Threads: o.Threads}); err != nil {
+	if e.backend, err = ggml.NewBackend(ggml.Options{Device: o.Device, Threads: o.Threads}); err != nil {
 		return err
 	}
 	if e.model, err = model.Load(e.file, e.backend); err != nil {

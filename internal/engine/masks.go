@@ -13,7 +13,7 @@ import (
 // Masks decodes the codes of PaliGemma's masks. Any goroutine may call it.
 type Masks struct {
 	decoder *model.MaskDecoder
-	backend *ggml.Engine // nil: the engine's
+	backend *ggml.Backend // nil: the engine's
 	compute func(ctx context.Context, f func(context.Context) error) error
 }
 
@@ -43,7 +43,7 @@ func (e *Engine) NewMasks(tensors map[string][]float32) (*Masks, error) {
 
 // NewMasks makes a decoder of tensors that needs no engine. The caller closes it.
 func NewMasks(tensors map[string][]float32, threads int) (*Masks, error) {
-	backend, err := ggml.NewEngine(ggml.Options{Device: "cpu", Threads: threads})
+	backend, err := ggml.NewBackend(ggml.Options{Device: "cpu", Threads: threads})
 	if err != nil {
 		return nil, err
 	}

@@ -24,9 +24,9 @@ func testDevice() Options {
 	return o
 }
 
-func newEngine(t *testing.T) *Engine {
+func newBackend(t *testing.T) *Backend {
 	t.Helper()
-	e, err := NewEngine(testDevice())
+	e, err := NewBackend(testDevice())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,10 +34,10 @@ func newEngine(t *testing.T) *Engine {
 	return e
 }
 
-// newKernels is an engine with the CPU's kernels, whatever is tested elsewhere.
-func newKernels(t *testing.T) *Engine {
+// newKernels is a backend with the CPU's kernels, whatever is tested elsewhere.
+func newKernels(t *testing.T) *Backend {
 	t.Helper()
-	e, err := NewEngine(Options{Device: "cpu", Threads: 2, All: true})
+	e, err := NewBackend(Options{Device: "cpu", Threads: 2, All: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func newKernels(t *testing.T) *Engine {
 }
 
 // compute runs one graph and returns its output.
-func compute(t *testing.T, e *Engine, build func(*Graph) Tensor) ([]float32, error) {
+func compute(t *testing.T, e *Backend, build func(*Graph) Tensor) ([]float32, error) {
 	t.Helper()
 	g := e.NewGraph(GraphOptions{Exact: true})
 	defer g.Close()
@@ -145,7 +145,7 @@ func TestQuantizeRefuses(t *testing.T) {
 }
 
 func TestMulMat(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	const k, n, tokens, heads = 64, 5, 7, 3
 	a, b := random(k*n, 1), random(k*tokens*heads, 2)
 	got, err := compute(t, e, func(g *Graph) Tensor {
@@ -168,7 +168,7 @@ func TestMulMat(t *testing.T) {
 }
 
 func TestNorms(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	const n, rows, eps = 48, 4, 1e-6
 	x := random(n*rows, 3)
 	var norm, rms []float64
@@ -202,7 +202,7 @@ func TestNorms(t *testing.T) {
 }
 
 func TestRoPE(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	const d, heads, tokens, theta = 8, 2, 3, 10000
 	x := random(d*heads*tokens, 4)
 	positions := []int32{1, 7, 4100}
@@ -244,7 +244,7 @@ func TestRoPE(t *testing.T) {
 }
 
 func TestSoftMaxMask(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	inf := float32(math.Inf(-1))
 	x := []float32{1, 2, 3, 1, 2, 3}
 	got, err := compute(t, e, func(g *Graph) Tensor {
@@ -258,7 +258,7 @@ func TestSoftMaxMask(t *testing.T) {
 }
 
 func TestConv2D(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	const w, h, in, out, n, k, pad = 5, 4, 3, 2, 2, 3, 1
 	x, kernel := random(w*h*in*n, 8), random(k*k*in*out, 9)
 	got, err := compute(t, e, func(g *Graph) Tensor {
@@ -292,7 +292,7 @@ func TestConv2D(t *testing.T) {
 }
 
 func TestShapes(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	x := []float32{0, 1, 2, 3, 4, 5}
 	for name, c := range map[string]struct {
 		op   func(*Graph, Tensor) Tensor
@@ -317,7 +317,7 @@ func TestShapes(t *testing.T) {
 // but other connections: ggml would lay the second's result over its input.
 // TestRefuses gives each operation what ggml would abort the process on.
 func TestRefuses(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	ints := []int32{0, 1}
 	for name, op := range map[string]func(*Graph, Tensor) Tensor{
 		"add":           func(g *Graph, x Tensor) Tensor { return g.Add(x, g.Float32s(make([]float32, 4), 4)) },
@@ -398,7 +398,7 @@ func TestRefuses(t *testing.T) {
 // TestScratch puts tensors together in memory of the graph, twice: each time what
 // reads it sees what was there then.
 func TestScratch(t *testing.T) {
-	got, err := compute(t, newEngine(t), func(g *Graph) Tensor {
+	got, err := compute(t, newBackend(t), func(g *Graph) Tensor {
 		one := g.Float32s([]float32{1, 1, 1}, 3)
 		row := g.Scratch(gguf.TypeF32, 3)
 		g.Run(g.Copy(g.Float32s([]float32{1, 2}, 2), g.Slice(row, 0, 0, 2)))
@@ -417,7 +417,7 @@ func TestScratch(t *testing.T) {
 // TestApart compares rows of a product with those of products of one row.
 func TestApart(t *testing.T) {
 	const k, n, rows = 1024, 64, 5
-	e := newEngine(t)
+	e := newBackend(t)
 	w, x := random(k*n, 1), random(k*rows, 2)
 	product := func(o GraphOptions, x []float32) []float32 {
 		g := e.NewGraph(o)
@@ -445,7 +445,7 @@ func TestApart(t *testing.T) {
 }
 
 func TestFirstErrorSticks(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	x := g.Float32s(make([]float32, 6), 3, 2)
@@ -458,7 +458,7 @@ func TestFirstErrorSticks(t *testing.T) {
 }
 
 func TestTooManyOperations(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	_, err := compute(t, e, func(g *Graph) Tensor {
 		x := g.Float32s([]float32{1}, 1)
 		for range 2 * MaxNodes {

@@ -18,7 +18,7 @@ import (
 // Graph is one computation: operations are recorded by its methods and run by
 // Compute. The first error sticks; operations after it do nothing.
 type Graph struct {
-	engine  *Engine
+	backend *Backend
 	options GraphOptions
 	ctx     *C.struct_ggml_context
 	graph   *C.struct_ggml_cgraph
@@ -55,9 +55,9 @@ func (o GraphOptions) CellType() gguf.Type {
 
 // NewGraph starts a computation. The caller closes it; tensors made by it are
 // then gone.
-func (e *Engine) NewGraph(o GraphOptions) *Graph {
+func (e *Backend) NewGraph(o GraphOptions) *Graph {
 	o.Plain = o.Plain || e.plain || !e.cpuOnly()
-	g := &Graph{engine: e, options: o}
+	g := &Graph{backend: e, options: o}
 	size := C.size_t(MaxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
 	if !allocatable(int64(size) + slack) {
 		g.err = ErrMemory
@@ -153,7 +153,7 @@ func (g *Graph) Scratch(typ gguf.Type, shape ...int64) Tensor {
 	return t
 }
 
-// Output makes t a result: its memory is kept until the engine's next
+// Output makes t a result: its memory is kept until the backend's next
 // computation, for Read.
 func (g *Graph) Output(t Tensor) {
 	if g.ok(t) {
@@ -180,7 +180,7 @@ func (g *Graph) Compute(ctx context.Context) error {
 	if nodes == 0 {
 		return errors.New("graph: nothing to compute")
 	}
-	return g.engine.run(ctx, g, func() {
+	return g.backend.run(ctx, g, func() {
 		for _, in := range g.inputs {
 			// An input that no output depends on has no memory.
 			if in.tensor.c.buffer != nil {

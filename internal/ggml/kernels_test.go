@@ -13,17 +13,17 @@ import (
 // TestGelu compares GELU with its formula from where it is zero to where it is
 // x, for a number of values that is no multiple of a vector.
 func TestGelu(t *testing.T) {
-	plain, err := NewEngine(Options{Device: "cpu", Threads: 1, Plain: true})
+	plain, err := NewBackend(Options{Device: "cpu", Threads: 1, Plain: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	for name, e := range map[string]*Engine{"kernels": newKernels(t), "plain": plain} {
+	for name, e := range map[string]*Backend{"kernels": newKernels(t), "plain": plain} {
 		t.Run(name, func(t *testing.T) { testGelu(t, e) })
 	}
 }
 
-func testGelu(t *testing.T, e *Engine) {
+func testGelu(t *testing.T, e *Backend) {
 	const n = 4099
 	x, up := make([]float32, n), random(n, 5)
 	for i := range x {
@@ -59,7 +59,7 @@ func testGelu(t *testing.T, e *Engine) {
 // no multiple of a vector and get longer.
 func TestRows(t *testing.T) {
 	const n, rows, padded, eps = 37, 5, 40, 1e-6
-	e := newEngine(t)
+	e := newBackend(t)
 	x, more, w, b := random(n*rows, 1), random(n*rows, 2), random(n, 3), random(n, 4)
 	for i := range x {
 		x[i] += 100 // the variance is small beside the mean
@@ -116,7 +116,7 @@ func TestRows(t *testing.T) {
 
 // TestPadTurnedRows pads rows that lie apart.
 func TestPadTurnedRows(t *testing.T) {
-	got, err := compute(t, newEngine(t), func(g *Graph) Tensor {
+	got, err := compute(t, newBackend(t), func(g *Graph) Tensor {
 		x := g.Float32s([]float32{0, 1, 2, 3, 4, 5, 6, 7}, 2, 2, 2)
 		return g.convertRows(g.Permute(x, [4]int{0, 2, 1, 3}), rowFormat{gguf.TypeF32, 3})
 	})
@@ -203,7 +203,7 @@ func TestProduct(t *testing.T) {
 		t.Log("this processor leaves products to ggml")
 	}
 	for _, threads := range []int{1, 3} {
-		e, err := NewEngine(Options{Device: "cpu", Threads: threads, All: true})
+		e, err := NewBackend(Options{Device: "cpu", Threads: threads, All: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,14 +276,14 @@ var productTypes = []gguf.Type{
 // TestProductRowsAlone multiplies rows together and alone: the same bits, so that an answer does not depend on
 // what is computed with it. Products of BF16 promise it for up to 16 rows.
 func TestProductRowsAlone(t *testing.T) {
-	engines := []*Engine{}
+	backends := []*Backend{}
 	for _, threads := range []int{1, 3} {
-		e, err := NewEngine(Options{Device: "cpu", Threads: threads, All: true})
+		e, err := NewBackend(Options{Device: "cpu", Threads: threads, All: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(e.Close)
-		engines = append(engines, e)
+		backends = append(backends, e)
 	}
 	r := rand.New(rand.NewPCG(7, 7))
 	for _, typ := range productTypes {
@@ -295,14 +295,14 @@ func TestProductRowsAlone(t *testing.T) {
 			block := max(typ.BlockSize(), 2)
 			for i, most := range []int{256, 1400, 10000} { // the last is more than are multiplied at once
 				k := most - r.IntN(most/2)
-				checkRowsAlone(t, engines[i%2], typ, int64((k+block-1)/block*block), 20+r.Int64N(60))
+				checkRowsAlone(t, backends[i%2], typ, int64((k+block-1)/block*block), 20+r.Int64N(60))
 			}
 		})
 	}
 }
 
 // checkRowsAlone compares products of weights [k, n] and some rows with those of each row.
-func checkRowsAlone(t *testing.T, e *Engine, typ gguf.Type, k, n int64) {
+func checkRowsAlone(t *testing.T, e *Backend, typ gguf.Type, k, n int64) {
 	t.Helper()
 	const distinct = 19
 	rowBytes, err := typ.RowBytes(k)
@@ -355,7 +355,7 @@ func checkRowsAlone(t *testing.T, e *Engine, typ gguf.Type, k, n int64) {
 // included.
 func BenchmarkProduct(b *testing.B) {
 	const k, n = 2048, 16384
-	e, err := NewEngine(Options{Device: "cpu", All: true})
+	e, err := NewBackend(Options{Device: "cpu", All: true})
 	if err != nil {
 		b.Fatal(err)
 	}

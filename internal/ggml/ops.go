@@ -288,7 +288,7 @@ func (g *Graph) SoftMax(a, mask Tensor, scale float32) Tensor {
 const tileQueries = 64
 
 // Tiles reports whether FlashAttention is there and best for that many queries.
-func (g *Graph) Tiles(queries int64) bool { return !g.options.Plain && queries >= g.engine.tiles }
+func (g *Graph) Tiles(queries int64) bool { return !g.options.Plain && queries >= g.backend.tiles }
 
 // FlashAttention is softmax(cap(scale·Q·Kᵀ))·V for q [d, T, heads], k [d, n,
 // kv_heads] and v [dv, n, kv_heads], all F32 and each query seeing all keys:
@@ -304,7 +304,7 @@ func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
 		return g.fail("flash attention: %v, %v and %v do not fit", q, k, v)
 	}
 	g.cost += 2 * float64(q.Elements()) * float64(k.Dim(1)) * 2 // scores, and sums of values
-	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, C.float(scale), C.float(softcap), C.int(g.engine.threads))}
+	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, C.float(scale), C.float(softcap), C.int(g.backend.threads))}
 }
 
 // --- products ---------------------------------------------------------------
@@ -334,7 +334,7 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	}
 	g.cost += 2*float64(b.Elements())*float64(a.Dim(1)) + 4*float64(a.size())
 	if quantised && ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
-		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.engine.threads))}
+		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.backend.threads))}
 	}
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
 }

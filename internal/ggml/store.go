@@ -141,7 +141,7 @@ func declare(specs []Spec) (*C.struct_ggml_context, []Tensor, error) {
 // NewWeights places a model's tensors. If mapping is memory outside Go's heap
 // that holds every spec's data (a mapped file), a device that can read it uses
 // it in place, and it must outlive the store; otherwise the data are copied.
-func (e *Engine) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
+func (e *Backend) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
 	for _, spec := range specs {
 		size, err := spec.check()
 		if err != nil {
@@ -162,7 +162,7 @@ func (e *Engine) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
 // place puts the tensors that the device can compute with into its memory, and
 // the others into the CPU's: ggml aborts on a weight in the memory of a device
 // that cannot multiply with its type.
-func (e *Engine) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) (*Store, error) {
+func (e *Backend) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) (*Store, error) {
 	s := &Store{tensors: make([]Tensor, len(specs))}
 	if len(specs) > MaxStored {
 		return s, fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
@@ -199,7 +199,7 @@ func (e *Engine) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) (
 }
 
 // runsOnDevice asks the device whether it multiplies with a weight.
-func (e *Engine) runsOnDevice(spec Spec) bool {
+func (e *Backend) runsOnDevice(spec Spec) bool {
 	if e.cpuOnly() || len(spec.Shape) != 2 || !MatrixType(spec.Type) {
 		return true
 	}
@@ -277,7 +277,7 @@ func (s *Store) allocate(ctx *C.struct_ggml_context, backend C.ggml_backend_t) (
 }
 
 // NewStore allocates tensors on the device, with undefined values; Data is not read.
-func (e *Engine) NewStore(specs []Spec) (*Store, error) {
+func (e *Backend) NewStore(specs []Spec) (*Store, error) {
 	for _, spec := range specs {
 		if _, err := spec.check(); err != nil {
 			return nil, err

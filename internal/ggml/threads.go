@@ -9,7 +9,7 @@ import (
 	"paligemma/internal/limits"
 )
 
-// MaxThreads is the largest number of threads that an Engine takes: more than
+// MaxThreads is the largest number of threads that a Backend takes: more than
 // a few for each CPU only fight each other.
 func MaxThreads() int {
 	const most = 512 // GGML_MAX_N_THREADS

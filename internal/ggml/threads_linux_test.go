@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// The threads of an engine sleep until there is something to compute: they must
+// The threads of a backend sleep until there is something to compute: they must
 // not poll while a model is opened.
 func TestThreadsSleep(t *testing.T) {
 	before := cpuTimes(t)
 	const threads = 8
-	e, err := NewEngine(Options{Device: "cpu", Threads: threads, All: true})
+	e, err := NewBackend(Options{Device: "cpu", Threads: threads, All: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ type Progress struct {
 // Progress tells how far the computation under way has come. It is zero if there
 // is none, or on a device that does not count. Any goroutine may call it until
 // Close.
-func (e *Engine) Progress() Progress {
+func (e *Backend) Progress() Progress {
 	c := e.watch.running.Load()
 	if c == nil || !e.cpuOnly() {
 		return Progress{}

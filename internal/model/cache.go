@@ -77,7 +77,7 @@ func (c *Cache) addSlab(cells int) error {
 			ggml.Spec{Name: fmt.Sprintf("cache.%d.k", layer), Type: typ, Shape: []int64{d, kv, n}},
 			ggml.Spec{Name: fmt.Sprintf("cache.%d.v", layer), Type: typ, Shape: []int64{n, d, kv}})
 	}
-	store, err := c.model.engine.NewStore(specs)
+	store, err := c.model.backend.NewStore(specs)
 	if err != nil {
 		return fmt.Errorf("kv cache of %d tokens: %w", cells, err)
 	}

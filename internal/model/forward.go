@@ -71,7 +71,7 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 			return output{}, err
 		}
 	}
-	g := m.engine.NewGraph(o)
+	g := m.backend.NewGraph(o)
 	defer g.Close()
 	s := m.newStep(g, b, t.attentions)
 	x := g.Float32s(b.embeddings, int64(m.config.Text.Hidden), int64(tokens))

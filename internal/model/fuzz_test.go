@@ -34,11 +34,11 @@ func FuzzLoad(f *testing.F) {
 		}
 		files = append(files, data)
 	}
-	engine, err := ggml.NewEngine(testDevice())
+	backend, err := ggml.NewBackend(testDevice())
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(engine.Close)
+	f.Cleanup(backend.Close)
 	f.Fuzz(func(t *testing.T, edits []byte, which uint8) {
 		data := mutate(t, files[int(which)%len(files)], edits)
 		if data == nil {
@@ -49,7 +49,7 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("the writer made a file that the reader refuses: %v", err)
 		}
 		defer file.Close()
-		m, err := model.Load(file, engine)
+		m, err := model.Load(file, backend)
 		if err != nil {
 			return
 		}

@@ -190,17 +190,17 @@ func openOn(t *testing.T, path string, o ggml.Options) *model.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := ggml.NewEngine(o)
+	backend, err := ggml.NewBackend(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := model.Load(file, engine)
+	m, err := model.Load(file, backend)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		m.Close()
-		engine.Close()
+		backend.Close()
 		file.Close()
 	})
 	return m

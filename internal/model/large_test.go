@@ -79,7 +79,7 @@ func TestLargeGraphs(t *testing.T) {
 		"most layers":          {narrow(256, 1, 1), 4},
 	} {
 		f := zeros(t, c.config)
-		e, err := ggml.NewEngine(testDevice())
+		e, err := ggml.NewBackend(testDevice())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ import (
 type Model struct {
 	config  Config
 	weights Weights
-	engine  *ggml.Engine
+	backend *ggml.Backend
 	store   *ggml.Store
 
 	embedding gguf.Tensor // of the file, for looking up rows
@@ -23,14 +23,14 @@ type Model struct {
 }
 
 // Load binds the tensors of a file to a model that computes on e. The file and
-// the engine must outlive the model, which the caller closes first. A missing,
+// the backend must outlive the model, which the caller closes first. A missing,
 // unknown or misshapen tensor is an error that names it.
-func Load(f *gguf.File, e *ggml.Engine) (*Model, error) {
+func Load(f *gguf.File, e *ggml.Backend) (*Model, error) {
 	config, err := ReadConfig(f.Header)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
-	m := &Model{config: config, engine: e}
+	m := &Model{config: config, backend: e}
 	if err := m.bind(f); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
@@ -59,7 +59,7 @@ func (m *Model) bind(f *gguf.File) error {
 		mapping = f.Bytes()
 	}
 	var err error
-	if m.store, err = m.engine.NewWeights(specs, mapping); err != nil {
+	if m.store, err = m.backend.NewWeights(specs, mapping); err != nil {
 		return err
 	}
 	for i, t := range m.store.Tensors() {
@@ -175,7 +175,7 @@ func (m *Model) Config() Config { return m.config }
 // weight is F32.
 func (m *Model) Options() ggml.GraphOptions { return m.options }
 
-// Close frees what the model placed; the file and the engine stay open.
+// Close frees what the model placed; the file and the backend stay open.
 func (m *Model) Close() {
 	if m.store != nil {
 		m.store.Close()

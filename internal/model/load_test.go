@@ -85,7 +85,7 @@ func tryLoad(t *testing.T, path string, use func(*model.Model) error) error {
 		return err
 	}
 	defer f.Close()
-	e, err := ggml.NewEngine(testDevice())
+	e, err := ggml.NewBackend(testDevice())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ var (
 // half of the VQ-VAE that PaliGemma's <seg> tokens come from (big_vision:
 // evaluators/proj/paligemma/transfers/segmentation.py).
 type MaskDecoder struct {
-	engine   *ggml.Engine
+	backend  *ggml.Backend
 	store    *ggml.Store
 	codebook []float32 // [128, 512]
 	layers   map[string]maskConv
@@ -75,9 +75,9 @@ type MaskDecoder struct {
 type maskConv struct{ kernel, bias ggml.Tensor }
 
 // NewMaskDecoder takes the decoder's tensors, by MaskTensor.Name, row-major in
-// PyTorch's layouts. The caller closes it before the engine.
-func NewMaskDecoder(e *ggml.Engine, tensors map[string][]float32) (*MaskDecoder, error) {
-	d := &MaskDecoder{engine: e, layers: map[string]maskConv{}}
+// PyTorch's layouts. The caller closes it before the backend.
+func NewMaskDecoder(e *ggml.Backend, tensors map[string][]float32) (*MaskDecoder, error) {
+	d := &MaskDecoder{backend: e, layers: map[string]maskConv{}}
 	var specs []ggml.Spec
 	var names []string
 	list := MaskTensors()
@@ -148,7 +148,7 @@ func (d *MaskDecoder) decode(ctx context.Context, masks [][]int) ([][]float32, e
 	if err != nil {
 		return nil, err
 	}
-	g := d.engine.NewGraph(ggml.GraphOptions{Exact: true})
+	g := d.backend.NewGraph(ggml.GraphOptions{Exact: true})
 	defer g.Close()
 	y := d.forward(g, g.Float32s(x, maskGrid, maskGrid, maskVector, int64(len(masks))))
 	g.Output(y)
@@ -263,7 +263,7 @@ var ErrNoMaskDecoder = errors.New("the model has no mask decoder: add it with `p
 
 // ReadMaskDecoder makes the decoder that a GGUF file holds; ErrNoMaskDecoder if
 // it holds none.
-func ReadMaskDecoder(f *gguf.File, e *ggml.Engine) (*MaskDecoder, error) {
+func ReadMaskDecoder(f *gguf.File, e *ggml.Backend) (*MaskDecoder, error) {
 	tensors, err := ReadMaskTensors(f)
 	if err != nil {
 		return nil, err

@@ -118,7 +118,7 @@ func naiveDecode(w map[string][]float32, codes []int) []float64 {
 }
 
 func TestMaskDecoder(t *testing.T) {
-	e, err := ggml.NewEngine(testDevice())
+	e, err := ggml.NewBackend(testDevice())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestMaskDecoder(t *testing.T) {
 }
 
 func TestMaskDecoderRefuses(t *testing.T) {
-	e, err := ggml.NewEngine(testDevice())
+	e, err := ggml.NewBackend(testDevice())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func (s *Sequence) move(ctx context.Context, from *span, n, cells int) error {
 	if err != nil {
 		return err
 	}
-	g := s.cache.model.engine.NewGraph(s.cache.model.options)
+	g := s.cache.model.backend.NewGraph(s.cache.model.options)
 	defer g.Close()
 	for layer := range from.slab.keys {
 		g.Run(g.Copy(from.keys(g, layer, 0, n), to.keys(g, layer, 0, n)))

@@ -21,7 +21,7 @@ func (m *Model) Encode(ctx context.Context, pixels []float32) (Features, error) 
 	if want := 3 * v.ImageSize * v.ImageSize; len(pixels) != want {
 		return Features{}, fmt.Errorf("an image of %d values, want %d", len(pixels), want)
 	}
-	g := m.engine.NewGraph(m.options)
+	g := m.backend.NewGraph(m.options)
 	defer g.Close()
 	patches := g.Float32s(patchify(pixels, v), int64(v.PatchDim()), int64(v.ImageTokens))
 	out := m.weights.Projector.Mul(g, m.tower(g, patches))

@@ -23,12 +23,12 @@ func BenchmarkStep(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer file.Close()
-	engine, err := ggml.NewEngine(ggml.Options{})
+	backend, err := ggml.NewBackend(ggml.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer engine.Close()
-	m, err := model.Load(file, engine)
+	defer backend.Close()
+	m, err := model.Load(file, backend)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,10 +1,9 @@
 package task
 
 import (
-	"bytes"
 	"fmt"
-	"image"
 
+	"paligemma/internal/mask"
 	"paligemma/internal/quote"
 )
 
@@ -26,7 +25,7 @@ type Mask struct {
 	Confidence *float64 `json:"confidence,omitempty"`
 
 	Area        *int        `json:"area,omitempty"`         // pixels of the mask
-	RLE         *RLE        `json:"rle,omitempty"`          // the whole image's mask
+	RLE         *mask.RLE   `json:"rle,omitempty"`          // the whole image's mask
 	Polygons    [][]float64 `json:"polygons,omitempty"`     // COCO: x, y, x, y, … of each part's outline
 	PolygonArea *float64    `json:"polygon_area,omitempty"` // of the outlines: the area with holes filled
 	MaskFile    string      `json:"mask_file,omitempty"`
@@ -65,67 +64,12 @@ func (r Result) Masks() []Mask {
 }
 
 // SetPixels fills in area, RLE, polygons and their area from a decoded mask of
-// the whole image, [H][W] (see PasteMask).
-func (m *Mask) SetPixels(mask []byte, W, H int) error {
-	if err := checkMask(len(mask), W, H); err != nil {
-		return fmt.Errorf("mask %s: %w", quote.Short(m.Label), err)
-	}
-	// All is computed on the rectangle that the mask fills, which may be a small
-	// part of a large image.
-	filled := bounds(mask, W, H)
-	part := crop(mask, W, filled)
-	rle := encodeRLE(part, filled, W, H)
-	polygons, err := Polygons(part, filled.Dx(), filled.Dy())
+// the whole image, [H][W] (see mask.Paste).
+func (m *Mask) SetPixels(pixels []byte, W, H int) error {
+	measures, err := mask.Measure(pixels, W, H)
 	if err != nil {
 		return fmt.Errorf("mask %s: %w", quote.Short(m.Label), err)
 	}
-	for _, p := range polygons {
-		for i := 0; i < len(p); i += 2 {
-			p[i] += float64(filled.Min.X)
-			p[i+1] += float64(filled.Min.Y)
-		}
-	}
-	area := 0
-	for _, v := range part {
-		if v != 0 {
-			area++
-		}
-	}
-	polygonArea := PolygonArea(polygons)
-	m.Area, m.RLE, m.Polygons, m.PolygonArea = &area, &rle, polygons, &polygonArea
+	m.Area, m.RLE, m.Polygons, m.PolygonArea = &measures.Area, &measures.RLE, measures.Polygons, &measures.PolygonArea
 	return nil
-}
-
-// bounds returns the smallest rectangle around the pixels of a mask [H][W] that
-// are set, an empty one if none is.
-func bounds(mask []byte, W, H int) image.Rectangle {
-	var r image.Rectangle
-	blank := make([]byte, W)
-	for y := range H {
-		row := mask[y*W : (y+1)*W]
-		if bytes.Equal(row, blank) {
-			continue
-		}
-		first, last := 0, W-1
-		for row[first] == 0 {
-			first++
-		}
-		for row[last] == 0 {
-			last--
-		}
-		r = r.Union(image.Rect(first, y, last+1, y+1))
-	}
-	return r
-}
-
-// crop returns a rectangle of a mask whose rows are W wide.
-func crop(mask []byte, W int, r image.Rectangle) []byte {
-	if r.Dx() == W {
-		return mask[r.Min.Y*W : r.Max.Y*W]
-	}
-	part := make([]byte, 0, r.Dx()*r.Dy())
-	for y := r.Min.Y; y < r.Max.Y; y++ {
-		part = append(part, mask[y*W+r.Min.X:y*W+r.Max.X]...)
-	}
-	return part
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"paligemma/internal/demo/scene"
+	"paligemma/internal/mask"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/task"
 )
@@ -23,7 +24,7 @@ func perfect(t *testing.T, c Case, s scene.Sample) Answer {
 		a.Boxes = append(a.Boxes, task.Box{Label: b.Label, Box: b.Box})
 	}
 	if s.Task == scene.TaskSegment && s.Object >= 0 {
-		rle, err := task.EncodeRLE(c.Scene.Objects[s.Object].Visible.Pixels(c.Scene.W, c.Scene.H), c.Scene.W, c.Scene.H)
+		rle, err := mask.EncodeRLE(c.Scene.Objects[s.Object].Visible.Pixels(c.Scene.W, c.Scene.H), c.Scene.W, c.Scene.H)
 		if err != nil {
 			t.Fatal(err)
 		}

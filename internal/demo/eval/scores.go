@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"paligemma/internal/demo/scene"
+	"paligemma/internal/mask"
 	"paligemma/internal/task"
 )
 
@@ -184,7 +185,7 @@ func maskIoU(sc *scene.Scene, sample scene.Sample, masks []task.Mask) (float64, 
 		if m.Label != sample.Boxes[0].Label || m.RLE == nil {
 			continue
 		}
-		pixels, err := task.DecodeRLE(*m.RLE)
+		pixels, err := mask.DecodeRLE(*m.RLE)
 		if err != nil {
 			return 0, err
 		}

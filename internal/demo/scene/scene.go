@@ -17,8 +17,8 @@ import (
 	"math/rand/v2"
 	"os"
 
+	"paligemma/internal/draw"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/task"
 )
 
 // MaxObjects is the largest number of objects in a scene.
@@ -59,7 +59,7 @@ type Scene struct {
 
 // WritePNG writes the picture to a file.
 func (s *Scene) WritePNG(path string) (err error) {
-	img, err := task.FromRGB(s.Picture.Pix, s.W, s.H)
+	img, err := draw.FromRGB(s.Picture.Pix, s.W, s.H)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (s *Scene) WritePNG(path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return task.Encode(f, img, task.PNG)
+	return draw.Encode(f, img, draw.PNG)
 }
 
 // Object is one shape of a scene.

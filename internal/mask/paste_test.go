@@ -1,4 +1,4 @@
-package task
+package mask
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ const goldens = "../../testdata/mask"
 
 // golden is one case of mask.json.
 type golden struct {
-	Text          string
+	Text          string // what Parse reads the box from
 	Width, Height int
 	Box           [4]float64 `json:"box_pixels_float_x0y0x1y1"`
 	IntBox        [4]int     `json:"box_pixels_int_x0y0x1y1"`
@@ -55,7 +55,7 @@ func readLogits(t testing.TB) [][]float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = MaskSize * MaskSize
+	const n = Size * Size
 	if len(data) != 12*n*4 {
 		t.Fatalf("logits.f32 has %d bytes", len(data))
 	}
@@ -102,41 +102,32 @@ func readRLEGoldens(t testing.TB) []rleGolden {
 	return cases
 }
 
-// TestPasteMaskGoldens: text → boxes → full-size masks, RLE, area and box, equal
-// to Pillow's and pycocotools'.
-func TestPasteMaskGoldens(t *testing.T) {
+// TestPasteGoldens: boxes → full-size masks, RLE, area and box, equal to Pillow's
+// and pycocotools'.
+func TestPasteGoldens(t *testing.T) {
 	logits := readLogits(t)
 	for i, g := range readGoldens(t) {
-		r := Parse(g.Text, g.Width, g.Height)
-		if len(r.Objects) != 1 || len(notes(r)) != 0 {
-			t.Fatalf("case %d: %+v", i, r)
-		}
-		o := r.Objects[0]
-		if o.Box != g.Box || o.Label != "thing" {
-			t.Errorf("case %d: box %v %q, want %v", i, o.Box, o.Label, g.Box)
-		}
-		mask, err := PasteMask(logits[i], o.Box, g.Width, g.Height)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := DecodeRLE(g.RLE)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(mask, want) {
-			t.Errorf("case %d: the mask differs from Pillow's", i)
-		}
-		m := r.Masks()[0]
-		if err := m.SetPixels(mask, g.Width, g.Height); err != nil {
-			t.Fatal(err)
-		}
-		if *m.RLE != g.RLE || *m.Area != g.Area {
-			t.Errorf("case %d: rle %v, area %d; want %v, %d", i, *m.RLE, *m.Area, g.RLE, g.Area)
-		}
-		box, err := m.RLE.BBox()
-		if err != nil || [4]float64{float64(box[0]), float64(box[1]), float64(box[2]), float64(box[3])} != g.BBox {
-			t.Errorf("case %d: bbox %v, %v; want %v", i, box, err, g.BBox)
-		}
+		t.Run(g.Text, func(t *testing.T) {
+			pixels, err := Paste(logits[i], g.Box, g.Width, g.Height)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := DecodeRLE(g.RLE)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(pixels, want) {
+				t.Error("the mask differs from Pillow's")
+			}
+			m, err := Measure(pixels, g.Width, g.Height)
+			if err != nil || m.RLE != g.RLE || m.Area != g.Area {
+				t.Errorf("rle %v, area %d (error %v); want %v, %d", m.RLE, m.Area, err, g.RLE, g.Area)
+			}
+			box, err := m.RLE.BBox()
+			if err != nil || [4]float64{float64(box[0]), float64(box[1]), float64(box[2]), float64(box[3])} != g.BBox {
+				t.Errorf("bbox %v, %v; want %v", box, err, g.BBox)
+			}
+		})
 	}
 }
 
@@ -153,7 +144,7 @@ func TestResizeGoldens(t *testing.T) {
 	}
 	for _, c := range cases {
 		h, rows := sha256.New(), 0
-		resizeRows(logits[c.Logits], MaskSize, MaskSize, c.Width, c.Height, func(y int, row []float32) {
+		resizeRows(logits[c.Logits], Size, Size, c.Width, c.Height, func(y int, row []float32) {
 			if y != rows || len(row) != c.Width {
 				t.Errorf("row %d of %d floats, want row %d of %d", y, len(row), rows, c.Width)
 			}
@@ -168,13 +159,13 @@ func TestResizeGoldens(t *testing.T) {
 	}
 }
 
-func TestPasteMaskEdges(t *testing.T) {
-	ones := make([]float32, MaskSize*MaskSize)
+func TestPasteEdges(t *testing.T) {
+	ones := make([]float32, Size*Size)
 	for i := range ones {
 		ones[i] = 1
 	}
 	count := func(box [4]float64) int {
-		mask, err := PasteMask(ones, box, 20, 10)
+		mask, err := Paste(ones, box, 20, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +203,7 @@ func TestPasteMaskEdges(t *testing.T) {
 		{"negative image", ones, [4]float64{}, -1, 10},
 		{"huge image", ones, [4]float64{}, 1 << 40, 1 << 40},
 	} {
-		if _, err := PasteMask(c.logits, c.box, c.w, c.h); err == nil {
+		if _, err := Paste(c.logits, c.box, c.w, c.h); err == nil {
 			t.Errorf("%s: no error", c.what)
 		}
 	}

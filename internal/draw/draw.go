@@ -1,4 +1,6 @@
-package task
+// Package draw draws objects on a picture: masks, boxes and labels, and writes the
+// picture.
+package draw
 
 import (
 	"errors"
@@ -7,20 +9,21 @@ import (
 	"image/color"
 	"image/draw"
 	"math"
+	"paligemma/internal/mask"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Overlay is an object to draw.
-type Overlay struct {
+// Object is an object to draw.
+type Object struct {
 	Label string
-	Box   [4]float64 // x0, y0, x1, y1 in pixels of the picture; inverted ones are turned round
+	Box   [4]float64 // x0, y0, x1, y1 in pixels of the picture; inverted ones are swapped
 	Mask  []byte     // nil, or [H][W] of the picture
 }
 
-// DrawOptions are the sizes of what is drawn. Zero means: as fits the picture.
-type DrawOptions struct {
+// Options are the sizes of what is drawn. Zero means: as fits the picture.
+type Options struct {
 	LineWidth int     // of boxes, pixels
 	FontSize  float64 // of labels, pixels
 }
@@ -36,7 +39,7 @@ const (
 // FromRGB makes the picture to draw on from rows of 8-bit RGB, [H][W][3]. It
 // fails if pix has another length.
 func FromRGB(pix []byte, W, H int) (*image.NRGBA, error) {
-	if err := checkMask(-1, W, H); err != nil {
+	if err := mask.Check(-1, W, H); err != nil {
 		return nil, err
 	}
 	if len(pix) != 3*W*H {
@@ -49,11 +52,11 @@ func FromRGB(pix []byte, W, H int) (*image.NRGBA, error) {
 	return img, nil
 }
 
-// Draw draws objects on img: first all masks, translucent with an outline, then
+// Objects draws objects on img: first all masks, translucent with an outline, then
 // boxes, then labels, each in LabelColor of its label. Boxes and labels are kept
 // inside the picture. It fails on a mask of another size and on a box with a NaN
 // or infinity; img is then unchanged.
-func Draw(img *image.NRGBA, objects []Overlay, opt DrawOptions) error {
+func Objects(img *image.NRGBA, objects []Object, opt Options) error {
 	bounds := img.Bounds()
 	W, H := bounds.Dx(), bounds.Dy()
 	if W == 0 || H == 0 {
@@ -66,7 +69,7 @@ func Draw(img *image.NRGBA, objects []Overlay, opt DrawOptions) error {
 			}
 		}
 		if o.Mask != nil {
-			if err := checkMask(len(o.Mask), W, H); err != nil {
+			if err := mask.Check(len(o.Mask), W, H); err != nil {
 				return fmt.Errorf("draw: object %d: %w", i, err)
 			}
 		}
@@ -88,20 +91,20 @@ func Draw(img *image.NRGBA, objects []Overlay, opt DrawOptions) error {
 	return nil
 }
 
-// DrawMask draws one mask [H][W] on img as Draw does, for those who cannot hold
+// Mask draws one mask [H][W] on img as Objects does, for those who cannot hold
 // the masks of all objects at once: they draw the masks first, then everything
-// else with Draw. It fails if the size is not the picture's.
-func DrawMask(img *image.NRGBA, label string, mask []byte, opt DrawOptions) error {
+// else with Objects. It fails if the size is not the picture's.
+func Mask(img *image.NRGBA, label string, pixels []byte, opt Options) error {
 	W, H := img.Bounds().Dx(), img.Bounds().Dy()
-	if err := checkMask(len(mask), W, H); err != nil {
+	if err := mask.Check(len(pixels), W, H); err != nil {
 		return fmt.Errorf("draw: %w", err)
 	}
-	drawMask(img, mask, LabelColor(label), opt.fit(W, H).outline())
+	drawMask(img, pixels, LabelColor(label), opt.fit(W, H).outline())
 	return nil
 }
 
 // fit sets what is zero to what fits a picture, and keeps the rest in bounds.
-func (opt DrawOptions) fit(W, H int) DrawOptions {
+func (opt Options) fit(W, H int) Options {
 	mean := float64(W+H) / 2
 	if opt.LineWidth <= 0 {
 		opt.LineWidth = int(math.Round(mean / 300))
@@ -115,7 +118,7 @@ func (opt DrawOptions) fit(W, H int) DrawOptions {
 }
 
 // outline is the width of a mask's outline.
-func (opt DrawOptions) outline() int { return max(opt.LineWidth/2, 1) }
+func (opt Options) outline() int { return max(opt.LineWidth/2, 1) }
 
 // boxRect rounds box to pixels of the picture: at least one pixel, and inside.
 func boxRect(box [4]float64, bounds image.Rectangle) image.Rectangle {
@@ -179,7 +182,7 @@ func drawBox(img *image.NRGBA, r image.Rectangle, c color.NRGBA, width int) {
 
 // drawLabel writes label on a plate above the box, or inside the box's upper edge
 // if there is no room above, moved to lie inside the picture.
-func drawLabel(img *image.NRGBA, box image.Rectangle, label string, opt DrawOptions) error {
+func drawLabel(img *image.NRGBA, box image.Rectangle, label string, opt Options) error {
 	text := printable(label)
 	if text == "" {
 		return nil

@@ -1,4 +1,4 @@
-package task
+package draw
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"paligemma/internal/mask"
 	"path/filepath"
 	"strings"
 )
@@ -51,14 +52,14 @@ func Encode(w io.Writer, img image.Image, f Format) error {
 	return nil
 }
 
-// EncodeMask writes mask [H][W] as a grey PNG: 255 in the mask, 0 outside. It
+// EncodeMask writes mask [H][W] as a gray PNG: 255 in the mask, 0 outside. It
 // fails if the size is not the mask's.
-func EncodeMask(w io.Writer, mask []byte, W, H int) error {
-	if err := checkMask(len(mask), W, H); err != nil {
+func EncodeMask(w io.Writer, pixels []byte, W, H int) error {
+	if err := mask.Check(len(pixels), W, H); err != nil {
 		return fmt.Errorf("encode mask: %w", err)
 	}
 	img := image.NewGray(image.Rect(0, 0, W, H))
-	for i, v := range mask {
+	for i, v := range pixels {
 		if v != 0 {
 			img.Pix[i] = 0xff
 		}

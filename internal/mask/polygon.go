@@ -1,4 +1,4 @@
-package task
+package mask
 
 // Polygons returns the outlines of mask [H][W] as COCO's `segmentation` has
 // them: one polygon x, y, x, y, … for each part, clockwise on the screen, along
@@ -7,9 +7,9 @@ package task
 //
 // COCO polygons know no holes: what lies inside a part's outline counts as
 // filled, and other parts there are left out. It fails if the size is not the
-// mask's or is over MaxMaskPixels.
+// mask's or is over MaxPixels.
 func Polygons(mask []byte, W, H int) ([][]float64, error) {
-	if err := checkMask(len(mask), W, H); err != nil {
+	if err := Check(len(mask), W, H); err != nil {
 		return nil, err
 	}
 	if W == 0 {

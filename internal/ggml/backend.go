@@ -42,7 +42,7 @@ var ErrMemory = errors.New("not enough memory: use a smaller model or picture, o
 // a node 60 of them and four numbers for each.
 const reserved = maxTensors*60*(336+16) + 64<<20
 
-// Options say what an Engine runs on.
+// Options say what a Backend runs on.
 type Options struct {
 	Device  string // name from Devices, "auto" or ""
 	Threads int    // CPU threads; 0: DefaultThreads
@@ -51,9 +51,9 @@ type Options struct {
 	Tiles   int64  // queries from which on Graph.Tiles reports true; 0: 64
 }
 
-// Engine computes graphs on a device with the CPU as its fallback. It is not
+// Backend computes graphs on a device with the CPU as its fallback. It is not
 // safe for concurrent use: one computation at a time.
-type Engine struct {
+type Backend struct {
 	device   Device
 	threads  int
 	refused  int // threads that the system did not start
@@ -68,9 +68,9 @@ type Engine struct {
 	topology uint64 // of the graph that the scheduler's memory plan was made for
 }
 
-// NewEngine opens the device and starts the threads. The caller closes it
+// NewBackend opens the device and starts the threads. The caller closes it
 // after everything that was made with it.
-func NewEngine(opts Options) (*Engine, error) {
+func NewBackend(opts Options) (*Backend, error) {
 	if err := checkCPU(); err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func NewEngine(opts Options) (*Engine, error) {
 	if !allocatable(reserved) {
 		return nil, ErrMemory
 	}
-	e := &Engine{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, tiles: cmp.Or(opts.Tiles, tileQueries)}
+	e := &Backend{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, tiles: cmp.Or(opts.Tiles, tileQueries)}
 	e.refused = threads - e.threads
 	if err := e.open(); err != nil {
 		e.Close()
@@ -97,7 +97,7 @@ func NewEngine(opts Options) (*Engine, error) {
 	return e, nil
 }
 
-func (e *Engine) open() error {
+func (e *Backend) open() error {
 	if e.device.Kind != KindCPU {
 		backend := C.ggml_backend_dev_init(e.device.handle, nil)
 		if backend == nil {
@@ -127,7 +127,7 @@ func (e *Engine) open() error {
 }
 
 // Close frees the scheduler, the backends and the threads.
-func (e *Engine) Close() {
+func (e *Backend) Close() {
 	if e.sched != nil {
 		C.ggml_backend_sched_free(e.sched)
 		e.sched = nil
@@ -145,20 +145,20 @@ func (e *Engine) Close() {
 	e.watch.close()
 }
 
-// Device is what the engine computes on.
-func (e *Engine) Device() Device { return e.device }
+// Device is what the backend computes on.
+func (e *Backend) Device() Device { return e.device }
 
 // Threads is the number of CPU threads.
-func (e *Engine) Threads() int { return e.threads }
+func (e *Backend) Threads() int { return e.threads }
 
 // Refused is the number of threads that were wanted but that the system did not
 // start (ulimit -u, a container's limit of processes).
-func (e *Engine) Refused() int { return e.refused }
+func (e *Backend) Refused() int { return e.refused }
 
-func (e *Engine) cpuOnly() bool { return e.device.Kind == KindCPU }
+func (e *Backend) cpuOnly() bool { return e.device.Kind == KindCPU }
 
 // primary is the backend that weights and caches live on.
-func (e *Engine) primary() C.ggml_backend_t { return e.backends[0] }
+func (e *Backend) primary() C.ggml_backend_t { return e.backends[0] }
 
 // smallCost is the cost (see Graph) below which a graph is computed by one thread,
 // in some 6 ms. ggml's threads wait for each other by spinning, after
@@ -168,7 +168,7 @@ const smallCost = 8e8
 
 // staff chooses the threads that compute a graph, and returns their number. Those
 // of the other pool sleep.
-func (e *Engine) staff(g *Graph) int {
+func (e *Backend) staff(g *Graph) int {
 	cpu, pool, threads := e.backends[len(e.backends)-1], e.pool, e.threads
 	if g.cost < smallCost && !e.all {
 		pool, threads = e.single, 1
@@ -184,7 +184,7 @@ const slack = 64 << 20
 
 // run allocates and computes a graph whose inputs are set by upload in between.
 // A context that ends stops the computation between two operations.
-func (e *Engine) run(ctx context.Context, g *Graph, upload func()) (err error) {
+func (e *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package task
+package mask
 
 import (
 	"bytes"
@@ -105,7 +105,7 @@ func FuzzDecodeRLE(f *testing.F) {
 	f.Fuzz(func(t *testing.T, h, w int, counts string) {
 		r := RLE{[2]int{h, w}, counts}
 		if h > 1<<12 || w > 1<<12 { // keeps the masks small
-			if checkMask(-1, w, h) == nil {
+			if Check(-1, w, h) == nil {
 				return
 			}
 		}
@@ -144,7 +144,7 @@ func FuzzDecodeRLE(f *testing.F) {
 
 // What is computed on the part of a mask that is filled is what the whole mask
 // gives.
-func TestSetPixelsOfPart(t *testing.T) {
+func TestMeasureOfPart(t *testing.T) {
 	random := rand.New(rand.NewPCG(8, 9))
 	for i := range 20_000 {
 		W, H := 1+random.IntN(12), 1+random.IntN(12)
@@ -161,13 +161,13 @@ func TestSetPixelsOfPart(t *testing.T) {
 				}
 			}
 		}
-		var m Mask
-		if err := m.SetPixels(mask, W, H); err != nil {
+		m, err := Measure(mask, W, H)
+		if err != nil {
 			t.Fatal(err)
 		}
 		rle, err1 := EncodeRLE(mask, W, H)
 		polygons, err2 := Polygons(mask, W, H)
-		if err1 != nil || err2 != nil || *m.RLE != rle || !reflect.DeepEqual(m.Polygons, polygons) {
+		if err1 != nil || err2 != nil || m.RLE != rle || !reflect.DeepEqual(m.Polygons, polygons) {
 			t.Fatalf("%d×%d %v: %+v, want %+v", W, H, mask, m.RLE, rle)
 		}
 		back, err := DecodeRLE(rle)
@@ -181,8 +181,8 @@ func TestSetPixelsOfPart(t *testing.T) {
 			}
 			area += int(back[j])
 		}
-		if *m.Area != area {
-			t.Fatalf("area %d, want %d", *m.Area, area)
+		if m.Area != area {
+			t.Fatalf("area %d, want %d", m.Area, area)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func TestPlanIsNotReused(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	x := []float32{0, 1, 2, 3, 4, 5}
 	for range 3 {
 		got, err := compute(t, e, func(g *Graph) Tensor { return g.Scale(g.Scale(g.Float32s(x, 3, 2), 2), 2) })
@@ -31,7 +31,7 @@ func TestPlanIsNotReused(t *testing.T) {
 }
 
 func TestWeightsInPlaceAndCopied(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	path := t.TempDir() + "/w.gguf"
 	var w gguf.Writer
 	if err := w.AddTensor("w", gguf.TypeF32, 2, 2); err != nil {
@@ -90,7 +90,7 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 
 // TestJoin multiplies with matrices that lie side by side as with one.
 func TestJoin(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	spec := func(name string, typ gguf.Type, rows int64) Spec {
 		size, err := typ.RowBytes(8)
 		if err != nil {
@@ -139,7 +139,7 @@ func TestJoin(t *testing.T) {
 }
 
 func TestPlacement(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	var specs []Spec
 	for i := range 5 {
 		data := make([]byte, 8)
@@ -166,7 +166,7 @@ func TestPlacement(t *testing.T) {
 }
 
 func TestStoreKeepsValues(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	store, err := e.NewStore([]Spec{{Name: "cache", Type: gguf.TypeF16, Shape: []int64{2, 3}}})
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestStoreKeepsValues(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	x := g.Float32s(random(512*512, 5), 512, 512)
@@ -200,7 +200,7 @@ func TestCancel(t *testing.T) {
 	if err := g.Compute(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	// The engine computes again afterwards.
+	// The backend computes again afterwards.
 	got, err := compute(t, e, func(g *Graph) Tensor { return g.Scale(g.Float32s([]float32{3}, 1), 2) })
 	if err != nil {
 		t.Fatal(err)
@@ -208,9 +208,9 @@ func TestCancel(t *testing.T) {
 	near(t, "after", got, []float64{6}, 0)
 }
 
-func TestEngineOptions(t *testing.T) {
+func TestBackendOptions(t *testing.T) {
 	for _, o := range []Options{{Device: "cuda99"}, {Threads: -1}, {Threads: MaxThreads() + 1}} {
-		if e, err := NewEngine(o); err == nil {
+		if e, err := NewBackend(o); err == nil {
 			e.Close()
 			t.Errorf("%+v: no error", o)
 		}
@@ -239,7 +239,7 @@ func TestPhysicalCores(t *testing.T) {
 }
 
 func TestAfterOutOfMemory(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	const n = 1 << 23
 	for range 2 {
 		_, err := compute(t, e, func(g *Graph) Tensor {
@@ -260,7 +260,7 @@ func TestAfterOutOfMemory(t *testing.T) {
 // Progress is seen from outside while a graph is computed, only grows, and is
 // gone afterwards.
 func TestProgress(t *testing.T) {
-	e := newEngine(t)
+	e := newBackend(t)
 	const products = 1000
 	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
@@ -321,7 +321,7 @@ func TestStaff(t *testing.T) {
 		{"small, by all", true, 64, 64, 1, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e, err := NewEngine(Options{Device: "cpu", Threads: 2, All: c.all})
+			e, err := NewBackend(Options{Device: "cpu", Threads: 2, All: c.all})
 			if err != nil {
 				t.Fatal(err)
 			}

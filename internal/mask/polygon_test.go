@@ -1,4 +1,4 @@
-package task
+package mask
 
 import (
 	"bytes"

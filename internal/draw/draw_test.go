@@ -1,4 +1,4 @@
-package task
+package draw
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ func TestFromRGB(t *testing.T) {
 func TestDrawBox(t *testing.T) {
 	for _, box := range [][4]float64{{10, 20, 60, 50}, {60, 50, 10, 20}} { // the second is inverted
 		img := canvas(t, 100, 80)
-		if err := Draw(img, []Overlay{{Box: box}}, DrawOptions{LineWidth: 3}); err != nil {
+		if err := Objects(img, []Object{{Box: box}}, Options{LineWidth: 3}); err != nil {
 			t.Fatal(err)
 		}
 		outer := image.Rect(10, 20, 60, 50)
@@ -68,7 +68,7 @@ func TestDrawMask(t *testing.T) {
 			mask[y*40+x] = 1
 		}
 	}
-	if err := Draw(img, []Overlay{{Label: "", Box: [4]float64{0, 0, 1, 1}, Mask: mask}}, DrawOptions{}); err != nil {
+	if err := Objects(img, []Object{{Label: "", Box: [4]float64{0, 0, 1, 1}, Mask: mask}}, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	c := LabelColor("")
@@ -101,7 +101,7 @@ func TestDrawLabel(t *testing.T) {
 		{"too long", 200, 100, [4]float64{0, 60, 10, 90}, strings.Repeat("very long ", 100000), image.Rect(0, 30, 200, 60)},
 	} {
 		without, with := canvas(t, c.w, c.h), canvas(t, c.w, c.h)
-		if err := Draw(with, []Overlay{{Label: c.label, Box: c.box}}, DrawOptions{}); err != nil {
+		if err := Objects(with, []Object{{Label: c.label, Box: c.box}}, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		drawBox(without, boxRect(c.box, without.Bounds()), LabelColor(c.label), 1)
@@ -171,12 +171,12 @@ func TestDrawAnySize(t *testing.T) {
 		big := canvas(t, w+20, h+20)
 		before := slices.Clone(big.Pix)
 		img := big.SubImage(image.Rect(10, 10, 10+w, 10+h)).(*image.NRGBA)
-		var objects []Overlay
+		var objects []Object
 		for _, box := range [][4]float64{{0, 0, float64(w), float64(h)}, {-1e300, -5, 1e300, 5}, {1e300, 1e300, 1e300, 1e300}, {0.4, 0.4, 0.4, 0.4}, {float64(w), float64(h), 0, 0}} {
-			objects = append(objects, Overlay{Label: "a label", Box: box, Mask: bytes.Repeat([]byte{1}, w*h)})
+			objects = append(objects, Object{Label: "a label", Box: box, Mask: bytes.Repeat([]byte{1}, w*h)})
 		}
-		for _, opt := range []DrawOptions{{}, {LineWidth: 1 << 40, FontSize: 1e300}, {LineWidth: -1, FontSize: math.NaN()}} {
-			if err := Draw(img, objects, opt); err != nil {
+		for _, opt := range []Options{{}, {LineWidth: 1 << 40, FontSize: 1e300}, {LineWidth: -1, FontSize: math.NaN()}} {
+			if err := Objects(img, objects, opt); err != nil {
 				t.Fatalf("%v: %v", size, err)
 			}
 		}
@@ -194,21 +194,21 @@ func TestDrawAnySize(t *testing.T) {
 }
 
 func TestDrawRejects(t *testing.T) {
-	for name, o := range map[string]Overlay{
+	for name, o := range map[string]Object{
 		"a mask of another size": {Mask: make([]byte, 5)},
 		"NaN":                    {Box: [4]float64{0, math.NaN(), 1, 1}},
 		"infinity":               {Box: [4]float64{0, 0, math.Inf(1), 1}},
 	} {
 		img := canvas(t, 4, 4)
 		before := slices.Clone(img.Pix)
-		if err := Draw(img, []Overlay{{Box: [4]float64{0, 0, 4, 4}}, o}, DrawOptions{}); err == nil {
+		if err := Objects(img, []Object{{Box: [4]float64{0, 0, 4, 4}}, o}, Options{}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if !bytes.Equal(img.Pix, before) {
 			t.Errorf("%s: the picture has changed", name)
 		}
 	}
-	if err := Draw(image.NewNRGBA(image.Rectangle{}), nil, DrawOptions{}); err == nil {
+	if err := Objects(image.NewNRGBA(image.Rectangle{}), nil, Options{}); err == nil {
 		t.Error("a picture without pixels is accepted")
 	}
 }
@@ -303,7 +303,7 @@ func TestEncodeMask(t *testing.T) {
 // Masks drawn one by one and then the rest are what Draw draws of all at once.
 func TestDrawMasksFirst(t *testing.T) {
 	const W, H = 60, 40
-	objects := []Overlay{
+	objects := []Object{
 		{Label: "cat", Box: [4]float64{2, 3, 40, 30}, Mask: make([]byte, W*H)},
 		{Label: "dog", Box: [4]float64{20, 10, 55, 39}, Mask: make([]byte, W*H)},
 	}
@@ -316,22 +316,22 @@ func TestDrawMasksFirst(t *testing.T) {
 		}
 	}
 	want, got := image.NewNRGBA(image.Rect(0, 0, W, H)), image.NewNRGBA(image.Rect(0, 0, W, H))
-	if err := Draw(want, objects, DrawOptions{LineWidth: 4}); err != nil {
+	if err := Objects(want, objects, Options{LineWidth: 4}); err != nil {
 		t.Fatal(err)
 	}
 	for i, o := range objects {
-		if err := DrawMask(got, o.Label, o.Mask, DrawOptions{LineWidth: 4}); err != nil {
+		if err := Mask(got, o.Label, o.Mask, Options{LineWidth: 4}); err != nil {
 			t.Fatal(err)
 		}
 		objects[i].Mask = nil
 	}
-	if err := Draw(got, objects, DrawOptions{LineWidth: 4}); err != nil {
+	if err := Objects(got, objects, Options{LineWidth: 4}); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got.Pix, want.Pix) {
 		t.Error("the pictures differ")
 	}
-	if err := DrawMask(got, "x", make([]byte, W), DrawOptions{}); err == nil {
+	if err := Mask(got, "x", make([]byte, W), Options{}); err == nil {
 		t.Error("a mask of another size is drawn")
 	}
 }

@@ -1,4 +1,4 @@
-package task
+package mask
 
 import (
 	"errors"
@@ -15,19 +15,19 @@ type RLE struct {
 	Counts string `json:"counts"`
 }
 
-// MaxMaskPixels is the size of the largest mask this package makes.
-const MaxMaskPixels = 1 << 28
+// MaxPixels is the size of the largest mask this package makes.
+const MaxPixels = 1 << 28
 
 // ErrRLE is wrapped by all errors about an RLE that is not one.
 var ErrRLE = errors.New("invalid run-length encoding")
 
-// checkMask checks a mask's size, and its length unless that is negative.
-func checkMask(length, W, H int) error {
+// Check checks a mask's size, and its length unless that is negative.
+func Check(length, W, H int) error {
 	switch {
 	case W < 0 || H < 0:
 		return fmt.Errorf("mask of %d×%d pixels: negative size", W, H)
-	case W > MaxMaskPixels || H > MaxMaskPixels || W > 0 && H > MaxMaskPixels/W:
-		return fmt.Errorf("mask of %d×%d pixels: more than %d", W, H, MaxMaskPixels)
+	case W > MaxPixels || H > MaxPixels || W > 0 && H > MaxPixels/W:
+		return fmt.Errorf("mask of %d×%d pixels: more than %d", W, H, MaxPixels)
 	case length >= 0 && length != W*H:
 		return fmt.Errorf("mask of %d×%d pixels has %d bytes", W, H, length)
 	}
@@ -35,9 +35,9 @@ func checkMask(length, W, H int) error {
 }
 
 // EncodeRLE encodes mask [H][W]. It fails if the size is not the mask's or is
-// over MaxMaskPixels.
+// over MaxPixels.
 func EncodeRLE(mask []byte, W, H int) (RLE, error) {
-	if err := checkMask(len(mask), W, H); err != nil {
+	if err := Check(len(mask), W, H); err != nil {
 		return RLE{}, err
 	}
 	return encodeRLE(mask, image.Rect(0, 0, W, H), W, H), nil
@@ -127,7 +127,7 @@ func (w *runWriter) add(run int) {
 // has been reported means nothing.
 func (r RLE) runs(each func(value bool, start, n int)) error {
 	H, W := r.Size[0], r.Size[1]
-	if err := checkMask(-1, W, H); err != nil {
+	if err := Check(-1, W, H); err != nil {
 		return fmt.Errorf("%w: %w", ErrRLE, err)
 	}
 	total, pos, n := W*H, 0, 0

@@ -1,14 +1,14 @@
-package task
+package mask
 
 import (
 	"fmt"
 	"math"
 )
 
-// MaskSize is the side of the mask decoder's output.
-const MaskSize = 64
+// Size is the side of the mask decoder's output.
+const Size = 64
 
-// PasteMask puts a decoded mask into the image: logits [64][64] are resized to
+// Paste puts a decoded mask into the image: logits [64][64] are resized to
 // the box with every side cut to an integer, what is above 0 belongs to the
 // mask, and the rest of the image W wide and H high does not. box is x0, y0, x1,
 // y1 in pixels, as Parse gives it. The result is [H][W] of 0 and 1, all 0 if the
@@ -18,17 +18,17 @@ const MaskSize = 64
 // The resize gives the very floats of Pillow's (up to 12; see resizeRows).
 //
 // It fails on logits of another length or with a NaN, on a box that leaves the
-// image, and on an image of more than MaxMaskPixels.
-func PasteMask(logits []float32, box [4]float64, W, H int) ([]byte, error) {
-	if len(logits) != MaskSize*MaskSize {
-		return nil, fmt.Errorf("paste mask: %d logits, want %d×%d", len(logits), MaskSize, MaskSize)
+// image, and on an image of more than MaxPixels.
+func Paste(logits []float32, box [4]float64, W, H int) ([]byte, error) {
+	if len(logits) != Size*Size {
+		return nil, fmt.Errorf("paste mask: %d logits, want %d×%d", len(logits), Size, Size)
 	}
 	for _, v := range logits {
 		if v != v {
 			return nil, fmt.Errorf("paste mask: a logit is not a number")
 		}
 	}
-	if err := checkMask(-1, W, H); err != nil {
+	if err := Check(-1, W, H); err != nil {
 		return nil, fmt.Errorf("paste mask: %w", err)
 	}
 	for i, size := range [4]int{W, H, W, H} {
@@ -41,7 +41,7 @@ func PasteMask(logits []float32, box [4]float64, W, H int) ([]byte, error) {
 	if x1 <= x0 || y1 <= y0 {
 		return mask, nil
 	}
-	resizeRows(logits, MaskSize, MaskSize, x1-x0, y1-y0, func(y int, row []float32) {
+	resizeRows(logits, Size, Size, x1-x0, y1-y0, func(y int, row []float32) {
 		at := (y0+y)*W + x0
 		for x, v := range row {
 			if v > 0 {
