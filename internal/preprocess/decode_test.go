@@ -10,6 +10,7 @@ import (
 	"image/color"
 	"image/png"
 	"os"
+	"paligemma/internal/goldens"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -20,7 +21,7 @@ import (
 // TestGray16 has its own truth, as Pillow clips 16-bit grey to white: the
 // picture was made by multiplying 8-bit samples by 257.
 func TestGray16(t *testing.T) {
-	data := readPicture(t, "gray16.png")
+	data := goldens.File(t, "gray16.png")
 	m, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +56,7 @@ func TestPrefixes(t *testing.T) {
 		"extra/odd.webp", "extra/lossy_alpha.webp", "extra/exif5.webp", "extra/anim_offset.webp",
 		"kinds/palette4.bmp", "kinds/rgb24.bmp", "kinds/plain.pbm", "kinds/binary.ppm", "kinds/rgb_lzw.tif", "kinds/gray_deflate.tif",
 	} {
-		data := readPicture(t, file)
+		data := goldens.File(t, file)
 		want, err := Decode(data, Limits{})
 		if err != nil {
 			t.Fatalf("%s: %v", file, err)
@@ -206,7 +207,7 @@ func TestEmptyPictures(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	data := readPicture(t, "scene.png") // 200 × 150
+	data := goldens.File(t, "scene.png") // 200 × 150
 	for _, c := range []struct {
 		lim Limits
 		ok  bool
@@ -239,7 +240,7 @@ func (e *endless) Read(p []byte) (int, error) {
 
 // TestWebPCanvas: a still picture fills its canvas, or the file is broken.
 func TestWebPCanvas(t *testing.T) {
-	picture := string(readPicture(t, "extra/odd.webp")[12:]) // 51 × 33
+	picture := string(goldens.File(t, "extra/odd.webp")[12:]) // 51 × 33
 	for size, ok := range map[[2]byte]bool{{51, 33}: true, {52, 33}: false, {51, 34}: false, {50, 33}: false, {51, 32}: false} {
 		canvas := string([]byte{0, 0, 0, 0, size[0] - 1, 0, 0, size[1] - 1, 0, 0})
 		_, err := Decode([]byte(riff("VP8X\x0a\x00\x00\x00"+canvas+picture)), Limits{})
@@ -248,7 +249,7 @@ func TestWebPCanvas(t *testing.T) {
 		}
 	}
 	// A frame whose header differs from its data.
-	data := readPicture(t, "extra/anim_offset.webp")
+	data := goldens.File(t, "extra/anim_offset.webp")
 	data[bytes.Index(data, []byte("ANMF"))+8+6]--
 	if _, err := Decode(data, Limits{}); !errors.Is(err, errWebP) {
 		t.Errorf("frame of another size: %v", err)
@@ -280,15 +281,9 @@ func TestOverWhite(t *testing.T) {
 
 // FuzzDecode: no input makes Decode panic, and what it accepts is consistent.
 func FuzzDecode(f *testing.F) {
-	for _, pattern := range []string{"*.*", "extra/*"} {
-		files, err := filepath.Glob(filepath.Join(images, pattern))
-		if err != nil || len(files) < 30 {
-			f.Fatalf("%d seeds: %v", len(files), err)
-		}
-		for _, file := range files {
-			if data, err := os.ReadFile(file); err == nil && len(data) < 8<<10 && filepath.Ext(file) != ".py" {
-				f.Add(data)
-			}
+	for _, file := range goldens.Glob(f, 60, "*.*", "extra/*") {
+		if data, err := os.ReadFile(file); err == nil && len(data) < 8<<10 && filepath.Ext(file) != ".py" {
+			f.Add(data)
 		}
 	}
 	lim := Limits{MaxPixels: 1 << 18}

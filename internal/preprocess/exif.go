@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"paligemma/internal/parallel"
 )
 
 // exifOrientation returns the value of the orientation in the first directory of
@@ -116,7 +117,7 @@ func orient(src *RGB, orientation int) *RGB {
 		dst.W, dst.H = h, w
 	}
 	const tile = 64 // keeps the lines of a transposed walk in the cache
-	parallel((dst.H+tile-1)/tile, 6*tile*dst.W, func(lo, hi int) {
+	parallel.Range((dst.H+tile-1)/tile, 6*tile*dst.W, func(lo, hi int) {
 		for y0 := lo * tile; y0 < min(hi*tile, dst.H); y0 += tile {
 			for x0 := 0; x0 < dst.W; x0 += tile {
 				for y := y0; y < min(y0+tile, dst.H); y++ {

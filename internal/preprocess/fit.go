@@ -3,6 +3,7 @@ package preprocess
 import (
 	"fmt"
 	"image"
+	"paligemma/internal/pillow"
 )
 
 // Fitted is a picture at the size of a vision tower.
@@ -67,7 +68,7 @@ func (s *Source) Fit(size int) (f Fitted, err error) {
 	}
 	defer guard("JPEG", &err)
 	d := s.jpeg
-	r := NewResizer(d.w, d.h, d.orientation(), size, size)
+	r := pillow.NewResizer(d.w, d.h, d.orientation(), size, size)
 	if err := d.decode(r); err != nil {
 		return Fitted{}, decodeError("JPEG", err)
 	}
@@ -75,5 +76,5 @@ func (s *Source) Fit(size int) (f Fitted, err error) {
 	if d.orientation() >= 5 {
 		upright = image.Pt(d.h, d.w)
 	}
-	return Fitted{r.Picture(), upright, d.damage.warnings()}, nil
+	return Fitted{&RGB{W: size, H: size, Pix: r.Pixels()}, upright, d.damage.warnings()}, nil
 }

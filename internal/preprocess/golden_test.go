@@ -1,59 +1,15 @@
 package preprocess
 
 import (
-	"bufio"
-	"compress/gzip"
 	"fmt"
-	"io"
-	"os"
+	"paligemma/internal/goldens"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-const images = "../../testdata/images"
-
-// goldens reads a file of golden pictures (see testdata/README.md): gzip of a
-// line "name width height" and width·height·3 samples, for each.
-func goldens(t testing.TB, file string) map[string]*RGB {
-	t.Helper()
-	f, err := os.Open(filepath.Join(images, file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(z)
-	out := map[string]*RGB{}
-	for {
-		line, err := r.ReadString('\n')
-		if err == io.EOF && line == "" {
-			return out
-		}
-		var name string
-		var w, h int
-		if _, err := fmt.Sscanf(line, "%s %d %d", &name, &w, &h); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		img := newRGB(w, h)
-		if _, err := io.ReadFull(r, img.Pix); err != nil {
-			t.Fatalf("%s: %s: %v", file, name, err)
-		}
-		out[name] = img
-	}
-}
-
-func readPicture(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(images, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
+// jpegs are patterns of the JPEGs among the pictures.
+var jpegs = []string{"*.jpg", "extra/*.jpg", "damaged/*.jpg"}
 
 // difference returns the largest and the mean difference of samples, or an
 // error where the sizes differ.
@@ -75,18 +31,18 @@ func difference(a, b *RGB) (most int, mean float64, err error) {
 func TestDecodeGoldens(t *testing.T) {
 	for _, set := range []struct{ file, folder string }{{"goldens.bin.gz", ""}, {"extra.bin.gz", "extra"}, {"kinds.bin.gz", "kinds"}, {"damaged.bin.gz", "damaged"}} {
 		n := 0
-		for name, want := range goldens(t, set.file) {
+		for name, want := range goldens.Read(t, set.file) {
 			file, ok := strings.CutSuffix(name, ".rgb")
 			if !ok {
 				continue
 			}
 			n++
 			t.Run(file, func(t *testing.T) {
-				got, err := Decode(readPicture(t, filepath.Join(set.folder, file)), Limits{})
+				got, err := Decode(goldens.File(t, filepath.Join(set.folder, file)), Limits{})
 				if err != nil {
 					t.Fatal(err)
 				}
-				most, mean, err := difference(got, want)
+				most, mean, err := difference(got, &RGB{W: want.W, H: want.H, Pix: want.Pix})
 				if err != nil {
 					t.Fatal(err)
 				}

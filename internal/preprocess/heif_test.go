@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"paligemma/internal/goldens"
 	"testing"
 )
 
@@ -23,7 +24,7 @@ func TestHEIF(t *testing.T) {
 		"plain.heic":   {160, 96, [2]int{159, 0}, [2]int{0, 95}, 1},
 	} {
 		t.Run(file, func(t *testing.T) {
-			data := readPicture(t, "heif/"+file)
+			data := goldens.File(t, "heif/"+file)
 			img, err := Decode(data, Limits{})
 			if err != nil {
 				t.Fatal(err)
@@ -44,7 +45,7 @@ func TestHEIF(t *testing.T) {
 
 // TestHEIFLimits: a size is refused before the decoder sees it.
 func TestHEIFLimits(t *testing.T) {
-	data := readPicture(t, "heif/turned1.avif")
+	data := goldens.File(t, "heif/turned1.avif")
 	at := bytes.Index(data, []byte("ispe"))
 	huge := bytes.Clone(data)
 	binary.BigEndian.PutUint32(huge[at+8:], 2_000_000)

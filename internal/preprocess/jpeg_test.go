@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"paligemma/internal/goldens"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,8 +46,7 @@ func kept(data []byte, lim Limits) (*jpegDecoder, *RGB, error) {
 // TestStreamed: bands that are transformed while others are decoded give what the
 // coefficients of the whole picture give.
 func TestStreamed(t *testing.T) {
-	n := 0
-	for _, file := range jpegFiles(t) {
+	for _, file := range goldens.Glob(t, 30, "*.jpg", "extra/*.jpg") {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -63,24 +63,7 @@ func TestStreamed(t *testing.T) {
 		if !bytes.Equal(got.Pix, want.Pix) {
 			t.Errorf("%s: another picture", file)
 		}
-		n++
 	}
-	if n < 30 {
-		t.Errorf("only %d files", n)
-	}
-}
-
-func jpegFiles(t testing.TB) []string {
-	t.Helper()
-	var all []string
-	for _, pattern := range []string{"*.jpg", "extra/*.jpg"} {
-		files, err := filepath.Glob(filepath.Join(images, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, files...)
-	}
-	return all
 }
 
 // without returns a JPEG without the segments that have that marker.
@@ -104,7 +87,7 @@ func without(t testing.TB, data []byte, marker byte) []byte {
 
 // TestStandardHuffmans: a sequential file may lack the tables of the standard.
 func TestStandardHuffmans(t *testing.T) {
-	data := readPicture(t, "extra/h2v1.jpg")
+	data := goldens.File(t, "extra/h2v1.jpg")
 	want, err := Decode(data, Limits{})
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +103,7 @@ func TestStandardHuffmans(t *testing.T) {
 	if !bytes.Equal(got.Pix, want.Pix) {
 		t.Error("another picture")
 	}
-	bare = without(t, readPicture(t, "extra/progressive_odd.jpg"), markerDHT)
+	bare = without(t, goldens.File(t, "extra/progressive_odd.jpg"), markerDHT)
 	if _, err := Decode(bare, Limits{}); err == nil || !strings.Contains(err.Error(), "Huffman table 0 is missing") {
 		t.Errorf("progressive: %v", err)
 	}
@@ -188,14 +171,14 @@ func TestDamagedJPEG(t *testing.T) {
 		if c.file == "gray" {
 			path = "gray.jpg"
 		}
-		data := c.change(bytes.Clone(readPicture(t, path)))
+		data := c.change(bytes.Clone(goldens.File(t, path)))
 		if _, err := Decode(data, Limits{}); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "decoder failed") {
 			t.Errorf("%s: %v, want %q in it", name, err, c.want)
 		}
 	}
 	// Bytes of a scan that are wrong anywhere: an error or some picture.
 	for _, file := range []string{"extra/restart.jpg", "extra/progressive_odd.jpg", "extra/ycck_half.jpg"} {
-		data := readPicture(t, file)
+		data := goldens.File(t, file)
 		r := rand.New(rand.NewPCG(3, 4))
 		failed := 0
 		for range 2000 {
@@ -234,7 +217,7 @@ func TestWarnings(t *testing.T) {
 		"progressive_dc_cut":      {"a scan ends early", "the scans are incomplete: details are estimated"},
 		"segment_cut_after_scan":  {"there is no end marker"},
 	} {
-		img, err := Decode(readPicture(t, filepath.Join("damaged", file+".jpg")), Limits{})
+		img, err := Decode(goldens.File(t, filepath.Join("damaged", file+".jpg")), Limits{})
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 		} else if !slices.Equal(img.Warnings, want) {
@@ -257,7 +240,7 @@ func TestNoEndMarker(t *testing.T) {
 		"damaged/progressive_three_scans.jpg":  false,
 		"damaged/progressive_scan_missing.jpg": false,
 	} {
-		data := readPicture(t, file)
+		data := goldens.File(t, file)
 		want, err := Decode(data, Limits{})
 		if err != nil {
 			t.Fatal(err)
@@ -277,7 +260,7 @@ func TestNoEndMarker(t *testing.T) {
 // TestSizeClaimed: a file that cannot hold a large picture is refused before
 // anything of its size is allocated; a small one may lack nearly all.
 func TestSizeClaimed(t *testing.T) {
-	data := bytes.Clone(readPicture(t, "damaged/progressive_dc_only.jpg"))
+	data := bytes.Clone(goldens.File(t, "damaged/progressive_dc_only.jpg"))
 	at := bytes.Index(data, []byte{0xFF, markerSOF2}) + 5
 	lim := Limits{MaxPixels: 1 << 30}
 	copy(data[at:], "\x10\x00\x10\x00") // 16.8 megapixels
@@ -293,7 +276,7 @@ func TestSizeClaimed(t *testing.T) {
 // TestExifContinued: EXIF may go on in many segments, at a cost that grows as the
 // file does.
 func TestExifContinued(t *testing.T) {
-	data := readPicture(t, "gray.jpg")
+	data := goldens.File(t, "gray.jpg")
 	whole := turned(data, 6)
 	head, tail := whole[:2+4+6+10], whole[2+4+6+10:2+4+6+26] // cut within the directory
 	split := slices.Concat(head, []byte("\xff\xe1\x00\x18Exif\x00\x00"), tail, data[2:])
@@ -320,7 +303,7 @@ func TestExifContinued(t *testing.T) {
 // TestTolerated: harmless oddities between segments and at the end of scans.
 func TestTolerated(t *testing.T) {
 	for _, file := range []string{"extra/restart.jpg", "extra/progressive_odd.jpg", "extra/h2v1.jpg"} {
-		data := readPicture(t, file)
+		data := goldens.File(t, file)
 		want, err := Decode(data, Limits{})
 		if err != nil {
 			t.Fatal(err)
@@ -356,7 +339,7 @@ func TestCorrections(t *testing.T) {
 
 // TestSamplingAlone: the sampling factors of a grey picture mean nothing.
 func TestSamplingAlone(t *testing.T) {
-	data := readPicture(t, "gray.jpg")
+	data := goldens.File(t, "gray.jpg")
 	want, err := Decode(data, Limits{})
 	if err != nil {
 		t.Fatal(err)

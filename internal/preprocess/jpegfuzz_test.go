@@ -5,6 +5,7 @@ import (
 	"image"
 	stdjpeg "image/jpeg"
 	"os"
+	"paligemma/internal/goldens"
 	"strings"
 	"testing"
 )
@@ -14,7 +15,7 @@ import (
 // that they do no harm, and that rows that go straight into a resize give what the
 // whole picture gives.
 func FuzzJPEG(f *testing.F) {
-	for _, file := range append(jpegFiles(f), damagedFiles(f)...) {
+	for _, file := range goldens.Glob(f, 40, jpegs...) {
 		if data, err := os.ReadFile(file); err == nil && len(data) < 8<<10 {
 			f.Add(data)
 		}

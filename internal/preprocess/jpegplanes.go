@@ -3,6 +3,7 @@ package preprocess
 import (
 	"errors"
 	"fmt"
+	"paligemma/internal/parallel"
 	"runtime"
 )
 
@@ -329,7 +330,7 @@ func (b *bander) emit(n int, coef func(c *blocks) []int16) {
 		c.out.keep(first)
 		all := coef(c)
 		rows := min(c.v*n, c.high-c.v*b.y)
-		parallel(rows, 200*c.wide, func(lo, hi int) {
+		parallel.Range(rows, 200*c.wide, func(lo, hi int) {
 			for y := lo; y < hi; y++ {
 				dst := c.out.pix[c.out.stride*(first-c.out.top+8*y):]
 				if d.smoothing {
@@ -345,9 +346,9 @@ func (b *bander) emit(n int, coef func(c *blocks) []int16) {
 	if !last {
 		to = 8*b.y*d.comps[0].v*d.comps[0].out.vx - 1
 	}
-	room := b.sink.room(to - b.done)
+	room := b.sink.Room(to - b.done)
 	d.colors(room, b.done, to)
-	b.sink.flush(room)
+	b.sink.Flush(room)
 	b.done = to
 }
 
@@ -364,4 +365,26 @@ func (c *blocks) inverse(dst []byte, coef []int16, y int) {
 	for x := range c.wide {
 		inverseDCT(dst[8*x:], c.out.stride, (*[64]int16)(coef[64*x:]), c.quant)
 	}
+}
+
+// rowSink takes the rows of a picture from top to bottom.
+type rowSink interface {
+	// Room returns a buffer for the next n rows, [n][W][3].
+	Room(n int) []byte
+	// Flush takes the rows that were put into a buffer.
+	Flush(rows []byte)
+}
+
+// wholePicture is a rowSink that keeps all rows, in img.
+type wholePicture struct {
+	img  *RGB
+	done int // bytes of img.Pix
+}
+
+func (p *wholePicture) Room(n int) []byte {
+	return p.img.Pix[p.done:][:3*p.img.W*n]
+}
+
+func (p *wholePicture) Flush(rows []byte) {
+	p.done += len(rows)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"image/png"
+	"paligemma/internal/goldens"
 	"runtime"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func TestMended(t *testing.T) {
 		"exif_xmp.webp":         "",
 	} {
 		t.Run(file, func(t *testing.T) {
-			img, err := Decode(readPicture(t, "kinds/"+file), Limits{})
+			img, err := Decode(goldens.File(t, "kinds/"+file), Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,8 +2,6 @@ package preprocess
 
 import (
 	"image"
-	"runtime"
-	"sync"
 )
 
 // overWhite composites a sample c with alpha a (not premultiplied) over white.
@@ -40,31 +38,5 @@ func paste(dst, src *RGB, x, y int) {
 func fill(img *RGB, c [3]byte) {
 	for i := 0; i+2 < len(img.Pix); i += 3 {
 		img.Pix[i], img.Pix[i+1], img.Pix[i+2] = c[0], c[1], c[2]
-	}
-}
-
-// parallel calls f for consecutive parts of [0, n) that cover it, on all
-// processors when there is enough work to pay for that; work is the cost of one
-// item in some nanoseconds. A panic of f, if there ever is one, becomes the
-// caller's, where [Decode] can catch it.
-func parallel(n, work int, f func(lo, hi int)) {
-	parts := min(runtime.GOMAXPROCS(0), n, n*work/50_000)
-	if parts <= 1 {
-		f(0, n)
-		return
-	}
-	var wg sync.WaitGroup
-	panics := make([]any, parts)
-	for i := range parts {
-		wg.Go(func() {
-			defer func() { panics[i] = recover() }()
-			f(n*i/parts, n*(i+1)/parts)
-		})
-	}
-	wg.Wait()
-	for _, p := range panics {
-		if p != nil {
-			panic(p)
-		}
 	}
 }

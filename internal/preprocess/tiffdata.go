@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"paligemma/internal/pillow"
 
 	"golang.org/x/image/tiff/lzw"
 )
@@ -266,7 +267,7 @@ func (t *tiffImage) converter() func(dst, src []byte) {
 			for ; len(dst) > 0; dst, src = dst[3:], src[skip:] {
 				paper := 255 - src[3*step+high]
 				for i := range 3 {
-					dst[i] = underInk(src[i*step+high], paper)
+					dst[i] = pillow.UnderInk(src[i*step+high], paper)
 				}
 			}
 		}
@@ -406,7 +407,7 @@ func (t *tiffImage) planeConverter(plane int) func(dst, src []byte) {
 				case colors == 3 && plane == i:
 					dst[i] = v
 				case t.photometric == 5 && plane == 3:
-					dst[i] = underInk(dst[i], 255-v)
+					dst[i] = pillow.UnderInk(dst[i], 255-v)
 				case alpha > 0 && plane == alpha:
 					dst[i] = overWhiteTIFF(dst[i], v, premultiplied)
 				}

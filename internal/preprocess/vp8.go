@@ -1,6 +1,9 @@
 package preprocess
 
-import "image"
+import (
+	"image"
+	"paligemma/internal/parallel"
+)
 
 // fromVP8 converts a lossy WebP picture as libwebp does, to the bit: "fancy"
 // upsampling (upsampling.c) and its own fixed-point colour conversion (yuv.h).
@@ -9,7 +12,7 @@ func fromVP8(m *image.YCbCr, alpha []byte, stride int) *RGB {
 	w, h := m.Rect.Dx(), m.Rect.Dy()
 	cw, ch := (w+1)/2, (h+1)/2
 	img := newRGB(w, h)
-	parallel(h, 8*w, func(lo, hi int) {
+	parallel.Range(h, 8*w, func(lo, hi int) {
 		u, v := make([]byte, w), make([]byte, w)
 		for y := lo; y < hi; y++ {
 			near := y / 2 * m.CStride

@@ -1,5 +1,10 @@
 package preprocess
 
+import (
+	"paligemma/internal/parallel"
+	"paligemma/internal/pillow"
+)
+
 // plane holds some rows of one component of a JPEG at its own resolution. w and
 // h are the size that belongs to the picture: what the file has beyond them, up
 // to whole blocks, must not take part in upsampling.
@@ -108,7 +113,7 @@ func yccToRGB(y, cb, cr byte) (r, g, b byte) {
 func (d *jpegDecoder) colors(dst []byte, first, last int) {
 	w := d.w
 	convert := d.converter()
-	parallel(last-first, 3*w*len(d.comps), func(lo, hi int) {
+	parallel.Range(last-first, 3*w*len(d.comps), func(lo, hi int) {
 		sums := make([]int32, w)
 		var rows [4][]byte
 		for c := range d.comps {
@@ -172,7 +177,7 @@ func fromYCC(dst []byte, rows *[4][]byte) {
 func fromCMYK(dst []byte, rows *[4][]byte) {
 	for x, paper := range rows[3] {
 		cyan, magenta, yellow := 255-rows[0][x], 255-rows[1][x], 255-rows[2][x]
-		dst[3*x], dst[3*x+1], dst[3*x+2] = underInk(cyan, paper), underInk(magenta, paper), underInk(yellow, paper)
+		dst[3*x], dst[3*x+1], dst[3*x+2] = pillow.UnderInk(cyan, paper), pillow.UnderInk(magenta, paper), pillow.UnderInk(yellow, paper)
 	}
 }
 
@@ -180,7 +185,7 @@ func fromCMYK(dst []byte, rows *[4][]byte) {
 func fromInks(dst []byte, rows *[4][]byte) {
 	for x, black := range rows[3] {
 		paper := 255 - black
-		dst[3*x], dst[3*x+1], dst[3*x+2] = underInk(rows[0][x], paper), underInk(rows[1][x], paper), underInk(rows[2][x], paper)
+		dst[3*x], dst[3*x+1], dst[3*x+2] = pillow.UnderInk(rows[0][x], paper), pillow.UnderInk(rows[1][x], paper), pillow.UnderInk(rows[2][x], paper)
 	}
 }
 
@@ -188,13 +193,6 @@ func fromInks(dst []byte, rows *[4][]byte) {
 func fromYCCK(dst []byte, rows *[4][]byte) {
 	for x, paper := range rows[3] {
 		cyan, magenta, yellow := yccToRGB(rows[0][x], rows[1][x], rows[2][x])
-		dst[3*x], dst[3*x+1], dst[3*x+2] = underInk(cyan, paper), underInk(magenta, paper), underInk(yellow, paper)
+		dst[3*x], dst[3*x+1], dst[3*x+2] = pillow.UnderInk(cyan, paper), pillow.UnderInk(magenta, paper), pillow.UnderInk(yellow, paper)
 	}
-}
-
-// underInk is the light that an ink leaves of what black has left, as Pillow
-// rounds it (Convert.c).
-func underInk(ink, light byte) byte {
-	t := uint32(ink)*uint32(light) + 128
-	return light - byte((t>>8+t)>>8)
 }
