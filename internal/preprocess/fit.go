@@ -3,6 +3,7 @@ package preprocess
 import (
 	"fmt"
 	"image"
+	"paligemma/internal/jpeg"
 	"paligemma/internal/pillow"
 )
 
@@ -31,7 +32,7 @@ const keepPixels = 16_000_000
 // decoded by bands while it is being resized.
 type Source struct {
 	rgb  *RGB
-	jpeg *jpegDecoder
+	jpeg *jpeg.Decoder
 }
 
 // Open decodes as much of a picture as can be done well without knowing the size
@@ -47,7 +48,7 @@ func Open(data []byte, lim Limits) (s *Source, err error) {
 		if err != nil {
 			return nil, decodeError("JPEG", err)
 		}
-		if int64(d.w)*int64(d.h) > keepPixels {
+		if int64(d.Width)*int64(d.Height) > keepPixels {
 			return &Source{jpeg: d}, nil
 		}
 	}
@@ -68,13 +69,14 @@ func (s *Source) Fit(size int) (f Fitted, err error) {
 	}
 	defer guard("JPEG", &err)
 	d := s.jpeg
-	r := pillow.NewResizer(d.w, d.h, d.orientation(), size, size)
-	if err := d.decode(r); err != nil {
-		return Fitted{}, decodeError("JPEG", err)
+	orientation := jpegOrientation(d)
+	r := pillow.NewResizer(d.Width, d.Height, orientation, size, size)
+	if err := d.Decode(r); err != nil {
+		return Fitted{}, decodeError("JPEG", jpegError(err))
 	}
-	upright := image.Pt(d.w, d.h)
-	if d.orientation() >= 5 {
-		upright = image.Pt(d.h, d.w)
+	upright := image.Pt(d.Width, d.Height)
+	if orientation >= 5 {
+		upright = image.Pt(d.Height, d.Width)
 	}
-	return Fitted{&RGB{W: size, H: size, Pix: r.Pixels()}, upright, d.damage.warnings()}, nil
+	return Fitted{&RGB{W: size, H: size, Pix: r.Pixels()}, upright, d.Warnings()}, nil
 }

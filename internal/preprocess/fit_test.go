@@ -36,7 +36,7 @@ func TestFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		for orientation := byte(1); orientation <= 8; orientation++ {
-			data := turned(without(t, data, markerAPP1), orientation)
+			data := turned(data, orientation)
 			img, err := Decode(data, Limits{})
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)

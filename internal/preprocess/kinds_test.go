@@ -214,7 +214,7 @@ func TestTIFFRefused(t *testing.T) {
 		"neither":         {nil, "strip or tile"},
 		"unknown":         {[][4]uint32{long(tagCompression, 12345), long(tagPhotometric, 1)}, "number 12345"},
 		"fax of gray":     {[][4]uint32{long(tagCompression, tiffGroup4), long(tagPhotometric, 1), long(tagBits, 8)}, "black and white"},
-		"no JPEG in it":   {[][4]uint32{long(tagCompression, tiffJPEG), long(tagPhotometric, 1), long(tagBits, 8)}, "no JPEG"},
+		"not a JPEG":      {[][4]uint32{long(tagCompression, tiffJPEG), long(tagPhotometric, 1), long(tagBits, 8)}, "not a JPEG"},
 		"float predictor": {[][4]uint32{long(tagCompression, tiffLZW), long(tagPhotometric, 1), long(tagBits, 8), long(tagPredictor, 9)}, "predictor 9"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,20 +42,6 @@ func (m *metadata) orientation() int {
 	return o
 }
 
-// jpegAPP1 takes an APP1 segment of a JPEG. EXIF may go on in several.
-func (m *metadata) jpegAPP1(body []byte) {
-	const exif, xmp = "Exif\x00\x00", "http://ns.adobe.com/xap/1.0/\x00"
-	if rest, ok := bytes.CutPrefix(body, []byte(exif)); ok {
-		if m.exif == nil {
-			m.exif = rest[:len(rest):len(rest)] // so that append copies
-		} else {
-			m.exif = append(m.exif, rest...)
-		}
-	} else if rest, ok := bytes.CutPrefix(body, []byte(xmp)); ok {
-		m.xmp = rest
-	}
-}
-
 // pngText takes a PNG's tEXt, zTXt or iTXt chunk.
 func (m *metadata) pngText(kind string, body []byte) {
 	key, text, ok := bytes.Cut(body, []byte{0})

@@ -56,6 +56,16 @@ const (
 	tiffLong8          = 16
 )
 
+// Values of the photometric tag: what samples mean.
+const (
+	tiffWhiteIsZero = 0
+	tiffBlackIsZero = 1
+	tiffRGB         = 2
+	tiffPalette     = 3
+	tiffCMYK        = 5
+	tiffYCbCr       = 6
+)
+
 // tiffTypeSize gives the bytes of a value; 0 of types that Pillow passes over.
 var tiffTypeSize = map[uint16]int{
 	tiffByte: 1, tiffASCII: 1, tiffShort: 2, tiffLong: 4, tiffRational: 8, tiffSignedByte: 1, tiffUndefined: 1,

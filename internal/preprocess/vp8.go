@@ -62,3 +62,8 @@ func vp8ToRGB(y, u, v byte) (r, g, b byte) {
 	b = clamp((l + cb*33050>>8 - 17685) >> 6)
 	return r, g, b
 }
+
+// clamp brings a sample into the range of a byte.
+func clamp(v int32) byte {
+	return byte(min(max(v, 0), 255))
+}

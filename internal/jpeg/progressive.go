@@ -1,7 +1,7 @@
-package preprocess
+package jpeg
 
 // firstDC decodes the DC coefficient of a block, down to bit low (T.81, G.1.2).
-func (r *bitReader) firstDC(c *blocks, b *[64]int16, low int) {
+func (r *bitReader) firstDC(c *component, b *[64]int16, low int) {
 	if size := r.symbol(c.dc); size > 0 {
 		sum := int64(c.pred) + int64(extend(r.bits(size), size))
 		c.pred = int32(sum)
@@ -16,7 +16,7 @@ func (r *bitReader) refineDC(b *[64]int16, low int) {
 }
 
 // firstAC decodes a band of a block's AC coefficients, down to bit s.low.
-func (r *bitReader) firstAC(ac *huffman, b *[64]int16, s jpegScan) {
+func (r *bitReader) firstAC(ac *huffman, b *[64]int16, s scan) {
 	if r.emptyBands > 0 {
 		r.emptyBands--
 		return
@@ -53,7 +53,7 @@ func (r *bitReader) bandRun(size int) int {
 // coefficients (T.81, figure G.7): codes give the coefficients that are ±1 from
 // here on, each after a run of zeros; between them is a bit for every
 // coefficient that was not zero before.
-func (r *bitReader) refineAC(ac *huffman, b *[64]int16, s jpegScan) {
+func (r *bitReader) refineAC(ac *huffman, b *[64]int16, s scan) {
 	k := s.first
 	for r.emptyBands == 0 {
 		if k > s.last {
@@ -87,7 +87,7 @@ func (r *bitReader) refineAC(ac *huffman, b *[64]int16, s jpegScan) {
 // the zero that comes after that many others, and returns where that is; or
 // s.last+1. As in libjpeg, a correction that is there already (in damaged files)
 // is not made again.
-func (r *bitReader) correct(b *[64]int16, k, zeros int, s jpegScan) int {
+func (r *bitReader) correct(b *[64]int16, k, zeros int, s scan) int {
 	bit := int16(1) << s.low
 	for ; k <= s.last; k++ {
 		c := &b[zigzag[k&127]]

@@ -1,4 +1,4 @@
-package preprocess
+package jpeg
 
 // coding is the arithmetic coding of a file (T.81, annex D), as DAC segments
 // condition it.
@@ -77,7 +77,7 @@ const evenOdds = 113
 type arithReader struct {
 	*bitReader
 	*coding
-	jpegScan
+	scan
 	base  int64 // the code above the interval's base, and the bits shifted in
 	width int64 // of the interval
 	shift int   // bits of base below the code; negative before the first two bytes
@@ -97,9 +97,9 @@ func (a *arithReader) begin() {
 }
 
 // decoder returns the function that decodes a block.
-func (a *arithReader) decoder(progressive bool) func(*blocks, *[64]int16) {
-	live := func(decode func(*blocks, *[64]int16)) func(*blocks, *[64]int16) {
-		return func(c *blocks, b *[64]int16) {
+func (a *arithReader) decoder(progressive bool) func(*component, *[64]int16) {
+	live := func(decode func(*component, *[64]int16)) func(*component, *[64]int16) {
+		return func(c *component, b *[64]int16) {
 			if !a.dead {
 				decode(c, b)
 			}
@@ -107,7 +107,7 @@ func (a *arithReader) decoder(progressive bool) func(*blocks, *[64]int16) {
 	}
 	switch {
 	case !progressive:
-		return live(func(c *blocks, b *[64]int16) {
+		return live(func(c *component, b *[64]int16) {
 			if a.firstDC(c, b); !a.dead {
 				a.firstAC(c, b, 1, 63, 0)
 			}
@@ -117,13 +117,13 @@ func (a *arithReader) decoder(progressive bool) func(*blocks, *[64]int16) {
 	case a.first == 0:
 		return a.refineDC
 	case a.high == 0:
-		return live(func(c *blocks, b *[64]int16) { a.firstAC(c, b, a.first, a.last, a.low) })
+		return live(func(c *component, b *[64]int16) { a.firstAC(c, b, a.first, a.last, a.low) })
 	default:
 		return live(a.refineAC)
 	}
 }
 
-// next reads a byte; behind a marker there are zeros.
+// next reads a byte; after a marker there are zeros.
 func (a *arithReader) next() int64 {
 	if a.marker {
 		return 0
@@ -214,7 +214,7 @@ func (a *arithReader) value(stats []byte, at, size, sign int) int32 {
 }
 
 // firstDC decodes a DC coefficient, down to bit a.low (T.81, F.1.4.4.1).
-func (a *arithReader) firstDC(c *blocks, b *[64]int16) {
+func (a *arithReader) firstDC(c *component, b *[64]int16) {
 	stats := a.dc[c.dcTable][:]
 	at := c.context
 	if a.bit(&stats[at]) == 0 {
@@ -243,7 +243,7 @@ func (a *arithReader) firstDC(c *blocks, b *[64]int16) {
 
 // firstAC decodes the AC coefficients from first to last, down to bit low (T.81,
 // F.1.4.4.2).
-func (a *arithReader) firstAC(c *blocks, b *[64]int16, first, last, low int) {
+func (a *arithReader) firstAC(c *component, b *[64]int16, first, last, low int) {
 	stats := a.ac[c.acTable][:]
 	for k := first; k <= last; k++ {
 		at := 3 * (k - 1)
@@ -275,12 +275,12 @@ func (a *arithReader) firstAC(c *blocks, b *[64]int16, first, last, low int) {
 }
 
 // refineDC reads one more bit of a DC coefficient.
-func (a *arithReader) refineDC(_ *blocks, b *[64]int16) {
+func (a *arithReader) refineDC(_ *component, b *[64]int16) {
 	b[0] |= int16(a.bit(&a.even) << a.low)
 }
 
 // refineAC reads one more bit of a band of AC coefficients (T.81, G.1.3.3).
-func (a *arithReader) refineAC(c *blocks, b *[64]int16) {
+func (a *arithReader) refineAC(c *component, b *[64]int16) {
 	stats := a.ac[c.acTable][:]
 	known := a.last // the last coefficient that is not zero
 	for known > 0 && b[zigzag[known&127]] == 0 {

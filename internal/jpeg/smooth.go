@@ -1,4 +1,4 @@
-package preprocess
+package jpeg
 
 // smoothCoefs is how many coefficients, in coded order, block smoothing looks
 // at: DC and the first nine of AC.
@@ -77,7 +77,7 @@ var fineKernels = [smoothCoefs]kernel{
 // smooths reports whether libjpeg smooths the blocks of the file: it is
 // progressive, DC is known of all components, and some of the AC coefficients
 // that can be estimated are not known to the last bit.
-func (d *jpegDecoder) smooths() bool {
+func (d *Decoder) smooths() bool {
 	if !d.progressive {
 		return false
 	}
@@ -100,7 +100,7 @@ func (d *jpegDecoder) smooths() bool {
 // knownAt returns up to which bits the coefficients are known in that row of
 // MCUs: below the last one that the last scan has data for it is what was known
 // before.
-func (d *jpegDecoder) knownAt(c *blocks, mcuRow int) (known [smoothCoefs]int8) {
+func (d *Decoder) knownAt(c *component, mcuRow int) (known [smoothCoefs]int8) {
 	copy(known[:], c.known[:])
 	if mcuRow > d.lastGood {
 		if d.scanCount > 1 {
@@ -116,7 +116,7 @@ func (d *jpegDecoder) knownAt(c *blocks, mcuRow int) (known [smoothCoefs]int8) {
 
 // inverseSmooth transforms the y-th row of blocks of a component to dst. First it
 // estimates coefficients that are zero and not known to be.
-func (d *jpegDecoder) inverseSmooth(c *blocks, dst []byte, y int) {
+func (d *Decoder) inverseSmooth(c *component, dst []byte, y int) {
 	known := d.knownAt(c, y/c.v)
 	coarse := true
 	for k := 1; k < smoothCoefs; k++ {
@@ -137,7 +137,7 @@ func (d *jpegDecoder) inverseSmooth(c *blocks, dst []byte, y int) {
 // rowsAround returns the row y of blocks and two on each side. As in libjpeg, the
 // rows of blocks that fill the last MCU up count below the picture, and in the
 // last row of MCUs the picture begins later if it has fewer rows of blocks.
-func (c *blocks) rowsAround(y, mcusY int) (rows [5][]int16) {
+func (c *component) rowsAround(y, mcusY int) (rows [5][]int16) {
 	perMCU := c.v
 	if y/c.v == mcusY-1 {
 		perMCU = c.high - (mcusY-1)*c.v
@@ -165,7 +165,7 @@ func (c *blocks) rowsAround(y, mcusY int) (rows [5][]int16) {
 
 // estimate sets coefficients of a block that are zero and not fully known to what
 // the DC coefficients around suggest.
-func (c *blocks) estimate(b *[64]int16, dc *[25]int16, known *[smoothCoefs]int8, coarse bool) {
+func (c *component) estimate(b *[64]int16, dc *[25]int16, known *[smoothCoefs]int8, coarse bool) {
 	kernels, n := &fineKernels, 6
 	if coarse {
 		kernels, n = &coarseKernels, smoothCoefs

@@ -1,4 +1,4 @@
-package preprocess
+package jpeg
 
 import (
 	"encoding/binary"
@@ -22,8 +22,8 @@ var zigzag = [128]byte{
 	63, 63, 63, 63, 63, 63, 63, 63,
 }
 
-// jpegTables are the tables in force at some place of a file.
-type jpegTables struct {
+// tables are the tables in force at some place of a file.
+type tables struct {
 	quant    [4]*[64]int16       // in natural order
 	huff     [2][4]huffmanSource // for DC and AC
 	interval int                 // of restart markers, in MCUs; 0 for none
@@ -36,17 +36,17 @@ type huffmanSource struct {
 	made            *huffman
 }
 
-// quantisers reads a DQT segment (T.81, B.2.4.1). Of numbers beyond 15 bits the
+// quantizers reads a DQT segment (T.81, B.2.4.1). Of numbers beyond 15 bits the
 // low 16 count, as in libjpeg-turbo's SIMD code.
-func (t *jpegTables) quantisers(body []byte) error {
+func (t *tables) quantizers(body []byte) error {
 	for len(body) > 0 {
 		wide, id := min(int(body[0]>>4), 1), body[0]&15
 		if id > 3 {
-			return fmt.Errorf("the number of quantisation table %d is beyond 3", id)
+			return fmt.Errorf("the number of quantization table %d is beyond 3", id)
 		}
 		n := 1 + 64<<wide
 		if len(body) < n {
-			return fmt.Errorf("quantisation table %d is too short", id)
+			return fmt.Errorf("quantization table %d is too short", id)
 		}
 		q := new([64]int16)
 		for i, at := range zigzag[:64] {
@@ -63,7 +63,7 @@ func (t *jpegTables) quantisers(body []byte) error {
 }
 
 // huffmans reads a DHT segment (T.81, B.2.4.2).
-func (t *jpegTables) huffmans(body []byte) error {
+func (t *tables) huffmans(body []byte) error {
 	for len(body) > 0 {
 		class, id := body[0]>>4, body[0]&15
 		if class > 1 || id > 3 {
@@ -86,7 +86,7 @@ func (t *jpegTables) huffmans(body []byte) error {
 
 // huffman gives the table for DC (class 0) or AC (1) with that number.
 // Sequential files may leave out the standard's own.
-func (t *jpegTables) huffman(class, id byte, sequential bool) (*huffman, error) {
+func (t *tables) huffman(class, id byte, sequential bool) (*huffman, error) {
 	if id > 3 {
 		return nil, fmt.Errorf("the Huffman table %d is not of a known kind", id)
 	}
@@ -112,7 +112,7 @@ func (t *jpegTables) huffman(class, id byte, sequential bool) (*huffman, error) 
 }
 
 // restarts reads a DRI segment.
-func (t *jpegTables) restarts(body []byte) error {
+func (t *tables) restarts(body []byte) error {
 	if len(body) != 2 {
 		return fmt.Errorf("the restart interval has %d bytes", len(body))
 	}
@@ -122,7 +122,7 @@ func (t *jpegTables) restarts(body []byte) error {
 
 // standardHuffmans are the tables of T.81, K.3. Frames of motion JPEG leave them
 // out.
-var standardHuffmans = sync.OnceValue(func() (t jpegTables) {
+var standardHuffmans = sync.OnceValue(func() (t tables) {
 	for _, body := range []string{
 		"\x00\x00\x01\x05\x01\x01\x01\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00" +
 			"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b",

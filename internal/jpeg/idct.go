@@ -1,4 +1,4 @@
-package preprocess
+package jpeg
 
 // Constants of the inverse DCT, with 13 bits of fraction: sums of cosines, √2
 // times cos(kπ/16) being c(k).
@@ -25,7 +25,7 @@ const (
 // 1989), the variant of 12, columns first, results of which keep two bits of
 // fraction. Numbers that no encoder makes overflow just as in libjpeg-turbo's
 // code for x86-64 (jidctint-avx2.asm): factors are of 16 bits, where products
-// with the quantiser and sums wrap and results of columns saturate.
+// with the quantizer and sums wrap and results of columns saturate.
 func inverseDCT(dst []byte, stride int, coef, quant *[64]int16) {
 	busy := [8]int16{}
 	for y := 8; y < 64; y += 8 {
