@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"paligemma/internal/half"
 	"paligemma/internal/safetensors"
 )
 
@@ -92,27 +93,14 @@ func decode(dst []float32, dtype safetensors.DType, src []byte) error {
 		}
 	case safetensors.BF16:
 		for i := range dst {
-			dst[i] = math.Float32frombits(uint32(le.Uint16(src[2*i:])) << 16)
+			dst[i] = half.FromBF16(le.Uint16(src[2*i:]))
 		}
 	case safetensors.F16:
 		for i := range dst {
-			dst[i] = half(le.Uint16(src[2*i:]))
+			dst[i] = half.FromF16(le.Uint16(src[2*i:]))
 		}
 	default:
 		return fmt.Errorf("its type is %s, want F32, F16, BF16 or F64", dtype)
 	}
 	return nil
-}
-
-// half converts IEEE 754 binary16 to binary32.
-func half(h uint16) float32 {
-	s := uint32(h&0x8000) << 16
-	switch exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff); exp {
-	case 0: // zero and subnormals: frac · 2^-24, exact
-		return math.Float32frombits(s | math.Float32bits(float32(frac)*(1.0/(1<<24))))
-	case 0x1f:
-		return math.Float32frombits(s | infinity | frac<<13)
-	default:
-		return math.Float32frombits(s | (exp+127-15)<<23 | frac<<13)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"paligemma/internal/half"
 	"paligemma/internal/quote"
 )
 
@@ -22,7 +23,7 @@ var le = binary.LittleEndian
 // elements are the types that are read, by their descr. NumPy writes '|' for the
 // byte order of single bytes.
 var elements = map[string]element{
-	"<f2": {2, func(b []byte) (float32, bool) { return halfToFloat(le.Uint16(b)), true }},
+	"<f2": {2, func(b []byte) (float32, bool) { return half.FromF16(le.Uint16(b)), true }},
 	"<f4": {4, func(b []byte) (float32, bool) { return math.Float32frombits(le.Uint32(b)), true }},
 	"<f8": {8, func(b []byte) (float32, bool) {
 		d := math.Float64frombits(le.Uint64(b))

@@ -332,22 +332,3 @@ func TestArchiveRejects(t *testing.T) {
 		}
 	}
 }
-
-func TestHalfToFloat(t *testing.T) {
-	for h := range 1 << 16 {
-		got := float64(halfToFloat(uint16(h)))
-		sign, exp, frac := 1-2*float64(h>>15), h>>10&0x1f, float64(h&0x3ff)
-		want := sign * math.Ldexp(1+frac/1024, exp-15)
-		switch {
-		case exp == 0:
-			want = sign * math.Ldexp(frac/1024, -14)
-		case exp == 31 && frac == 0:
-			want = math.Inf(int(sign))
-		case exp == 31:
-			want = math.NaN()
-		}
-		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) || math.Signbit(got) != (h>>15 == 1) {
-			t.Fatalf("half %04x is %v, want %v", h, got, want)
-		}
-	}
-}

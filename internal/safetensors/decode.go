@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"paligemma/internal/half"
 	"paligemma/internal/quote"
 )
 
@@ -19,9 +20,9 @@ func Float32s(dtype DType, data []byte) ([]float32, error) {
 	case F32:
 		decode = func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }
 	case F16:
-		decode = func(b []byte) float32 { return float16(le.Uint16(b)) }
+		decode = func(b []byte) float32 { return half.FromF16(le.Uint16(b)) }
 	case BF16:
-		decode = func(b []byte) float32 { return math.Float32frombits(uint32(le.Uint16(b)) << 16) }
+		decode = func(b []byte) float32 { return half.FromBF16(le.Uint16(b)) }
 	default:
 		return nil, fmt.Errorf("dtype %s is not a floating-point type", quote.Short(dtype))
 	}
@@ -75,17 +76,4 @@ func decodeAll[T any](dtype DType, data []byte, decode func([]byte) T) ([]T, err
 		all[i] = decode(data[i*size:])
 	}
 	return all, nil
-}
-
-// float16 widens an IEEE 754 half, which float32 holds exactly.
-func float16(h uint16) float32 {
-	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
-	switch exp {
-	case 0: // zero or subnormal: frac · 2^-24
-		f := float32(frac) / (1 << 24)
-		return math.Float32frombits(math.Float32bits(f) | sign)
-	case 31: // infinity or NaN
-		return math.Float32frombits(sign | 255<<23 | frac<<13)
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 }

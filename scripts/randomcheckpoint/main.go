@@ -15,9 +15,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
+	"paligemma/internal/half"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -221,8 +221,8 @@ func writeTensor(w *bufio.Writer, t tensor, seed uint64) error {
 			wait.Go(func() {
 				r := rand.New(rand.NewPCG(seed^key, i+uint64(j)))
 				for k := 0; k < len(parts[j]); k += 2 {
-					bits := math.Float32bits(float32(mean + 0.02*r.NormFloat64()))
-					binary.LittleEndian.PutUint16(parts[j][k:], uint16((bits+0x8000)>>16))
+					v := half.ToBF16(float32(mean + 0.02*r.NormFloat64()))
+					binary.LittleEndian.PutUint16(parts[j][k:], v)
 				}
 			})
 		}
