@@ -379,7 +379,7 @@ func (t *tiffImage) chunk(i int) ([]byte, error) {
 	}
 	b := t.data[at:]
 	if i < len(t.counts) && t.counts[i] > 0 && t.compression != 1 {
-		if t.isFax() && t.counts[i] > uint64(len(b)) { // other kinds notice themselves
+		if _, fax := t.faxKind(); fax && t.counts[i] > uint64(len(b)) { // other kinds notice themselves
 			return nil, fmt.Errorf("%w: strip or tile %d has %d bytes of %d", errTruncated, i+1, len(b), t.counts[i])
 		}
 		b, _ = cut(b, int(min(t.counts[i], uint64(len(b)))))

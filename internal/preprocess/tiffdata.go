@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"paligemma/internal/ccitt"
 	"paligemma/internal/pillow"
 
 	"golang.org/x/image/tiff/lzw"
@@ -37,7 +38,7 @@ var tiffCompressions = map[uint64]string{
 
 // mostInflated is the most bytes of samples that a byte of the file can stand for.
 func (t *tiffImage) mostInflated() int64 {
-	if t.isFax() { // a line has at least a bit
+	if _, fax := t.faxKind(); fax { // a line has at least a bit
 		return 8 * ((int64(t.w) + 7) / 8)
 	}
 	switch t.compression {
@@ -99,8 +100,8 @@ func (t *tiffImage) rows(img *RGB, data []byte, x, y, plane int) error {
 		}
 		convert(img.Pix[3*(y*t.w+x):][:3*min(t.cw, t.w-x)], row)
 	}
-	if fax, ok := r.(*faxReader); ok {
-		t.warnings = append(t.warnings, fax.warnings()...)
+	if fax, ok := r.(*ccitt.Reader); ok {
+		t.warnings = append(t.warnings, fax.Warnings()...)
 	}
 	return nil
 }
@@ -121,11 +122,11 @@ func (t *tiffImage) decompress(data []byte) (io.Reader, error) {
 	case tiffPackBits:
 		return &packBits{in: data}, nil
 	}
-	if t.isFax() {
+	if kind, ok := t.faxKind(); ok {
 		if t.depth != 1 || t.samples != 1 {
 			return nil, errors.New("fax compression of something that is not black and white")
 		}
-		return t.fax(data), nil
+		return ccitt.NewReader(data, t.cw, kind), nil
 	}
 	name, ok := tiffCompressions[t.compression]
 	if !ok {
@@ -134,28 +135,22 @@ func (t *tiffImage) decompress(data []byte) (io.Reader, error) {
 	return nil, fmt.Errorf("%w: its compression is %s; convert it first: `tiffcp -c lzw in.tif out.tif` or `magick in.tif out.png`", ErrUnsupported, name)
 }
 
-// isFax reports whether the compression is one of fax machines.
-func (t *tiffImage) isFax() bool {
-	switch t.compression {
-	case tiffRLE, tiffRLEWords, tiffGroup3, tiffGroup4:
-		return true
-	}
-	return false
-}
-
-// fax returns a reader of fax compression. White is 0 in all kinds of it; the
-// photometric tag has the last word.
-func (t *tiffImage) fax(data []byte) *faxReader {
-	f := &faxReader{data: data, w: t.cw, kind: faxGroup3, mixed: t.number(tagT4Options, 0)&1 != 0}
+// faxKind returns the kind of fax compression, and whether it is one.
+func (t *tiffImage) faxKind() (kind ccitt.Kind, ok bool) {
 	switch t.compression {
 	case tiffRLE:
-		f.kind = faxAligned
+		return ccitt.RLE, true
 	case tiffRLEWords:
-		f.kind = faxWord
+		return ccitt.RLEWords, true
+	case tiffGroup3:
+		if t.number(tagT4Options, 0)&1 != 0 {
+			return ccitt.Group3Mixed, true
+		}
+		return ccitt.Group3, true
 	case tiffGroup4:
-		f.kind = faxGroup4
+		return ccitt.Group4, true
 	}
-	return f
+	return 0, false
 }
 
 // packBits undoes TIFF's run lengths.
