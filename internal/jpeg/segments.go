@@ -103,8 +103,8 @@ func (d *Decoder) body(lenient bool) ([]byte, error) {
 // segment reads the segment of a marker other than SOS and EOI.
 func (d *Decoder) segment(marker byte) error {
 	switch {
-	case marker == markerTEM || marker >= markerRST0 && marker <= markerRST7:
-		return nil // they have no body
+	case isBare(marker):
+		return nil
 	case marker == markerSOI:
 		return fmt.Errorf("a second picture begins within the first")
 	case isApplication(marker):
@@ -132,6 +132,11 @@ func (d *Decoder) segment(marker byte) error {
 		return nil
 	}
 	return d.frame(marker, body)
+}
+
+// isBare reports whether a marker has no segment.
+func isBare(marker byte) bool {
+	return marker == markerTEM || marker >= markerRST0 && marker <= markerRST7
 }
 
 // isApplication reports whether a segment is of no use to a decoder, but for what

@@ -3,7 +3,6 @@ package preprocess
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 )
 
 // gifFile is what stands before the pixels of a GIF's first frame.
@@ -50,7 +49,11 @@ func decodeGIF(data []byte, lim Limits) (*RGB, error) {
 	if f.interlaced {
 		frame.step, frame.pass = 8, 1
 	}
-	if err := f.lzw(rest, frame.put); err != nil {
+	z, err := newGIFLZW(rest, f.bits)
+	if err == nil {
+		err = z.decode(frame.put)
+	}
+	if err != nil {
 		return nil, err
 	}
 	img.Warnings = f.warnings
@@ -220,78 +223,4 @@ func (g *gifFrame) nextRow() bool {
 		}
 	}
 	return true
-}
-
-// lzw decodes the blocks of b until put wants no more.
-func (f *gifFile) lzw(b []byte, put func([]byte) bool) error {
-	if f.bits > 12 {
-		return fmt.Errorf("codes of %d bits", f.bits)
-	}
-	const none = 4096
-	var (
-		clear, end  = 1 << f.bits, 1<<f.bits + 1
-		next, width = clear + 2, uint(f.bits + 1)
-		last, first = none, byte(0) // the code before and the first index of its string
-		suffix      [none]byte
-		prefix      [none]uint16
-		buffer      [none + 1]byte
-		bits        uint32
-		count       uint
-		block       []byte
-	)
-	for {
-		for ; count < width; count += 8 {
-			for len(block) == 0 {
-				if len(b) == 0 {
-					return fmt.Errorf("%w: pixels are missing", errTruncated)
-				}
-				block, b = gifBlock(b)
-			}
-			bits |= uint32(block[0]) << count
-			block = block[1:]
-		}
-		code := int(bits & (1<<width - 1))
-		bits >>= width
-		count -= width
-		switch {
-		case code == clear:
-			next, width, last = clear+2, uint(f.bits+1), none
-			continue
-		case code == end:
-			return fmt.Errorf("%w: the image data ends before the last pixel", errTruncated)
-		case last == none && code > clear || code > next:
-			return fmt.Errorf("there is no code %d", code)
-		}
-		at, c := len(buffer), code
-		if code == next {
-			if last == none {
-				return fmt.Errorf("there is no code %d", code)
-			}
-			at--
-			buffer[at], c = first, last
-		}
-		for ; c >= clear; c = int(prefix[c]) {
-			if at == 0 || c >= none {
-				return errors.New("a code stands for too many pixels")
-			}
-			at--
-			buffer[at] = suffix[c]
-		}
-		if at == 0 {
-			return errors.New("a code stands for too many pixels")
-		}
-		at--
-		buffer[at], first = byte(c), byte(c)
-		if last != none && next < none {
-			suffix[next], prefix[next] = first, uint16(last)
-			if next == 1<<width-1 && width < 12 {
-				width++
-			}
-			next++
-		}
-		last = code
-		if !put(buffer[at:]) {
-			return nil
-		}
-	}
 }

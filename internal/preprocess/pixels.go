@@ -40,3 +40,15 @@ func fill(img *RGB, c [3]byte) {
 		img.Pix[i], img.Pix[i+1], img.Pix[i+2] = c[0], c[1], c[2]
 	}
 }
+
+// indexed returns the function that looks up samples of depth bits, packed from
+// the high end of each byte, in a table.
+func indexed(table *[256][3]byte, depth uint) func(dst, src []byte) {
+	mask := byte(1<<depth - 1)
+	return func(dst, src []byte) {
+		for bit := uint(0); len(dst) > 0; dst, bit = dst[3:], bit+depth {
+			v := src[bit/8] >> (8 - depth - bit%8) & mask
+			dst[0], dst[1], dst[2] = table[v][0], table[v][1], table[v][2]
+		}
+	}
+}

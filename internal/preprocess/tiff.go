@@ -1,59 +1,16 @@
 package preprocess
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 )
 
-// Tags of a TIFF directory.
+// Values of the sample format tag.
 const (
-	tagWidth         = 256
-	tagLength        = 257
-	tagBits          = 258
-	tagCompression   = 259
-	tagPhotometric   = 262
-	tagFillOrder     = 266
-	tagStripOffsets  = 273
-	tagOrientation   = 274
-	tagSamples       = 277
-	tagRowsPerStrip  = 278
-	tagStripCounts   = 279
-	tagPlanar        = 284
-	tagT4Options     = 292
-	tagPredictor     = 317
-	tagColorMap      = 320
-	tagTileWidth     = 322
-	tagTileLength    = 323
-	tagTileOffsets   = 324
-	tagTileCounts    = 325
-	tagExtraSamples  = 338
-	tagSampleFormat  = 339
-	tagJPEGTables    = 347
-	tagXMP           = 700
-	tagDNGVersion    = 50706
-	bigTIFF          = 43
-	maxTIFFSamples   = 6
-	maxTIFFDirectory = 4096
-)
-
-// Types of a TIFF entry.
-const (
-	tiffByte           = 1
-	tiffASCII          = 2
-	tiffShort          = 3
-	tiffLong           = 4
-	tiffRational       = 5
-	tiffSignedByte     = 6
-	tiffUndefined      = 7
-	tiffSignedShort    = 8
-	tiffSignedLong     = 9
-	tiffSignedRational = 10
-	tiffFloat          = 11
-	tiffDouble         = 12
-	tiffIFD            = 13
-	tiffLong8          = 16
+	tiffUnsigned = 1
+	tiffSigned   = 2
+	tiffFloats   = 3
 )
 
 // Values of the photometric tag: what samples mean.
@@ -66,149 +23,6 @@ const (
 	tiffYCbCr       = 6
 )
 
-// tiffTypeSize gives the bytes of a value; 0 of types that Pillow passes over.
-var tiffTypeSize = map[uint16]int{
-	tiffByte: 1, tiffASCII: 1, tiffShort: 2, tiffLong: 4, tiffRational: 8, tiffSignedByte: 1, tiffUndefined: 1,
-	tiffSignedShort: 2, tiffSignedLong: 4, tiffSignedRational: 8, tiffFloat: 4, tiffDouble: 8, tiffIFD: 4, tiffLong8: 8,
-}
-
-// tiffFile is the first directory of a TIFF.
-type tiffFile struct {
-	data    []byte
-	order   binary.ByteOrder
-	big     bool
-	entries map[uint16]tiffEntry
-}
-
-// tiffEntry is the data of a tag.
-type tiffEntry struct {
-	kind uint16
-	data []byte
-}
-
-// parseTIFF reads the first directory.
-func parseTIFF(data []byte) (*tiffFile, error) {
-	f := &tiffFile{data: data, order: tiffOrder(data), entries: map[uint16]tiffEntry{}}
-	if f.order == nil {
-		return nil, errTruncated
-	}
-	f.big = f.order.Uint16(data[2:]) == bigTIFF
-	var at, count uint64
-	var ok bool
-	if !f.big {
-		at = uint64(f.order.Uint32(data[4:]))
-	} else if at, ok = f.uint64(8); !ok {
-		return nil, errTruncated
-	}
-	size, skip := uint64(12), uint64(2)
-	if f.big {
-		size, skip = 20, 8
-		if count, ok = f.uint64(at); !ok {
-			return nil, errTruncated
-		}
-	} else if b := f.bytes(at, 2); b != nil {
-		count = uint64(f.order.Uint16(b))
-	} else {
-		return nil, errTruncated
-	}
-	if count > maxTIFFDirectory {
-		return nil, fmt.Errorf("a directory of %d entries", count)
-	}
-	for i := range count {
-		b := f.bytes(at+skip+i*size, size)
-		if b == nil {
-			break // what is there may do
-		}
-		f.entry(b)
-	}
-	return f, nil
-}
-
-// bytes returns n bytes of the file, or nil where it has none.
-func (f *tiffFile) bytes(at, n uint64) []byte {
-	if size := uint64(len(f.data)); at > size || n > size-at {
-		return nil
-	}
-	return f.data[at : at+n : at+n]
-}
-
-func (f *tiffFile) uint64(at uint64) (uint64, bool) {
-	if b := f.bytes(at, 8); b != nil {
-		return f.order.Uint64(b), true
-	}
-	return 0, false
-}
-
-// entry takes an entry of the directory, unless its data is not in the file.
-func (f *tiffFile) entry(b []byte) {
-	tag, kind := f.order.Uint16(b), f.order.Uint16(b[2:])
-	count, value := uint64(f.order.Uint32(b[4:])), b[8:]
-	if f.big {
-		count, value = f.order.Uint64(b[4:]), b[12:]
-	}
-	unit := uint64(tiffTypeSize[kind])
-	if unit == 0 || count == 0 || count > uint64(len(f.data)) {
-		return
-	}
-	size := count * unit
-	if size > uint64(len(value)) {
-		at := uint64(f.order.Uint32(value))
-		if f.big {
-			at = f.order.Uint64(value)
-		}
-		if value = f.bytes(at, size); value == nil {
-			return
-		}
-	}
-	f.entries[tag] = tiffEntry{kind, value[:size]}
-}
-
-// numbers returns the whole numbers of a tag, or nil.
-func (f *tiffFile) numbers(tag uint16) []uint64 {
-	e, ok := f.entries[tag]
-	if !ok {
-		return nil
-	}
-	var out []uint64
-	unit := tiffTypeSize[e.kind]
-	for b := e.data; len(b) >= unit; b = b[unit:] {
-		switch e.kind {
-		case tiffByte, tiffUndefined:
-			out = append(out, uint64(b[0]))
-		case tiffShort:
-			out = append(out, uint64(f.order.Uint16(b)))
-		case tiffLong, tiffIFD:
-			out = append(out, uint64(f.order.Uint32(b)))
-		case tiffLong8:
-			out = append(out, f.order.Uint64(b))
-		default:
-			return nil
-		}
-	}
-	return out
-}
-
-// number returns the first number of a tag, or otherwise if there is none.
-func (f *tiffFile) number(tag uint16, otherwise uint64) uint64 {
-	if v := f.numbers(tag); len(v) > 0 {
-		return v[0]
-	}
-	return otherwise
-}
-
-// orientation returns the orientation of the picture, 1 to 8.
-func (f *tiffFile) orientation() int {
-	m := metadata{xmp: f.entries[tagXMP].data}
-	e, ok := f.entries[tagOrientation]
-	if !ok {
-		return m.orientation()
-	}
-	if o := exifNumber(f.order, e.kind, e.data); o >= 1 && o <= 8 {
-		return o
-	}
-	return 1
-}
-
 // tiffImage is how the samples of the first page are stored.
 type tiffImage struct {
 	*tiffFile
@@ -217,7 +31,7 @@ type tiffImage struct {
 	samples     int // a pixel
 	used        int // of these, that are read
 	photometric uint64
-	format      uint64 // of samples: 1 unsigned, 2 signed, 3 floating point
+	format      uint64 // of samples
 	extra       []uint64
 	compression uint64
 	predictor   uint64
@@ -278,53 +92,68 @@ func (t *tiffImage) header() error {
 	if t.planar && len(t.extra) > 0 && len(t.extra) < t.samples && slices.Max(t.extra) == 0 {
 		t.used -= len(t.extra) // planes that mean nothing
 	}
+	depth, err := t.sampleDepth()
+	if err != nil {
+		return err
+	}
+	t.depth = depth
+	return t.supported()
+}
+
+// sampleDepth returns the bits of a sample, which must be the same for all.
+func (t *tiffImage) sampleDepth() (int, error) {
 	depths := t.numbers(tagBits)
 	if depths == nil {
-		depths = []uint64{1}
+		return 1, nil
 	}
 	for i, d := range depths[:min(len(depths), t.samples)] {
 		if d != depths[0] || d > 64 {
-			return fmt.Errorf("%w: sample %d has %d bits, others %d", ErrUnsupported, i+1, d, depths[0])
+			return 0, fmt.Errorf("%w: sample %d has %d bits, others %d", ErrUnsupported, i+1, d, depths[0])
 		}
 	}
 	if len(depths) != 1 && len(depths) < t.samples {
-		return fmt.Errorf("%d samples a pixel, but depths of %d", t.samples, len(depths))
+		return 0, fmt.Errorf("%d samples a pixel, but depths of %d", t.samples, len(depths))
 	}
-	t.depth = int(depths[0])
-	return t.supported()
+	return int(depths[0]), nil
 }
 
 // supported refuses samples that [tiffImage.converter] has no code for.
 func (t *tiffImage) supported() error {
-	colors := map[uint64]int{0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}[t.photometric]
-	if colors == 1 || colors == 3 && t.photometric == 6 && t.samples == 1 {
-		colors = 1
+	colors := t.colorSamples()
+	if colors > 0 && t.samples >= colors && slices.Contains(t.depths(colors), t.depth) && (t.samples == 1 || t.depth >= 8) {
+		return nil
 	}
-	ok := colors > 0 && t.samples >= colors
+	return fmt.Errorf("%w: color space %d with %d samples of %d bits (format %d); convert it first: `magick in.tif out.png`",
+		ErrUnsupported, t.photometric, t.samples, t.depth, t.format)
+}
+
+// colorSamples returns how many samples a color takes, or 0 where it is not read.
+func (t *tiffImage) colorSamples() int {
 	switch {
-	case t.photometric == 6 && t.compression != tiffJPEG && t.samples != 1:
-		ok = false
-	case t.format == 3:
-		ok = ok && colors == 1 && t.depth == 32 && t.photometric != 3
-	case t.format == 2:
-		ok = ok && t.photometric == 1 && (t.depth == 8 || t.depth == 16 || t.depth == 32)
-	case t.format != 1:
-		ok = false
-	case t.photometric == 3:
-		ok = ok && (t.depth == 1 || t.depth == 2 || t.depth == 4 || t.depth == 8)
+	case t.photometric == tiffYCbCr && t.samples == 1:
+		return 1
+	case t.photometric == tiffYCbCr && t.compression != tiffJPEG:
+		return 0
+	}
+	return map[uint64]int{tiffWhiteIsZero: 1, tiffBlackIsZero: 1, tiffRGB: 3, tiffPalette: 1, tiffCMYK: 4, tiffYCbCr: 3}[t.photometric]
+}
+
+// depths returns how many bits samples may have where a color takes that many of
+// them.
+func (t *tiffImage) depths(colors int) []int {
+	switch {
+	case t.format == tiffFloats && colors == 1 && t.photometric != tiffPalette:
+		return []int{32}
+	case t.format == tiffSigned && t.photometric == tiffBlackIsZero:
+		return []int{8, 16, 32}
+	case t.format != tiffUnsigned:
+		return nil
+	case t.photometric == tiffPalette:
+		return []int{1, 2, 4, 8}
 	case colors == 1:
-		ok = ok && (t.depth == 1 || t.depth == 2 || t.depth == 4 || t.depth == 8 || t.depth == 12 || t.depth == 16 || t.depth == 32)
-	default:
-		ok = ok && (t.depth == 8 || t.depth == 16)
+		return []int{1, 2, 4, 8, 12, 16, 32}
 	}
-	if t.samples > 1 && t.depth < 8 {
-		ok = false
-	}
-	if !ok {
-		return fmt.Errorf("%w: color space %d with %d samples of %d bits (format %d); convert it first: `magick in.tif out.png`",
-			ErrUnsupported, t.photometric, t.samples, t.depth, t.format)
-	}
-	return nil
+	return []int{8, 16}
 }
 
 // layout reads where strips or tiles lie, and holds their sizes against the file.

@@ -4,14 +4,11 @@ import (
 	"bytes"
 	oldlzw "compress/lzw"
 	"compress/zlib"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/bits"
 	"paligemma/internal/ccitt"
-	"paligemma/internal/pillow"
 
 	"golang.org/x/image/tiff/lzw"
 )
@@ -197,216 +194,59 @@ func (p *packBits) Read(b []byte) (n int, err error) {
 	return n, nil
 }
 
+// Values of the predictor tag.
+const (
+	tiffDifferences      = 2
+	tiffFloatDifferences = 3
+)
+
 // unpredict undoes the differences between neighbors of a row.
 func (t *tiffImage) unpredict(row []byte, samples int) error {
+	switch t.compression {
+	case tiffLZW, tiffDeflate, tiffDeflate2:
+	default:
+		return nil // others have no predictor
+	}
 	switch {
-	case t.predictor <= 1 || t.compression != tiffLZW && t.compression != tiffDeflate && t.compression != tiffDeflate2:
+	case t.predictor <= 1:
 		return nil
-	case t.predictor == 2 && t.depth == 8:
-		for i := samples; i < len(row); i++ {
-			row[i] += row[i-samples]
-		}
-	case t.predictor == 2 && t.depth == 16:
-		for i := 2 * samples; i+2 <= len(row); i += 2 {
-			t.order.PutUint16(row[i:], t.order.Uint16(row[i:])+t.order.Uint16(row[i-2*samples:]))
-		}
-	case t.predictor == 2 && t.depth == 32:
-		for i := 4 * samples; i+4 <= len(row); i += 4 {
-			t.order.PutUint32(row[i:], t.order.Uint32(row[i:])+t.order.Uint32(row[i-4*samples:]))
-		}
-	case t.predictor == 3 && t.format == 3 && t.depth == 32:
-		for i := samples; i < len(row); i++ {
-			row[i] += row[i-samples]
-		}
-		planes, n := bytes.Clone(row), len(row)/4
-		for i := range n {
-			v := uint32(planes[i])<<24 | uint32(planes[n+i])<<16 | uint32(planes[2*n+i])<<8 | uint32(planes[3*n+i])
-			t.order.PutUint32(row[4*i:], v)
-		}
+	case t.predictor == tiffDifferences && (t.depth == 8 || t.depth == 16 || t.depth == 32):
+		t.addNeighbors(row, samples)
+	case t.predictor == tiffFloatDifferences && t.format == tiffFloats && t.depth == 32:
+		t.joinPlanes(row, samples)
 	default:
 		return fmt.Errorf("%w: predictor %d with %d bits a sample", ErrUnsupported, t.predictor, t.depth)
 	}
 	return nil
 }
 
-// alpha returns the number of the sample that is the opacity, or 0, and whether
-// the colors are multiplied by it.
-func (t *tiffImage) alpha(colors int) (sample int, premultiplied bool) {
-	switch {
-	case t.samples <= colors || t.photometric == 5:
-		return 0, false
-	case len(t.extra) == 0:
-		if t.photometric == 2 && t.samples == 4 {
-			return 3, false // Pillow's guess
+// addNeighbors adds to each sample the one of the pixel before it.
+func (t *tiffImage) addNeighbors(row []byte, samples int) {
+	switch t.depth {
+	case 8:
+		for i := samples; i < len(row); i++ {
+			row[i] += row[i-samples]
 		}
-		return 0, false
-	case t.extra[0] == 1:
-		return colors, true
-	case t.extra[0] == 2 || t.extra[0] == 999: // the latter by CorelDRAW
-		return colors, false
-	}
-	return 0, false
-}
-
-// converter returns the function that makes RGB of a row of samples.
-func (t *tiffImage) converter() func(dst, src []byte) {
-	switch {
-	case t.photometric == 3, t.photometric != 2 && t.photometric != 5 && t.depth <= 8:
-		return t.tableConverter()
-	case t.photometric == 2:
-		return t.colorConverter()
-	case t.photometric == 5:
-		step, skip := t.depth/8, t.samples*t.depth/8
-		high := t.high()
-		return func(dst, src []byte) {
-			for ; len(dst) > 0; dst, src = dst[3:], src[skip:] {
-				paper := 255 - src[3*step+high]
-				for i := range 3 {
-					dst[i] = pillow.UnderInk(src[i*step+high], paper)
-				}
-			}
+	case 16:
+		for i := 2 * samples; i+2 <= len(row); i += 2 {
+			t.order.PutUint16(row[i:], t.order.Uint16(row[i:])+t.order.Uint16(row[i-2*samples:]))
 		}
-	}
-	return t.grayConverter()
-}
-
-// high is where the high byte of a sample is.
-func (t *tiffImage) high() int {
-	if t.depth == 16 && t.order == binary.ByteOrder(binary.LittleEndian) {
-		return 1
-	}
-	return 0
-}
-
-func (t *tiffImage) colorConverter() func(dst, src []byte) {
-	step, skip, high := t.depth/8, t.samples*t.depth/8, t.high()
-	alpha, premultiplied := t.alpha(3)
-	return func(dst, src []byte) {
-		for ; len(dst) > 0; dst, src = dst[3:], src[skip:] {
-			for i := range 3 {
-				c := src[i*step+high]
-				if alpha > 0 {
-					c = overWhiteTIFF(c, src[alpha*step+high], premultiplied)
-				}
-				dst[i] = c
-			}
+	case 32:
+		for i := 4 * samples; i+4 <= len(row); i += 4 {
+			t.order.PutUint32(row[i:], t.order.Uint32(row[i:])+t.order.Uint32(row[i-4*samples:]))
 		}
 	}
 }
 
-// overWhiteTIFF is [overWhite] for samples that may be multiplied by the opacity,
-// which Pillow undoes first.
-func overWhiteTIFF(c, a byte, premultiplied bool) byte {
-	if premultiplied && a > 0 {
-		c = byte(min(255*int(c)/int(a), 255))
+// joinPlanes undoes the differences between bytes of floats, which are stored by
+// their significance.
+func (t *tiffImage) joinPlanes(row []byte, samples int) {
+	for i := samples; i < len(row); i++ {
+		row[i] += row[i-samples]
 	}
-	return overWhite(c, a)
-}
-
-// tableConverter looks up samples of up to 8 bits.
-func (t *tiffImage) tableConverter() func(dst, src []byte) {
-	var table [256][3]byte
-	most := 1<<t.depth - 1
-	colors := t.numbers(tagColorMap)
-	n := len(colors) / 3
-	for i := range most + 1 {
-		v := byte(255 * i / most)
-		switch {
-		case t.photometric == 0:
-			table[i] = [3]byte{255 - v, 255 - v, 255 - v}
-		case t.photometric != 3:
-			table[i] = [3]byte{v, v, v}
-		case i < n:
-			table[i] = [3]byte{byte(colors[i] >> 8), byte(colors[n+i] >> 8), byte(colors[2*n+i] >> 8)}
-		}
-	}
-	if t.samples == 1 || t.planar {
-		return indexed(&table, uint(t.depth))
-	}
-	alpha, premultiplied := t.alpha(1)
-	return func(dst, src []byte) {
-		for ; len(dst) > 0; dst, src = dst[3:], src[t.samples:] {
-			c := table[src[0]]
-			for i := range 3 {
-				if alpha > 0 {
-					c[i] = overWhiteTIFF(c[i], src[alpha], premultiplied)
-				}
-				dst[i] = c[i]
-			}
-		}
-	}
-}
-
-// grayConverter makes gray of samples of more than 8 bits: the high byte of
-// unsigned ones of 12 or 16 bits; others are clipped, as in Pillow.
-func (t *tiffImage) grayConverter() func(dst, src []byte) {
-	value := t.graySample()
-	invert := t.photometric == 0 && t.format == 1 && t.depth <= 16
-	return func(dst, src []byte) {
-		for i := 0; 3*i < len(dst); i++ {
-			v := value(src, i*t.samples)
-			if invert {
-				v = 255 - v
-			}
-			dst[3*i], dst[3*i+1], dst[3*i+2] = v, v, v
-		}
-	}
-}
-
-// graySample returns the function that reads sample i of a row.
-func (t *tiffImage) graySample() func(src []byte, i int) byte {
-	switch {
-	case t.format == 3:
-		return func(src []byte, i int) byte {
-			v := math.Float32frombits(t.order.Uint32(src[4*i:]))
-			if !(v > 0) {
-				return 0
-			}
-			return byte(min(v, 255))
-		}
-	case t.depth == 32:
-		return func(src []byte, i int) byte { return byte(min(max(int32(t.order.Uint32(src[4*i:])), 0), 255)) }
-	case t.depth == 12:
-		return func(src []byte, i int) byte {
-			if i%2 == 0 {
-				return src[i/2*3]
-			}
-			return src[i/2*3+1]<<4 | src[i/2*3+2]>>4
-		}
-	case t.format == 2:
-		return func(src []byte, i int) byte { return byte(min(max(int16(t.order.Uint16(src[2*i:])), 0), 255)) }
-	}
-	return func(src []byte, i int) byte { return byte(t.order.Uint16(src[2*i:]) >> 8) }
-}
-
-// planeConverter takes one sample of each pixel. Planes come in order: opacity
-// and black are applied to what is there.
-func (t *tiffImage) planeConverter(plane int) func(dst, src []byte) {
-	colors, alpha, premultiplied := 1, 0, false
-	switch t.photometric {
-	case 2, 6:
-		colors = 3
-		alpha, premultiplied = t.alpha(3)
-	case 5:
-		colors = 3
-	}
-	if colors == 1 && plane == 0 {
-		return t.converter()
-	}
-	step, high := t.depth/8, t.high()
-	return func(dst, src []byte) {
-		for ; len(dst) > 0; dst, src = dst[3:], src[step:] {
-			v := src[high]
-			for i := range 3 {
-				switch {
-				case colors == 3 && plane == i:
-					dst[i] = v
-				case t.photometric == 5 && plane == 3:
-					dst[i] = pillow.UnderInk(dst[i], 255-v)
-				case alpha > 0 && plane == alpha:
-					dst[i] = overWhiteTIFF(dst[i], v, premultiplied)
-				}
-			}
-		}
+	planes, n := bytes.Clone(row), len(row)/4
+	for i := range n {
+		v := uint32(planes[i])<<24 | uint32(planes[n+i])<<16 | uint32(planes[2*n+i])<<8 | uint32(planes[3*n+i])
+		t.order.PutUint32(row[4*i:], v)
 	}
 }

@@ -16,18 +16,14 @@ var (
 
 // jpeg decodes the strip or tile at (x, y), a JPEG whose tables may be in a tag.
 func (t *tiffImage) jpeg(img *RGB, data []byte, x, y int) error {
-	if len(data) < 4 || !bytes.HasPrefix(data, jpegSOI) {
-		return errors.New("it is not a JPEG")
-	}
-	inks := t.photometric == tiffCMYK && t.samples == 4
-	if t.planar && t.samples > 1 || t.samples != 1 && t.samples != 3 && !inks || t.depth != 8 {
-		return fmt.Errorf("%w: JPEG with %d samples; convert it first: `magick in.tif out.png`", ErrUnsupported, t.samples)
+	if err := t.jpegSupported(data); err != nil {
+		return err
 	}
 	d, err := openJPEG(t.jpegStream(data), Limits{MaxPixels: int64(t.cw) * int64(t.ch)})
 	if err != nil {
 		return err
 	}
-	d.PlainInks = inks
+	d.PlainInks = t.photometric == tiffCMYK
 	part, err := jpegPixels(d)
 	if err != nil {
 		return err
@@ -45,6 +41,18 @@ func (t *tiffImage) jpeg(img *RGB, data []byte, x, y int) error {
 				dst[i] = 255 - dst[i]
 			}
 		}
+	}
+	return nil
+}
+
+// jpegSupported refuses what cannot be a JPEG that is read.
+func (t *tiffImage) jpegSupported(data []byte) error {
+	if len(data) < 4 || !bytes.HasPrefix(data, jpegSOI) {
+		return errors.New("it is not a JPEG")
+	}
+	ok := t.samples == 1 || !t.planar && (t.samples == 3 || t.samples == 4 && t.photometric == tiffCMYK)
+	if !ok || t.depth != 8 {
+		return fmt.Errorf("%w: JPEG with %d samples; convert it first: `magick in.tif out.png`", ErrUnsupported, t.samples)
 	}
 	return nil
 }

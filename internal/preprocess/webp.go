@@ -14,6 +14,7 @@ var errWebP = errors.New("invalid WebP structure")
 
 // webpFile is what the container holds of the first picture.
 type webpFile struct {
+	flags      byte   // of the extended format
 	w, h       int    // of the canvas
 	alpha      bool   // whether the pictures' alpha counts
 	x, y       int    // of the frame on the canvas
@@ -29,43 +30,14 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize(f.w, f.h, lim, int64(len(f.data)), f.least()); err != nil {
+	if err := f.check(len(data), lim); err != nil {
 		return nil, err
 	}
-	if f.x+f.fw > f.w || f.y+f.fh > f.h || !f.animated && (f.fw != f.w || f.fh != f.h) {
-		return nil, fmt.Errorf("%w: the frame of %d×%d pixels does not fit the canvas of %d×%d", errWebP, f.fw, f.fh, f.w, f.h)
-	}
-	if err := checkCanvas(f.w, f.h, len(data)); f.animated && (f.fw != f.w || f.fh != f.h) && err != nil {
-		return nil, err
-	}
-	m, err := webp.Decode(bytes.NewReader(f.still()))
+	frame, err := f.decode()
 	if err != nil {
 		return nil, err
 	}
-	if m.Bounds() != image.Rect(0, 0, f.fw, f.fh) {
-		return nil, fmt.Errorf("%w: decoded to %v", errWebP, m.Bounds())
-	}
-	var frame *RGB
-	switch m := m.(type) {
-	case *image.YCbCr:
-		frame = fromVP8(m, nil, 0)
-	case *image.NYCbCrA:
-		if f.alpha {
-			frame = fromVP8(&m.YCbCr, m.A, m.AStride)
-		} else {
-			frame = fromVP8(&m.YCbCr, nil, 0)
-		}
-	case *image.NRGBA:
-		if !f.alpha {
-			for i := 3; i < len(m.Pix); i += 4 {
-				m.Pix[i] = 255
-			}
-		}
-		frame = fromNRGBA(m)
-	default:
-		return nil, fmt.Errorf("%w: decoded as %T", ErrUnsupported, m)
-	}
-	if f.fw != f.w || f.fh != f.h {
+	if f.partial() {
 		screen := newRGB(f.w, f.h) // black, as libwebp leaves an opaque canvas
 		if f.alpha {
 			fill(screen, [3]byte{255, 255, 255})
@@ -74,6 +46,53 @@ func decodeWebP(data []byte, lim Limits) (*RGB, error) {
 		frame = screen
 	}
 	return orient(frame, f.meta.orientation()), nil
+}
+
+// partial reports whether the frame leaves some of the canvas free.
+func (f *webpFile) partial() bool {
+	return f.fw != f.w || f.fh != f.h
+}
+
+// check holds sizes against the limits, each other and those of the file.
+func (f *webpFile) check(fileBytes int, lim Limits) error {
+	if err := checkSize(f.w, f.h, lim, int64(len(f.data)), f.least()); err != nil {
+		return err
+	}
+	if f.x+f.fw > f.w || f.y+f.fh > f.h || !f.animated && f.partial() {
+		return fmt.Errorf("%w: the frame of %d×%d pixels does not fit the canvas of %d×%d", errWebP, f.fw, f.fh, f.w, f.h)
+	}
+	if f.partial() {
+		return checkCanvas(f.w, f.h, fileBytes)
+	}
+	return nil
+}
+
+// decode decodes the frame, over white where alpha counts.
+func (f *webpFile) decode() (*RGB, error) {
+	m, err := webp.Decode(bytes.NewReader(f.still()))
+	if err != nil {
+		return nil, err
+	}
+	if m.Bounds() != image.Rect(0, 0, f.fw, f.fh) {
+		return nil, fmt.Errorf("%w: decoded to %v", errWebP, m.Bounds())
+	}
+	switch m := m.(type) {
+	case *image.YCbCr:
+		return fromVP8(m, nil, 0), nil
+	case *image.NYCbCrA:
+		if f.alpha {
+			return fromVP8(&m.YCbCr, m.A, m.AStride), nil
+		}
+		return fromVP8(&m.YCbCr, nil, 0), nil
+	case *image.NRGBA:
+		if !f.alpha {
+			for i := 3; i < len(m.Pix); i += 4 {
+				m.Pix[i] = 255
+			}
+		}
+		return fromNRGBA(m), nil
+	}
+	return nil, fmt.Errorf("%w: decoded as %T", ErrUnsupported, m)
 }
 
 // least is how many bytes a frame of that size takes at least. A lossy one has
@@ -101,7 +120,6 @@ func parseWebP(data []byte) (f webpFile, err error) {
 	if size < 12 {
 		return f, errWebP
 	}
-	var flags byte
 	rest := data[12:size]
 	for first := true; len(rest) > 0; first = false {
 		id, body, next, err := riffChunk(rest)
@@ -110,41 +128,60 @@ func parseWebP(data []byte) (f webpFile, err error) {
 		}
 		rest = next
 		switch {
-		case first && id != "VP8X":
-			if err := f.picture(id, body); err != nil {
-				return f, err
-			}
-			if f.data == nil {
-				return f, fmt.Errorf("%w: it starts with a chunk %q", errWebP, id)
-			}
-			f.w, f.h = f.fw, f.fh
-			return f, nil // what follows has no meaning
+		case first && id == "VP8X":
+			err = f.header(body)
 		case first:
-			if len(body) < 10 {
-				return f, errWebP
-			}
-			flags = body[0]
-			f.animated, f.alpha = flags&0x02 != 0, flags&0x10 != 0
-			f.w, f.h = 1+u24(body[4:]), 1+u24(body[7:])
-		case id == "EXIF" && flags&0x08 != 0 && f.meta.exif == nil:
-			f.meta.exif = body
-		case id == "XMP " && flags&0x04 != 0 && f.meta.xmp == nil:
-			f.meta.xmp = body
-		case f.data != nil: // the first picture is the one
-		case id == "ANMF" && f.animated:
-			if err := f.frame(body); err != nil {
-				return f, err
-			}
-		case !f.animated:
-			if err := f.picture(id, body); err != nil {
-				return f, err
-			}
+			return f, f.simple(id, body) // what follows has no meaning
+		default:
+			err = f.chunk(id, body)
+		}
+		if err != nil {
+			return f, err
 		}
 	}
 	if f.data == nil {
 		return f, fmt.Errorf("%w: there is no picture in it", errWebP)
 	}
 	return f, nil
+}
+
+// header takes the chunk of a file in the extended format.
+func (f *webpFile) header(body []byte) error {
+	if len(body) < 10 {
+		return errWebP
+	}
+	f.flags = body[0]
+	f.animated, f.alpha = f.flags&0x02 != 0, f.flags&0x10 != 0
+	f.w, f.h = 1+u24(body[4:]), 1+u24(body[7:])
+	return nil
+}
+
+// simple takes the chunk of a file in the simple format, which is a picture.
+func (f *webpFile) simple(id string, body []byte) error {
+	if err := f.picture(id, body); err != nil {
+		return err
+	}
+	if f.data == nil {
+		return fmt.Errorf("%w: it starts with a chunk %q", errWebP, id)
+	}
+	f.w, f.h = f.fw, f.fh
+	return nil
+}
+
+// chunk takes a chunk after the header. Of several pictures the first counts.
+func (f *webpFile) chunk(id string, body []byte) error {
+	switch {
+	case id == "EXIF" && f.flags&0x08 != 0 && f.meta.exif == nil:
+		f.meta.exif = body
+	case id == "XMP " && f.flags&0x04 != 0 && f.meta.xmp == nil:
+		f.meta.xmp = body
+	case f.data != nil:
+	case id == "ANMF" && f.animated:
+		return f.frame(body)
+	case !f.animated:
+		return f.picture(id, body)
+	}
+	return nil
 }
 
 // riffChunk splits the first chunk off b. The byte that pads a chunk to an even
