@@ -1,8 +1,9 @@
 package jpeg
 
 import (
-	"paligemma/internal/parallel"
 	"runtime"
+
+	"paligemma/internal/parallel"
 )
 
 // mcuBand is the coefficients of some rows of MCUs of all components.

@@ -1,5 +1,7 @@
 package jpeg
 
+import "fmt"
+
 // component is the state of one component of the picture.
 type component struct {
 	frameComponent
@@ -22,7 +24,7 @@ type component struct {
 	knownBefore [64]int8
 }
 
-// block is the block in that column and row of the present row of MCUs.
+// block returns the block in that column and row of the present row of MCUs.
 func (c *component) block(x, y int) *[64]int16 {
 	return (*[64]int16)(c.row[64*(y*c.stride+x):])
 }
@@ -52,7 +54,7 @@ func (c *component) inverse(dst []byte, coef []int16, y int) {
 	}
 }
 
-// layOut lays the components out.
+// layOut computes how many blocks each component has.
 func (d *Decoder) layOut() error {
 	hMax, vMax := 1, 1
 	for _, c := range d.components {
@@ -72,6 +74,9 @@ func (d *Decoder) layOut() error {
 			b.known[i] = -1
 		}
 		d.comps = append(d.comps, b)
+	}
+	if d.Width == 0 {
+		return fmt.Errorf("the picture is empty: %d×%d pixels", d.Width, d.Height)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ type damage struct {
 	noEnd      bool
 }
 
-// warnings puts the damage into phrases.
+// warnings describes the damage in phrases.
 func (d *damage) warnings() (out []string) {
 	add := func(n int, one, many string) {
 		switch {

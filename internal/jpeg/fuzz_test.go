@@ -5,9 +5,10 @@ import (
 	"image"
 	stdjpeg "image/jpeg"
 	"os"
+	"testing"
+
 	"paligemma/internal/goldens"
 	"paligemma/internal/pillow"
-	"testing"
 )
 
 // FuzzJPEG compares with image/jpeg: a sound sequential file has the same luma, up

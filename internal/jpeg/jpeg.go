@@ -32,11 +32,11 @@ func unsupported(format string, args ...any) error {
 
 // Decoder decodes a file from start to end.
 type Decoder struct {
-	// Width and Height are those of the frame, at least 1 and 0: whoever calls
-	// Decode checks them first.
+	// Width and Height are the size of the picture, at least 1 and at most 65535:
+	// whoever calls Decode checks it first.
 	Width, Height int
-	// EXIF is what the APP1 segments before the first scan have of it, from the
-	// end of "Exif\0\0" on, and XMP the last packet of it; nil where there is none.
+	// EXIF is the contents of the APP1 segments with it, before the first scan and
+	// without "Exif\0\0"; XMP is the last packet. nil where there is none.
 	EXIF, XMP []byte
 	// PlainInks says that the samples of four components are amounts of ink, as
 	// TIFF has them. Otherwise they are inverted, as Adobe stores them and Pillow

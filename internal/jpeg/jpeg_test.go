@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"paligemma/internal/goldens"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"paligemma/internal/goldens"
 )
 
 // picture is a decoded picture, and the RowSink that keeps it.
@@ -203,6 +204,7 @@ func TestDamagedJPEG(t *testing.T) {
 		"factor 5":           {"h2v1.jpg", at(sof, 14, 0x15), "factors 1×5"},
 		"factors 3 to 2":     {"h2v1.jpg", at(sof, 14, 0x31), "factors 2×1 of 3×1"},
 		"too many blocks":    {"h2v1.jpg", at(sof, 11, 0x44), "18 blocks"},
+		"no width":           {"h2v1.jpg", func(b []byte) []byte { return at(sof, 7, 0)(at(sof, 8, 0)(b)) }, "empty"},
 		"height open":        {"h2v1.jpg", func(b []byte) []byte { return at(sof, 5, 0)(at(sof, 6, 0)(b)) }, "height"},
 		"Huffman kind":       {"h2v1.jpg", at(dht, 4, 0x22), "Huffman table"},
 		"Huffman length":     {"h2v1.jpg", at(dht, 6, 200), "wrong length"},
@@ -253,7 +255,7 @@ func TestDamagedJPEG(t *testing.T) {
 	}
 }
 
-// TestWarnings: what was mended is told.
+// TestWarnings: what was mended gives a warning.
 func TestWarnings(t *testing.T) {
 	for file, want := range map[string][]string{
 		"bits":                    nil, // nobody can know

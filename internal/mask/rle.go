@@ -34,15 +34,6 @@ func Check(length, W, H int) error {
 	return nil
 }
 
-// EncodeRLE encodes mask [H][W]. It fails if the size is not the mask's or is
-// over MaxPixels.
-func EncodeRLE(mask []byte, W, H int) (RLE, error) {
-	if err := Check(len(mask), W, H); err != nil {
-		return RLE{}, err
-	}
-	return encodeRLE(mask, image.Rect(0, 0, W, H), W, H), nil
-}
-
 // encodeRLE encodes a mask [H][W] of which part is what lies in the rectangle at,
 // and nothing else is set.
 func encodeRLE(part []byte, at image.Rectangle, W, H int) RLE {

@@ -9,15 +9,21 @@ import (
 	"testing"
 )
 
+// encode returns the RLE of a mask [H][W], as the product makes it.
+func encode(mask []byte, W, H int) (RLE, error) {
+	m, err := Measure(mask, W, H)
+	return m.RLE, err
+}
+
 // TestRLEGoldens: counts, area and box equal pycocotools', and decoding gives
 // the mask back.
 func TestRLEGoldens(t *testing.T) {
 	for _, g := range readRLEGoldens(t) {
 		mask := g.mask(t)
 		want := RLE{Size: [2]int{g.Height, g.Width}, Counts: g.Counts}
-		got, err := EncodeRLE(mask, g.Width, g.Height)
+		got, err := encode(mask, g.Width, g.Height)
 		if err != nil || got != want {
-			t.Errorf("%s: EncodeRLE = %v, %v; want %v", g.Name, got, err, want)
+			t.Errorf("%s: RLE %v, %v; want %v", g.Name, got, err, want)
 		}
 		back, err := DecodeRLE(want)
 		if err != nil || !bytes.Equal(back, mask) {
@@ -33,8 +39,8 @@ func TestRLEGoldens(t *testing.T) {
 }
 
 func TestEncodeRLEAnyNonzero(t *testing.T) {
-	a, err1 := EncodeRLE([]byte{0, 255, 7, 0}, 2, 2)
-	b, err2 := EncodeRLE([]byte{0, 1, 1, 0}, 2, 2)
+	a, err1 := encode([]byte{0, 255, 7, 0}, 2, 2)
+	b, err2 := encode([]byte{0, 1, 1, 0}, 2, 2)
 	if a != b || err1 != nil || err2 != nil {
 		t.Errorf("%v, %v; %v, %v", a, err1, b, err2)
 	}
@@ -42,11 +48,11 @@ func TestEncodeRLEAnyNonzero(t *testing.T) {
 
 func TestEncodeRLERejects(t *testing.T) {
 	for _, c := range []struct{ n, w, h int }{{3, 2, 2}, {5, 2, 2}, {0, -1, 0}, {0, 0, 1 << 60}, {1, 1 << 40, 1 << 40}, {0, 1 << 32, 1 << 32}} {
-		if r, err := EncodeRLE(make([]byte, c.n), c.w, c.h); err == nil {
-			t.Errorf("EncodeRLE of %d bytes as %d×%d = %v, want an error", c.n, c.w, c.h, r)
+		if r, err := encode(make([]byte, c.n), c.w, c.h); err == nil {
+			t.Errorf("the RLE of %d bytes as %d×%d = %v, want an error", c.n, c.w, c.h, r)
 		}
 	}
-	if r, err := EncodeRLE(nil, 0, 5); err != nil || r.Counts != "0" {
+	if r, err := encode(nil, 0, 5); err != nil || r.Counts != "0" {
 		t.Errorf("mask without pixels: %v, %v", r, err)
 	}
 }
@@ -113,7 +119,7 @@ func FuzzDecodeRLE(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := EncodeRLE(mask, w, h)
+		again, err := encode(mask, w, h)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +171,7 @@ func TestMeasureOfPart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rle, err1 := EncodeRLE(mask, W, H)
+		rle, err1 := encode(mask, W, H)
 		polygons, err2 := Polygons(mask, W, H)
 		if err1 != nil || err2 != nil || m.RLE != rle || !reflect.DeepEqual(m.Polygons, polygons) {
 			t.Fatalf("%d×%d %v: %+v, want %+v", W, H, mask, m.RLE, rle)

@@ -15,13 +15,13 @@ var errTruncated = errors.New("the file is cut short")
 // Decode decodes a PNG, JPEG, GIF, WebP, BMP, TIFF or PNM (of several frames or
 // pages, the first) into upright RGB: the orientation in EXIF or XMP is applied,
 // alpha and palette transparency are composited over white, 16-bit samples give
-// their high byte, grey and CMYK become RGB. Color profiles are not applied. The
-// type is told by content, never by a name.
+// their high byte, gray and CMYK become RGB. Color profiles are not applied. The
+// content, not a name, says the type.
 //
-// The samples are the very ones Pillow gives, except of 16-bit grey, which Pillow
+// The samples equal Pillow's, except of 16-bit gray, which Pillow
 // clips to white, and of what it misreads: TIFF planes of 16 bits or with gray's
-// opacity, odd literal runs in 4-bit BMPs. Of a damaged file Decode makes what
-// Pillow makes of it and says so in the picture's Warnings.
+// opacity, odd literal runs in 4-bit BMPs. Decode mends a damaged file as Pillow
+// does, and says so in the picture's Warnings.
 //
 // Errors wrap [ErrUnsupported], [ErrTooLarge] or the decoder's own error.
 // Pixels that are missing are an error; bytes after the last one are ignored.
@@ -115,17 +115,6 @@ func refusal(kind string) string {
 	return fmt.Sprintf("this is %s (%s)", kind, readKinds)
 }
 
-// Read reads r to its end, or to one byte beyond lim.MaxBytes, and decodes what
-// it read as [Decode] does.
-func Read(r io.Reader, lim Limits) (*RGB, error) {
-	lim = lim.withDefaults()
-	data, err := io.ReadAll(io.LimitReader(r, lim.MaxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read picture: %w", err)
-	}
-	return Decode(data, lim)
-}
-
 // magics are the openings of files by type. Those that Decode refuses are here
 // so that its message can say what the file is.
 var magics = []struct{ magic, kind string }{
@@ -158,7 +147,7 @@ var magics = []struct{ magic, kind string }{
 	{"\x1f\x8b", "gzip"},
 }
 
-// sniff names the type of a file by its first bytes; "" when it knows none.
+// sniff returns the type of a file by its first bytes, or "" where it is unknown.
 func sniff(data []byte) string {
 	if len(data) == 0 {
 		return "an empty file"

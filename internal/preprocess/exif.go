@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+
 	"paligemma/internal/parallel"
 )
 
 // exifOrientation returns the value of the orientation in the first directory of
 // an EXIF block (a TIFF structure, with or without "Exif\0\0" before it), and
-// whether there is one. A value that is no small number, or of a type that holds
-// none, is returned as 0. As in Pillow the last entry counts, and of several
+// whether there is one. A value that is not a whole number from 0 to 9, or of a
+// type without numbers, is returned as 0. As in Pillow the last entry counts, and of several
 // values the first.
 func exifOrientation(b []byte) (value int, ok bool) {
 	for bytes.HasPrefix(b, []byte("Exif\x00\x00")) {
@@ -84,10 +85,10 @@ func exifNumber(order binary.ByteOrder, kind uint16, data []byte) int {
 	return 0
 }
 
-// orient returns src as it is meant to be looked at, given its EXIF
-// orientation: 2 mirrored left to right, 3 turned by 180°, 4 mirrored top to
-// bottom, 5 transposed, 6 to be turned 90° clockwise, 7 transposed along the
-// other diagonal, 8 to be turned 90° anticlockwise.
+// orient returns src upright, given its EXIF orientation: 2 mirrored left to
+// right, 3 rotated by 180°, 4 mirrored top to bottom, 5 transposed, 6 to be rotated
+// 90° clockwise, 7 transposed along the other diagonal, 8 to be rotated 90°
+// counterclockwise.
 func orient(src *RGB, orientation int) *RGB {
 	if orientation < 2 || orientation > 8 {
 		return src

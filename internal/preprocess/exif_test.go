@@ -92,7 +92,7 @@ func TestExifOrientation(t *testing.T) {
 		b[at] = v
 		return b
 	}
-	number := func(kind uint16, data ...byte) []byte { // data lies behind the directory
+	number := func(kind uint16, data ...byte) []byte { // data lies after the directory
 		b := exifBlock(be, 0x0112, kind, 1, 0)
 		b[21] = byte(len(b)) // where data is
 		return append(b, data...)

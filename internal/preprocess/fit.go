@@ -3,6 +3,7 @@ package preprocess
 import (
 	"fmt"
 	"image"
+
 	"paligemma/internal/jpeg"
 	"paligemma/internal/pillow"
 )

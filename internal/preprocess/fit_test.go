@@ -5,10 +5,11 @@ import (
 	"image"
 	stdjpeg "image/jpeg"
 	"os"
-	"paligemma/internal/goldens"
 	"runtime"
 	"slices"
 	"testing"
+
+	"paligemma/internal/goldens"
 )
 
 // fitStreamed is [Fit] of a JPEG that is decoded by bands, whatever its size.
@@ -20,8 +21,8 @@ func fitStreamed(data []byte, size int, lim Limits) (Fitted, error) {
 	return (&Source{jpeg: d}).Fit(size)
 }
 
-// turned returns a JPEG with an EXIF orientation.
-func turned(data []byte, orientation byte) []byte {
+// withOrientation returns a JPEG with an EXIF orientation.
+func withOrientation(data []byte, orientation byte) []byte {
 	exif := "\xff\xe1\x00\x22Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00" + string([]byte{orientation}) + "\x00\x00\x00\x00\x00\x00"
 	return slices.Concat(data[:2], []byte(exif), data[2:])
 }
@@ -36,7 +37,7 @@ func TestFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		for orientation := byte(1); orientation <= 8; orientation++ {
-			data := turned(data, orientation)
+			data := withOrientation(data, orientation)
 			img, err := Decode(data, Limits{})
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)
@@ -106,7 +107,7 @@ func TestFitMemory(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	data := largeJPEG(t, 4400, 4000)
 	for orientation := byte(1); orientation <= 8; orientation += 5 {
-		data := turned(data, orientation)
+		data := withOrientation(data, orientation)
 		n := allocated(func() {
 			if f, err := Fit(data, 224, Limits{}); err != nil || f.Size.X+f.Size.Y != 8400 {
 				t.Error(err)
@@ -118,10 +119,10 @@ func TestFitMemory(t *testing.T) {
 	}
 }
 
-// BenchmarkFit100MP shows in B/op what 100 megapixels take beside their file.
+// BenchmarkFit100MP shows in B/op what 100 megapixels take besides their file.
 func BenchmarkFit100MP(b *testing.B) {
 	baseline := largeJPEG(b, 11600, 8700)
-	for name, data := range map[string][]byte{"upright": baseline, "turned": turned(baseline, 6)} {
+	for name, data := range map[string][]byte{"upright": baseline, "rotated": withOrientation(baseline, 6)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -22,7 +22,7 @@ const maxLZW = 4096 * 8 / 12
 
 // decodeGIF reads the first frame as Pillow does: unknown bytes between blocks
 // are passed over, whatever follows the last pixel does not matter, and where
-// there is no palette the samples are grey.
+// there is no palette the samples are gray.
 func decodeGIF(data []byte, lim Limits) (*RGB, error) {
 	f := &gifFile{transparent: -1}
 	rest, err := f.parse(data)
@@ -95,7 +95,7 @@ func (f *gifFile) parse(data []byte) (rest []byte, err error) {
 }
 
 // gifPalette splits a palette off b. One whose colors are the indices themselves
-// is none: samples beyond its end are grey, too.
+// counts as none, so that samples beyond its end are gray, too.
 func gifPalette(b []byte, flags byte) (palette, rest []byte) {
 	palette, rest = cut(b, 3<<(flags&7+1))
 	for i, v := range palette {

@@ -2,10 +2,11 @@ package preprocess
 
 import (
 	"fmt"
-	"paligemma/internal/goldens"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"paligemma/internal/goldens"
 )
 
 // jpegs are patterns of the JPEGs among the pictures.

@@ -20,8 +20,8 @@ import (
 // WebAssembly module, needs about 70 bytes for each.
 const maxHEIF = 25_000_000
 
-// heifTurn lets one picture be decoded at a time, for the sake of memory.
-var heifTurn sync.Mutex
+// heifMutex lets one picture be decoded at a time, which bounds the memory.
+var heifMutex sync.Mutex
 
 // decodeHEIF reads HEIC and AVIF, of several pictures the primary one.
 var decodeHEIF = func(data []byte, kind string, lim Limits) (*RGB, error) {
@@ -35,9 +35,9 @@ var decodeHEIF = func(data []byte, kind string, lim Limits) (*RGB, error) {
 			return nil, err
 		}
 	}
-	heifTurn.Lock()
-	defer heifTurn.Unlock()
-	if kind == "HEIC" { // libheif turns the picture itself
+	heifMutex.Lock()
+	defer heifMutex.Unlock()
+	if kind == "HEIC" { // libheif applies the orientation itself
 		m, err := heic.Decode(bytes.NewReader(data))
 		if err != nil {
 			return nil, firstLine(err)

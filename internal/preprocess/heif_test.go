@@ -6,8 +6,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"paligemma/internal/goldens"
 	"testing"
+
+	"paligemma/internal/goldens"
 )
 
 // TestHEIF looks at pictures that get redder to the right and greener downwards,
@@ -18,10 +19,10 @@ func TestHEIF(t *testing.T) {
 		red, green  [2]int // where these are strongest
 		orientation int
 	}{
-		"turned1.avif": {40, 24, [2]int{39, 0}, [2]int{0, 23}, 1},
-		"turned6.avif": {24, 40, [2]int{23, 39}, [2]int{0, 0}, 6},
-		"turned7.avif": {24, 40, [2]int{23, 0}, [2]int{0, 39}, 7},
-		"plain.heic":   {160, 96, [2]int{159, 0}, [2]int{0, 95}, 1},
+		"oriented1.avif": {40, 24, [2]int{39, 0}, [2]int{0, 23}, 1},
+		"oriented6.avif": {24, 40, [2]int{23, 39}, [2]int{0, 0}, 6},
+		"oriented7.avif": {24, 40, [2]int{23, 0}, [2]int{0, 39}, 7},
+		"plain.heic":     {160, 96, [2]int{159, 0}, [2]int{0, 95}, 1},
 	} {
 		t.Run(file, func(t *testing.T) {
 			data := goldens.File(t, "heif/"+file)
@@ -45,7 +46,7 @@ func TestHEIF(t *testing.T) {
 
 // TestHEIFLimits: a size is refused before the decoder sees it.
 func TestHEIFLimits(t *testing.T) {
-	data := goldens.File(t, "heif/turned1.avif")
+	data := goldens.File(t, "heif/oriented1.avif")
 	at := bytes.Index(data, []byte("ispe"))
 	huge := bytes.Clone(data)
 	binary.BigEndian.PutUint32(huge[at+8:], 2_000_000)

@@ -3,10 +3,11 @@ package preprocess
 import (
 	"bytes"
 	"errors"
-	"paligemma/internal/goldens"
 	"slices"
 	"strings"
 	"testing"
+
+	"paligemma/internal/goldens"
 )
 
 // TestSizeClaimed: a file that cannot hold a large picture is refused before
@@ -29,7 +30,7 @@ func TestSizeClaimed(t *testing.T) {
 // file does.
 func TestExifContinued(t *testing.T) {
 	data := goldens.File(t, "gray.jpg")
-	whole := turned(data, 6)
+	whole := withOrientation(data, 6)
 	head, tail := whole[:2+4+6+10], whole[2+4+6+10:2+4+6+26] // cut within the directory
 	split := slices.Concat(head, []byte("\xff\xe1\x00\x18Exif\x00\x00"), tail, data[2:])
 	copy(split[4:], []byte{0, 2 + 6 + 10}) // the first segment's length

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"hash/crc32"
 	"image/png"
-	"paligemma/internal/goldens"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"paligemma/internal/goldens"
 )
 
-// TestMended: what is mended is told, what is only unusual is not.
+// TestMended: what is mended gives a warning, what is only unusual does not.
 func TestMended(t *testing.T) {
 	for file, want := range map[string]string{
 		"surplus.png":           "surplus image data",

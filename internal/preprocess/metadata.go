@@ -23,8 +23,7 @@ var xmpOrientation = regexp.MustCompile(`tiff:Orientation(?:="|>)([0-9])`)
 
 // orientation returns the orientation of the picture, 1 to 8, as Pillow finds
 // it: that of EXIF or, where EXIF has none at all, that of XMP. Metadata that is
-// absent, broken or has another value means 1, upright: it is no reason to refuse
-// a picture.
+// absent, broken or has another value means 1, upright, and never an error.
 func (m *metadata) orientation() int {
 	block := m.exif
 	if block == nil {

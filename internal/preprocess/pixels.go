@@ -34,7 +34,7 @@ func paste(dst, src *RGB, x, y int) {
 	}
 }
 
-// fill paints all of img in one colour.
+// fill paints all of img in one color.
 func fill(img *RGB, c [3]byte) {
 	for i := 0; i+2 < len(img.Pix); i += 3 {
 		img.Pix[i], img.Pix[i+1], img.Pix[i+2] = c[0], c[1], c[2]

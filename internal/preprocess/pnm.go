@@ -121,7 +121,7 @@ func (f *pnmFile) bitmap(img *RGB) {
 	}
 }
 
-// fill scales samples to 8 bits. Those of grey with more than 8 bits give the
+// fill scales samples to 8 bits. Those of gray with more than 8 bits give the
 // high byte of what they are with 16 bits, as everywhere.
 func (f *pnmFile) fill(img *RGB, next func() (int, error)) error {
 	var table []byte

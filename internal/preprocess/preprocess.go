@@ -1,6 +1,7 @@
 // Package preprocess turns the bytes of a picture file into the numbers a
-// vision tower reads: sniff, check limits, decode, turn upright, composite over
-// white, resize as Pillow does, normalise.
+// vision tower reads: sniff, check limits, decode, apply the orientation,
+// composite over white, resize as Pillow does, normalize. JPEG is decoded by package
+// jpeg, fax compression by package ccitt; package pillow resizes.
 //
 // The input is untrusted. Nothing here panics on it, sizes are checked from the
 // header before any pixel is decoded, and a picture that is cut short is an
@@ -11,9 +12,8 @@ import (
 	"errors"
 )
 
-// ErrUnsupported is wrapped by errors about files that are no PNG, JPEG, GIF or
-// WebP, or that use a feature of these that is not decoded (12-bit or
-// lossless JPEG, for instance).
+// ErrUnsupported is wrapped by errors about files of a type that is not read, or
+// with a feature that is not decoded (12-bit or lossless JPEG, for instance).
 var ErrUnsupported = errors.New("unsupported picture")
 
 // ErrTooLarge is wrapped by errors about files or pictures beyond [Limits].

@@ -3,8 +3,9 @@ package preprocess
 import (
 	"image"
 	"math"
-	"paligemma/internal/goldens"
 	"testing"
+
+	"paligemma/internal/goldens"
 )
 
 // TestResizeEmpty checks that there is no picture of an empty one, or of no size.

@@ -3,6 +3,7 @@ package preprocess
 import (
 	"encoding/binary"
 	"math"
+
 	"paligemma/internal/pillow"
 )
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+
 	"paligemma/internal/ccitt"
 
 	"golang.org/x/image/tiff/lzw"

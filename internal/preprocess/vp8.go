@@ -2,11 +2,12 @@ package preprocess
 
 import (
 	"image"
+
 	"paligemma/internal/parallel"
 )
 
 // fromVP8 converts a lossy WebP picture as libwebp does, to the bit: "fancy"
-// upsampling (upsampling.c) and its own fixed-point colour conversion (yuv.h).
+// upsampling (upsampling.c) and its fixed-point color conversion (yuv.h).
 // alpha, if not nil, has a row every stride bytes and is composited over white.
 func fromVP8(m *image.YCbCr, alpha []byte, stride int) *RGB {
 	w, h := m.Rect.Dx(), m.Rect.Dy()

@@ -17,10 +17,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"paligemma/internal/half"
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"paligemma/internal/half"
 )
 
 // size is a row of the released models: PaliGemma's report, table 1, and

@@ -24,11 +24,11 @@ func perfect(t *testing.T, c Case, s scene.Sample) Answer {
 		a.Boxes = append(a.Boxes, task.Box{Label: b.Label, Box: b.Box})
 	}
 	if s.Task == scene.TaskSegment && s.Object >= 0 {
-		rle, err := mask.EncodeRLE(c.Scene.Objects[s.Object].Visible.Pixels(c.Scene.W, c.Scene.H), c.Scene.W, c.Scene.H)
+		m, err := mask.Measure(c.Scene.Objects[s.Object].Visible.Pixels(c.Scene.W, c.Scene.H), c.Scene.W, c.Scene.H)
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.Masks = []task.Mask{{Label: s.Boxes[0].Label, RLE: &rle}}
+		a.Masks = []task.Mask{{Label: s.Boxes[0].Label, RLE: &m.RLE}}
 	}
 	return a
 }
