@@ -6,161 +6,152 @@ import (
 	"sync"
 
 	"paligemma/internal/engine"
-	"paligemma/internal/model"
 )
 
-// answer asks one prompt of one view and prints the result.
-func (q *inquiry) answer(ctx context.Context, v *view, prompt string) error {
-	prompt = q.box.ground(prompt, v.size)
-	if q.suffixes != nil {
-		return q.score(ctx, v, prompt)
+// answer asks prompt n of an item about its images, and prints the result.
+func (r *run) answer(ctx context.Context, it *item, n int, images []*Image) error {
+	result := r.newResult(it, n, images)
+	prompt := it.prompts[n]
+	if r.box != nil {
+		prompt = r.box.ground(prompt, images[0].fitted.Size)
 	}
-	streaming := q.streams()
-	gen, err := q.generate(ctx, v, prompt, streaming)
-	if err != nil {
-		return err
-	}
-	if gen.Dropped > 0 {
-		q.detail("the text ends where it repeats itself: tokens left out: %d", gen.Dropped)
-	}
-	times, err := q.timings(v, gen.Generation)
-	if err != nil {
-		return err
-	}
-	switch {
-	case streaming:
-		err = errors.Join(q.p.part(gen.Rest), q.p.end())
-	case q.p.format == formatText && q.find == nil:
-		err = q.texts(v, gen)
-	default:
-		r := q.result(v, gen)
-		r.Prompt, r.Timings = &prompt, &times
-		err = q.finish(ctx, v, r, newRater(q.e, gen.Generation))
+	result.Prompt = &prompt
+	var err error
+	if r.suffixes != nil {
+		err = r.score(ctx, images, &result)
+	} else {
+		err = r.generate(ctx, it, images, &result)
 	}
 	if err == nil {
-		q.tellTimings(v, times)
+		r.logTimings(&result)
 	}
 	return err
 }
 
-// streams reports whether text is written as it comes.
-func (q *inquiry) streams() bool {
-	return q.p.format == formatText && q.find == nil && q.sampling.Beams <= 1 &&
-		!q.sampling.StopRepeats && !q.sampling.Scores && (q.stream || q.OutTTY)
+// generate has the model answer a prompt, and prints the text: as it comes, when
+// it has ended, or with what is in it.
+func (r *run) generate(ctx context.Context, it *item, images []*Image, result *Result) error {
+	streaming := r.streams()
+	gen, err := r.decode(ctx, images, result, streaming)
+	if err != nil {
+		return err
+	}
+	if gen.Dropped > 0 {
+		r.detail("the text ends where it repeats itself: tokens left out: %d", gen.Dropped)
+	}
+	if result.Timings, err = r.timings(images, gen.Generation); err != nil {
+		return err
+	}
+	if streaming {
+		return errors.Join(r.printer.part(gen.Rest), r.printer.end())
+	}
+	if r.printer.format == formatText && r.objects == nil {
+		return r.printTexts(result.Image, gen)
+	}
+	r.describe(result, gen)
+	return r.printResult(ctx, it, images, result, r.engine.Spans(gen.Generation))
 }
 
-// generate has the model answer a prompt, and streams its text if wanted: all but
-// the end of it.
-func (q *inquiry) generate(ctx context.Context, v *view, prompt string, streaming bool) (engine.Result, error) {
-	stop := q.watch("prompt") // until the first token, at the latest
+// streams reports whether text is written as it comes.
+func (r *run) streams() bool {
+	return r.printer.format == formatText && r.objects == nil && r.sampling.Beams <= 1 &&
+		!r.sampling.StopRepeats && !r.sampling.Scores && (r.stream || r.OutTTY)
+}
+
+// decode generates the text. Where it is streamed, all but its end is printed.
+func (r *run) decode(ctx context.Context, images []*Image, result *Result, streaming bool) (engine.Result, error) {
+	stop := r.watch("prompt") // until the first token, at the latest
 	defer stop()
-	r := engine.Request{
-		Prompt:      engine.Prompt{Text: prompt, Images: v.images},
-		MaxTokens:   q.sampling.MaxTokens,
-		Sampling:    q.sampling.Sampling,
-		Beams:       q.sampling.Beams,
-		LogProbs:    q.sampling.Scores || q.p.format != formatText,
-		TopLogProbs: q.sampling.LogProbs,
-		StopRepeats: q.sampling.StopRepeats,
+	request := engine.Request{
+		Prompt:      engine.Prompt{Text: *result.Prompt, Images: fitted(images)},
+		MaxTokens:   r.sampling.MaxTokens,
+		Sampling:    r.sampling.Sampling,
+		Beams:       r.sampling.Beams,
+		LogProbs:    r.sampling.Scores || r.printer.format != formatText,
+		TopLogProbs: r.sampling.LogProbs,
+		StopRepeats: r.sampling.StopRepeats,
 	}
 	if !streaming {
-		return q.e.Generate(ctx, r)
+		return r.engine.Generate(ctx, request)
 	}
 	begin := sync.OnceValue(func() error {
 		stop()
-		return q.p.begin(v.result.Image)
+		return r.printer.begin(result.Image)
 	})
-	r.OnToken = func(_ int, text string) error {
+	request.OnToken = func(_ int, text string) error {
 		if err := begin(); err != nil {
 			return err
 		}
 		if text == "" {
 			return nil
 		}
-		return q.p.part(text)
+		return r.printer.part(text)
 	}
-	gen, err := q.e.Generate(ctx, r)
+	gen, err := r.engine.Generate(ctx, request)
 	if err == nil {
 		err = begin()
 	}
 	return gen, err
 }
 
-// result describes a generation, but for the prompt and the timings.
-func (q *inquiry) result(v *view, gen engine.Result) Result {
-	r := v.result
+// describe adds a generation to a result.
+func (r *run) describe(result *Result, gen engine.Result) {
+	tok := r.engine.Tokenizer()
 	tokens := append([]int{}, gen.Tokens...)
-	r.Text, r.Tokens, r.FinishReason = &gen.Text, &tokens, gen.FinishReason
-	r.Confidence = confidence(gen.LogProbs)
+	result.Text, result.Tokens, result.FinishReason = &gen.Text, &tokens, gen.FinishReason
+	result.Confidence = gen.Confidence()
 	if gen.Beams != nil {
-		r.Alternatives = q.alternatives(gen.Beams, q.sampling.NumReturn)
+		result.Alternatives = newAlternatives(tok, gen.Beams, r.sampling.NumReturn)
 	}
-	if q.sampling.LogProbs > 0 {
-		steps := q.logProbs(gen.LogProbs)
-		r.LogProbs = &steps
+	if r.sampling.LogProbs > 0 {
+		steps := newLogProbs(tok, gen.LogProbs)
+		result.LogProbs = &steps
 	}
-	return r
 }
 
-// texts prints a generation, or the best beams, a line each.
-func (q *inquiry) texts(v *view, gen engine.Result) error {
+// printTexts prints a generation, or the best beams, a line each.
+func (r *run) printTexts(image string, gen engine.Result) error {
 	write := func(text string, confidence *float64) error {
-		if !q.sampling.Scores {
-			return q.p.text(v.result.Image, text)
+		if !r.sampling.Scores {
+			return r.printer.text(image, text)
 		}
-		return q.p.scored(v.result.Image, confidenceColumn(confidence), text)
+		return r.printer.scored(image, confidenceColumn(confidence), text)
 	}
-	if q.sampling.NumReturn <= 1 {
-		return write(gen.Text, confidence(gen.LogProbs))
+	if r.sampling.NumReturn <= 1 {
+		return write(gen.Text, gen.Confidence())
 	}
-	q.p.many = true // lines stay lines
-	for _, alternative := range q.alternatives(gen.Beams, q.sampling.NumReturn) {
-		if err := write(alternative.Text, confidenceOf(alternative.Score, 1)); err != nil {
+	for _, alternative := range newAlternatives(r.engine.Tokenizer(), gen.Beams, r.sampling.NumReturn) {
+		if err := write(alternative.Text, engine.Confidence(alternative.Score, 1)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// finish prints a result, after its objects were found if it is about objects.
-// rate, which may be nil, gives the confidence of parts of its text.
-func (q *inquiry) finish(ctx context.Context, v *view, r Result, rate rater) error {
-	boxes, masks := q.wants(v, r)
+// printResult prints a result, with its objects if it is about objects. spans are
+// the tokens of its text; nil: confidences are not known.
+func (r *run) printResult(ctx context.Context, it *item, images []*Image, result *Result, spans []engine.TokenSpan) error {
+	boxes, masks := r.wants(it, *result.Prompt)
 	if !boxes {
-		return q.p.object(r)
+		return r.printer.object(result)
 	}
-	objects, err := q.locate(ctx, v, *r.Text, rate)
+	t := r.locator.targets[it]
+	t.size = images[0].fitted.Size
+	r.detail("%s: the model wrote %q", t.shown, *result.Text)
+	if t.drawing != "" {
+		var err error
+		if t.canvas, _, err = newCanvas(images[0].data, r.app.limits(images[0].path, r.request.limits)); err != nil {
+			return imageError{pathError(t.shown, err)}
+		}
+	}
+	found, err := r.locator.locate(ctx, *result.Text, t, spans)
 	if err != nil {
 		return err
 	}
-	if q.p.format == formatText {
-		return q.p.table(v.result.Image, objects.rows)
+	if r.printer.format == formatText {
+		return r.printer.table(result.Image, found.rows(r.sampling.Scores))
 	}
-	r.Drawing = v.drawTo
-	r.Boxes = &objects.boxes
-	r.Dropped, r.DroppedCount = &objects.dropped, objects.droppedCount
-	if masks || len(objects.masks) > 0 {
-		r.Masks = &objects.masks
-	}
-	return q.p.object(r)
-}
-
-func (q *inquiry) timings(v *view, gen model.Generation) (Timings, error) {
-	load, err := q.e.LoadTime()
-	return Timings{
-		Load: ms(load), Image: ms(v.readTook), Vision: ms(v.seeTook),
-		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
-		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens) + gen.Dropped,
-	}, err
-}
-
-func (q *inquiry) tellTimings(v *view, times Timings) {
-	if !q.common.Timings {
-		return
-	}
-	label := ""
-	if q.p.paths {
-		label = v.result.Image + ": "
-	}
-	q.complain(errors.New(label + times.String()))
+	result.Drawing = t.drawing
+	found.describe(result, masks)
+	return r.printer.object(result)
 }

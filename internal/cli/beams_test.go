@@ -42,7 +42,7 @@ func TestBeamGoldens(t *testing.T) {
 	}
 	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
 		m := filepath.Join(t.TempDir(), "m.gguf")
-		if code, _, errs := run(t, t.Context(), false, "convert", "../../testdata/checkpoints/"+name, m, "--type", "f32", "-q"); code != 0 {
+		if code, _, errs := runArgs(t, t.Context(), false, "convert", "../../testdata/checkpoints/"+name, m, "--type", "f32", "-q"); code != 0 {
 			t.Fatal(errs)
 		}
 		tried := 0
@@ -55,7 +55,7 @@ func TestBeamGoldens(t *testing.T) {
 			tried++
 			ask := func(more ...string) (r Result) {
 				t.Helper()
-				code, out, errs := run(t, t.Context(), false, append(slices.Clone(args), append(more, "--format", "json")...)...)
+				code, out, errs := runArgs(t, t.Context(), false, append(slices.Clone(args), append(more, "--format", "json")...)...)
 				if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
 					t.Fatalf("%d, %v, %s", code, err, errs)
 				}
@@ -122,11 +122,11 @@ func TestLogProbsAreScores(t *testing.T) {
 	scene := filepath.Join(fixture(t, "IMAGES"), "scene.png")
 	args := []string{scene, "-m", fixture(t, "MODEL"), "--prompt", "caption en", "--format", "json"}
 	var written, scored Result
-	code, out, errs := run(t, t.Context(), false, append([]string{"generate", "--logprobs", "1", "--max-tokens", "3"}, args...)...)
+	code, out, errs := runArgs(t, t.Context(), false, append([]string{"generate", "--logprobs", "1", "--max-tokens", "3"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &written); code != 0 || err != nil {
 		t.Fatal(err, errs)
 	}
-	code, out, errs = run(t, t.Context(), false, append([]string{"score", "--suffix", *written.Text}, args...)...)
+	code, out, errs = runArgs(t, t.Context(), false, append([]string{"score", "--suffix", *written.Text}, args...)...)
 	if err := json.Unmarshal([]byte(out), &scored); code != 0 || err != nil {
 		t.Fatal(err, errs)
 	}
@@ -166,8 +166,9 @@ func TestAlternativesAreLines(t *testing.T) {
 		}
 		beams = append(beams, model.Beam{Tokens: ids})
 	}
-	q := &inquiry{app: a, e: e, p: a.newPrinter(false), asking: asking{sampling: samplingOptions{Beams: 2, NumReturn: 2}}}
-	if err := q.texts(&view{}, engine.Result{Generation: model.Generation{Tokens: beams[0].Tokens, Beams: beams}}); err != nil {
+	q := request{items: []item{{prompts: []string{""}}}, sampling: samplingOptions{Beams: 2, NumReturn: 2}}
+	r := &run{app: a, request: q, engine: e, printer: a.newPrinter(q.layout())}
+	if err := r.printTexts("", engine.Result{Generation: model.Generation{Tokens: beams[0].Tokens, Beams: beams}}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "a\\nb\nc\n"; out.String() != want {

@@ -1,20 +1,18 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
-	"text/tabwriter"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/bench"
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/quote"
 )
 
 type benchOptions struct {
@@ -64,7 +62,9 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 		Args: argsBetween(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				o.Image = args[0]
+				if o.Image = args[0]; o.Image == "" {
+					return imageError{errEmpty}
+				}
 			}
 			if o.Synthetic == "" && typed(cmd.Flags(), "type") {
 				return usageError{errors.New("--type is of the weights that --synthetic makes: a model file has its own (see paligemma inspect)")}
@@ -89,31 +89,9 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 }
 
 func (a *app) runBench(ctx context.Context, o *benchOptions) error {
-	typ, err := convertType(o.Type)
+	measure, err := o.measurement()
 	if err != nil {
 		return err
-	}
-	o.Synthetic = strings.ToLower(o.Synthetic)
-	if o.Synthetic != "" {
-		if err := checkWord("synthetic", o.Synthetic, bench.SyntheticNames()); err != nil {
-			return err
-		}
-	}
-	measure := bench.Options{
-		Repetitions:  o.Repetitions,
-		PromptTokens: o.PromptTokens,
-		DecodeTokens: o.DecodeTokens,
-		Sequences:    o.Sequences,
-		Probe:        !o.NoProbe,
-	}
-	if err := o.model.check(); err != nil {
-		return err
-	}
-	if err := measure.Check(); err != nil {
-		return usageError{err}
-	}
-	for _, n := range o.Sequences {
-		o.model.parallel = max(n, o.model.parallel)
 	}
 	var warnings []string
 	if o.Image != "" {
@@ -121,20 +99,11 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 			return err
 		}
 	}
-	if o.Synthetic == "" {
-		measure.Open = a.benchOpener(o.model)
-	} else {
-		a.detail("making %s, %s", o.Synthetic, typ)
-		weights, err := bench.NewSynthetic(ctx, o.Synthetic, typ)
-		if err != nil {
-			return err
-		}
-		defer weights.Close()
-		measure.Synthetic = true
-		measure.Open = func() (*engine.Engine, error) {
-			return weights.Open(engine.Options{Device: o.model.Device, Threads: o.model.Threads, Parallel: max(1, o.model.parallel)})
-		}
+	closeModel, err := a.benchModel(ctx, o, &measure)
+	if err != nil {
+		return err
 	}
+	defer closeModel()
 	var progress bar
 	measure.Progress = func(done, total int) {
 		if done == 1 {
@@ -148,7 +117,7 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 		return err
 	}
 	report.Warnings = warnings
-	p := a.newPrinter(false)
+	p := a.newPrinter(layout{})
 	if p.format != formatText {
 		return p.object(report)
 	}
@@ -157,6 +126,64 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 		return err
 	}
 	return p.write(text)
+}
+
+// measurement checks the flags, and returns what to measure.
+func (o *benchOptions) measurement() (bench.Options, error) {
+	measure := bench.Options{
+		Repetitions:  o.Repetitions,
+		PromptTokens: o.PromptTokens,
+		DecodeTokens: o.DecodeTokens,
+		Sequences:    o.Sequences,
+		Probe:        !o.NoProbe,
+	}
+	if _, err := convertType(o.Type); err != nil {
+		return measure, err
+	}
+	if o.Synthetic != "" {
+		if err := checkWord("synthetic", strings.ToLower(o.Synthetic), bench.SyntheticNames()); err != nil {
+			return measure, err
+		}
+	}
+	if err := o.model.check(); err != nil {
+		return measure, err
+	}
+	if err := measure.Check(); err != nil {
+		return measure, usageError{err}
+	}
+	return measure, nil
+}
+
+// benchModel says what to open for each repetition. The caller closes it.
+func (a *app) benchModel(ctx context.Context, o *benchOptions, measure *bench.Options) (closeModel func(), err error) {
+	parallel := slices.Max(append(o.Sequences, 1))
+	if o.Synthetic == "" {
+		a.noteBuiltIn(o.model)
+		var first sync.Once
+		measure.Open = func() (*engine.Engine, error) {
+			e, err := o.model.open(parallel)
+			if err == nil {
+				first.Do(func() { a.noteModel(e) })
+			}
+			return e, err
+		}
+		return func() {}, nil
+	}
+	typ, err := convertType(o.Type)
+	if err != nil {
+		return nil, err
+	}
+	name := strings.ToLower(o.Synthetic)
+	a.detail("making %s, %s", name, typ)
+	weights, err := bench.NewSynthetic(ctx, name, typ)
+	if err != nil {
+		return nil, err
+	}
+	measure.Synthetic = true
+	measure.Open = func() (*engine.Engine, error) {
+		return weights.Open(engine.Options{Device: o.model.Device, Threads: o.model.Threads, Parallel: parallel})
+	}
+	return func() { weights.Close() }, nil
 }
 
 // benchImage reads a picture, makes sure that it can be decoded and returns what
@@ -170,86 +197,10 @@ func (a *app) benchImage(ctx context.Context, o *benchOptions, measure *bench.Op
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil && o.Image == stdinName:
-		return nil, imageError{fmt.Errorf("standard input: %w", err)}
 	case err != nil:
-		return nil, imageError{fmt.Errorf("%s: %w", o.Image, err)}
+		return nil, imageError{fmt.Errorf("%s: %w", source{path: o.Image}.shown(), err)}
 	}
 	a.logWarnings(o.Image, img.Warnings)
 	measure.Image, measure.Limits = data, lim
 	return img.Warnings, nil
-}
-
-// benchOpener opens a model as the other commands do.
-func (a *app) benchOpener(o modelOptions) func() (*engine.Engine, error) {
-	opener := *a
-	return func() (*engine.Engine, error) {
-		e, err := opener.openModel(o)
-		opener.common.Quiet = true // what it has to say is said once
-		return e, err
-	}
-}
-
-// benchRow is a line of the table.
-type benchRow struct {
-	what, unit     string
-	mid, low, high float64
-	achieved       string
-}
-
-// writeBenchRows writes a section of the table, and an empty line.
-func writeBenchRows(b *bytes.Buffer, what string, rows []benchRow) error {
-	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s\tUNIT\tMEDIAN\tMIN\tMAX\tACHIEVED\n", what)
-	for _, row := range rows {
-		if row.mid > 0 {
-			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%.2f\t%s", row.what, row.unit, row.mid, row.low, row.high, row.achieved), "\t"))
-		}
-	}
-	err := w.Flush()
-	fmt.Fprintln(b)
-	return err
-}
-
-// benchText is the table.
-func benchText(r *bench.Report) (string, error) {
-	var b bytes.Buffer
-	kind := ""
-	if r.Synthetic {
-		kind = "synthetic, "
-	}
-	fmt.Fprintf(&b, "%s: %s%s, %d weights in %s\n", r.Model, kind, r.Type, r.Parameters, quote.Bytes(r.Bytes))
-	fmt.Fprintf(&b, "%s, %d threads: %s\n", r.Device, r.Threads, r.CPU)
-	fmt.Fprintf(&b, "%d prompt tokens, %d decoded, %d repetitions\n\n", r.PrefillTokens, r.DecodeTokens, r.Repetitions)
-
-	low, high := r.Spread()
-	rows := []benchRow{
-		{"open", "ms", r.Open, low.Open, high.Open, ""},
-		{"tokenizer", "ms", r.Tokenizer, low.Tokenizer, high.Tokenizer, ""},
-		{"image", "ms", r.Image, low.Image, high.Image, ""},
-		{"vision", "ms", r.Vision, low.Vision, high.Vision, fmt.Sprintf("%.1f GFLOPS", r.VisionGFLOPS)},
-		{"prefill", "ms", r.Prefill, low.Prefill, high.Prefill, fmt.Sprintf("%.1f GFLOPS", r.PrefillGFLOPS)},
-		{"decode", "tokens/s", r.DecodeRate, low.DecodeRate, high.DecodeRate, fmt.Sprintf("%.1f GB/s", r.DecodeGBs)},
-		{"first token", "ms", r.FirstToken, low.FirstToken, high.FirstToken, ""},
-		{"caption of 20", "ms", r.Caption20, low.Caption20, high.Caption20, ""},
-	}
-	if err := writeBenchRows(&b, "WHAT", rows); err != nil {
-		return "", err
-	}
-	if len(r.Sequences) > 0 {
-		rows = nil
-		for i, s := range r.Sequences {
-			rows = append(rows, benchRow{strconv.Itoa(s.N), "ms/step", s.Step, low.Sequences[i].Step, high.Sequences[i].Step, fmt.Sprintf("%.1f tokens/s", s.Rate)})
-		}
-		if err := writeBenchRows(&b, "SEQUENCES", rows); err != nil {
-			return "", err
-		}
-	}
-	if r.PeakRSS > 0 {
-		fmt.Fprintf(&b, "peak memory: %s\n", quote.Bytes(r.PeakRSS))
-	}
-	if p := r.Probe; p != nil {
-		fmt.Fprintf(&b, "what ggml reaches here: reads %.1f GB/s; products in f32 %.0f, bf16 %.0f, q8_0 %.0f, q4_k %.0f GFLOPS\n", p.Read, p.F32, p.BF16, p.Q8_0, p.Q4_K)
-	}
-	return b.String(), nil
 }

@@ -14,7 +14,7 @@ func TestBenchCancelled(t *testing.T) {
 		{"bench", "-m", fixture(t, "MODEL"), "-"},
 		{"bench", "--synthetic", "tiny"},
 	} {
-		if code, out, errs := run(t, ctx, false, args...); code != exitInterrupted || out != "" || strings.Count(errs, "\n") != 1 {
+		if code, out, errs := runArgs(t, ctx, false, args...); code != exitInterrupted || out != "" || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: %d, %q, %q", args, code, out, errs)
 		}
 	}

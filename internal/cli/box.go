@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
-
 	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
@@ -21,12 +19,6 @@ type box struct {
 	text    string // as it was typed; "": no box
 }
 
-// boxFlag adds --box.
-func boxFlag(f *pflag.FlagSet, q *asking, usage string) {
-	q.box = &box{}
-	f.Var(q.box, "box", usage)
-}
-
 // Set parses the value of the flag.
 func (b *box) Set(text string) error {
 	parts := strings.Split(text, ",")
@@ -36,7 +28,7 @@ func (b *box) Set(text string) error {
 	for i, part := range parts {
 		v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("%s is no number of pixels", quote.Short(part))
+			return fmt.Errorf("%s is not a number of pixels", quote.Short(part))
 		}
 		b.corners[i] = v
 	}
@@ -48,27 +40,14 @@ func (b *box) Set(text string) error {
 	return nil
 }
 
-// String is what was typed.
+// String returns what was typed.
 func (b *box) String() string { return b.text }
 
 // Type names the kind of value.
 func (b *box) Type() string { return "box" }
 
-// given tells whether there is a box.
-func (b *box) given() bool { return b != nil && b.text != "" }
-
-// checkBox finds combinations that make no sense, and forgets a box that was not
-// given.
-func (q *asking) checkBox() error {
-	if !q.box.given() {
-		q.box = nil
-		return nil
-	}
-	if q.join {
-		return usageError{errors.New("--box and --join exclude each other: a box is of one image")}
-	}
-	return nil
-}
+// given reports whether there is a box.
+func (b *box) given() bool { return b.text != "" }
 
 // checkInside makes sure that the box, if there is one, is in an image.
 func (b *box) checkInside(path string, size image.Point) error {
@@ -78,12 +57,9 @@ func (b *box) checkInside(path string, size image.Point) error {
 	return usageError{fmt.Errorf("--box %s leaves %s, which is %d×%d pixels", b.text, path, size.X, size.Y)}
 }
 
-// ground appends the box, if there is one, to a prompt as location tokens:
+// ground appends the box to a prompt as location tokens:
 // "caption" becomes "caption <loc…><loc…><loc…><loc…>".
 func (b *box) ground(prompt string, size image.Point) string {
-	if b == nil {
-		return prompt
-	}
 	if prompt != "" && !strings.HasSuffix(prompt, " ") {
 		prompt += " "
 	}

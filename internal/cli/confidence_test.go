@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"image"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,14 +11,16 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/task"
+	"paligemma/internal/tokenizer"
 )
 
 // answerOf runs a command with --format json.
 func answerOf(t *testing.T, args ...string) Result {
 	t.Helper()
 	var r Result
-	code, out, errs := run(t, t.Context(), false, append(args, "--format", "json")...)
+	code, out, errs := runArgs(t, t.Context(), false, append(args, "--format", "json")...)
 	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
 		t.Fatalf("%v: %d, %v, %s", args, code, err, errs)
 	}
@@ -82,7 +85,7 @@ func TestAnswerConfidence(t *testing.T) {
 		if best := (*r.Scores)[0]; !equals(r.Confidence, math.Exp(best.Mean)) || *r.Text != best.Suffix {
 			t.Errorf("%v, mean %v", r.Confidence, best.Mean)
 		}
-		_, column, errs := run(t, t.Context(), false, "vqa", scene, "-m", m, "--prompt", "x", "--choices", "a,b", "--scores")
+		_, column, errs := runArgs(t, t.Context(), false, "vqa", scene, "-m", m, "--prompt", "x", "--choices", "a,b", "--scores")
 		if want := fmt.Sprintf("%.4f\t%s\n", *r.Confidence, *r.Text); column != want {
 			t.Errorf("%q, want %q: %s", column, want, errs)
 		}
@@ -130,20 +133,26 @@ func TestBoxConfidence(t *testing.T) {
 // Masks have their boxes' confidence, in JSON and in the table; text of other
 // programs has none.
 func TestMaskConfidence(t *testing.T) {
-	parsed := task.Parse(boxText+" ; "+maskText, 10, 10)
-	out := found{boxes: parsed.Boxes(), masks: parsed.Masks()}
-	out.rate(parsed, func(start, end int) *float64 {
-		return confidenceOf(-float64(start), end-start)
-	})
-	second := parsed.Objects[1]
-	if !equals(out.masks[0].Confidence, math.Exp(-float64(second.Start)/float64(second.End-second.Start))) || !equals(out.boxes[0].Confidence, 1) {
-		t.Errorf("%v and %v", *out.masks[0].Confidence, *out.boxes[0].Confidence)
+	text := boxText + " ; " + maskText
+	second := len(boxText + " ; ")
+	found := objects{}
+	var err error
+	found.Objects, err = engine.FindObjects(t.Context(), text, engine.ObjectOptions{Size: image.Pt(10, 10), Spans: []engine.TokenSpan{
+		{Span: tokenizer.Span{Start: 0, End: second}},
+		{Span: tokenizer.Span{Start: second, End: second + 9}, LogProb: -1},
+		{Span: tokenizer.Span{Start: second + 9, End: len(text)}, LogProb: -2},
+	}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	out.table(parsed, true)
-	if out.rows[0][5] != "1.0000" || out.rows[1][5] != fmt.Sprintf("%.4f", *out.masks[0].Confidence) || !strings.HasPrefix(out.rows[1][6], "127,") {
-		t.Errorf("%q", out.rows)
+	boxes, masks := found.Boxes(), found.Masks()
+	if !equals(masks[0].Confidence, math.Exp(-1.5)) || !equals(boxes[1].Confidence, math.Exp(-1.5)) || !equals(boxes[0].Confidence, 1) {
+		t.Errorf("%v, %v and %v", *masks[0].Confidence, *boxes[1].Confidence, *boxes[0].Confidence)
 	}
-	if _, text, _ := run(t, t.Context(), false, "parse", maskText, "--size", "9x9", "--format", "json"); strings.Contains(text, "confidence") {
+	if rows := found.rows(true); rows[0][5] != "1.0000" || rows[1][5] != fmt.Sprintf("%.4f", *masks[0].Confidence) || !strings.HasPrefix(rows[1][6], "127,") {
+		t.Errorf("%q", rows)
+	}
+	if _, text, _ := runArgs(t, t.Context(), false, "parse", maskText, "--size", "9x9", "--format", "json"); strings.Contains(text, "confidence") {
 		t.Error(text)
 	}
 }
@@ -178,8 +187,8 @@ func TestScoresColumn(t *testing.T) {
 					args = append(args, "--max-tokens", "5")
 				}
 				args = append(args, "-m", m)
-				_, without, _ := run(t, t.Context(), tty, args...)
-				code, with, errs := run(t, t.Context(), tty, append(args, "--scores")...)
+				_, without, _ := runArgs(t, t.Context(), tty, args...)
+				code, with, errs := runArgs(t, t.Context(), tty, append(args, "--scores")...)
 				if code != 0 {
 					t.Fatal(errs)
 				}

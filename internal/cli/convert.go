@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/convert"
+	"paligemma/internal/engine"
 	"paligemma/internal/quote"
 	"paligemma/internal/tokenizer"
 )
@@ -111,6 +113,9 @@ func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) e
 	if err != nil {
 		return err
 	}
+	if slices.Contains(args, "") {
+		return &engine.ModelError{Err: errEmpty}
+	}
 	out := convert.DefaultOutput(args[0], typ)
 	if len(args) == 2 {
 		out = args[1]
@@ -142,7 +147,7 @@ func (a *app) makeModel(out string, run func(progress func(done, total int64)) (
 			return err
 		}
 	}
-	p := a.newPrinter(false)
+	p := a.newPrinter(layout{})
 	if p.format == formatText {
 		return p.write(out + "\n")
 	}
@@ -184,5 +189,5 @@ func convertError(err error) error {
 			return err
 		}
 	}
-	return modelError{err}
+	return &engine.ModelError{Err: err}
 }

@@ -29,14 +29,10 @@ const (
 // usageError says that the command line is wrong; usage is printed after it.
 type usageError struct{ error }
 
-// modelError says that a model is missing, corrupt or not a PaliGemma.
-type modelError struct{ error }
-
 // imageError says that an image is missing, unreadable or over a limit.
 type imageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
-func (e modelError) Unwrap() error { return e.error }
 func (e imageError) Unwrap() error { return e.error }
 
 // partlyError says that some of several inputs failed, each with an error that
@@ -58,7 +54,6 @@ func exitCode(err error) int {
 	var (
 		usage  usageError
 		partly partlyError
-		mod    modelError
 		img    imageError
 		count  *tokenizer.ImageCountError
 		bad    *engine.ModelError
@@ -75,7 +70,7 @@ func exitCode(err error) int {
 		return exitPartly
 	case errors.Is(err, ggml.ErrMemory), errors.Is(err, syscall.ENOMEM), errors.As(err, &short):
 		return exitFailed
-	case errors.As(err, &mod), errors.As(err, &bad), errors.Is(err, model.ErrNaN), errors.Is(err, regular.ErrChanged):
+	case errors.As(err, &bad), errors.Is(err, model.ErrNaN), errors.Is(err, regular.ErrChanged):
 		return exitModel
 	case errors.As(err, &img):
 		return exitImage

@@ -12,6 +12,7 @@ import (
 
 	"paligemma/internal/ggml"
 	"paligemma/internal/quote"
+	"paligemma/internal/task"
 )
 
 // Values of --format and --progress.
@@ -29,6 +30,7 @@ const (
 var enums = map[string][]string{
 	"format":   {formatText, formatJSON, formatJSONL},
 	"progress": {progressAuto, progressNever, progressAlways},
+	"style":    {task.StyleShort, task.StyleCOCO, task.StyleDetailed},
 }
 
 // commonOptions are the flags of every command.
@@ -72,8 +74,6 @@ type modelOptions struct {
 	NoMmap  bool
 	Force   bool
 	Special bool
-
-	parallel int // sequences decoded together; 0: one
 }
 
 func (o *modelOptions) flags(f *pflag.FlagSet) {
@@ -111,7 +111,7 @@ func checkThreads(n int) error {
 
 // imageOptions are the flags of commands that take images.
 type imageOptions struct {
-	limitOptions
+	limits    limitOptions
 	FilesFrom string
 	Null      bool
 	Recursive bool
@@ -120,8 +120,9 @@ type imageOptions struct {
 func (o *imageOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.FilesFrom, "files-from", "", "take the names of more images from `LIST`, one a line; - is stdin")
 	f.BoolVarP(&o.Null, "null", "0", false, "names in --files-from end with a zero byte")
+	needs(f, "null", "files-from")
 	f.BoolVarP(&o.Recursive, "recursive", "r", false, "search the folders in folders, too")
-	o.limitOptions.flags(f)
+	o.limits.flags(f)
 }
 
 func (o *imageOptions) check() error {
@@ -131,56 +132,36 @@ func (o *imageOptions) check() error {
 	return nil
 }
 
-// envName is the environment variable that stands for a flag.
-func envName(flag string) string {
-	return "PALIGEMMA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+// limitOptions are the flags that bound what an image may cost. Zero means the
+// default.
+type limitOptions struct {
+	MaxPixels int64
+	MaxBytes  int64
 }
 
-// applyEnv sets flags that are not on the command line from the environment.
-// An empty variable is as good as none.
-func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
-	var first error
-	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Changed || flag.Name == "help" || flag.Name == "version" {
-			return
-		}
-		value, ok := lookup(envName(flag.Name))
-		if !ok || value == "" {
-			return
-		}
-		if err := f.Set(flag.Name, value); err != nil && first == nil {
-			first = usageError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), valueError(err))}
-		}
-		if flag.Annotations == nil {
-			flag.Annotations = map[string][]string{}
-		}
-		flag.Annotations[fromEnv] = nil
-	})
-	return first
+func (o *limitOptions) flags(f *pflag.FlagSet) {
+	f.Var((*positive)(&o.MaxPixels), "max-pixels", "refuse images of more than `N` pixels (default: what fits a third of the free memory, at most 178956970)")
+	f.Var((*positive)(&o.MaxBytes), "max-bytes", "refuse image files of more than `N` bytes (default: a third of the free memory; 67108864 from a pipe)")
 }
 
-// valueError is what is wrong with a flag's value, without the value.
-func valueError(err error) error {
-	if inner := errors.Unwrap(err); inner != nil {
-		err = inner
+// positive is a flag's number, 1 or more; 0 where the flag is not given.
+type positive int64
+
+// Set implements [pflag.Value].
+func (p *positive) Set(text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 1 {
+		return errors.New("want a number, 1 or more")
 	}
-	var number *strconv.NumError
-	if errors.As(err, &number) {
-		err = number.Err
-	}
-	return quote.Error(err)
+	*p = positive(n)
+	return nil
 }
 
-// fromEnv marks a flag whose value comes from the environment.
-const fromEnv = "paligemma_from_env"
+// String implements [pflag.Value].
+func (p *positive) String() string { return strconv.FormatInt(int64(*p), 10) }
 
-// typed tells whether a flag is on the command line. One in the environment is
-// for every command that has it, and may mean nothing to this one.
-func typed(f *pflag.FlagSet, name string) bool {
-	flag := f.Lookup(name)
-	_, env := flag.Annotations[fromEnv]
-	return flag.Changed && !env
-}
+// Type implements [pflag.Value].
+func (p *positive) Type() string { return "int" }
 
 // completeEnums lets shells complete the words that flags take.
 func completeEnums(cmd *cobra.Command) {

@@ -29,7 +29,7 @@ type folderSearch struct {
 	ctx       context.Context
 	recursive bool
 	seen      map[string]bool // folders, without symbolic links
-	found     []input
+	found     []source
 	folders   int            // in the folder
 	skipped   map[string]int // pictures of other kinds, by extension
 }
@@ -37,17 +37,17 @@ type folderSearch struct {
 // expandFolder lists the images of a folder in the order of their names. A folder
 // that is reached several ways, or by a symbolic link to one above it, is
 // searched once.
-func (a *app) expandFolder(ctx context.Context, dir string, recursive bool) []input {
+func (a *app) expandFolder(ctx context.Context, dir string, recursive bool) []source {
 	s := &folderSearch{ctx: ctx, recursive: recursive, seen: map[string]bool{}, skipped: map[string]int{}}
 	real, err := filepath.EvalSymlinks(dir)
 	if err == nil {
 		err = s.search(dir, real)
 	}
 	if err != nil {
-		return []input{{dir, fmt.Errorf("%s: %w", dir, cause(err))}}
+		return []source{{dir, pathError(dir, err)}}
 	}
 	if len(s.found) == 0 {
-		return []input{{dir, s.nothing(dir)}}
+		return []source{{dir, s.nothing(dir)}}
 	}
 	s.noteSkipped(a, dir)
 	return s.found
@@ -74,7 +74,7 @@ func (s *folderSearch) search(dir, real string) error {
 		case err == nil && info.IsDir():
 			s.folder(path, filepath.Join(real, name), e.Type()&os.ModeSymlink != 0)
 		case slices.Contains(imageExtensions, ext):
-			s.found = append(s.found, foundInput(path, info))
+			s.found = append(s.found, foundSource(path, info))
 		case slices.Contains(otherExtensions, ext):
 			s.skipped[ext]++
 		}
@@ -83,7 +83,7 @@ func (s *folderSearch) search(dir, real string) error {
 }
 
 // folder searches a folder in a folder, if that is wanted. One that cannot be
-// read is an input with an error.
+// read is a source with an error.
 func (s *folderSearch) folder(path, real string, link bool) {
 	s.folders++
 	if !s.recursive {
@@ -99,13 +99,13 @@ func (s *folderSearch) folder(path, real string, link bool) {
 		return
 	}
 	if err := s.search(path, real); err != nil {
-		s.found = append(s.found, input{path, fmt.Errorf("%s: %w", path, cause(err))})
+		s.found = append(s.found, source{path, pathError(path, err)})
 	}
 }
 
 // nothing says what a folder without images has instead.
 func (s *folderSearch) nothing(dir string) error {
-	text := fmt.Sprintf("%s: there are no images in this folder (%s)", dir, strings.Join(imageExtensions, " "))
+	text := fmt.Sprintf("%s: no images in this folder (%s)", dir, strings.Join(imageExtensions, " "))
 	if len(s.skipped) > 0 {
 		text += "; it has " + s.summary()
 	}

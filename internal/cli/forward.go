@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,54 +95,45 @@ type forwardTimings struct {
 	Forward float64 `json:"forward_ms"`
 }
 
-// forwarding is a run of forward.
-type forwarding struct {
+// forwardRun is a run of forward.
+type forwardRun struct {
 	*app
-	*forwardOptions
-	e      *engine.Engine
-	result forwardResult
-	images []*engine.Image
+	options *forwardOptions
+	engine  *engine.Engine
+	result  forwardResult
+	images  []*engine.Image
 }
 
 func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
-	if err := cmp.Or(o.model.check(), o.image.check()); err != nil {
-		return err
-	}
-	inputs, err := a.expandImages(ctx, o.Images, o.image)
+	q, err := a.forwardRequest(ctx, o)
 	if err != nil {
 		return err
-	}
-	queue := make([]*input, len(inputs))
-	for i := range inputs {
-		if inputs[i].err != nil {
-			return imageError{inputs[i].err}
-		}
-		queue[i] = &inputs[i]
 	}
 	out, err := atomicfile.Create(o.Output, o.Overwrite)
 	if err != nil {
 		return err
 	}
 	defer out.Abort()
-	r := a.newReader(ctx, queue, o.image)
-	defer r.close()
+	reader := a.newReader(ctx, q.sources(), q.limits)
+	defer reader.close()
 	e, err := a.openModel(o.model)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	r.open(e)
-	run := &forwarding{app: a, forwardOptions: o, e: e, result: forwardResult{Output: o.Output, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}}
-	for _, in := range queue {
-		if err := run.encode(ctx, r, in); err != nil {
+	reader.open(e)
+	r := &forwardRun{app: a, options: o, engine: e, result: forwardResult{Output: o.Output, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}}
+	sources := q.sources()
+	for _, s := range sources {
+		if err := r.encode(ctx, reader, s, len(sources) > 1); err != nil {
 			return err
 		}
 	}
-	trace, err := run.trace(ctx)
+	trace, err := r.trace(ctx)
 	if err != nil {
 		return err
 	}
-	tensors, err := run.tensors(ctx, trace)
+	tensors, err := r.tensors(ctx, trace)
 	if err != nil {
 		return err
 	}
@@ -153,60 +143,74 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	if err := out.Commit(); err != nil {
 		return err
 	}
-	return run.print()
+	return r.print()
+}
+
+// forwardRequest makes a request of one item: all images and the prompt.
+func (a *app) forwardRequest(ctx context.Context, o *forwardOptions) (request, error) {
+	q, err := newRequest("forward", askOptions{model: o.model, image: o.image})
+	if err != nil {
+		return q, err
+	}
+	sources, err := a.expandImages(ctx, o.Images, o.image)
+	if err != nil {
+		return q, err
+	}
+	q.items = []item{{sources: sources, prompts: []string{o.Prompt}}}
+	return q, q.hopeless()
 }
 
 // encode reads an image and computes its features.
-func (run *forwarding) encode(ctx context.Context, r *reader, in *input) error {
-	pic, err := r.take(in)
+func (r *forwardRun) encode(ctx context.Context, reader *reader, s *source, several bool) error {
+	image, err := reader.take(s)
 	if err != nil {
 		return err
 	}
-	stop := run.watch(run.e.Progress, "image")
-	_, err = run.e.Encode(ctx, pic.Image)
+	stop := r.watch(r.engine.Progress, "image")
+	_, err = r.engine.Encode(ctx, image.fitted)
 	stop()
 	if err != nil {
 		return err
 	}
-	run.logWarnings(in.path, pic.Warnings)
-	result := &run.result
-	result.Warnings = append(result.Warnings, named(in.path, len(run.Images) > 1, pic.Warnings)...)
-	result.Images = append(result.Images, in.path)
-	result.Timings.Image += ms(pic.took)
-	result.Timings.Vision += ms(pic.EncodeTime())
-	run.images = append(run.images, pic.Image)
+	r.logWarnings(s.path, image.fitted.Warnings)
+	result := &r.result
+	result.Warnings = append(result.Warnings, named(s.path, several, image.fitted.Warnings)...)
+	result.Images = append(result.Images, s.path)
+	result.Timings.Image += ms(image.took)
+	result.Timings.Vision += ms(image.fitted.EncodeTime())
+	r.images = append(r.images, image.fitted)
 	return nil
 }
 
 // trace runs the model.
-func (run *forwarding) trace(ctx context.Context) (engine.Trace, error) {
-	stop := run.watch(run.e.Progress, "prompt")
+func (r *forwardRun) trace(ctx context.Context) (engine.Trace, error) {
+	stop := r.watch(r.engine.Progress, "prompt")
 	defer stop()
-	t, err := run.e.Forward(ctx, engine.Prompt{Text: run.Prompt, Images: run.images}, run.Suffix, model.TraceOptions{
-		LogitsToKeep: run.LogitsToKeep,
-		HiddenStates: run.HiddenStates,
-		Attentions:   run.Attentions,
+	t, err := r.engine.Forward(ctx, engine.Prompt{Text: r.options.Prompt, Images: r.images}, r.options.Suffix, model.TraceOptions{
+		LogitsToKeep: r.options.LogitsToKeep,
+		HiddenStates: r.options.HiddenStates,
+		Attentions:   r.options.Attentions,
 	})
 	if err != nil {
 		return t, err
 	}
-	load, err := run.e.LoadTime()
-	run.result.Timings.Forward, run.result.Timings.Load = ms(t.Took), ms(load)
-	run.result.Tokens = len(t.IDs)
-	if run.Suffix != nil {
-		run.result.Loss = &t.Loss
+	load, err := r.engine.LoadTime()
+	r.result.Timings.Forward, r.result.Timings.Load = ms(t.Took), ms(load)
+	r.result.Tokens = len(t.IDs)
+	if r.options.Suffix != nil {
+		r.result.Loss = &t.Loss
 	}
 	return t, err
 }
 
-// print tells what was computed.
-func (run *forwarding) print() error {
-	result := run.result
-	if run.common.Timings {
+// print prints what was computed.
+func (r *forwardRun) print() error {
+	result := r.result
+	if r.common.Timings {
 		t := result.Timings
-		run.complain(fmt.Errorf("load %.0f ms, image %.0f ms, vision %.0f ms, forward %.0f ms (%d tokens)", t.Load, t.Image, t.Vision, t.Forward, result.Tokens))
+		r.complain(fmt.Errorf("load %.0f ms, image %.0f ms, vision %.0f ms, forward %.0f ms (%d tokens)", t.Load, t.Image, t.Vision, t.Forward, result.Tokens))
 	}
-	p := run.newPrinter(false)
+	p := r.newPrinter(layout{})
 	if p.format != formatText {
 		return p.object(result)
 	}
@@ -218,9 +222,9 @@ func (run *forwarding) print() error {
 }
 
 // tensors are the content of forward's file.
-func (run *forwarding) tensors(ctx context.Context, t engine.Trace) ([]safetensors.Data, error) {
-	c := run.e.Config()
-	tokens, width, images := int64(len(t.IDs)), int64(c.Text.Hidden), len(run.images)
+func (r *forwardRun) tensors(ctx context.Context, t engine.Trace) ([]safetensors.Data, error) {
+	c := r.engine.Config()
+	tokens, width, images := int64(len(t.IDs)), int64(c.Text.Hidden), len(r.images)
 	ids := make([]int64, len(t.IDs))
 	for i, id := range t.IDs {
 		ids[i] = int64(id)
@@ -233,8 +237,8 @@ func (run *forwarding) tensors(ctx context.Context, t engine.Trace) ([]safetenso
 		out = append(out, safetensors.NewFloat32(name, shape, values))
 	}
 	var pixels, hidden []float32
-	for _, image := range run.images {
-		features, err := run.e.Encode(ctx, image)
+	for _, image := range r.images {
+		features, err := r.engine.Encode(ctx, image)
 		if err != nil {
 			return nil, err
 		}
@@ -252,7 +256,7 @@ func (run *forwarding) tensors(ctx context.Context, t engine.Trace) ([]safetenso
 	for i, w := range t.Attentions {
 		f32(fmt.Sprintf("attentions.%d", i), w, int64(c.Text.Heads), tokens, tokens)
 	}
-	if run.Suffix != nil {
+	if r.options.Suffix != nil {
 		out = append(out, safetensors.NewInt64("labels", []int64{tokens}, t.Labels))
 		f32("loss", []float32{float32(t.Loss)}, 1)
 	}

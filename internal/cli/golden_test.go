@@ -45,7 +45,7 @@ func TestGoldens(t *testing.T) {
 	for _, name := range []string{"pg1-tiny", "pg1-odd", "pg2-tiny"} {
 		dir := t.TempDir()
 		model := filepath.Join(dir, "m.gguf")
-		if code, _, errs := run(t, t.Context(), false, "convert", "../../testdata/checkpoints/"+name, model, "--type", "f32", "-q"); code != 0 {
+		if code, _, errs := runArgs(t, t.Context(), false, "convert", "../../testdata/checkpoints/"+name, model, "--type", "f32", "-q"); code != 0 {
 			t.Fatal(errs)
 		}
 		goldens, err := safetensors.Open("../../testdata/goldens/" + name + ".safetensors")
@@ -88,7 +88,7 @@ func (c goldenCase) forward(t *testing.T, model string, goldens *safetensors.Fil
 	if c.Suffix != nil {
 		args = append(args, "--suffix", *c.Suffix)
 	}
-	if code, _, errs := run(t, t.Context(), false, args...); code != 0 {
+	if code, _, errs := runArgs(t, t.Context(), false, args...); code != 0 {
 		t.Fatal(errs)
 	}
 	f, err := safetensors.Open(out)
@@ -171,7 +171,7 @@ func (c goldenCase) generate(t *testing.T, model string) {
 	if c.Suffix != nil || !exact || c.MinTop2Gap < 0.001 {
 		return
 	}
-	code, out, errs := run(t, t.Context(), false, append(args, "--join", "--format", "json", "--max-tokens", "20")...)
+	code, out, errs := runArgs(t, t.Context(), false, append(args, "--join", "--format", "json", "--max-tokens", "20")...)
 	var got Result
 	if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
 		t.Fatalf("%d, %v, %s", code, err, errs)

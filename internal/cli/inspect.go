@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/engine"
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/tokenizer"
@@ -86,7 +87,7 @@ func (i *inspection) add(key, typ string, value any) {
 func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 	in, err := inspectPath(o.Path)
 	if err != nil {
-		return modelError{err}
+		return &engine.ModelError{Err: err}
 	}
 	defer in.close()
 	if o.Verify {
@@ -97,11 +98,11 @@ func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 			if ctx.Err() != nil {
 				return err
 			}
-			return modelError{fmt.Errorf("%s: %w", o.Path, err)}
+			return &engine.ModelError{Err: fmt.Errorf("%s: %w", o.Path, err)}
 		}
 		in.Verified = true
 	}
-	p := a.newPrinter(false)
+	p := a.newPrinter(layout{})
 	if p.format != formatText {
 		return p.object(in)
 	}
@@ -113,7 +114,7 @@ func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 func inspectPath(path string) (*inspection, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, cause(err))
+		return nil, pathError(path, err)
 	}
 	if info.IsDir() {
 		return inspectCheckpoint(path)

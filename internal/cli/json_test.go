@@ -166,7 +166,7 @@ func TestJSON(t *testing.T) {
 			case "forward", "convert", "quantize", "parse":
 				args = append(args, "--overwrite")
 			}
-			code, out, errs := run(t, t.Context(), false, args...)
+			code, out, errs := runArgs(t, t.Context(), false, args...)
 			if code != c.code {
 				t.Errorf("%v: exit code %d: %s", args, code, errs)
 				continue

@@ -280,7 +280,7 @@ func TestLongArchitecture(t *testing.T) {
 			"quantize": {"quantize", path, path + ".out", "--type", "q8_0"},
 		}[command]
 		runtime.ReadMemStats(&before)
-		_, out, errs := run(t, t.Context(), false, args...)
+		_, out, errs := runArgs(t, t.Context(), false, args...)
 		runtime.ReadMemStats(&after)
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 8<<20 || len(out)+len(errs) > 1000 {
 			t.Errorf("%s: %d bytes of memory, %d of text", command, grown, len(out)+len(errs))
@@ -302,7 +302,7 @@ func TestLongArray(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, format := range []string{formatText, formatJSON} {
-		code, out, errs := run(t, t.Context(), false, "inspect", path, "--format", format)
+		code, out, errs := runArgs(t, t.Context(), false, "inspect", path, "--format", format)
 		if code != exitOK || len(out) > 1000 || !strings.Contains(out, "a") || !strings.Contains(out, "60") {
 			t.Errorf("%s: exit code %d, %d bytes, %s", format, code, len(out), errs)
 		}

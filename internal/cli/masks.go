@@ -15,21 +15,21 @@ import (
 // addDecoder says how to get a mask decoder.
 const addDecoder = "name it with --mask-decoder vae-oid.npz, or add it to the model with `paligemma convert --mask-decoder vae-oid.npz`"
 
-// openMaskDecoder makes the decoder in a file, for use without a model. The caller
-// closes it.
-func openMaskDecoder(path string, threads int) (*engine.Masks, error) {
-	return newMasks(path, func(tensors map[string][]float32) (*engine.Masks, error) {
-		return engine.NewMasks(tensors, threads)
-	})
-}
-
-// maskDecoder makes the decoder that the flags or else the model give; it is nil
-// if there is none. The caller closes it before the engine.
-func maskDecoder(e *engine.Engine, path string) (*engine.Masks, error) {
+// openMasks makes the mask decoder that --mask-decoder or else the model gives; it
+// is nil if there is none. The caller closes it before the engine.
+func openMasks(e *engine.Engine, path string) (*engine.Masks, error) {
 	if path == "" {
 		return e.NewMasks(nil)
 	}
 	return newMasks(path, e.NewMasks)
+}
+
+// openMasksAlone makes the decoder in a file, for use without a model. The caller
+// closes it.
+func openMasksAlone(path string, threads int) (*engine.Masks, error) {
+	return newMasks(path, func(tensors map[string][]float32) (*engine.Masks, error) {
+		return engine.NewMasks(tensors, threads)
+	})
 }
 
 // newMasks makes a decoder of the tensors in a file: the codec's npz, or a GGUF
@@ -37,11 +37,11 @@ func maskDecoder(e *engine.Engine, path string) (*engine.Masks, error) {
 func newMasks(path string, open func(map[string][]float32) (*engine.Masks, error)) (*engine.Masks, error) {
 	tensors, err := readMaskDecoder(path)
 	if err != nil {
-		return nil, modelError{fmt.Errorf("--mask-decoder: %w", err)}
+		return nil, &engine.ModelError{Err: fmt.Errorf("--mask-decoder: %w", err)}
 	}
 	m, err := open(tensors)
 	if err != nil {
-		return nil, modelError{fmt.Errorf("--mask-decoder: %s: %w", path, err)}
+		return nil, &engine.ModelError{Err: fmt.Errorf("--mask-decoder: %s: %w", path, err)}
 	}
 	return m, nil
 }

@@ -23,12 +23,12 @@ func TestTooLarge(t *testing.T) {
 		{"forward", "--prompt", "x", "-o", "x"}, {"score", scene, "--prompt", "x", "--suffix", "y"}, {"caption", scene, "--no-mmap"},
 	} {
 		args = append(args, "-m", path)
-		code, _, errs := run(t, t.Context(), false, args...)
+		code, _, errs := runArgs(t, t.Context(), false, args...)
 		if code != exitFailed || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, path+": not enough memory: needs ") {
 			t.Errorf("%v: exit code %d, %q", args, code, errs)
 		}
 	}
-	code, _, errs := run(t, t.Context(), false, "caption", scene, "-m", path, "--force")
+	code, _, errs := runArgs(t, t.Context(), false, "caption", scene, "-m", path, "--force")
 	if code != exitModel || strings.Contains(errs, "memory") {
 		t.Errorf("--force: exit code %d, %q", code, errs)
 	}

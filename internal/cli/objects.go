@@ -5,47 +5,35 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"os"
 	"strconv"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"paligemma/internal/draw"
 	"paligemma/internal/engine"
 	"paligemma/internal/mask"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/task"
 )
 
-// objectOptions are the flags of detect, segment and parse: what becomes of the
-// objects in a text.
-type objectOptions struct {
-	Draw        string
-	MaskDir     string
-	MaskDecoder string
-	Overwrite   bool
+// target is what a text is about, and where the drawing of its objects goes.
+type target struct {
+	shown   string       // for messages
+	name    string       // for files
+	drawing string       // the file of the drawing; "": none
+	size    image.Point  // of the upright image
+	canvas  *image.NRGBA // to draw on; nil: nothing is drawn
 }
 
-func (o *objectOptions) maskFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.MaskDir, "mask-dir", "", "write the mask of each object as a PNG into the folder `DIR`")
-	f.StringVar(&o.MaskDecoder, "mask-decoder", "", "decode masks with `FILE`: vae-oid.npz, or a GGUF that has the decoder")
-}
-
-func (o *objectOptions) drawFlags(f *pflag.FlagSet, what string) {
-	f.StringVar(&o.Draw, "draw", "", what)
-	f.BoolVar(&o.Overwrite, "overwrite", false, "replace pictures that exist (but never an input image)")
-}
-
-// finder makes boxes and masks of what a model wrote. It is the same for text
-// of our models and of others'.
-type finder struct {
-	a       *app
-	out     *outputs
-	decoder *engine.Masks // nil: masks stay codes
-	maskDir string        // "": masks are not written
-	drawDir string        // the folder that --draw needs; "": none
-	scores  bool          // the table has a column of confidences
-	noted   bool          // nothing more is to be said about a missing decoder
+// locator finds the objects in the texts of a run, and makes files of their masks
+// and drawings. It is the same for texts of a model and of parse.
+type locator struct {
+	app     *app
+	options objectOptions
+	files   *files
+	targets map[*item]target // without sizes; of parse: none
+	folder  string           // that --draw needs; "": none
+	masks   *engine.Masks    // nil: masks stay codes
+	noted   bool             // nothing more is to be said about a missing decoder
 	dropped droppedTally
 }
 
@@ -55,218 +43,183 @@ type droppedTally struct {
 	first         string
 }
 
-// found is what is in a text.
-type found struct {
-	boxes []task.Box
-	masks []task.Mask
-	rows  [][]string // of the table
-
-	dropped      []task.Piece
-	droppedCount int // 0 if dropped lists all
+// objects are what is in a text, with the files of the masks.
+type objects struct {
+	engine.Objects
+	maskFiles map[int]string // by the object's index
 }
 
-// sight is what a text is about.
-type sight struct {
-	shown string       // for messages
-	name  string       // for files
-	size  image.Point  // of the upright image
-	draw  *image.NRGBA // to draw on; nil: not wanted
-	rate  rater        // of the text; nil: confidences are not known
-}
-
-// Masks decoded at once, and of one text: more than a model's context has room
-// for. A hostile text could ask for thousands, which JSON has to hold together;
-// of the largest images each takes a gigabyte and seconds.
-const (
-	decodedAtOnce    = 32
-	maxDecoded       = 512
-	maxDecodedPixels = 1 << 30
-)
-
-// decodable returns how many masks of an image's size are decoded of one text.
-func decodable(size image.Point) int {
-	pixels := int64(size.X) * int64(size.Y)
-	if pixels > mask.MaxPixels {
-		return 0
-	}
-	return int(min(maxDecoded, maxDecodedPixels/pixels))
-}
-
-// find reads the objects in text, decodes and writes their masks and draws them.
-func (f *finder) find(ctx context.Context, text string, at sight) (found, error) {
-	parsed := task.Parse(text, at.size.X, at.size.Y)
-	f.tell(parsed, at)
-	out := found{boxes: parsed.Boxes(), masks: parsed.Masks(), dropped: parsed.Pieces()}
-	if parsed.DroppedCount > len(out.dropped) {
-		out.droppedCount = parsed.DroppedCount
-	}
-	out.rate(parsed, at.rate)
-	if len(out.masks) > 0 && f.decoder == nil && !f.noted {
-		f.noted = true
-		f.a.note("masks stay codes without the mask decoder: name it with --mask-decoder vae-oid.npz")
-	}
-	var numbers []int // of the objects that have masks, from 1
-	for i, o := range parsed.Objects {
-		if o.Codes != nil {
-			numbers = append(numbers, i+1)
+// makeFolders makes the folders for pictures.
+func (l *locator) makeFolders() error {
+	for flag, dir := range map[string]string{"mask-dir": l.options.MaskDir, "draw": l.folder} {
+		if dir == "" {
+			continue
 		}
-	}
-	if f.decoder != nil {
-		n := min(len(out.masks), decodable(at.size))
-		switch {
-		case n == 0 && len(out.masks) > 0:
-			f.a.note("%s: masks stay codes: %d×%d pixels are more than the limit of %d", at.shown, at.size.X, at.size.Y, mask.MaxPixels)
-		case n < len(out.masks):
-			f.a.note("%s: there are %d masks of %d×%d pixels, the first %d are decoded", at.shown, len(out.masks), at.size.X, at.size.Y, n)
-		}
-		for from := 0; from < n; from += decodedAtOnce {
-			to := min(from+decodedAtOnce, n)
-			if err := f.decode(ctx, out.masks[from:to], numbers[from:to], at); err != nil {
-				return out, err
-			}
-		}
-	}
-	out.table(parsed, f.scores)
-	if at.draw == nil {
-		return out, nil
-	}
-	overlays := make([]draw.Object, len(parsed.Objects))
-	for i, o := range parsed.Objects {
-		overlays[i] = draw.Object{Label: o.Label, Box: o.Box}
-	}
-	return out, draw.Objects(at.draw, overlays, draw.Options{})
-}
-
-// tell says with -v what of a text is doubtful or not an object, and counts the
-// latter.
-func (f *finder) tell(parsed task.Result, at sight) {
-	for _, n := range parsed.Doubts {
-		f.a.detail("%s: %s", at.shown, n)
-	}
-	for _, n := range parsed.Dropped {
-		f.a.detail("%s: dropped: %s", at.shown, n)
-	}
-	if parsed.DroppedCount == 0 {
-		return
-	}
-	f.a.detail("%s: objects: %d, pieces left out: %d", at.shown, len(parsed.Objects), parsed.DroppedCount)
-	if f.dropped.pieces == 0 {
-		f.dropped.first = fmt.Sprintf("%s: %s", at.shown, parsed.Dropped[0])
-	}
-	f.dropped.pieces += parsed.DroppedCount
-	f.dropped.texts++
-}
-
-// tellDropped says at the end of a run how much was left out.
-func (f *finder) tellDropped() {
-	switch d := f.dropped; {
-	case d.pieces == 1:
-		f.a.note("left out 1 piece of text that is not an object: %s", d.first)
-	case d.pieces > 1 && d.texts == 1:
-		f.a.note("left out %d pieces of text that are not objects (-v lists them), the first in %s", d.pieces, d.first)
-	case d.pieces > 1:
-		f.a.note("left out %d pieces of %d texts that are not objects (-v lists them), the first in %s", d.pieces, d.texts, d.first)
-	}
-}
-
-// rate gives boxes and masks their confidence.
-func (out *found) rate(parsed task.Result, rate rater) {
-	if rate == nil {
-		return
-	}
-	masks := out.masks
-	for i, o := range parsed.Objects {
-		out.boxes[i].Confidence = rate(o.Start, o.End)
-		if o.Codes != nil {
-			masks[0].Confidence = out.boxes[i].Confidence
-			masks = masks[1:]
-		}
-	}
-}
-
-// decode fills in masks, one full-size mask at a time.
-func (f *finder) decode(ctx context.Context, masks []task.Mask, numbers []int, at sight) error {
-	codes := make([][]int, len(masks))
-	for i, m := range masks {
-		codes[i] = m.Codes
-	}
-	logits, err := f.decoder.Decode(ctx, codes)
-	if err != nil {
-		return err
-	}
-	for i := range masks {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		m := &masks[i]
-		pixels, err := mask.Paste(logits[i], m.Box, at.size.X, at.size.Y)
-		if err != nil {
-			return fmt.Errorf("%s: %w", at.shown, err)
-		}
-		if err := m.SetPixels(pixels, at.size.X, at.size.Y); err != nil {
-			return fmt.Errorf("%s: %w", at.shown, err)
-		}
-		if f.maskDir != "" {
-			path := maskPath(f.maskDir, at.name, numbers[i])
-			err := f.out.write(path, func(w io.Writer) error {
-				return draw.EncodeMask(w, pixels, at.size.X, at.size.Y)
-			})
-			if err != nil {
-				return err
-			}
-			m.MaskFile = path
-		}
-		if at.draw != nil {
-			if err := draw.Mask(at.draw, m.Label, pixels, draw.Options{}); err != nil {
-				return err
-			}
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return fmt.Errorf("--%s %s: %w", flag, dir, cause(err))
 		}
 	}
 	return nil
 }
 
-// table makes a row of each object: label, box, confidence if wanted and, where
-// there is a mask, its codes, then its area and its file, as far as they are
-// there.
-func (out *found) table(parsed task.Result, scores bool) {
-	masks := out.masks
-	for i, o := range parsed.Objects {
+// close frees the mask decoder, and logs how much text was left out.
+func (l *locator) close() {
+	l.logDropped()
+	if l.masks != nil {
+		l.masks.Close()
+	}
+}
+
+// locate finds the objects in a text, writes their masks and draws them. spans are
+// the text's tokens; nil: confidences are not known.
+func (l *locator) locate(ctx context.Context, text string, t target, spans []engine.TokenSpan) (objects, error) {
+	found := objects{maskFiles: map[int]string{}}
+	var err error
+	found.Objects, err = engine.FindObjects(ctx, text, engine.ObjectOptions{
+		Size: t.size, Spans: spans, Masks: l.masks,
+		OnMask: func(i int, o engine.Object, pixels []byte) (err error) {
+			if l.options.MaskDir != "" {
+				if found.maskFiles[i], err = l.writeMask(i, t, pixels); err != nil {
+					return err
+				}
+			}
+			if t.canvas == nil {
+				return nil
+			}
+			return draw.Mask(t.canvas, o.Label, pixels, draw.Options{})
+		},
+	})
+	l.logNotes(&found, t)
+	if err != nil || t.canvas == nil {
+		return found, err
+	}
+	boxes := make([]draw.Object, len(found.Objects.Objects))
+	for i, o := range found.Objects.Objects {
+		boxes[i] = draw.Object{Label: o.Label, Box: o.Box}
+	}
+	if err := draw.Objects(t.canvas, boxes, draw.Options{}); err != nil || t.drawing == "" {
+		return found, err
+	}
+	return found, l.files.draw(t.drawing, t.canvas)
+}
+
+// writeMask writes the mask of the object with index i.
+func (l *locator) writeMask(i int, t target, pixels []byte) (path string, err error) {
+	path = maskPath(l.options.MaskDir, t.name, i+1)
+	return path, l.files.write(path, func(w io.Writer) error {
+		return draw.EncodeMask(w, pixels, t.size.X, t.size.Y)
+	})
+}
+
+// logNotes logs what of a text is doubtful, was left out, or stays codes.
+func (l *locator) logNotes(found *objects, t target) {
+	for _, n := range found.Doubts {
+		l.app.detail("%s: %s", t.shown, n)
+	}
+	for _, n := range found.Dropped {
+		l.app.detail("%s: dropped: %s", t.shown, n)
+	}
+	if found.DroppedCount > 0 {
+		l.app.detail("%s: objects: %d, pieces left out: %d", t.shown, len(found.Objects.Objects), found.DroppedCount)
+		if l.dropped.pieces == 0 {
+			l.dropped.first = fmt.Sprintf("%s: %s", t.shown, found.Dropped[0])
+		}
+		l.dropped.pieces += found.DroppedCount
+		l.dropped.texts++
+	}
+	switch {
+	case found.Codes == found.Decodable:
+	case l.masks == nil:
+		if !l.noted {
+			l.app.note("masks stay codes without the mask decoder: name it with --mask-decoder vae-oid.npz")
+		}
+		l.noted = true
+	case found.Decodable == 0:
+		l.app.note("%s: masks stay codes: %d×%d pixels are more than the limit of %d", t.shown, t.size.X, t.size.Y, mask.MaxPixels)
+	case found.Decodable < found.Codes:
+		l.app.note("%s: there are %d masks of %d×%d pixels, the first %d are decoded", t.shown, found.Codes, t.size.X, t.size.Y, found.Decodable)
+	}
+}
+
+// logDropped logs at the end of a run how much text was left out.
+func (l *locator) logDropped() {
+	switch d := l.dropped; {
+	case d.pieces == 1:
+		l.app.note("left out 1 piece of text that is not an object: %s", d.first)
+	case d.pieces > 1 && d.texts == 1:
+		l.app.note("left out %d pieces of text that are not objects (-v lists them), the first in %s", d.pieces, d.first)
+	case d.pieces > 1:
+		l.app.note("left out %d pieces of %d texts that are not objects (-v lists them), the first in %s", d.pieces, d.texts, d.first)
+	}
+}
+
+// describe adds the objects to a result, with a list of masks even if it is empty
+// where masks are asked for.
+func (found *objects) describe(result *Result, masks bool) {
+	boxes, pieces := found.Boxes(), found.Pieces()
+	result.Boxes, result.Dropped = &boxes, &pieces
+	if found.DroppedCount > len(pieces) {
+		result.DroppedCount = found.DroppedCount
+	}
+	if !masks && found.Codes == 0 {
+		return
+	}
+	list, n := found.Masks(), 0
+	for i, o := range found.Objects.Objects {
+		if o.Codes != nil {
+			list[n].MaskFile = found.maskFiles[i]
+			n++
+		}
+	}
+	result.Masks = &list
+}
+
+// rows returns the table of the objects: label, box, confidence if wanted, and
+// where there is a mask its codes, then its area and its file, as far as they
+// exist.
+func (found *objects) rows(confidences bool) [][]string {
+	var rows [][]string
+	for i, o := range found.Objects.Objects {
 		row := []string{o.Label}
 		for _, v := range o.Box {
-			row = append(row, coordinate(v))
+			row = append(row, strconv.FormatFloat(v, 'f', 1, 64))
 		}
-		if scores {
-			row = append(row, confidenceColumn(out.boxes[i].Confidence))
+		if confidences {
+			row = append(row, confidenceColumn(o.Confidence))
 		}
 		if o.Codes != nil {
-			m := masks[0]
-			masks = masks[1:]
-			row = append(row, joinInts(m.Codes))
-			if m.Area != nil {
-				row = append(row, strconv.Itoa(*m.Area))
-			}
-			if m.MaskFile != "" {
-				row = append(row, m.MaskFile)
-			}
+			row = append(row, joinInts(o.Codes))
 		}
-		out.rows = append(out.rows, row)
+		if o.Mask != nil {
+			row = append(row, strconv.Itoa(o.Mask.Area))
+		}
+		if path := found.maskFiles[i]; path != "" {
+			row = append(row, path)
+		}
+		rows = append(rows, row)
 	}
+	return rows
+}
+
+// confidenceColumn formats a confidence for a table.
+func confidenceColumn(c *float64) string {
+	if c == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*c, 'f', 4, 64)
 }
 
 func joinInts(values []int) string {
-	var b strings.Builder
+	texts := make([]string, len(values))
 	for i, v := range values {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.Itoa(v))
+		texts[i] = strconv.Itoa(v)
 	}
-	return b.String()
+	return strings.Join(texts, ",")
 }
 
-// canvas returns the picture in a file, upright, to be drawn on, and what was
+// newCanvas returns the picture in a file, upright, to be drawn on, and what was
 // mended in it.
-func canvas(data []byte, lim preprocess.Limits) (*image.NRGBA, []string, error) {
+func newCanvas(data []byte, lim preprocess.Limits) (*image.NRGBA, []string, error) {
 	rgb, err := preprocess.Decode(data, lim)
 	if err != nil {
 		return nil, nil, err

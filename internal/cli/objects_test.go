@@ -22,6 +22,7 @@ import (
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/convert"
 	"paligemma/internal/draw"
+	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
 	"paligemma/internal/mask"
 	"paligemma/internal/model"
@@ -62,30 +63,30 @@ func decodedMask(t *testing.T, W, H int) []byte {
 // holds the decoder gives the same.
 func TestParseMask(t *testing.T) {
 	const W, H = 320, 240
-	mask := decodedMask(t, W, H)
-	want := task.Mask{}
-	if err := want.SetPixels(mask, W, H); err != nil {
+	pixels := decodedMask(t, W, H)
+	want, err := mask.Measure(pixels, W, H)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if *want.Area < W*H/10 || *want.Area > W*H*4/10 { // the box has 46 %
-		t.Fatalf("a mask of %d pixels tests little", *want.Area)
+	if want.Area < W*H/10 || want.Area > W*H*4/10 { // the box has 46 %
+		t.Fatalf("a mask of %d pixels tests little", want.Area)
 	}
 	for _, decoder := range []string{"CODEC", "MASKMODEL"} {
 		dir := filepath.Join(t.TempDir(), "masks")
-		code, out, errs := run(t, t.Context(), false, "parse", maskText, "--size", "320x240", "--mask-decoder", fixture(t, decoder), "--mask-dir", dir, "--format", "json")
+		code, out, errs := runArgs(t, t.Context(), false, "parse", maskText, "--size", "320x240", "--mask-decoder", fixture(t, decoder), "--mask-dir", dir, "--format", "json")
 		var got Result
 		if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
 			t.Fatalf("%d, %v, %s", code, err, errs)
 		}
 		m := (*got.Masks)[0]
-		if *m.Area != *want.Area || !reflect.DeepEqual(m.RLE, want.RLE) || !reflect.DeepEqual(m.Polygons, want.Polygons) || *m.PolygonArea != *want.PolygonArea {
-			t.Errorf("%s: area %d, %+v; want %d, %+v", decoder, *m.Area, m.RLE, *want.Area, want.RLE)
+		if *m.Area != want.Area || *m.RLE != want.RLE || !reflect.DeepEqual(m.Polygons, want.Polygons) || *m.PolygonArea != want.PolygonArea {
+			t.Errorf("%s: area %d, %+v; want %d, %+v", decoder, *m.Area, m.RLE, want.Area, want.RLE)
 		}
 		if m.Label != "cat" || !slices.Equal(m.Codes, []int{127, 126, 125, 124, 123, 122, 121, 120, 119, 118, 117, 116, 115, 114, 113, 112}) {
 			t.Errorf("%s: %q %v", decoder, m.Label, m.Codes)
 		}
 		img := readPNG(t, m.MaskFile)
-		for i, v := range mask {
+		for i, v := range pixels {
 			if got := color.GrayModel.Convert(img.At(i%W, i/W)).(color.Gray).Y; got != v*0xff {
 				t.Fatalf("%s: pixel %d of %s is %d, want %d", decoder, i, m.MaskFile, got, v*0xff)
 			}
@@ -95,14 +96,14 @@ func TestParseMask(t *testing.T) {
 
 // A text of very many masks does not take all memory.
 func TestManyMasks(t *testing.T) {
-	text := strings.Repeat(maskText+";", maxDecoded+1)
-	code, out, errs := run(t, t.Context(), false, "parse", text, "--size", "4x4", "--mask-decoder", fixture(t, "CODEC"), "--format", "json")
+	text := strings.Repeat(maskText+";", engine.MaxMasks+1)
+	code, out, errs := runArgs(t, t.Context(), false, "parse", text, "--size", "4x4", "--mask-decoder", fixture(t, "CODEC"), "--format", "json")
 	var got Result
 	if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
 		t.Fatalf("%d, %v, %s", code, err, errs)
 	}
 	m := *got.Masks
-	if len(m) != maxDecoded+1 || m[maxDecoded-1].RLE == nil || m[maxDecoded].RLE != nil || len(m[maxDecoded].Codes) != 16 {
+	if len(m) != engine.MaxMasks+1 || m[engine.MaxMasks-1].RLE == nil || m[engine.MaxMasks].RLE != nil || len(m[engine.MaxMasks].Codes) != 16 {
 		t.Errorf("%d masks", len(m))
 	}
 	if !strings.Contains(errs, "there are 513 masks of 4×4 pixels, the first 512 are decoded") {
@@ -134,20 +135,23 @@ func segmentOf(t *testing.T, format, text string, o objectOptions) (stdout strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := &inquiry{app: a, asking: asking{task: "segment", find: &finding{objectOptions: o, segment: true}, image: imageOptions{limitOptions: limitOptions{MaxPixels: 1 << 20}}}}
-	q.views = []view{{inputs: []input{{path: path}}, size: image.Pt(200, 150), data: data, result: Result{Image: path, Task: "segment"}}}
-	if err := q.planFinding(); err != nil {
+	from := source{path: path}
+	q := request{task: "segment", items: []item{{sources: []source{from}, prompts: []string{""}}}, objects: &o, masks: true, limits: limitOptions{MaxPixels: 1 << 20}}
+	r := &run{app: a, request: q, printer: a.newPrinter(layout{})}
+	if r.locator, err = a.newLocator(q); err != nil {
 		return "", err
 	}
-	if q.finder.decoder, err = openMaskDecoder(fixture(t, "CODEC"), 1); err != nil {
+	if r.locator.masks, err = openMasksAlone(fixture(t, "CODEC"), 1); err != nil {
 		t.Fatal(err)
 	}
-	defer q.finder.decoder.Close()
-	if err := q.finder.makeFolders(); err != nil {
+	defer r.locator.close()
+	if err := r.locator.makeFolders(); err != nil {
 		t.Fatal(err)
 	}
-	q.p = a.newPrinter(false)
-	err = q.finish(t.Context(), &q.views[0], Result{Image: path, Task: "segment", Text: &text}, nil)
+	images := []*Image{{source: from, data: data, fitted: &engine.Image{Size: image.Pt(200, 150)}}}
+	result := r.newResult(&r.items[0], 0, images)
+	result.Prompt, result.Text = new(string), &text
+	err = r.printResult(t.Context(), &r.items[0], images, &result, nil)
 	return out.String(), err
 }
 
@@ -167,7 +171,7 @@ func TestSegmentIsParse(t *testing.T) {
 			t.Fatal(err)
 		}
 		theirs := folder("parse")
-		code, want, errs := run(t, t.Context(), false, "parse", text, "--image", scene, "--mask-decoder", fixture(t, "CODEC"),
+		code, want, errs := runArgs(t, t.Context(), false, "parse", text, "--image", scene, "--mask-decoder", fixture(t, "CODEC"),
 			"--mask-dir", theirs.MaskDir, "--draw", theirs.Draw, "--format", format)
 		if code != 0 {
 			t.Fatal(errs)
@@ -181,7 +185,7 @@ func TestSegmentIsParse(t *testing.T) {
 			if a.Drawing != ours.Draw {
 				t.Errorf("drawing %q", a.Drawing)
 			}
-			a.Task, a.Drawing = b.Task, b.Drawing
+			a.Task, a.Drawing, a.Prompt = b.Task, b.Drawing, nil
 			if !reflect.DeepEqual(a, b) || len(*a.Boxes) != 2 || len(*a.Masks) != 1 {
 				t.Errorf("segment %s\nparse %s", got, want)
 			}
@@ -199,7 +203,7 @@ func TestSegmentIsParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _, err := canvas(data, preprocess.Limits{MaxPixels: 1 << 20})
+	want, _, err := newCanvas(data, preprocess.Limits{MaxPixels: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,15 +244,15 @@ func TestSegmentDisk(t *testing.T) {
 	}
 }
 
-func TestOutputNames(t *testing.T) {
-	got := outputNames([]string{"a/x.jpg", "b/x.png", "X.gif", "x-2.png", "-", ".png", "y.tar.gz", "c/.hidden.png"})
+func TestFileNames(t *testing.T) {
+	got := fileNames([]string{"a/x.jpg", "b/x.png", "X.gif", "x-2.png", "-", ".png", "y.tar.gz", "c/.hidden.png"})
 	want := []string{"x", "x-2", "X-3", "x-2-2", "stdin", "image", "y.tar", ".hidden"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-func TestDrawTargets(t *testing.T) {
+func TestDrawingPaths(t *testing.T) {
 	dir := t.TempDir()
 	dotted := filepath.Join(dir, "v1.2")
 	if err := os.Mkdir(dotted, 0o700); err != nil {
@@ -273,7 +277,7 @@ func TestDrawTargets(t *testing.T) {
 		{"{}/a.png", "a", "", ""},
 		{"-", "a", "", ""},
 	} {
-		got, folder, err := drawTargets(c.draw, strings.Fields(c.names))
+		got, folder, err := drawingPaths(c.draw, strings.Fields(c.names))
 		if c.want == "" {
 			var usage usageError
 			if !errors.As(err, &usage) {
@@ -331,23 +335,6 @@ func TestScanLinesStops(t *testing.T) {
 type neverReader struct{}
 
 func (neverReader) Read([]byte) (int, error) { select {} }
-
-// What masks cost is bounded by their pixels, too.
-func TestDecodable(t *testing.T) {
-	for _, c := range []struct{ w, h, want int }{
-		{1, 1, maxDecoded},
-		{640, 480, maxDecoded},
-		{4000, 3000, 89},
-		{16384, 16384, 4},
-		{16385, 16384, 0},
-		{maxSide, maxSide, 0},
-		{mask.MaxPixels, 1, 4},
-	} {
-		if got := decodable(image.Pt(c.w, c.h)); got != c.want {
-			t.Errorf("%d×%d: %d, want %d", c.w, c.h, got, c.want)
-		}
-	}
-}
 
 // A line that is too long is skipped without being held, and the stream goes on.
 func TestScanLinesLong(t *testing.T) {

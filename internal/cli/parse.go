@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"image"
-	"io"
 	"strconv"
 	"strings"
 
@@ -17,18 +14,11 @@ import (
 	"paligemma/internal/quote"
 )
 
-// What parse accepts: bytes of a line, without its end, and the longer side of an
-// image in pixels.
-const (
-	maxLine = 1 << 20
-	maxSide = 1 << 30
-)
-
-// errLongLine says that a line was skipped.
-var errLongLine = fmt.Errorf("more than the limit of %d bytes", maxLine)
+// maxSide bounds the longer side of an image that --size describes, in pixels.
+const maxSide = 1 << 30
 
 type parseOptions struct {
-	objectOptions
+	objects objectOptions
 	limits  limitOptions
 	Size    string
 	Image   string
@@ -68,20 +58,12 @@ and no more than a gigapixel of them. Boxes have no such limit.`,
 	f.StringVar(&o.Image, "image", "", "the image that the text is about, a `FILE`")
 	o.limits.flags(f)
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads for masks (default: the physical cores available)")
-	o.maskFlags(f)
-	o.drawFlags(f, "draw the objects on --image, into the `FILE` .png or .jpg")
+	o.objects.maskFlags(f)
+	o.objects.drawFlags(f, "draw the objects on --image, into the `FILE` .png or .jpg")
+	exclude(f, "size", "image")
+	needs(f, "draw", "image")
+	needs(f, "mask-dir", "mask-decoder")
 	return cmd
-}
-
-// parsing is a run of parse.
-type parsing struct {
-	*app
-	finder *finder
-	at     sight
-	image  string // the path of --image
-	p      *printer
-
-	warnings []string // of the image
 }
 
 func (o *parseOptions) check() error {
@@ -95,104 +77,121 @@ func (o *parseOptions) check() error {
 		return usageError{errors.New("--size and --image exclude each other: the image knows its size")}
 	case o.Image == stdinName:
 		return usageError{errors.New("--image -: the image must be a file")}
-	case o.Draw != "" && o.Image == "":
+	case o.objects.Draw != "" && o.Image == "":
 		return usageError{errors.New("--draw needs --image: what is to be drawn on?")}
-	case o.MaskDir != "" && o.MaskDecoder == "":
+	case o.objects.MaskDir != "" && o.objects.MaskDecoder == "":
 		return usageError{errors.New("--mask-dir needs --mask-decoder FILE: vae-oid.npz, or a GGUF that has the decoder")}
 	}
-	if o.Draw != "" {
-		if _, err := draw.FormatOf(o.Draw); err != nil {
+	if o.objects.Draw != "" {
+		if _, err := draw.FormatOf(o.objects.Draw); err != nil {
 			return usageError{fmt.Errorf("--draw %w", err)}
 		}
 	}
 	return nil
 }
 
+// parseRun is a run of parse.
+type parseRun struct {
+	*app
+	locator  *locator
+	target   target // of each text, but for its name
+	image    string // the path of --image
+	warnings []string
+	printer  *printer
+}
+
 func (a *app) runParse(ctx context.Context, o *parseOptions, args []string) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	run := &parsing{app: a, image: o.Image, at: sight{name: "mask"}}
+	r := &parseRun{
+		app: a, image: o.Image, target: target{name: "mask"},
+		locator: &locator{app: a, options: o.objects, files: newFiles(o.objects.Overwrite, []string{o.Image})},
+	}
 	if o.Image != "" {
-		err = run.openImage(ctx, o)
+		err = r.openImage(ctx, o)
 	} else {
-		run.at.size, err = parseSize(o.Size)
+		r.target.size, err = parseSize(o.Size)
 	}
 	if err != nil {
 		return err
 	}
-	run.finder = &finder{a: a, out: newOutputs(o.Overwrite, []string{o.Image}), maskDir: o.MaskDir}
-	if o.Draw != "" {
-		if err := run.finder.out.check(o.Draw); err != nil {
-			return err
-		}
-	}
-	if o.MaskDir != "" {
-		if err := run.finder.out.checkMaskDir(o.MaskDir, []string{run.at.name}); err != nil {
-			return err
-		}
-	}
-	if o.MaskDecoder != "" {
-		if run.finder.decoder, err = openMaskDecoder(o.MaskDecoder, o.Threads); err != nil {
-			return err
-		}
-		defer run.finder.decoder.Close()
-	}
-	if err := run.finder.makeFolders(); err != nil {
+	if err := r.prepare(o); err != nil {
 		return err
 	}
-	run.p = a.newPrinter(len(args) == 0 || args[0] == stdinName)
-	if run.p.many {
-		err = run.lines(ctx)
+	defer r.locator.close()
+	many := len(args) == 0 || args[0] == stdinName
+	r.printer = a.newPrinter(layout{many: many, lines: many})
+	if many {
+		err = r.lines(ctx)
 	} else {
-		run.at.shown = "text"
-		err = run.text(ctx, args[0], 0)
+		err = r.text(ctx, args[0], 0)
 	}
-	run.finder.tellDropped()
-	if err = errors.Join(err, run.p.close()); err != nil || o.Draw == "" {
+	if err = errors.Join(err, r.printer.close()); err != nil || o.objects.Draw == "" {
 		return err
 	}
-	return run.finder.out.picture(o.Draw, run.at.draw)
+	return r.locator.files.draw(o.objects.Draw, r.target.canvas)
+}
+
+// prepare finds what is in the way of files, opens the mask decoder and makes the
+// folder for masks.
+func (r *parseRun) prepare(o *parseOptions) (err error) {
+	if o.objects.Draw != "" {
+		if err := r.locator.files.check(o.objects.Draw); err != nil {
+			return err
+		}
+	}
+	if o.objects.MaskDir != "" {
+		if err := r.locator.files.checkMaskDir(o.objects.MaskDir, []string{r.target.name}); err != nil {
+			return err
+		}
+	}
+	if o.objects.MaskDecoder != "" {
+		if r.locator.masks, err = openMasksAlone(o.objects.MaskDecoder, o.Threads); err != nil {
+			return err
+		}
+	}
+	if err = r.locator.makeFolders(); err != nil {
+		r.locator.close()
+	}
+	return err
 }
 
 // openImage takes the size, the name and the picture to draw on from --image.
-func (run *parsing) openImage(ctx context.Context, o *parseOptions) error {
-	data, lim, err := run.readImage(ctx, o.Image, o.limits)
+func (r *parseRun) openImage(ctx context.Context, o *parseOptions) error {
+	data, lim, err := r.readImage(ctx, o.Image, o.limits)
 	if err != nil {
 		return imageError{fmt.Errorf("%s: %w", o.Image, err)}
 	}
-	img, warnings, err := canvas(data, lim)
+	canvas, warnings, err := newCanvas(data, lim)
 	if err != nil {
 		return imageError{fmt.Errorf("%s: %w", o.Image, err)}
 	}
-	run.warnings = warnings
-	run.logWarnings(o.Image, warnings)
-	run.at.size, run.at.name = img.Bounds().Size(), outputNames([]string{o.Image})[0]
-	if o.Draw != "" {
-		run.at.draw = img
+	r.warnings = warnings
+	r.logWarnings(o.Image, warnings)
+	r.target.size, r.target.name = canvas.Bounds().Size(), fileNames([]string{o.Image})[0]
+	if o.objects.Draw != "" {
+		r.target.canvas = canvas
 	}
 	return nil
 }
 
 // lines answers each line of standard input as it comes.
-func (run *parsing) lines(ctx context.Context) error {
-	name := run.at.name
+func (r *parseRun) lines(ctx context.Context) error {
 	failed, total := 0, 0
-	for line := range scanLines(ctx, run.In) {
+	for line := range scanLines(ctx, r.In) {
 		total = line.number
 		switch {
 		case errors.Is(line.err, errLongLine):
 			failed++
-			if err := run.fail(line); err != nil {
+			if err := r.printFailure(line); err != nil {
 				return err
 			}
 			continue
 		case line.err != nil:
 			return line.failure()
 		}
-		run.at.shown = fmt.Sprintf("line %d", line.number)
-		run.at.name = fmt.Sprintf("%s-line%d", name, line.number)
-		if err := run.text(ctx, line.text, line.number); err != nil {
+		if err := r.text(ctx, line.text, line.number); err != nil {
 			return err
 		}
 	}
@@ -202,30 +201,35 @@ func (run *parsing) lines(ctx context.Context) error {
 	return partlyError{failed, total, "lines"}
 }
 
-// fail tells of a line that cannot be read, and puts it among the results.
-func (run *parsing) fail(l line) error {
+// printFailure says that a line cannot be read, and puts it among the results.
+func (r *parseRun) printFailure(l line) error {
 	err := l.failure()
-	run.complain(err)
-	if run.p.format == formatText {
+	r.complain(err)
+	if r.printer.format == formatText {
 		return nil
 	}
-	return run.p.object(Result{Image: run.image, Line: l.number, Task: "parse", Error: oneLine(err.Error())})
+	return r.printer.object(Result{Image: r.image, Line: l.number, Task: "parse", Error: oneLine(err.Error())})
 }
 
-// text prints the objects of a text.
-func (run *parsing) text(ctx context.Context, text string, line int) error {
-	objects, err := run.finder.find(ctx, text, run.at)
+// text prints the objects of a text: that of a line, or of the argument if line
+// is 0.
+func (r *parseRun) text(ctx context.Context, text string, line int) error {
+	t := r.target
+	t.shown = "text"
+	if line > 0 {
+		t.shown = fmt.Sprintf("line %d", line)
+		t.name = fmt.Sprintf("%s-line%d", t.name, line)
+	}
+	found, err := r.locator.locate(ctx, text, t, nil)
 	if err != nil {
 		return err
 	}
-	if run.p.format == formatText {
-		return run.p.table("", objects.rows)
+	if r.printer.format == formatText {
+		return r.printer.table("", found.rows(false))
 	}
-	return run.p.object(Result{
-		Image: run.image, Warnings: run.warnings, Line: line, Task: "parse", Text: &text,
-		Boxes: &objects.boxes, Masks: &objects.masks,
-		Dropped: &objects.dropped, DroppedCount: objects.droppedCount,
-	})
+	result := Result{Image: r.image, Warnings: r.warnings, Line: line, Task: "parse", Text: &text}
+	found.describe(&result, true)
+	return r.printer.object(result)
 }
 
 // parseSize reads WxH.
@@ -240,82 +244,4 @@ func parseSize(text string) (image.Point, error) {
 		return image.Point{}, usageError{fmt.Errorf("--size %s: a side is longer than %d pixels", quote.Short(text), maxSide)}
 	}
 	return image.Pt(width, height), nil
-}
-
-// line is a line of input, or the reason why there is none: after errLongLine
-// others follow.
-type line struct {
-	number int // from 1
-	text   string
-	err    error
-}
-
-// failure returns the error with its place.
-func (l line) failure() error { return fmt.Errorf("standard input: line %d: %w", l.number, l.err) }
-
-// scanLines reads lines of up to maxLine bytes until the end of r or of ctx.
-func scanLines(ctx context.Context, r io.Reader) func(yield func(line) bool) {
-	return func(yield func(line) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		lines := make(chan line)
-		go func() { // a read cannot be interrupted; it is left behind
-			defer close(lines)
-			buf := bufio.NewReaderSize(r, 64<<10)
-			for n := 1; ; n++ {
-				text, err := readLine(buf)
-				if errors.Is(err, io.EOF) {
-					return
-				}
-				select {
-				case lines <- line{n, text, err}:
-				case <-ctx.Done():
-					return
-				}
-				if err != nil && !errors.Is(err, errLongLine) {
-					return
-				}
-			}
-		}()
-		for {
-			select {
-			case l, ok := <-lines:
-				if !ok || !yield(l) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}
-}
-
-// readLine reads a line and returns it without its end, which a last line may
-// lack. It reads to the end of a line that is too long, without holding it.
-func readLine(r *bufio.Reader) (string, error) {
-	var text []byte
-	long := false
-	for {
-		part, err := r.ReadSlice('\n')
-		if !long {
-			text = append(text, part...)
-		}
-		if len(text) > maxLine+len("\r\n") {
-			text, long = nil, true
-		}
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case errors.Is(err, io.EOF) && (long || len(text) > 0):
-		case errors.Is(err, io.EOF):
-			return "", io.EOF
-		case err != nil:
-			return "", cause(err)
-		}
-		text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
-		if long || len(text) > maxLine {
-			return "", errLongLine
-		}
-		return string(text), nil
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/convert"
+	"paligemma/internal/engine"
 	"paligemma/internal/gguf"
 	"paligemma/internal/quote"
 )
@@ -42,15 +43,15 @@ Types, widest first:
 		Example: `  paligemma quantize model-f32.gguf model-q4_k_m.gguf --type q4_k_m
   paligemma quantize model-q8_0.gguf small.gguf --type q4_0 --allow-requantize`,
 		Args: func(_ *cobra.Command, args []string) error {
-			switch len(args) {
-			case 0:
+			switch {
+			case len(args) == 0:
 				return usageError{errors.New("IN.gguf is missing")}
-			case 1:
+			case len(args) == 1:
 				return usageError{errors.New("OUT.gguf is missing")}
-			case 2:
-				return nil
+			case len(args) > 2:
+				return usageError{fmt.Errorf("unexpected argument %s", quote.Short(args[2]))}
 			}
-			return usageError{fmt.Errorf("unexpected argument %s", quote.Short(args[2]))}
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runQuantize(cmd, o, args[0], args[1])
@@ -72,14 +73,17 @@ func (a *app) runQuantize(cmd *cobra.Command, o *quantizeOptions, in, out string
 	if err != nil {
 		return err
 	}
+	if out == "" {
+		return errEmpty
+	}
 	if info, err := os.Stat(in); err != nil {
-		return modelError{fmt.Errorf("%s: %w", in, cause(err))}
+		return &engine.ModelError{Err: pathError(in, err)}
 	} else if info.IsDir() {
-		return modelError{fmt.Errorf("%s is a folder: make a GGUF file of a checkpoint with `paligemma convert`", in)}
+		return &engine.ModelError{Err: fmt.Errorf("%s is a folder: make a GGUF file of a checkpoint with `paligemma convert`", in)}
 	}
 	src, err := gguf.Open(in, gguf.Options{})
 	if err != nil {
-		return modelError{err}
+		return &engine.ModelError{Err: err}
 	}
 	defer src.Close()
 	return a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {

@@ -10,62 +10,64 @@ import (
 	"paligemma/internal/preprocess"
 )
 
-// picture is an image for the model, and the file that it comes from.
-type picture struct {
-	*engine.Image
-	data []byte
-	took time.Duration // reading, decoding, resizing
+// Image is an image of a run. It is filled in stages: the reader reads its file,
+// decodes it unless it is large, and fits it to the model.
+type Image struct {
+	source
+	data    []byte             // of the file
+	decoded *preprocess.Source // until it is fitted
+	fitted  *engine.Image
+	took    time.Duration // all stages
 }
 
 // reader reads the images of a run, each while the model is busy with the one
 // before it, and the first while the model is opened. One image at most is read
 // ahead, so there is never more than that in memory.
 //
-// Reading beside ggml takes part of a core from its threads, which wait for each
+// Reading next to ggml takes part of a core from its threads, which wait for each
 // other by spinning. Nothing is held back for that: a large product is handed
 // out to the threads in pieces, so the others take what a slow one leaves, and
 // the time that reading takes, all of it if it waits for a disk or a pipe, would
 // be spent anyway.
 type reader struct {
-	read   func(ctx context.Context, in input) (picture, error)
+	read   func(ctx context.Context, s source) (*Image, error)
 	ctx    context.Context
 	cancel context.CancelFunc
-	rest   []*input // not begun
-	begun  *reading // that of the next take, unless nil
+	rest   []*source       // not begun
+	ahead  chan readResult // gives the image that the next take returns; nil: not begun
 
 	opened chan struct{} // closed when engine is set
 	engine *engine.Engine
 }
 
-// reading is an image being read.
-type reading struct {
-	pic  picture
-	err  error
-	done chan struct{}
+// readResult is an image that was read, or the reason why it was not.
+type readResult struct {
+	image *Image
+	err   error
 }
 
-// newReader begins to read the first of inputs. The caller says what model
-// the pictures are for by open, and closes the reader.
-func (a *app) newReader(ctx context.Context, inputs []*input, o imageOptions) *reader {
-	r := &reader{rest: inputs, opened: make(chan struct{})}
+// newReader begins to read the first of the sources. The caller says what model
+// the images are for by open, and closes the reader.
+func (a *app) newReader(ctx context.Context, sources []*source, o limitOptions) *reader {
+	r := &reader{rest: sources, opened: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(ctx)
-	r.read = func(ctx context.Context, in input) (picture, error) {
-		d, err := a.decode(ctx, in, o)
+	r.read = func(ctx context.Context, s source) (*Image, error) {
+		image, err := a.openImage(ctx, s, o)
 		if err != nil {
-			return picture{}, err
+			return nil, err
 		}
 		select {
 		case <-r.opened:
-			return d.fit(r.engine)
+			return image, image.fit(r.engine)
 		case <-ctx.Done():
-			return picture{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 	r.begin()
 	return r
 }
 
-// open lets pictures be made for a model.
+// open says what model the images are for.
 func (r *reader) open(e *engine.Engine) {
 	r.engine = e
 	close(r.opened)
@@ -76,77 +78,63 @@ func (r *reader) begin() {
 	if len(r.rest) == 0 {
 		return
 	}
-	in, now := *r.rest[0], &reading{done: make(chan struct{})}
-	r.rest, r.begun = r.rest[1:], now
+	next, ahead := *r.rest[0], make(chan readResult, 1)
+	r.rest, r.ahead = r.rest[1:], ahead
 	go func() {
-		defer close(now.done)
-		now.pic, now.err = r.read(r.ctx, in)
+		image, err := r.read(r.ctx, next)
+		ahead <- readResult{image, err}
 	}()
 }
 
 // take returns an image and begins to read the one after it. Images are taken in
 // order; some may be left out after one that failed.
-func (r *reader) take(in *input) (picture, error) {
-	if r.begun == nil {
-		r.rest = r.rest[slices.Index(r.rest, in):]
+func (r *reader) take(s *source) (*Image, error) {
+	if r.ahead == nil {
+		r.rest = r.rest[slices.Index(r.rest, s):]
 		r.begin()
 	}
-	now := r.begun
-	r.begun = nil
-	<-now.done // it ends with ctx
-	if now.err == nil {
+	got := <-r.ahead // it ends with ctx
+	r.ahead = nil
+	if got.err == nil {
 		r.begin()
 	}
-	return now.pic, now.err
+	return got.image, got.err
 }
 
 // close ends the reading under way.
 func (r *reader) close() {
 	r.cancel()
-	if r.begun != nil {
-		<-r.begun.done
+	if r.ahead != nil {
+		<-r.ahead
 	}
 }
 
-// decoded is an image before it is fitted to a vision tower: decoded unless it is
-// large.
-type decoded struct {
-	source *preprocess.Source
-	shown  string
-	data   []byte
-	took   time.Duration
-}
-
-// decode reads an image and decodes it if it is not large. Its errors name the
+// openImage reads an image, and decodes it if it is not large. Its errors name the
 // image; those about the image are imageErrors.
-func (a *app) decode(ctx context.Context, in input, o imageOptions) (decoded, error) {
-	if in.err != nil {
-		return decoded{}, imageError{in.err}
+func (a *app) openImage(ctx context.Context, s source, o limitOptions) (*Image, error) {
+	if s.err != nil {
+		return nil, imageError{s.err}
 	}
 	start := time.Now()
-	shown := in.path
-	if shown == stdinName {
-		shown = "standard input"
-	}
-	data, limits, err := a.readImage(ctx, in.path, o.limitOptions)
+	data, limits, err := a.readImage(ctx, s.path, o)
 	if err != nil {
 		if ctx.Err() != nil {
-			return decoded{}, err
+			return nil, err
 		}
-		return decoded{}, imageError{fmt.Errorf("%s: %w", shown, err)}
+		return nil, imageError{fmt.Errorf("%s: %w", s.shown(), err)}
 	}
-	source, err := preprocess.Open(data, limits)
+	decoded, err := preprocess.Open(data, limits)
 	if err != nil {
-		return decoded{}, imageError{fmt.Errorf("%s: %w", shown, err)}
+		return nil, imageError{fmt.Errorf("%s: %w", s.shown(), err)}
 	}
-	return decoded{source, shown, data, time.Since(start)}, nil
+	return &Image{source: s, data: data, decoded: decoded, took: time.Since(start)}, nil
 }
 
-// fit makes the image that a model takes.
-func (d decoded) fit(e *engine.Engine) (picture, error) {
-	i, err := e.NewImage(d.source)
-	if err != nil {
-		return picture{}, imageError{fmt.Errorf("%s: %w", d.shown, err)}
+// fit makes what the model takes.
+func (i *Image) fit(e *engine.Engine) (err error) {
+	if i.fitted, err = e.NewImage(i.decoded); err != nil {
+		return imageError{fmt.Errorf("%s: %w", i.shown(), err)}
 	}
-	return picture{i, d.data, d.took + i.FitTime}, nil
+	i.decoded, i.took = nil, i.took+i.fitted.FitTime
+	return nil
 }

@@ -19,74 +19,76 @@ type slowReads struct {
 	reader
 	begun chan string
 	end   chan struct{} // one for each read
+	ended chan string
 }
 
-func newSlowReads(ctx context.Context, names ...string) (*slowReads, []*input) {
-	var inputs []*input
+func newSlowReads(ctx context.Context, names ...string) (*slowReads, []*source) {
+	var sources []*source
 	for _, name := range names {
-		inputs = append(inputs, &input{path: name})
+		sources = append(sources, &source{path: name})
 	}
-	s := &slowReads{begun: make(chan string, len(names)), end: make(chan struct{}, len(names))}
-	s.rest = inputs
+	s := &slowReads{begun: make(chan string, len(names)), end: make(chan struct{}, len(names)), ended: make(chan string, len(names))}
+	s.rest = sources
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	s.read = func(ctx context.Context, in input) (picture, error) {
-		s.begun <- in.path
+	s.read = func(ctx context.Context, from source) (*Image, error) {
+		s.begun <- from.path
+		defer func() { s.ended <- from.path }()
 		select {
 		case <-s.end:
 		case <-ctx.Done():
-			return picture{}, ctx.Err()
+			return nil, ctx.Err()
 		}
-		if in.path[:3] == "bad" {
-			return picture{}, imageError{errors.New(in.path)}
+		if from.path[:3] == "bad" {
+			return nil, imageError{errors.New(from.path)}
 		}
-		return picture{data: []byte(in.path)}, nil
+		return &Image{source: from}, nil
 	}
-	return s, inputs
+	return s, sources
 }
 
 // Images come in order, one is read ahead and no more, and an error waits for
 // its turn.
 func TestReadAhead(t *testing.T) {
-	s, inputs := newSlowReads(t.Context(), "one", "two", "bad three", "four")
+	s, sources := newSlowReads(t.Context(), "one", "two", "bad three", "four")
 	defer s.close()
 	s.reader.begin()
-	for i, in := range inputs {
-		if got := <-s.begun; got != in.path {
-			t.Fatalf("read %s, want %s", got, in.path)
+	for i, from := range sources {
+		if got := <-s.begun; got != from.path {
+			t.Fatalf("read %s, want %s", got, from.path)
 		}
 		s.end <- struct{}{}
-		<-s.reader.begun.done
+		<-s.ended
 		if len(s.begun) > 0 {
-			t.Fatalf("%s is read before %s was taken", <-s.begun, in.path)
+			t.Fatalf("%s is read before %s was taken", <-s.begun, from.path)
 		}
-		pic, err := s.take(in)
+		image, err := s.take(from)
 		var bad imageError
-		if failed := errors.As(err, &bad); failed != (i == 2) || !failed && string(pic.data) != in.path {
-			t.Fatalf("%s: %q, %v", in.path, pic.data, err)
+		if failed := errors.As(err, &bad); failed != (i == 2) || !failed && image.path != from.path {
+			t.Fatalf("%s: %v, %v", from.path, image, err)
 		}
 		// What comes next is read meanwhile, but after a failure, which may be
 		// the end, not before it is taken.
-		if (s.reader.begun != nil) != (i < 2) {
-			t.Fatalf("after %s: reading ahead: %v", in.path, s.reader.begun != nil)
+		if (s.ahead != nil) != (i < 2) {
+			t.Fatalf("after %s: reading ahead: %v", from.path, s.ahead != nil)
 		}
 		if i == 2 {
-			s.begin()
+			s.reader.begin()
 		}
 	}
 }
 
 // Of images that share a prompt, those after one that fails are never read.
 func TestReadAheadLeavesOut(t *testing.T) {
-	s, inputs := newSlowReads(t.Context(), "bad one", "two", "three")
+	s, sources := newSlowReads(t.Context(), "bad one", "two", "three")
 	defer s.close()
 	s.begin()
 	s.end <- struct{}{}
-	if _, err := s.take(inputs[0]); err == nil {
+	if _, err := s.take(sources[0]); err == nil {
 		t.Fatal("no error")
 	}
 	s.end <- struct{}{}
-	if pic, err := s.take(inputs[2]); err != nil || string(pic.data) != "three" {
-		t.Errorf("%q, %v", pic.data, err)
+	if image, err := s.take(sources[2]); err != nil || image.path != "three" {
+		t.Errorf("%v, %v", image, err)
 	}
 	if got := []string{<-s.begun, <-s.begun}; !slices.Equal(got, []string{"bad one", "three"}) {
 		t.Errorf("read %q", got)
@@ -96,39 +98,37 @@ func TestReadAheadLeavesOut(t *testing.T) {
 // Closing, or a context that ends, ends the reading ahead and waits for it.
 func TestReadAheadEnds(t *testing.T) {
 	for _, how := range []string{"close", "context"} {
-		ctx, cancel := context.WithCancel(t.Context())
-		s, inputs := newSlowReads(ctx, "one", "two")
-		s.begin()
-		s.end <- struct{}{}
-		if _, err := s.take(inputs[0]); err != nil {
-			t.Fatal(err)
-		}
-		ahead := s.reader.begun
-		if how == "context" {
-			cancel()
-			if _, err := s.take(inputs[1]); !errors.Is(err, context.Canceled) {
-				t.Errorf("%s: %v", how, err)
+		t.Run(how, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s, sources := newSlowReads(ctx, "one", "two")
+			s.begin()
+			s.end <- struct{}{}
+			if _, err := s.take(sources[0]); err != nil {
+				t.Fatal(err)
 			}
-		}
-		s.close()
-		select {
-		case <-ahead.done:
-		default:
-			t.Errorf("%s: it still reads", how)
-		}
-		cancel()
+			if how == "context" {
+				cancel()
+				if _, err := s.take(sources[1]); !errors.Is(err, context.Canceled) {
+					t.Errorf("%v", err)
+				}
+			}
+			s.close()
+			if len(s.ended) != 2 {
+				t.Errorf("%d of 2 reads have ended", len(s.ended))
+			}
+		})
 	}
 }
 
 // Pictures wait for the model, and are what they are without waiting.
 func TestReaderOpen(t *testing.T) {
-	in := input{path: filepath.Join(fixture(t, "IMAGES"), "scene.png")}
+	from := source{path: filepath.Join(fixture(t, "IMAGES"), "scene.png")}
 	a := &app{Streams: Streams{Err: io.Discard}}
-	r := a.newReader(t.Context(), []*input{&in}, imageOptions{})
-	select {
-	case <-r.begun.done:
+	r := a.newReader(t.Context(), []*source{&from}, limitOptions{})
+	time.Sleep(20 * time.Millisecond)
+	if len(r.ahead) > 0 {
 		t.Error("it is read before the model is open")
-	case <-time.After(20 * time.Millisecond):
 	}
 	e, err := a.openModel(modelOptions{Model: fixture(t, "MODEL"), Threads: 1})
 	if err != nil {
@@ -136,13 +136,13 @@ func TestReaderOpen(t *testing.T) {
 	}
 	defer e.Close()
 	r.open(e)
-	pic, err := r.take(&in)
-	if err != nil || len(pic.Pixels) != 3*56*56 || pic.Size.X != 200 || pic.took <= 0 {
-		t.Errorf("%d values, %v, %v", len(pic.Pixels), pic.Size, err)
+	image, err := r.take(&from)
+	if err != nil || len(image.fitted.Pixels) != 3*56*56 || image.fitted.Size.X != 200 || image.took <= 0 || image.decoded != nil {
+		t.Errorf("%+v, %v", image, err)
 	}
 	r.close()
 	// A model that never opens: closing is enough.
-	r = a.newReader(t.Context(), []*input{&in}, imageOptions{})
+	r = a.newReader(t.Context(), []*source{&from}, limitOptions{})
 	r.close()
 }
 

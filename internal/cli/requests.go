@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,79 +9,72 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"paligemma/internal/quote"
-	"paligemma/internal/task"
 )
 
 // maxRequests bounds a file of requests, in bytes.
 const maxRequests = 256 << 20
 
-// request is a line of --requests.
-type request struct {
+// requestLine is a line of --requests.
+type requestLine struct {
 	Image  string   `json:"image"`
 	Images []string `json:"images"` // several in one prompt
 	Prompt *string  `json:"prompt"`
 }
 
-// readRequests reads --requests: a view for each run of lines about the same
+// readRequests reads --requests: an item for each run of lines about the same
 // images, so that these are encoded once.
-func (a *app) readRequests(ctx context.Context, path string) ([]view, error) {
-	shown := path
-	if shown == stdinName {
-		shown = "standard input"
-	}
+func (a *app) readRequests(ctx context.Context, path string) ([]item, error) {
+	shown := source{path: path}.shown()
 	data, err := a.readAll(ctx, path, maxRequests)
 	if err != nil {
 		return nil, fmt.Errorf("--requests %s: %w", shown, err)
 	}
-	var views []view
+	var items []item
 	var last []string
-	number := 0
-	for line := range bytes.Lines(data) {
-		number++
+	for number, line := range numberedLines(data) {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
-		}
-		if len(line) > maxLine {
-			return nil, usageError{fmt.Errorf("--requests %s, line %d: %w", shown, number, errLongLine)}
 		}
 		images, prompt, err := parseRequest(line)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--requests %s, line %d: %w", shown, number, err)}
 		}
-		if len(views) == 0 || !slices.Equal(images, last) {
-			v := view{}
+		if len(items) == 0 || !slices.Equal(images, last) {
+			it := item{}
 			for _, image := range images {
-				v.inputs = append(v.inputs, requestedImage(image))
+				it.sources = append(it.sources, requestedImage(image))
 			}
-			views, last = append(views, v), images
+			items, last = append(items, it), images
 		}
-		v := &views[len(views)-1]
-		v.prompts, v.lines = append(v.prompts, prompt), append(v.lines, number)
+		it := &items[len(items)-1]
+		it.prompts, it.lines = append(it.prompts, prompt), append(it.lines, number)
 	}
-	if len(views) == 0 {
-		return nil, usageError{fmt.Errorf("--requests %s: there are no requests in it", shown)}
+	if len(items) == 0 {
+		return nil, usageError{fmt.Errorf("--requests %s holds no requests", shown)}
 	}
-	return views, nil
+	return items, nil
 }
 
 // requestedImage is the one file that a request names: no folder, pattern or -.
-func requestedImage(path string) input {
+func requestedImage(path string) source {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return input{path, fmt.Errorf("%s: %w", path, cause(err))}
+		return source{path, pathError(path, err)}
 	case info.IsDir():
-		return input{path, fmt.Errorf("%s is a folder: a request names the file of one image", path)}
+		return source{path, fmt.Errorf("%s is a folder: a request names the file of one image", path)}
 	}
-	return input{path: notStdin(path)}
+	return source{path: notStdin(path)}
 }
 
 // parseRequest reads one line.
 func parseRequest(line []byte) (images []string, prompt string, err error) {
-	var r request
+	if len(line) > maxLine {
+		return nil, "", errLongLine
+	}
+	var r requestLine
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
@@ -103,40 +95,18 @@ func parseRequest(line []byte) (images []string, prompt string, err error) {
 	return r.Images, *r.Prompt, nil
 }
 
-// wants tells whether a result's text is to be read for boxes, and whether masks
-// are among what was asked for.
-func (q *inquiry) wants(v *view, r Result) (boxes, masks bool) {
-	switch {
-	case q.find == nil:
-		return false, false
-	case v.lines != nil:
-		return findsObjects(v, *r.Prompt), asksMasks(*r.Prompt)
-	}
-	return true, q.find.segment
-}
-
-// findsObjects reports whether the answer to a request holds boxes: it is then
-// read as that of detect or segment.
-func findsObjects(v *view, prompt string) bool {
-	return len(v.inputs) == 1 && (strings.HasPrefix(prompt, task.Detect("")) || asksMasks(prompt))
-}
-
-func asksMasks(prompt string) bool { return strings.HasPrefix(prompt, task.Segment("")) }
-
-// findingOf is what becomes of the objects in the answers to requests: as JSON
-// they have boxes and masks, as text they are text. It is nil if there are none.
-func findingOf(views []view, format string) *finding {
+// readObjects makes the objects in the answers to --requests part of JSON: boxes,
+// and masks where they are asked for. As text they stay text.
+func (q *request) readObjects(format string) {
 	if format == formatText {
-		return nil
+		return
 	}
-	var find *finding
-	for i := range views {
-		for _, prompt := range views[i].prompts {
-			if findsObjects(&views[i], prompt) {
-				find = cmp.Or(find, &finding{})
-				find.segment = find.segment || asksMasks(prompt)
+	for i := range q.items {
+		for _, prompt := range q.items[i].prompts {
+			if asksObjects(&q.items[i], prompt) {
+				q.objects = &objectOptions{}
+				q.masks = q.masks || asksMasks(prompt)
 			}
 		}
 	}
-	return find
 }

@@ -24,8 +24,8 @@ import (
 	"paligemma/internal/tokenizer"
 )
 
-// run runs the command line in this process.
-func run(t *testing.T, ctx context.Context, tty bool, args ...string) (code int, stdout, stderr string) {
+// runArgs runs the command line in this process.
+func runArgs(t *testing.T, ctx context.Context, tty bool, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = Run(ctx, args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs, OutTTY: tty})
@@ -38,10 +38,10 @@ func TestTerminal(t *testing.T) {
 	scene := filepath.Join(fixture(t, "IMAGES"), "scene.png")
 	args := []string{"caption", scene, "-m", fixture(t, "MODEL"), "--max-tokens", "12"}
 	const want = "<seg099> el el el el el el el\x1d<loc0421><loc0421>"
-	if code, out, errs := run(t, t.Context(), false, args...); code != 0 || !strings.HasPrefix(out, want) {
+	if code, out, errs := runArgs(t, t.Context(), false, args...); code != 0 || !strings.HasPrefix(out, want) {
 		t.Errorf("to a file: %d, %q, %q", code, out, errs)
 	}
-	if code, out, errs := run(t, t.Context(), true, args...); code != 0 || !strings.HasPrefix(out, strings.ReplaceAll(want, "\x1d", `\u001d`)) {
+	if code, out, errs := runArgs(t, t.Context(), true, args...); code != 0 || !strings.HasPrefix(out, strings.ReplaceAll(want, "\x1d", `\u001d`)) {
 		t.Errorf("to a terminal: %d, %q, %q", code, out, errs)
 	}
 	var parts writes
@@ -88,7 +88,7 @@ func TestCancelled(t *testing.T) {
 		{"inspect", "--verify", fixture(t, "MODEL")},
 		{"inspect", "--verify", fixture(t, "CHECKPOINT")},
 	} {
-		if code, out, errs := run(t, ctx, false, args...); code != exitInterrupted || strings.TrimSpace(out) != "" {
+		if code, out, errs := runArgs(t, ctx, false, args...); code != exitInterrupted || strings.TrimSpace(out) != "" {
 			t.Errorf("%v: %d, %q, %q", args, code, out, errs)
 		}
 	}
@@ -186,9 +186,9 @@ func TestExitCode(t *testing.T) {
 		exitFailed:      {inner, os.ErrExist, &engine.ModelError{Err: &engine.MemoryError{}}},
 		exitUsage:       {usageError{inner}, fmt.Errorf("a: %w", usageError{inner}), &tokenizer.ImageCountError{}},
 		exitPartly:      {partlyError{1, 2, "images"}, errors.Join(partlyError{1, 2, "lines"}, nil)},
-		exitModel:       {modelError{inner}, fmt.Errorf("a: %w", model.ErrNaN)},
+		exitModel:       {&engine.ModelError{Err: inner}, fmt.Errorf("a: %w", model.ErrNaN)},
 		exitImage:       {imageError{inner}},
-		exitInterrupted: {context.Canceled, imageError{context.Canceled}, modelError{context.Canceled}},
+		exitInterrupted: {context.Canceled, imageError{context.Canceled}, &engine.ModelError{Err: context.Canceled}},
 	} {
 		for _, err := range errs {
 			if got := exitCode(err); got != want {
@@ -227,8 +227,8 @@ func TestPrinter(t *testing.T) {
 		want string
 	}{
 		{printer{format: formatText}, "a\nb\\\x1b[31mé\r\n"},
-		{printer{format: formatText, many: true}, "a\\nb\\\\\x1b[31mé\\r\n"},
-		{printer{format: formatText, many: true, paths: true}, "x\\ty\x1b\ta\\nb\\\\\x1b[31mé\\r\n"},
+		{printer{format: formatText, layout: layout{many: true, lines: true}}, "a\\nb\\\\\x1b[31mé\\r\n"},
+		{printer{format: formatText, layout: layout{many: true, lines: true, paths: true}}, "x\\ty\x1b\ta\\nb\\\\\x1b[31mé\\r\n"},
 	} {
 		var b strings.Builder
 		c.p.w = &b
@@ -240,7 +240,7 @@ func TestPrinter(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	p := printer{w: &b, format: formatJSON, many: true}
+	p := printer{w: &b, format: formatJSON, layout: layout{many: true}}
 	if err := errors.Join(p.object(Result{Task: "<a>"}), p.object(Result{Task: "b"}), p.close()); err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestPrinter(t *testing.T) {
 		t.Errorf("an array: %q, want %q", b.String(), want)
 	}
 	b.Reset()
-	p = printer{w: &b, format: formatJSON, many: true}
+	p = printer{w: &b, format: formatJSON, layout: layout{many: true}}
 	if err := p.close(); err != nil || b.String() != "[]\n" {
 		t.Errorf("an empty array: %q, %v", b.String(), err)
 	}

@@ -110,8 +110,8 @@ func TestTerminalSafe(t *testing.T) {
 // lets through.
 func TestTerminalJSON(t *testing.T) {
 	args := []string{"parse", "<loc0000><loc0000><loc0500><loc0500> " + hostile, "--size", "9x9", "--format", "json"}
-	_, file, _ := run(t, t.Context(), false, args...)
-	_, terminal, _ := run(t, t.Context(), true, args...)
+	_, file, _ := runArgs(t, t.Context(), false, args...)
+	_, terminal, _ := runArgs(t, t.Context(), true, args...)
 	for _, part := range []string{"\u009b", "\u202e", "\U000e0041"} {
 		if !strings.Contains(file, part) {
 			t.Errorf("%q to a file: %q", part, file)
@@ -131,7 +131,7 @@ func TestTerminalJSON(t *testing.T) {
 // What is no terminal gets the bytes that were written.
 func TestNoTerminal(t *testing.T) {
 	args := []string{"parse", "<loc0000><loc0000><loc0500><loc0500> \x1bz\u009b\xff", "--size", "1023x1023"}
-	if _, out, _ := run(t, t.Context(), false, args...); out != "\x1bz\u009b\xff\t0.0\t0.0\t500.0\t500.0\n" {
+	if _, out, _ := runArgs(t, t.Context(), false, args...); out != "\x1bz\u009b\xff\t0.0\t0.0\t500.0\t500.0\n" {
 		t.Errorf("%q", out)
 	}
 	if code := Run(t.Context(), args, Streams{Out: closedPipe{}, Err: io.Discard, OutTTY: true}); code != exitOK {

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"paligemma/internal/atomicfile"
@@ -25,3 +27,14 @@ var (
 
 // cause drops what a message already says from an error of package os.
 var cause = atomicfile.Cause
+
+// errEmpty says that an argument is "", as an unset variable of a shell is.
+var errEmpty = errors.New("an argument is empty: want the name of a file")
+
+// pathError puts a path before an error of package os about it.
+func pathError(path string, err error) error {
+	if path == "" {
+		return errEmpty
+	}
+	return fmt.Errorf("%s: %w", path, cause(err))
+}

@@ -182,7 +182,7 @@ func checkSize(w, h int, lim Limits, fileBytes, minBytes int64) error {
 		return fmt.Errorf("the picture is empty: %d×%d pixels", w, h)
 	}
 	if int64(w) > lim.MaxPixels/int64(h) {
-		return fmt.Errorf("%w: %d×%d pixels are %s million, the limit is %s million (--max-pixels)", ErrTooLarge, w, h, millions(float64(w)*float64(h)), millions(float64(lim.MaxPixels)))
+		return fmt.Errorf("%w: %d×%d pixels are %s, the limit is %s (--max-pixels)", ErrTooLarge, w, h, millions(float64(w)*float64(h)), millions(float64(lim.MaxPixels)))
 	}
 	if fileBytes < minBytes {
 		return fmt.Errorf("%w: %d bytes for %d×%d pixels", errTruncated, fileBytes, w, h)
@@ -193,9 +193,9 @@ func checkSize(w, h int, lim Limits, fileBytes, minBytes int64) error {
 // millions formats a number of pixels for humans.
 func millions(n float64) string {
 	if n < 1e6 {
-		return strconv.FormatFloat(n/1e6, 'g', 3, 64)
+		return strconv.FormatFloat(n, 'f', 0, 64)
 	}
-	return strconv.FormatFloat(n/1e6, 'f', 1, 64)
+	return strconv.FormatFloat(n/1e6, 'f', 1, 64) + " million"
 }
 
 // maxEmpty is how many pixels a picture may have outside of its first frame

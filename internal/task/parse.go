@@ -106,15 +106,6 @@ func Parse(text string, W, H int) Result {
 	return p.res
 }
 
-// Boxes are all objects' boxes, in the form the command line prints.
-func (r Result) Boxes() []Box {
-	boxes := make([]Box, len(r.Objects))
-	for i, o := range r.Objects {
-		boxes[i] = Box{Label: o.Label, Box: o.Box, Normalized: o.Normalized}
-	}
-	return boxes
-}
-
 type tokKind int
 
 const (

@@ -1,7 +1,6 @@
 package task
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
@@ -134,7 +133,7 @@ func TestParse(t *testing.T) {
 				t.Errorf("%q: note %q lies at %q", c.text, n.Text, got)
 			}
 		}
-		if r.DroppedCount != len(r.Dropped) || len(r.Pieces()) != len(r.Dropped) {
+		if r.DroppedCount != len(r.Dropped) || len(Pieces(r.Dropped)) != len(r.Dropped) {
 			t.Errorf("%q: %d dropped, %d are listed", c.text, r.DroppedCount, len(r.Dropped))
 		}
 		for _, o := range r.Objects {
@@ -194,41 +193,6 @@ func TestBoxTokensRoundTrip(t *testing.T) {
 		if got := BoxTokens(o.Box, 641, 77); got != text {
 			t.Fatalf("%s came back as %s", text, got)
 		}
-	}
-}
-
-func TestResultJSON(t *testing.T) {
-	r := Parse(box1+codes+" cat ; "+box2+" dog", 20, 10)
-	boxes, masks := r.Boxes(), r.Masks()
-	if len(boxes) != 2 || len(masks) != 1 {
-		t.Fatalf("%d boxes, %d masks", len(boxes), len(masks))
-	}
-	const (
-		wantBox  = `{"label":"cat","box":[0,0,20,10],"normalized":[0,0,1,1]}`
-		wantMask = `{"label":"cat","box":[0,0,20,10],"codes":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,127]`
-		wantMore = `,"area":1,"rle":{"size":[10,20],"counts":"01W6"},"polygons":[[0,0,1,0,1,1,0,1]],"polygon_area":1}`
-		wantNone = `,"area":0,"rle":{"size":[10,20],"counts":"X6"},"polygon_area":0}`
-	)
-	check := func(v any, want string) {
-		t.Helper()
-		if got, err := json.Marshal(v); err != nil || string(got) != want {
-			t.Errorf("%s, %v; want %s", got, err, want)
-		}
-	}
-	check(boxes[0], wantBox)
-	check(masks[0], wantMask+"}")
-	mask := make([]byte, 200)
-	if err := masks[0].SetPixels(mask, 20, 10); err != nil {
-		t.Fatal(err)
-	}
-	check(masks[0], wantMask+wantNone)
-	mask[0] = 1
-	if err := masks[0].SetPixels(mask, 20, 10); err != nil {
-		t.Fatal(err)
-	}
-	check(masks[0], wantMask+wantMore)
-	if err := masks[0].SetPixels(mask, 10, 10); err == nil {
-		t.Error("a mask of the wrong size is accepted")
 	}
 }
 

@@ -1,11 +1,6 @@
 package task
 
-import (
-	"fmt"
-
-	"paligemma/internal/mask"
-	"paligemma/internal/quote"
-)
+import "paligemma/internal/mask"
 
 // Box is a labelled box as the command line's JSON has it.
 type Box struct {
@@ -42,34 +37,11 @@ type Piece struct {
 // maxPiece bounds the text of a Piece, in bytes: its offset finds the rest.
 const maxPiece = 200
 
-// Pieces returns what Parse left out, in the form the command line prints.
-func (r Result) Pieces() []Piece {
-	pieces := make([]Piece, len(r.Dropped))
-	for i, n := range r.Dropped {
+// Pieces returns notes of what Parse left out, in the form the command line prints.
+func Pieces(dropped []Note) []Piece {
+	pieces := make([]Piece, len(dropped))
+	for i, n := range dropped {
 		pieces[i] = Piece{cut(n.Text, maxPiece), n.Problem, n.Offset}
 	}
 	return pieces
-}
-
-// Masks are the objects that have mask codes, without the decoded masks (see
-// Mask.SetPixels).
-func (r Result) Masks() []Mask {
-	masks := []Mask{}
-	for _, o := range r.Objects {
-		if o.Codes != nil {
-			masks = append(masks, Mask{Label: o.Label, Box: o.Box, Codes: o.Codes})
-		}
-	}
-	return masks
-}
-
-// SetPixels fills in area, RLE, polygons and their area from a decoded mask of
-// the whole image, [H][W] (see mask.Paste).
-func (m *Mask) SetPixels(pixels []byte, W, H int) error {
-	measures, err := mask.Measure(pixels, W, H)
-	if err != nil {
-		return fmt.Errorf("mask %s: %w", quote.Short(m.Label), err)
-	}
-	m.Area, m.RLE, m.Polygons, m.PolygonArea = &measures.Area, &measures.RLE, measures.Polygons, &measures.PolygonArea
-	return nil
 }

@@ -9,82 +9,81 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/draw"
 )
 
-// outputs are the pictures that a run writes. None is written twice, or over an
+// files are the pictures that a run writes. None is written twice, or over an
 // image that the run reads.
-type outputs struct {
+type files struct {
 	overwrite bool
 	inputs    []os.FileInfo
 	written   map[string]bool
 }
 
-func newOutputs(overwrite bool, inputs []string) *outputs {
-	o := &outputs{overwrite: overwrite, written: map[string]bool{}}
+func newFiles(overwrite bool, inputs []string) *files {
+	f := &files{overwrite: overwrite, written: map[string]bool{}}
 	for _, path := range inputs {
 		if info, err := os.Stat(path); err == nil && path != stdinName {
-			o.inputs = append(o.inputs, info)
+			f.inputs = append(f.inputs, info)
 		}
 	}
-	return o
+	return f
 }
 
 // check says why path must not be written.
-func (o *outputs) check(path string) error {
+func (f *files) check(path string) error {
 	if _, err := os.Lstat(path); err != nil {
 		return nil // it is new; whether it can be made is seen when it is
 	}
 	if info, err := os.Stat(path); err == nil {
-		for _, in := range o.inputs {
+		for _, in := range f.inputs {
 			if os.SameFile(in, info) {
 				return fmt.Errorf("%s: this image is an input and never overwritten", path)
 			}
 		}
 	}
-	if !o.overwrite {
+	if !f.overwrite {
 		return fmt.Errorf("%s: %w", path, atomicfile.ErrExists)
 	}
 	return nil
 }
 
 // write makes a picture, whole or not at all.
-func (o *outputs) write(path string, encode func(io.Writer) error) error {
-	if o.written[path] {
+func (f *files) write(path string, encode func(io.Writer) error) error {
+	if f.written[path] {
 		return fmt.Errorf("%s: this run has written it already", path)
 	}
-	if err := o.check(path); err != nil {
+	if err := f.check(path); err != nil {
 		return err
 	}
-	f, err := atomicfile.Create(path, o.overwrite)
+	out, err := atomicfile.Create(path, f.overwrite)
 	if err != nil {
 		return err
 	}
-	defer f.Abort()
-	if err := encode(f); err != nil {
+	defer out.Abort()
+	if err := encode(out); err != nil {
 		return err
 	}
-	o.written[path] = true
-	return f.Commit()
+	f.written[path] = true
+	return out.Commit()
 }
 
-// picture writes a drawing in the format that its name asks for.
-func (o *outputs) picture(path string, img image.Image) error {
+// draw writes a drawing in the format that its name asks for.
+func (f *files) draw(path string, img image.Image) error {
 	format, err := draw.FormatOf(path)
 	if err != nil {
 		return err
 	}
-	return o.write(path, func(w io.Writer) error { return draw.Encode(w, img, format) })
+	return f.write(path, func(w io.Writer) error { return draw.Encode(w, img, format) })
 }
 
-// outputNames are what the outputs of images are called: the images' names
+// fileNames returns what the files about images are called: the images' names
 // without folder and extension, told apart by numbers where they are the same
 // (in a file system that ignores case, too).
-func outputNames(paths []string) []string {
+func fileNames(paths []string) []string {
 	names := make([]string, len(paths))
 	used := map[string]bool{}
 	for i, path := range paths {
@@ -108,9 +107,9 @@ func outputNames(paths []string) []string {
 // namePlace is what stands for an image's name in --draw.
 const namePlace = "{}"
 
-// drawTargets are the files that --draw makes of images with these names. folder is
+// drawingPaths returns the files that --draw makes of images with these names. folder is
 // to be made first; "" if there is none.
-func drawTargets(out string, names []string) (paths []string, folder string, err error) {
+func drawingPaths(out string, names []string) (paths []string, folder string, err error) {
 	pattern := out
 	if out == stdinName {
 		return nil, "", usageError{errors.New("--draw -: pictures are not written to standard output")}
@@ -148,7 +147,7 @@ var maskName = regexp.MustCompile(`^(.*)-[0-9]+\.png$`)
 
 // checkMaskDir finds masks in the folder that would be in the way. A folder that
 // does not exist is made later.
-func (o *outputs) checkMaskDir(dir string, names []string) error {
+func (f *files) checkMaskDir(dir string, names []string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -156,19 +155,16 @@ func (o *outputs) checkMaskDir(dir string, names []string) error {
 	case err != nil:
 		return fmt.Errorf("--mask-dir %s: %w", dir, cause(err))
 	}
-	ours := map[string]bool{}
+	named := map[string]bool{}
 	for _, name := range names {
-		ours[name] = true
+		named[name] = true
 	}
 	for _, e := range entries {
-		if m := maskName.FindStringSubmatch(e.Name()); m != nil && ours[m[1]] {
-			if err := o.check(filepath.Join(dir, e.Name())); err != nil {
+		if m := maskName.FindStringSubmatch(e.Name()); m != nil && named[m[1]] {
+			if err := f.check(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
 }
-
-// coordinate prints pixels for people and their tools.
-func coordinate(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"paligemma/internal/bench"
+	"paligemma/internal/quote"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// benchRow is a line of the table.
+type benchRow struct {
+	what, unit     string
+	mid, low, high float64
+	achieved       string
+}
+
+// writeBenchRows writes a section of the table, and an empty line.
+func writeBenchRows(b *bytes.Buffer, what string, rows []benchRow) error {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\tUNIT\tMEDIAN\tMIN\tMAX\tACHIEVED\n", what)
+	for _, row := range rows {
+		if row.mid > 0 {
+			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%.2f\t%s", row.what, row.unit, row.mid, row.low, row.high, row.achieved), "\t"))
+		}
+	}
+	err := w.Flush()
+	fmt.Fprintln(b)
+	return err
+}
+
+// benchText is the table.
+func benchText(r *bench.Report) (string, error) {
+	var b bytes.Buffer
+	kind := ""
+	if r.Synthetic {
+		kind = "synthetic, "
+	}
+	fmt.Fprintf(&b, "%s: %s%s, %d weights in %s\n", r.Model, kind, r.Type, r.Parameters, quote.Bytes(r.Bytes))
+	fmt.Fprintf(&b, "%s, %d threads: %s\n", r.Device, r.Threads, r.CPU)
+	fmt.Fprintf(&b, "%d prompt tokens, %d decoded, %d repetitions\n\n", r.PrefillTokens, r.DecodeTokens, r.Repetitions)
+
+	low, high := r.Spread()
+	rows := []benchRow{
+		{"open", "ms", r.Open, low.Open, high.Open, ""},
+		{"tokenizer", "ms", r.Tokenizer, low.Tokenizer, high.Tokenizer, ""},
+		{"image", "ms", r.Image, low.Image, high.Image, ""},
+		{"vision", "ms", r.Vision, low.Vision, high.Vision, fmt.Sprintf("%.1f GFLOPS", r.VisionGFLOPS)},
+		{"prefill", "ms", r.Prefill, low.Prefill, high.Prefill, fmt.Sprintf("%.1f GFLOPS", r.PrefillGFLOPS)},
+		{"decode", "tokens/s", r.DecodeRate, low.DecodeRate, high.DecodeRate, fmt.Sprintf("%.1f GB/s", r.DecodeGBs)},
+		{"first token", "ms", r.FirstToken, low.FirstToken, high.FirstToken, ""},
+		{"caption of 20", "ms", r.Caption20, low.Caption20, high.Caption20, ""},
+	}
+	if err := writeBenchRows(&b, "WHAT", rows); err != nil {
+		return "", err
+	}
+	if len(r.Sequences) > 0 {
+		rows = nil
+		for i, s := range r.Sequences {
+			rows = append(rows, benchRow{strconv.Itoa(s.N), "ms/step", s.Step, low.Sequences[i].Step, high.Sequences[i].Step, fmt.Sprintf("%.1f tokens/s", s.Rate)})
+		}
+		if err := writeBenchRows(&b, "SEQUENCES", rows); err != nil {
+			return "", err
+		}
+	}
+	if r.PeakRSS > 0 {
+		fmt.Fprintf(&b, "peak memory: %s\n", quote.Bytes(r.PeakRSS))
+	}
+	if p := r.Probe; p != nil {
+		fmt.Fprintf(&b, "what ggml reaches here: reads %.1f GB/s; products in f32 %.0f, bf16 %.0f, q8_0 %.0f, q4_k %.0f GFLOPS\n", p.Read, p.F32, p.BF16, p.Q8_0, p.Q4_K)
+	}
+	return b.String(), nil
+}

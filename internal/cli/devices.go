@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/quote"
+)
+
+func (a *app) devicesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "devices",
+		Short: "List what this build can run on",
+		Long:  "List the devices that --device takes. With auto, the first GPU is used, else the CPU.",
+		Args:  argsBetween(0, 0, ""),
+		RunE:  func(*cobra.Command, []string) error { return a.runDevices() },
+	}
+}
+
+func (a *app) runDevices() error {
+	devices := ggml.Devices()
+	if a.common.Format != formatText {
+		p := a.newPrinter(layout{many: true, lines: true})
+		for _, d := range devices {
+			if err := p.object(d); err != nil {
+				return err
+			}
+		}
+		return p.close()
+	}
+	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tKIND\tBACKEND\tFREE\tTOTAL\tDESCRIPTION")
+	for _, d := range devices {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Kind, d.Backend, quote.Bytes(int64(d.MemoryFree)), quote.Bytes(int64(d.MemoryTotal)), d.Description)
+	}
+	return w.Flush()
+}

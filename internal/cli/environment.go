@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"paligemma/internal/quote"
+)
+
+// Annotations of flags.
+const (
+	fromEnv    = "paligemma_from_env" // the value comes from the environment
+	excludedBy = "paligemma_excluded" // these flags
+	needsOneOf = "paligemma_needs"    // these flags
+)
+
+// envName is the environment variable that stands for a flag.
+func envName(flag string) string {
+	return "PALIGEMMA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// applyEnv sets flags that are not on the command line from the environment.
+// An empty variable is as good as none.
+func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var first error
+	f.VisitAll(func(flag *pflag.Flag) {
+		value, ok := lookup(envName(flag.Name))
+		if !ok || value == "" || flag.Changed || flag.Name == "help" || flag.Name == "version" || !applies(f, flag, lookup) {
+			return
+		}
+		if err := f.Set(flag.Name, value); err != nil && first == nil {
+			first = usageError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), valueError(err))}
+		}
+		annotate(f, flag.Name, fromEnv)
+	})
+	return first
+}
+
+// valueError is what is wrong with a flag's value, without the value.
+func valueError(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		err = inner
+	}
+	var number *strconv.NumError
+	if errors.As(err, &number) {
+		err = number.Err
+	}
+	return quote.Error(err)
+}
+
+// applies reports whether a variable means something to a command line: not where
+// a flag on it excludes the variable's, or where another is missing.
+func applies(f *pflag.FlagSet, flag *pflag.Flag, lookup func(string) (string, bool)) bool {
+	for _, other := range flag.Annotations[excludedBy] {
+		if typed(f, other) {
+			return false
+		}
+	}
+	return len(flag.Annotations[needsOneOf]) == 0 || slices.ContainsFunc(flag.Annotations[needsOneOf], func(other string) bool {
+		value, _ := lookup(envName(other))
+		return typed(f, other) || value != ""
+	})
+}
+
+// annotate adds values to an annotation of a flag.
+func annotate(f *pflag.FlagSet, name, annotation string, values ...string) {
+	flag := f.Lookup(name)
+	_ = f.SetAnnotation(name, annotation, append(flag.Annotations[annotation], values...))
+}
+
+// exclude says that a flag and others exclude each other: of the others, only those
+// on the command line are in its way, and the other way round.
+func exclude(f *pflag.FlagSet, name string, others ...string) {
+	annotate(f, name, excludedBy, others...)
+	for _, other := range others {
+		annotate(f, other, excludedBy, name)
+	}
+}
+
+// needs says that a flag means nothing without one of others. On the command line
+// that is for the command to tell.
+func needs(f *pflag.FlagSet, name string, others ...string) { annotate(f, name, needsOneOf, others...) }
+
+// typed reports whether a flag is on the command line. A variable is for every
+// command that has the flag, and may mean nothing to this one.
+func typed(f *pflag.FlagSet, name string) bool {
+	flag := f.Lookup(name)
+	if flag == nil {
+		return false
+	}
+	_, env := flag.Annotations[fromEnv]
+	return flag.Changed && !env
+}

@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"paligemma/internal/demo"
+	"paligemma/internal/engine"
+)
+
+// openModel opens the model that the flags name, the built-in one if they name
+// none, for one text at a time. The caller closes it.
+func (a *app) openModel(o modelOptions) (*engine.Engine, error) {
+	a.noteBuiltIn(o)
+	e, err := o.open(1)
+	if err == nil {
+		a.noteModel(e)
+	}
+	return e, err
+}
+
+// noteBuiltIn says so where the built-in model answers.
+func (a *app) noteBuiltIn(o modelOptions) {
+	if o.Model == "" {
+		a.note("no model is named: this is the built-in one, which knows drawn shapes and words; " +
+			"for photographs convert a checkpoint (`paligemma convert --help`) and name it with -m or PALIGEMMA_MODEL")
+	}
+}
+
+// noteModel says what was opened, and where it runs.
+func (a *app) noteModel(e *engine.Engine) {
+	threads, refused := e.Threads()
+	if refused > 0 {
+		a.note("the system starts no more threads (ulimit -u, a limit of processes): %d in place of %d compute", threads, threads+refused)
+	}
+	a.detail("%s: %s, %s, %d threads", e.Path(), e.Config().Arch, e.Device().Name, threads)
+}
+
+// options are the engine's, for a number of texts at a time.
+func (o modelOptions) options(parallel int) engine.Options {
+	return engine.Options{
+		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel,
+	}
+}
+
+// open opens the model for a number of texts at a time.
+func (o modelOptions) open(parallel int) (*engine.Engine, error) {
+	if o.Model != "" {
+		return engine.Open(o.Model, o.options(parallel))
+	}
+	file, err := demo.Open()
+	if err != nil {
+		return nil, &engine.ModelError{Err: err}
+	}
+	return engine.New(file, o.options(parallel))
+}

@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"paligemma/internal/task"
+
+	"github.com/spf13/cobra"
+)
+
+type ocrOptions struct{ ask askOptions }
+
+func (a *app) ocrCommand() *cobra.Command {
+	o := &ocrOptions{}
+	cmd := &cobra.Command{
+		Use:   "ocr IMAGE...",
+		Short: "Read the text in images",
+		Long:  "Read the text in each image." + "\n" + answerHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.ask.images = args
+			return a.runOCR(cmd, o)
+		},
+	}
+	askFlags(cmd, &o.ask, maxTokensOCR)
+	return cmd
+}
+
+func (a *app) runOCR(cmd *cobra.Command, o *ocrOptions) error {
+	if err := o.ask.sampling.check(a, cmd.Flags()); err != nil {
+		return err
+	}
+	q, err := a.newImageRequest(cmd.Context(), cmd.Name(), []string{task.OCR()}, o.ask)
+	if err != nil {
+		return err
+	}
+	return a.execute(cmd.Context(), q)
+}

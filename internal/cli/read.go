@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// readAll reads a file, or standard input for "-", of at most limit bytes. It
+// returns when ctx ends, even if a pipe or a terminal gives nothing.
+func (a *app) readAll(ctx context.Context, path string, limit int64) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := readLimited(path, a.In, limit)
+		done <- result{data, err}
+	}()
+	select {
+	case r := <-done:
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// errTooLong is wrapped by errors about files beyond a limit.
+var errTooLong = errors.New("more than the limit")
+
+func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
+	r := stdin
+	if path != stdinName {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, cause(err)
+		}
+		defer f.Close()
+		r = f
+		if info, err := f.Stat(); err == nil && info.Size() > limit {
+			return nil, fmt.Errorf("%d bytes are %w of %d", info.Size(), errTooLong, limit)
+		}
+	}
+	return readAtMost(r, limit)
+}
+
+// readAtMost reads everything, unless it is more than limit bytes or empty.
+func readAtMost(r io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	switch {
+	case err != nil:
+		return nil, cause(err)
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%w of %d bytes", errTooLong, limit)
+	case len(data) == 0:
+		return nil, errors.New("it is empty")
+	}
+	return data, nil
+}

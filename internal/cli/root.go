@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"paligemma/internal/ggml"
+	"paligemma/internal/quote"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "paligemma",
+		Short: "Run PaliGemma vision-language models",
+		Long: `paligemma captions pictures, answers questions about them, reads their text and
+finds objects in them, with PaliGemma and PaliGemma 2 models in GGUF files.
+
+    paligemma convert CHECKPOINT model.gguf
+    paligemma caption photo.jpg -m model.gguf
+
+Every flag can be given as an environment variable: --max-tokens is
+PALIGEMMA_MAX_TOKENS. A flag on the command line wins.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several images or
+lines failed, 4 model missing, corrupt, not a PaliGemma or changed while in
+use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
+(130 interrupted, 143 terminated).`,
+		Version:                    version,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		DisableAutoGenTag:          true,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+		// With Args and RunE set, an unknown command is our error, not cobra's.
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("paligemma {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{shortFlagError(err)} })
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := applyEnv(cmd.Flags(), os.LookupEnv); err != nil {
+			return err
+		}
+		ggml.Verbose(a.common.Verbose)
+		return a.common.check()
+	}
+	a.common.flags(root.PersistentFlags())
+	root.AddCommand(
+		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.detectCommand(), a.segmentCommand(),
+		a.generateCommand(), a.scoreCommand(), a.parseCommand(), a.forwardCommand(), a.benchCommand(),
+		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.devicesCommand(), a.versionCommand(),
+		a.completionCommand(), a.manCommand(),
+	)
+	root.SetHelpCommand(helpCommand())
+	for _, cmd := range append(root.Commands(), root) {
+		completeEnums(cmd)
+	}
+	return root
+}
+
+// shortFlagError bounds what an error about a flag quotes.
+func shortFlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) && len(invalid.GetValue()) > quote.Max {
+		return fmt.Errorf("invalid argument %s for --%s", quote.Short(invalid.GetValue()), invalid.GetFlag().Name)
+	}
+	if short := quote.Line(err.Error(), quote.Max); short != err.Error() && invalid == nil {
+		return errors.New(short)
+	}
+	return err
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	text := fmt.Sprintf("unknown command %s", quote.Short(name))
+	if like := cmd.Root().SuggestionsFor(name); len(like) > 0 {
+		text += fmt.Sprintf(" (did you mean %s?)", strings.Join(like, " or "))
+	}
+	return usageError{errors.New(text)}
+}
+
+// argsBetween allows low to high arguments, and says what is missing.
+func argsBetween(low, high int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < low:
+			return usageError{fmt.Errorf("%s is missing", what)}
+		case len(args) > high:
+			return usageError{fmt.Errorf("unexpected argument %s", quote.Short(args[high]))}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"paligemma/internal/engine"
+	"paligemma/internal/model"
+)
+
+// run is a request that is carried out.
+type run struct {
+	*app
+	request
+	engine  *engine.Engine
+	reader  *reader
+	printer *printer
+	locator *locator // nil: text is text
+	bar     bar      // of several items
+}
+
+// execute carries out a request: it opens the model, and answers all prompts of one
+// item after the other.
+func (a *app) execute(ctx context.Context, q request) (err error) {
+	if err := q.hopeless(); err != nil {
+		return err
+	}
+	r := &run{app: a, request: q}
+	if q.objects != nil {
+		if r.locator, err = a.newLocator(q); err != nil {
+			return err
+		}
+	}
+	r.reader = a.newReader(ctx, q.sources(), q.limits)
+	defer r.reader.close()
+	if r.engine, err = a.openModel(q.model); err != nil {
+		return err
+	}
+	defer r.engine.Close()
+	r.reader.open(r.engine)
+	if r.locator != nil {
+		defer r.locator.close()
+		if err := r.locator.open(r.engine, q.masks); err != nil {
+			return err
+		}
+	}
+	r.printer = a.newPrinter(q.layout())
+	defer func() { err = errors.Join(err, r.printer.close()) }()
+	return r.answerItems(ctx)
+}
+
+// layout says how the results are printed.
+func (q *request) layout() layout {
+	several := len(q.items) > 1
+	many := several || len(q.items[0].prompts) > 1
+	return layout{many: many, lines: many || q.sampling.NumReturn > 1, paths: several}
+}
+
+// answerItems answers all prompts. An item whose images cannot be read is one
+// failure of several.
+func (r *run) answerItems(ctx context.Context) error {
+	several, failed := len(r.items) > 1, 0
+	if several {
+		r.bar = r.newBar(int64(len(r.items)), "images", !r.OutTTY)
+		defer r.bar.close()
+	}
+	for i := range r.items {
+		it := &r.items[i]
+		images, err := r.encodeImages(ctx, it)
+		var bad imageError
+		switch {
+		case errors.As(err, &bad) && several:
+			failed++
+			r.bar.clear()
+			r.complain(err)
+			err = r.printFailure(it, err)
+		case err == nil:
+			err = r.answerPrompts(ctx, it, images)
+		}
+		if err != nil {
+			return err
+		}
+		r.bar.set(int64(i + 1))
+	}
+	if failed > 0 {
+		return partlyError{failed, len(r.items), "images"}
+	}
+	return nil
+}
+
+func (r *run) answerPrompts(ctx context.Context, it *item, images []*Image) error {
+	for n := range it.prompts {
+		if err := r.answer(ctx, it, n, images); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encodeImages reads the images of an item and computes their features, once for
+// all prompts.
+func (r *run) encodeImages(ctx context.Context, it *item) ([]*Image, error) {
+	var images []*Image
+	for i := range it.sources {
+		image, err := r.reader.take(&it.sources[i])
+		if err != nil {
+			return nil, err
+		}
+		if err := r.box.checkInside(image.path, image.fitted.Size); err != nil {
+			return nil, imageError{err}
+		}
+		stop := r.watch("image")
+		_, err = r.engine.Encode(ctx, image.fitted)
+		stop()
+		if err != nil {
+			return nil, err
+		}
+		if len(image.fitted.Warnings) > 0 {
+			r.bar.clear()
+			r.logWarnings(image.path, image.fitted.Warnings)
+		}
+		if r.objects == nil || r.objects.Draw == "" {
+			image.data = nil
+		}
+		images = append(images, image)
+	}
+	return images, nil
+}
+
+// watch shows how far a computation has come, where no other bar is shown and no
+// line of results is unfinished on the terminal.
+func (r *run) watch(what string) (stop func()) {
+	if r.bar.shown() || r.OutTTY && r.printer.inArray() {
+		return func() {}
+	}
+	return r.app.watch(r.engine.Progress, what)
+}
+
+// fitted returns the images as the engine takes them.
+func fitted(images []*Image) []*engine.Image {
+	var all []*engine.Image
+	for _, image := range images {
+		all = append(all, image.fitted)
+	}
+	return all
+}
+
+// newResult makes the result of an item's prompt, as far as the images tell.
+func (r *run) newResult(it *item, n int, images []*Image) Result {
+	result := Result{Task: r.task}
+	if it.lines != nil {
+		result.Line = it.lines[n]
+	}
+	for _, image := range images {
+		result.Images = append(result.Images, image.path)
+		result.Warnings = append(result.Warnings, named(image.path, len(images) > 1, image.fitted.Warnings)...)
+	}
+	if !r.join && len(images) == 1 {
+		result.Image, result.Images = images[0].path, nil
+	}
+	return result
+}
+
+// timings describes how long a generation took, and what came before it.
+func (r *run) timings(images []*Image, gen model.Generation) (*Timings, error) {
+	load, err := r.engine.LoadTime()
+	var read, encode time.Duration
+	for _, image := range images {
+		read += image.took
+		encode += image.fitted.EncodeTime()
+	}
+	return &Timings{
+		Load: ms(load), Image: ms(read), Vision: ms(encode),
+		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
+		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens) + gen.Dropped,
+	}, err
+}
+
+func (r *run) logTimings(result *Result) {
+	if !r.common.Timings {
+		return
+	}
+	label := ""
+	if r.printer.paths {
+		label = result.Image + ": "
+	}
+	r.complain(errors.New(label + result.Timings.String()))
+}
+
+// printFailure puts an item that failed among the results, once for each of its
+// requests.
+func (r *run) printFailure(it *item, err error) error {
+	if r.printer.format == formatText {
+		return nil
+	}
+	result := Result{Image: it.sources[0].path, Task: r.task, Error: oneLine(err.Error())}
+	if it.lines == nil {
+		return r.printer.object(result)
+	}
+	for _, result.Line = range it.lines {
+		if err := r.printer.object(result); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// stdinName is the IMAGE that stands for standard input.
+const stdinName = "-"
+
+// source is where an image comes from, or the reason why it cannot be read.
+type source struct {
+	path string
+	err  error
+}
+
+// shown returns the source's name for messages.
+func (s source) shown() string {
+	if s.path == stdinName {
+		return "standard input"
+	}
+	return s.path
+}
+
+// expandImages lists the images that the arguments and --files-from stand for,
+// in order: a file or - is itself, a directory the images in it by name, a
+// pattern the files that match. What cannot be found is a source with an error.
+func (a *app) expandImages(ctx context.Context, args []string, o imageOptions) ([]source, error) {
+	var sources []source
+	stdin := 0
+	for _, arg := range args {
+		if arg == stdinName {
+			stdin++
+		}
+		sources = append(sources, a.expandImage(ctx, arg, true, o)...)
+	}
+	if o.FilesFrom == stdinName {
+		stdin++
+	}
+	if stdin > 1 {
+		return nil, usageError{errors.New("standard input (-) can be read only once")}
+	}
+	if o.FilesFrom == "" {
+		return sources, nil
+	}
+	names, err := a.readList(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		sources = append(sources, a.expandImage(ctx, name, false, o)...)
+	}
+	return sources, nil
+}
+
+// maxList bounds a list of files, in bytes.
+const maxList = 256 << 20
+
+// readList reads the names in --files-from.
+func (a *app) readList(ctx context.Context, o imageOptions) ([]string, error) {
+	shown := source{path: o.FilesFrom}.shown()
+	data, err := a.readAll(ctx, o.FilesFrom, maxList)
+	if err != nil {
+		return nil, imageError{fmt.Errorf("--files-from %s: %w", shown, err)}
+	}
+	var names []string
+	if o.Null {
+		for part := range bytes.SplitSeq(data, []byte{0}) {
+			if len(part) > 0 {
+				names = append(names, string(part))
+			}
+		}
+	} else if names, err = splitLines(data); err != nil {
+		return nil, imageError{fmt.Errorf("--files-from %s, %w", shown, err)}
+	}
+	if len(names) == 0 {
+		return nil, imageError{fmt.Errorf("--files-from %s lists no files", shown)}
+	}
+	return names, nil
+}
+
+// expandImage lists the images of one argument. Entries of a list are neither
+// patterns nor -.
+func (a *app) expandImage(ctx context.Context, arg string, argument bool, o imageOptions) []source {
+	if argument && arg == stdinName {
+		return []source{{path: arg}}
+	}
+	info, err := os.Stat(arg)
+	switch {
+	case err == nil && info.IsDir():
+		return a.expandFolder(ctx, arg, o.Recursive)
+	case err == nil:
+		return []source{{path: notStdin(arg)}}
+	case !argument || !strings.ContainsAny(arg, "*?["):
+		return []source{{arg, pathError(arg, err)}}
+	}
+	found := matches(arg)
+	if len(found) > 0 {
+		return found
+	}
+	if !strings.ContainsAny(arg, "*?") { // a [ may well be a part of a name
+		return []source{{arg, pathError(arg, err)}}
+	}
+	return []source{{arg, fmt.Errorf("%s: no file matches", arg)}}
+}
+
+// matches lists the files that match a pattern; none if it is no valid one. In a
+// folder that exists as it is written only the last part is a pattern.
+func matches(pattern string) (found []source) {
+	dir, base := filepath.Split(pattern)
+	paths, _ := filepath.Glob(pattern)
+	if info, err := os.Stat(dir); len(paths) == 0 && strings.ContainsAny(dir, "*?[") && err == nil && info.IsDir() {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if ok, err := filepath.Match(base, e.Name()); ok && err == nil {
+				paths = append(paths, dir+e.Name())
+			}
+		}
+	}
+	for _, path := range paths {
+		if strings.HasPrefix(filepath.Base(path), ".") && !strings.HasPrefix(base, ".") {
+			continue // as in a shell
+		}
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			found = append(found, foundSource(notStdin(path), info))
+		}
+	}
+	return found
+}
+
+// notStdin returns the path of a file in such a form that it does not stand for
+// standard input.
+func notStdin(path string) string {
+	if path == stdinName {
+		return "./" + path
+	}
+	return path
+}
+
+// foundSource returns the source of a file that a folder or a pattern led to; info
+// is nil if it is not known. A pipe or a device, which might be read forever, is
+// read only if it is named itself.
+func foundSource(path string, info os.FileInfo) source {
+	if info != nil && !info.Mode().IsRegular() {
+		return source{path, fmt.Errorf("%s: not a regular file: name it itself to read it", path)}
+	}
+	return source{path: path}
+}
