@@ -150,25 +150,16 @@ func (b *bench) caption(ctx context.Context, e *engine.Engine, start time.Time, 
 	if err != nil {
 		return err
 	}
-	tokens := 0
-	_, err = e.Generate(ctx, engine.Request{
+	gen, err := e.Generate(ctx, engine.Request{
 		Prompt:    engine.Prompt{Text: "caption en", Images: []*engine.Image{image}},
 		MaxTokens: captionTokens,
 		IgnoreEOS: true,
-		OnToken: func(int, string) error {
-			tokens++
-			switch tokens {
-			case 1:
-				r.FirstToken = ms(time.Since(start))
-			case captionTokens:
-				r.Caption20 = ms(time.Since(start))
-			}
-			return nil
-		},
+		OnToken:   func(int, string) error { return nil }, // text is made of the tokens, as where it is shown
 	})
-	if err == nil && tokens < captionTokens {
+	if err == nil && len(gen.Tokens) < captionTokens {
 		err = fmt.Errorf("a caption of %d tokens does not fit in the model's context of %d", captionTokens, e.Config().Text.Context)
 	}
+	r.FirstToken, r.Caption20 = ms(gen.FirstToken.Sub(start)), ms(gen.LastToken.Sub(start))
 	return err
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"paligemma/internal/engine"
+	"paligemma/internal/model"
 )
 
 // answer asks prompt n of an item about its images, and prints the result.
@@ -26,6 +28,57 @@ func (r *run) answer(ctx context.Context, it *item, n int, images []*Image) erro
 		r.logTimings(&result)
 	}
 	return err
+}
+
+// fitted returns the images as the engine takes them.
+func fitted(images []*Image) []*engine.Image {
+	var all []*engine.Image
+	for _, image := range images {
+		all = append(all, image.fitted)
+	}
+	return all
+}
+
+// newResult makes the result of an item's prompt, as far as the images tell.
+func (r *run) newResult(it *item, n int, images []*Image) Result {
+	result := Result{Task: r.task}
+	if it.lines != nil {
+		result.Line = it.lines[n]
+	}
+	for _, image := range images {
+		result.Images = append(result.Images, image.path)
+		result.Warnings = append(result.Warnings, named(image.path, len(images) > 1, image.fitted.Warnings)...)
+	}
+	if !r.join && len(images) == 1 {
+		result.Image, result.Images = images[0].path, nil
+	}
+	return result
+}
+
+// timings describes how long a generation took, and what came before it.
+func (r *run) timings(images []*Image, gen model.Generation) (*Timings, error) {
+	load, err := r.engine.LoadTime()
+	var read, encode time.Duration
+	for _, image := range images {
+		read += image.took
+		encode += image.fitted.EncodeTime()
+	}
+	return &Timings{
+		Load: ms(load), Image: ms(read), Vision: ms(encode),
+		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
+		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens) + gen.Dropped,
+	}, err
+}
+
+func (r *run) logTimings(result *Result) {
+	if !r.common.Timings {
+		return
+	}
+	label := ""
+	if r.printer.paths {
+		label = result.Image + ": "
+	}
+	r.complain(errors.New(label + result.Timings.String()))
 }
 
 // generate has the model answer a prompt, and prints the text: as it comes, when

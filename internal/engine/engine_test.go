@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -85,12 +86,20 @@ func asks(t testing.TB, e *engine.Engine) []ask {
 			if err == nil && r.Beams == 0 && !r.StopRepeats && streamed.String()+got.Rest != got.Text {
 				err = fmt.Errorf("streamed %q and %q of %q", streamed.String(), got.Rest, got.Text)
 			}
-			got.Prefill, got.Decode = 0, 0
+			if err == nil && r.Beams == 0 && (got.FirstToken.IsZero() != (len(got.Tokens) == 0) || got.LastToken.Before(got.FirstToken)) {
+				err = fmt.Errorf("%d tokens from %v to %v", len(got.Tokens), got.FirstToken, got.LastToken)
+			}
+			got.Prefill, got.Decode, got.FirstToken, got.LastToken = 0, 0, time.Time{}, time.Time{}
 			return got, err
 		}
 	}
 	sampling := func(seed uint64) model.Sampling { return model.Sampling{Temperature: 1.5, TopP: 1, Seed: seed} }
 	suffix := "a cat"
+	masks, err := e.NewMasks(maskTensors())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(masks.Close)
 	return []ask{
 		generate(engine.Request{Prompt: prompt("caption en", "scene.png"), MaxTokens: 40}),
 		generate(engine.Request{Prompt: prompt("x"), MaxTokens: 60, Sampling: sampling(1)}),
@@ -109,10 +118,13 @@ func asks(t testing.TB, e *engine.Engine) []ask {
 			t.Took = 0
 			return t, err
 		},
+		func(ctx context.Context, e *engine.Engine) (any, error) {
+			return engine.FindObjects(ctx, strings.Repeat(maskText+" ; "+boxText+" ; ", 3), engine.ObjectOptions{Size: image.Pt(40, 30), Masks: masks})
+		},
 	}
 }
 
-// Requests of all kinds at once get what each gets alone, bit for bit.
+// Twenty requests of all kinds at once get what each gets alone, bit for bit.
 func TestTogether(t *testing.T) {
 	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
 		t.Run(name, func(t *testing.T) {

@@ -41,6 +41,10 @@ type Result struct {
 	model.Generation
 	Text string
 	Rest string // of Text, what was not given to OnToken: an incomplete character at the end
+
+	// When the first and the last token of Text were chosen, whenever the caller
+	// learns of them; zero where there are none, and of a beam search.
+	FirstToken, LastToken time.Time
 }
 
 // Generate continues a prompt.
@@ -68,15 +72,7 @@ func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 	if r.Beams > 1 {
 		return e.search(ctx, prompt, r.Beams, limit)
 	}
-	g := &generation{prompt: prompt, limit: limit, tokens: make(chan int, limit), ended: make(chan struct{})}
-	g.decoding, err = e.model.NewDecoding(model.GenerateOptions{
-		MaxTokens:   limit,
-		Sampling:    r.Sampling,
-		LogProbs:    r.LogProbs,
-		TopLogProbs: r.TopLogProbs,
-		IgnoreEOS:   r.IgnoreEOS,
-		OnToken:     e.watch(g, r.StopRepeats, r.IgnoreEOS),
-	})
+	g, err := e.newGeneration(r, prompt, limit)
 	if err != nil {
 		return Result{}, err
 	}
@@ -88,7 +84,24 @@ func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 	if err := e.submit(ctx, g, onToken); err != nil {
 		return Result{}, err
 	}
-	return Result{g.decoding.Generation, e.tok.Decode(g.decoding.Tokens), stream.Flush()}, nil
+	return Result{
+		Generation: g.decoding.Generation, Text: e.tok.Decode(g.decoding.Tokens), Rest: stream.Flush(),
+		FirstToken: g.first, LastToken: g.last,
+	}, nil
+}
+
+// newGeneration makes a generation that the owner can admit.
+func (e *Engine) newGeneration(r Request, prompt model.Prompt, limit int) (g *generation, err error) {
+	g = &generation{prompt: prompt, limit: limit, tokens: make(chan int, limit), ended: make(chan struct{})}
+	g.decoding, err = e.model.NewDecoding(model.GenerateOptions{
+		MaxTokens:   limit,
+		Sampling:    r.Sampling,
+		LogProbs:    r.LogProbs,
+		TopLogProbs: r.TopLogProbs,
+		IgnoreEOS:   r.IgnoreEOS,
+		OnToken:     e.watch(g, r.StopRepeats, r.IgnoreEOS),
+	})
+	return g, err
 }
 
 // watch passes a generation's tokens on, stop tokens left out, and ends it where
@@ -97,6 +110,9 @@ func (e *Engine) watch(g *generation, stopRepeats, ignoreEOS bool) func(int) err
 	var repeats task.Repeats
 	return func(id int) error {
 		if ignoreEOS || !e.config.Tokens.Ends(id) {
+			if g.last = time.Now(); g.first.IsZero() {
+				g.first = g.last
+			}
 			g.tokens <- id
 		}
 		if stopRepeats {

@@ -19,6 +19,8 @@ type generation struct {
 	seq   *model.Sequence
 	next  int       // the token that the next step takes
 	begun time.Time // of decoding
+	first time.Time // when the first token was chosen,
+	last  time.Time // and the last one so far
 	err   error
 	ended chan struct{}
 }
