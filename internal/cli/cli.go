@@ -32,7 +32,7 @@ type Streams struct {
 // Main runs the command line and returns the exit code. A signal ends the command
 // in an orderly way if that takes less than a moment, else the process.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	// A write to a closed pipe shall be an error and not a signal.
+	// A write to a closed pipe is then an error and not a signal.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -71,7 +71,7 @@ func Run(ctx context.Context, args []string, s Streams) int {
 		if !errors.As(context.Cause(ctx), &s) {
 			s = &stopped{signal: syscall.SIGINT}
 		}
-		s.tell(a.Err)
+		s.print(a.Err)
 		return s.code()
 	}
 	a.complain(err)

@@ -29,7 +29,7 @@ func (a *app) convertCommand() *cobra.Command {
 		Use:   "convert CHECKPOINT [OUT.gguf]",
 		Short: "Make a GGUF file of a checkpoint",
 		Long: `Convert a checkpoint (a folder as transformers' save_pretrained leaves it, a
-safetensors file with its JSON files beside it, or the index of a sharded one)
+safetensors file next to its JSON files, or the index of a sharded one)
 to one GGUF file, and print its path. Without OUT the file is NAME-TYPE.gguf in
 the current folder. What was chosen for each tensor goes to stderr, what was
 ignored, and whether the tokenizer was compiled, so that texts need not wait for
@@ -59,7 +59,7 @@ Types, widest first:
 	return cmd
 }
 
-// typeTable is the part of a help text that lists the types.
+// typeTable returns the part of a help text that lists the types.
 func typeTable() string {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -177,8 +177,8 @@ func convertType(name string) (string, error) {
 	return "", usageError{fmt.Errorf("--type %s: want %s", quote.Short(name), want)}
 }
 
-// convertError tells failures to write, and what was not allowed, from a bad
-// model.
+// convertError makes a failure that the checkpoint is to blame for a ModelError, and
+// leaves failures to write and what was not allowed.
 func convertError(err error) error {
 	var output *convert.OutputError
 	if errors.As(err, &output) {

@@ -19,13 +19,13 @@ const (
 	needsOneOf = "paligemma_needs"    // these flags
 )
 
-// envName is the environment variable that stands for a flag.
+// envName returns the environment variable that stands for a flag.
 func envName(flag string) string {
 	return "PALIGEMMA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // applyEnv sets flags that are not on the command line from the environment.
-// An empty variable is as good as none.
+// An empty variable counts as unset.
 func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	var first error
 	f.VisitAll(func(flag *pflag.Flag) {
@@ -41,7 +41,7 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	return first
 }
 
-// valueError is what is wrong with a flag's value, without the value.
+// valueError returns what is wrong with a flag's value, without the value.
 func valueError(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		err = inner

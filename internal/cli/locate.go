@@ -119,7 +119,7 @@ func (l *locator) open(e *engine.Engine, masks bool) (err error) {
 		case err != nil:
 			return err
 		case l.masks == nil && l.options.MaskDir != "":
-			return &engine.ModelError{Err: fmt.Errorf("%s has no mask decoder, so there is nothing for --mask-dir: %s", e.Path(), addDecoder)}
+			return &engine.ModelError{Err: fmt.Errorf("%s has no mask decoder, so --mask-dir would stay empty: %s", e.Path(), addDecoder)}
 		case l.masks == nil:
 			l.app.note("%s has no mask decoder, so masks stay codes: %s", e.Path(), addDecoder)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// bar is a progress bar on stderr, or nothing.
+// bar is a progress bar on standard error, or nothing.
 type bar struct{ bar *progressbar.ProgressBar }
 
 // newBar makes a bar of total steps, or bytes if what is empty. With
@@ -29,7 +29,7 @@ func (a *app) newBar(total int64, what string, wanted bool) bar {
 	return bar{progressbar.NewOptions64(total, options...)}
 }
 
-// showsBars tells whether there are progress bars, where they are wanted.
+// showsBars reports whether progress bars are shown, where they are wanted.
 func (a *app) showsBars(wanted bool) bool {
 	switch {
 	case a.common.Quiet || a.common.Progress == progressNever:
@@ -49,10 +49,10 @@ func (a *app) barOptions(more ...progressbar.Option) []progressbar.Option {
 	}, more...)
 }
 
-// shown tells whether the bar is there.
+// shown reports whether the bar is there.
 func (b bar) shown() bool { return b.bar != nil }
 
-// set shows that done steps are behind us.
+// set shows how many steps are done.
 func (b bar) set(done int64) {
 	if b.bar != nil {
 		_ = b.bar.Set64(done)

@@ -23,7 +23,8 @@ finds objects in them, with PaliGemma and PaliGemma 2 models in GGUF files.
     paligemma caption photo.jpg -m model.gguf
 
 Every flag can be given as an environment variable: --max-tokens is
-PALIGEMMA_MAX_TOKENS. A flag on the command line wins.
+PALIGEMMA_MAX_TOKENS. A flag on the command line wins, also over the variables of
+flags that it excludes.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several images or
 lines failed, 4 model missing, corrupt, not a PaliGemma or changed while in

@@ -26,7 +26,7 @@ The image and the prompt are computed once for all of them.
 
 Each text is a line, best first, of fields with tabs between them: the sum of
 the log-probabilities of its tokens, their mean, the loss (the mean with the
-sign turned), the perplexity (e to the power of the loss) and the text. The end
+sign changed), the perplexity (e to the power of the loss) and the text. The end
 token counts as one of the tokens. The best has the highest sum: it is the
 likeliest as a whole. Longer texts have lower sums: to compare texts of
 different lengths, sort by the second field.

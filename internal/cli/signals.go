@@ -22,11 +22,11 @@ const (
 
 // stopped is the cause of a context that a signal ended.
 type stopped struct {
-	signal syscall.Signal
-	told   sync.Once
+	signal  syscall.Signal
+	printed sync.Once
 }
 
-// Error is what the signal did.
+// Error returns what the signal did.
 func (s *stopped) Error() string {
 	switch s.signal {
 	case syscall.SIGTERM:
@@ -39,12 +39,12 @@ func (s *stopped) Error() string {
 	return "interrupted"
 }
 
-// code is the exit code, as a shell has it.
+// code returns the exit code, as shells have it.
 func (s *stopped) code() int { return exitSignal + int(s.signal) }
 
-// tell prints what happened, once.
-func (s *stopped) tell(stderr io.Writer) {
-	s.told.Do(func() { fmt.Fprintf(stderr, "paligemma: %s\n", s) })
+// print says what happened, once.
+func (s *stopped) print(stderr io.Writer) {
+	s.printed.Do(func() { fmt.Fprintf(stderr, "paligemma: %s\n", s) })
 }
 
 // endBySignal cancels a context at the first signal, and ends the process at the
@@ -74,7 +74,7 @@ func (s *stopped) leave(stderr io.Writer) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.tell(stderr)
+		s.print(stderr)
 	}()
 	select {
 	case <-done:

@@ -109,7 +109,7 @@ func (a *app) expandImage(ctx context.Context, arg string, argument bool, o imag
 	return []source{{arg, fmt.Errorf("%s: no file matches", arg)}}
 }
 
-// matches lists the files that match a pattern; none if it is no valid one. In a
+// matches lists the files that match a pattern, none if the pattern is invalid. In a
 // folder that exists as it is written only the last part is a pattern.
 func matches(pattern string) (found []source) {
 	dir, base := filepath.Split(pattern)

@@ -16,7 +16,7 @@ const (
 	maxDetail  = 64 << 10
 )
 
-// oneLine makes a message safe and one short line, whatever names it quotes.
+// oneLine returns a message as one short line that is safe to print, whatever it quotes.
 func oneLine(text string) string { return quote.Line(text, maxMessage-len(prefix)) }
 
 // escapes keep a result on its line, in a way that can be undone.

@@ -15,7 +15,7 @@ import (
 // verifyPiece is how many bytes are read and decoded at a time.
 const verifyPiece = 4 << 20
 
-// verifyFloats reads all tensors and looks for numbers that are none; read
+// verifyFloats reads all tensors and finds those that contain NaN or infinity; read
 // reads from the i-th of them.
 func verifyFloats(ctx context.Context, tensors []safetensors.Tensor, read func(i int, p []byte, off int64) error, progress func(int64)) error {
 	done := int64(0)
@@ -121,7 +121,7 @@ func verifyTensor(ctx context.Context, f *gguf.File, t gguf.Tensor) error {
 	return bad.err(t.Name)
 }
 
-// badNumbers counts what no weight may be.
+// badNumbers counts values that no weight may have.
 type badNumbers struct{ nan, inf int64 }
 
 func (b *badNumbers) count(values []float32) {
