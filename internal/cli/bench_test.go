@@ -14,8 +14,10 @@ func TestBenchCancelled(t *testing.T) {
 		{"bench", "-m", fixture(t, "MODEL"), "-"},
 		{"bench", "--synthetic", "tiny"},
 	} {
-		if code, out, errs := runArgs(t, ctx, false, args...); code != exitInterrupted || out != "" || strings.Count(errs, "\n") != 1 {
-			t.Errorf("%v: %d, %q, %q", args, code, out, errs)
-		}
+		t.Run(args[1]+" "+args[len(args)-1], func(t *testing.T) {
+			if code, out, errs := runArgs(t, ctx, false, args...); code != exitInterrupted || out != "" || strings.Count(errs, "\n") != 1 {
+				t.Errorf("%v: %d, %q, %q", args, code, out, errs)
+			}
+		})
 	}
 }

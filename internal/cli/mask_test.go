@@ -129,9 +129,11 @@ func TestGGUFDecoderRefused(t *testing.T) {
 			return fmt.Sprint("x", i), gguf.TypeF32, shape
 		},
 	} {
-		_, err := readMaskDecoder(write(edit))
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%v, want %s", err, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			_, err := readMaskDecoder(write(edit))
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v, want %s", err, want)
+			}
+		})
 	}
 }

@@ -277,17 +277,19 @@ func TestDrawingPaths(t *testing.T) {
 		{"{}/a.png", "a", "", ""},
 		{"-", "a", "", ""},
 	} {
-		got, folder, err := drawingPaths(c.draw, strings.Fields(c.names))
-		if c.want == "" {
-			var usage usageError
-			if !errors.As(err, &usage) {
-				t.Errorf("%s: %q, %v", c.draw, got, err)
+		t.Run(c.draw+" "+c.names, func(t *testing.T) {
+			got, folder, err := drawingPaths(c.draw, strings.Fields(c.names))
+			if c.want == "" {
+				var usage usageError
+				if !errors.As(err, &usage) {
+					t.Errorf("%s: %q, %v", c.draw, got, err)
+				}
+				return
 			}
-			continue
-		}
-		if err != nil || filepath.ToSlash(strings.Join(got, " ")) != c.want || folder != c.folder {
-			t.Errorf("%s %s: %q in %q, %v; want %q in %q", c.draw, c.names, got, folder, err, c.want, c.folder)
-		}
+			if err != nil || filepath.ToSlash(strings.Join(got, " ")) != c.want || folder != c.folder {
+				t.Errorf("%s %s: %q in %q, %v; want %q in %q", c.draw, c.names, got, folder, err, c.want, c.folder)
+			}
+		})
 	}
 }
 

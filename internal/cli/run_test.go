@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,9 +89,11 @@ func TestCancelled(t *testing.T) {
 		{"inspect", "--verify", fixture(t, "MODEL")},
 		{"inspect", "--verify", fixture(t, "CHECKPOINT")},
 	} {
-		if code, out, errs := runArgs(t, ctx, false, args...); code != exitInterrupted || strings.TrimSpace(out) != "" {
-			t.Errorf("%v: %d, %q, %q", args, code, out, errs)
-		}
+		t.Run(args[0], func(t *testing.T) {
+			if code, out, errs := runArgs(t, ctx, false, args...); code != exitInterrupted || strings.TrimSpace(out) != "" {
+				t.Errorf("%v: %d, %q, %q", args, code, out, errs)
+			}
+		})
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -190,11 +193,13 @@ func TestExitCode(t *testing.T) {
 		exitImage:       {imageError{inner}},
 		exitInterrupted: {context.Canceled, imageError{context.Canceled}, &engine.ModelError{Err: context.Canceled}},
 	} {
-		for _, err := range errs {
-			if got := exitCode(err); got != want {
-				t.Errorf("exitCode(%v) = %d, want %d", err, got, want)
+		t.Run(strconv.Itoa(want), func(t *testing.T) {
+			for _, err := range errs {
+				if got := exitCode(err); got != want {
+					t.Errorf("exitCode(%v) = %d, want %d", err, got, want)
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -203,15 +208,17 @@ func TestResultWriter(t *testing.T) {
 		err  error
 		want int
 	}{{syscall.EPIPE, exitOK}, {io.ErrClosedPipe, exitOK}, {syscall.ENOSPC, exitFailed}} {
-		broken := &resultWriter{w: brokenWriter{c.err}}
-		fmt.Fprint(broken, "a")
-		broken.w = io.Discard
-		if _, err := fmt.Fprint(broken, "b"); err == nil {
-			t.Errorf("%v is forgotten", c.err)
-		}
-		if code := Run(t.Context(), []string{"version"}, Streams{Out: brokenWriter{c.err}, Err: io.Discard}); code != c.want {
-			t.Errorf("%v: exit code %d, want %d", c.err, code, c.want)
-		}
+		t.Run(c.err.Error(), func(t *testing.T) {
+			broken := &resultWriter{w: brokenWriter{c.err}}
+			fmt.Fprint(broken, "a")
+			broken.w = io.Discard
+			if _, err := fmt.Fprint(broken, "b"); err == nil {
+				t.Error("the error is forgotten")
+			}
+			if code := Run(t.Context(), []string{"version"}, Streams{Out: brokenWriter{c.err}, Err: io.Discard}); code != c.want {
+				t.Errorf("exit code %d, want %d", code, c.want)
+			}
+		})
 	}
 }
 
@@ -230,14 +237,16 @@ func TestPrinter(t *testing.T) {
 		{printer{format: formatText, layout: layout{many: true, lines: true}}, "a\\nb\\\\\x1b[31mé\\r\n"},
 		{printer{format: formatText, layout: layout{many: true, lines: true, paths: true}}, "x\\ty\x1b\ta\\nb\\\\\x1b[31mé\\r\n"},
 	} {
-		var b strings.Builder
-		c.p.w = &b
-		if err := c.p.text("x\ty\x1b", "a\nb\\\x1b[31mé\r"); err != nil {
-			t.Fatal(err)
-		}
-		if b.String() != c.want {
-			t.Errorf("%+v: %q, want %q", c.p, b.String(), c.want)
-		}
+		t.Run(fmt.Sprintf("%+v", c.p.layout), func(t *testing.T) {
+			var b strings.Builder
+			c.p.w = &b
+			if err := c.p.text("x\ty\x1b", "a\nb\\\x1b[31mé\r"); err != nil {
+				t.Fatal(err)
+			}
+			if b.String() != c.want {
+				t.Errorf("%+v: %q, want %q", c.p, b.String(), c.want)
+			}
+		})
 	}
 	var b strings.Builder
 	p := printer{w: &b, format: formatJSON, layout: layout{many: true}}
@@ -329,12 +338,14 @@ func TestReadLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, from := range []string{path, stdinName} {
-		stdin := func() io.Reader { return strings.NewReader("12345") }
-		if data, err := readLimited(from, stdin(), 5); err != nil || string(data) != "12345" {
-			t.Errorf("%s: %q, %v", from, data, err)
-		}
-		if _, err := readLimited(from, stdin(), 4); err == nil {
-			t.Errorf("%s: more than the limit is read", from)
-		}
+		t.Run(filepath.Base(from), func(t *testing.T) {
+			stdin := func() io.Reader { return strings.NewReader("12345") }
+			if data, err := readLimited(from, stdin(), 5); err != nil || string(data) != "12345" {
+				t.Errorf("%s: %q, %v", from, data, err)
+			}
+			if _, err := readLimited(from, stdin(), 4); err == nil {
+				t.Errorf("%s: more than the limit is read", from)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,26 +32,28 @@ func TestWatcher(t *testing.T) {
 		{"then none", []ggml.Progress{at(10, 2*time.Second), {}}, []string{"18s left"}, "100%"},
 		{"then a long one", []ggml.Progress{at(50, 20*time.Second), at(10, 2*time.Second)}, []string{"20s left", "49%", "18s left", " 9%"}, "100%"},
 	} {
-		var errs bytes.Buffer
-		w := watcher{a: &app{bars: &errs}, what: "prompt"}
-		for _, p := range c.seen {
-			w.show(p)
-		}
-		w.hide()
-		out, rest := errs.String(), errs.String()
-		for _, want := range c.want {
-			_, after, ok := strings.Cut(rest, want)
-			if !ok {
-				t.Errorf("%s: %q is not in %q", c.name, want, rest)
+		t.Run(c.name, func(t *testing.T) {
+			var errs bytes.Buffer
+			w := watcher{a: &app{bars: &errs}, what: "prompt"}
+			for _, p := range c.seen {
+				w.show(p)
 			}
-			rest = after
-		}
-		if strings.Contains(out, c.none) {
-			t.Errorf("%s: %q is in %q", c.name, c.none, out)
-		}
-		if c.want != nil && !strings.HasSuffix(out, " \r") {
-			t.Errorf("%s: the line is left as %q", c.name, out[max(0, len(out)-50):])
-		}
+			w.hide()
+			out, rest := errs.String(), errs.String()
+			for _, want := range c.want {
+				_, after, ok := strings.Cut(rest, want)
+				if !ok {
+					t.Errorf("%s: %q is not in %q", c.name, want, rest)
+				}
+				rest = after
+			}
+			if strings.Contains(out, c.none) {
+				t.Errorf("%s: %q is in %q", c.name, c.none, out)
+			}
+			if c.want != nil && !strings.HasSuffix(out, " \r") {
+				t.Errorf("%s: the line is left as %q", c.name, out[max(0, len(out)-50):])
+			}
+		})
 	}
 }
 
@@ -67,23 +70,25 @@ func TestWatch(t *testing.T) {
 		{true, commonOptions{Progress: progressNever}, false},
 		{true, commonOptions{Progress: progressAuto, Quiet: true}, false},
 	} {
-		var errs bytes.Buffer
-		var looks atomic.Int32
-		twice := make(chan struct{})
-		a := &app{Streams: Streams{ErrTTY: c.tty}, bars: &errs, common: c.o}
-		stop := a.watch(func() ggml.Progress {
-			if looks.Add(1) == 2 {
-				close(twice)
+		t.Run(fmt.Sprintf("%v %+v", c.tty, c.o), func(t *testing.T) {
+			var errs bytes.Buffer
+			var looks atomic.Int32
+			twice := make(chan struct{})
+			a := &app{Streams: Streams{ErrTTY: c.tty}, bars: &errs, common: c.o}
+			stop := a.watch(func() ggml.Progress {
+				if looks.Add(1) == 2 {
+					close(twice)
+				}
+				return ggml.Progress{Done: 10, Total: 100, Elapsed: time.Minute}
+			}, "image")
+			if c.shown {
+				<-twice
 			}
-			return ggml.Progress{Done: 10, Total: 100, Elapsed: time.Minute}
-		}, "image")
-		if c.shown {
-			<-twice
-		}
-		stop()
-		stop()
-		if n := errs.Len(); (n > 0) != c.shown || (looks.Load() > 0) != c.shown {
-			t.Errorf("%+v: %q, looked %d times", c, errs.String(), looks.Load())
-		}
+			stop()
+			stop()
+			if n := errs.Len(); (n > 0) != c.shown || (looks.Load() > 0) != c.shown {
+				t.Errorf("%+v: %q, looked %d times", c, errs.String(), looks.Load())
+			}
+		})
 	}
 }
