@@ -1,7 +1,8 @@
-// Package cli is the command line: flags in, results out. A command is an
-// options struct, a function that makes its flags and a run function; it talks
+// Package cli is the command line: flags in, results out. A command is a file with
+// an options struct, a function that makes its flags and a run function; it talks
 // to the world through Streams and reports failures as errors, which exit.go
-// maps to exit codes.
+// maps to exit codes. What asks a model about images makes a request of its
+// options, which a run carries out.
 package cli
 
 import (
