@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"image/color"
 	"io"
 	"os"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/mask"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/task"
 )
 
 // target is what a text is about, and where the drawing of its objects goes.
@@ -75,6 +77,10 @@ func (l *locator) close() {
 func (l *locator) locate(ctx context.Context, text string, t target, spans []engine.TokenSpan) (objects, error) {
 	found := objects{maskFiles: map[int]string{}}
 	var err error
+	var colors map[string]color.NRGBA
+	if t.canvas != nil {
+		colors = labelColors(task.Parse(text, t.size.X, t.size.Y))
+	}
 	found.Objects, err = engine.FindObjects(ctx, text, engine.ObjectOptions{
 		Size: t.size, Spans: spans, Masks: l.masks,
 		OnMask: func(i int, o engine.Object, pixels []byte) (err error) {
@@ -86,7 +92,7 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 			if t.canvas == nil {
 				return nil
 			}
-			return draw.Mask(t.canvas, o.Label, pixels, draw.Options{})
+			return draw.Mask(t.canvas, colors[o.Label], pixels, draw.Options{})
 		},
 	})
 	l.logNotes(&found, t)
@@ -97,10 +103,23 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 	for i, o := range found.Objects.Objects {
 		boxes[i] = draw.Object{Label: o.Label, Box: o.Box}
 	}
-	if err := draw.Objects(t.canvas, boxes, draw.Options{}); err != nil || t.drawing == "" {
+	legend, err := draw.Objects(t.canvas, boxes, draw.Options{})
+	for _, e := range legend {
+		l.app.note("%s: no font has label %d: %s", t.shown, e.Number, e.Label)
+	}
+	if err != nil || t.drawing == "" {
 		return found, err
 	}
 	return found, l.files.draw(t.drawing, t.canvas)
+}
+
+// labelColors returns the color of each label of a picture.
+func labelColors(parsed task.Result) map[string]color.NRGBA {
+	labels := make([]string, len(parsed.Objects))
+	for i, o := range parsed.Objects {
+		labels[i] = o.Label
+	}
+	return draw.Colors(labels)
 }
 
 // writeMask writes the mask of the object with index i.

@@ -208,7 +208,7 @@ func TestSegmentIsParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	objects := task.Parse(text, 200, 150).Objects
-	err = draw.Objects(want, []draw.Object{
+	_, err = draw.Objects(want, []draw.Object{
 		{Label: "dog", Box: objects[0].Box},
 		{Label: "cat", Box: objects[1].Box, Mask: decodedMask(t, 200, 150)},
 	}, draw.Options{})

@@ -10,9 +10,8 @@ import (
 	"image/draw"
 	"math"
 	"paligemma/internal/mask"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+	"paligemma/internal/typeset"
+	"slices"
 )
 
 // Object is an object to draw.
@@ -22,17 +21,25 @@ type Object struct {
 	Mask  []byte     // nil, or [H][W] of the picture
 }
 
-// Options are the sizes of what is drawn. Zero means: as fits the picture.
+// Options are the sizes and fonts of what is drawn. Zero means: as fits the picture.
 type Options struct {
-	LineWidth int     // of boxes, pixels
-	FontSize  float64 // of labels, pixels
+	LineWidth int            // of boxes, pixels
+	FontSize  float64        // of labels, pixels; smaller where they do not fit
+	Fonts     *typeset.Fonts // of labels; nil: those of the system
+}
+
+// LegendEntry says what a number in the picture stands for.
+type LegendEntry struct {
+	Number int
+	Label  string // on one line, without control characters
 }
 
 const (
 	maskAlpha    = 0.45 // of a mask over the picture
 	maxLabel     = 200  // characters considered
-	minFontSize  = 7.0  // labels too wide for the picture shrink down to this, then are cut
-	maxFontSize  = 400.0
+	minFontSize  = 7    // labels too wide for the picture shrink down to this, then are cut
+	maxFontSize  = 400
+	smallFont    = 11 // pixels to the em, where the picture has the room
 	maxLineWidth = 100
 )
 
@@ -53,15 +60,56 @@ func FromRGB(pix []byte, W, H int) (*image.NRGBA, error) {
 }
 
 // Objects draws objects on img: first all masks, translucent with an outline, then
-// boxes, then labels, each in LabelColor of its label. Boxes and labels are kept
-// inside the picture. It fails on a mask of another size and on a box with a NaN
-// or infinity; img is then unchanged.
-func Objects(img *image.NRGBA, objects []Object, opt Options) error {
+// boxes, the largest first, then labels. Each label has a color of its own, as Colors
+// gives them; labels lie where they hide each other least. A label in a script that no
+// font has is drawn as a number, and the legend says which. It fails on a mask of
+// another size and on a box with a NaN or infinity; img is then unchanged.
+func Objects(img *image.NRGBA, objects []Object, opt Options) ([]LegendEntry, error) {
 	bounds := img.Bounds()
 	W, H := bounds.Dx(), bounds.Dy()
 	if W == 0 || H == 0 {
-		return errors.New("draw: the picture has no pixels")
+		return nil, errors.New("draw: the picture has no pixels")
 	}
+	if err := check(objects, W, H); err != nil {
+		return nil, err
+	}
+	if opt.Fonts == nil {
+		fonts, err := typeset.System()
+		if err != nil {
+			return nil, fmt.Errorf("draw: %w", err)
+		}
+		opt.Fonts = fonts
+	}
+	opt = opt.fit(W, H)
+	names := make([]string, len(objects))
+	for i, o := range objects {
+		names[i] = o.Label
+	}
+	colors := Colors(names)
+	for _, o := range objects {
+		if o.Mask != nil {
+			drawMask(img, o.Mask, colors[o.Label], opt.outline())
+		}
+	}
+	boxes := make([]image.Rectangle, len(objects))
+	order := make([]int, len(objects)) // by area, the largest first
+	for i, o := range objects {
+		boxes[i], order[i] = boxRect(o.Box, bounds), i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return area(boxes[j]) - area(boxes[i]) })
+	for _, i := range order {
+		drawBox(img, boxes[i], colors[names[i]], opt.LineWidth)
+	}
+	slices.Reverse(order) // small boxes have the fewest places for their labels
+	plates, legend := layout(bounds, boxes, names, order, opt)
+	for _, p := range plates {
+		p.draw(img, colors[p.name])
+	}
+	return legend, nil
+}
+
+// check reports the first object that cannot be drawn on a picture of W×H pixels.
+func check(objects []Object, W, H int) error {
 	for i, o := range objects {
 		for _, v := range o.Box {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -74,32 +122,22 @@ func Objects(img *image.NRGBA, objects []Object, opt Options) error {
 			}
 		}
 	}
-	opt = opt.fit(W, H)
-	for _, o := range objects {
-		if o.Mask != nil {
-			drawMask(img, o.Mask, LabelColor(o.Label), opt.outline())
-		}
-	}
-	for _, o := range objects {
-		drawBox(img, boxRect(o.Box, bounds), LabelColor(o.Label), opt.LineWidth)
-	}
-	for _, o := range objects {
-		if err := drawLabel(img, boxRect(o.Box, bounds), o.Label, opt); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
+// area returns the number of pixels in r.
+func area(r image.Rectangle) int { return r.Dx() * r.Dy() }
+
 // Mask draws one mask [H][W] on img as Objects does, for those who cannot hold
-// the masks of all objects at once: they draw the masks first, then everything
-// else with Objects. It fails if the size is not the picture's.
-func Mask(img *image.NRGBA, label string, pixels []byte, opt Options) error {
+// the masks of all objects at once: they draw the masks first, each in the color that
+// Colors gives its label, then everything else with Objects. It fails if the size is
+// not the picture's.
+func Mask(img *image.NRGBA, c color.NRGBA, pixels []byte, opt Options) error {
 	W, H := img.Bounds().Dx(), img.Bounds().Dy()
 	if err := mask.Check(len(pixels), W, H); err != nil {
 		return fmt.Errorf("draw: %w", err)
 	}
-	drawMask(img, pixels, LabelColor(label), opt.fit(W, H).outline())
+	drawMask(img, pixels, c, opt.fit(W, H).outline())
 	return nil
 }
 
@@ -110,7 +148,7 @@ func (opt Options) fit(W, H int) Options {
 		opt.LineWidth = int(math.Round(mean / 300))
 	}
 	if !(opt.FontSize > 0) {
-		opt.FontSize = math.Max(mean/36, 11)
+		opt.FontSize = min(max(mean/36, smallFont), float64(H)/4)
 	}
 	opt.LineWidth = min(max(opt.LineWidth, 1), maxLineWidth)
 	opt.FontSize = min(max(opt.FontSize, minFontSize), maxFontSize)
@@ -178,70 +216,4 @@ func drawBox(img *image.NRGBA, r image.Rectangle, c color.NRGBA, width int) {
 	} {
 		draw.Draw(img, side, src, image.Point{}, draw.Src)
 	}
-}
-
-// drawLabel writes label on a plate above the box, or inside the box's upper edge
-// if there is no room above, moved to lie inside the picture.
-func drawLabel(img *image.NRGBA, box image.Rectangle, label string, opt Options) error {
-	text := printable(label)
-	if text == "" {
-		return nil
-	}
-	bounds := img.Bounds()
-	face, err := newTypeface(opt.FontSize)
-	if err != nil {
-		return err
-	}
-	pad := func(f *typeface) int { return max(f.height/6, 1) }
-	room := func(f *typeface) int { return bounds.Dx() - 2*pad(f) }
-	if w := face.width(text); w > room(face) && opt.FontSize > minFontSize {
-		size := max(opt.FontSize*float64(max(room(face), 0))/float64(w), minFontSize)
-		if face, err = newTypeface(size); err != nil {
-			return err
-		}
-	}
-	text = fit(face, text, room(face))
-	size := image.Pt(face.width(text)+2*pad(face), face.height)
-	at := image.Pt(box.Min.X, box.Min.Y-size.Y)
-	if at.Y < bounds.Min.Y {
-		at.Y = box.Min.Y
-	}
-	at.X = max(min(at.X, bounds.Max.X-size.X), bounds.Min.X)
-	at.Y = max(min(at.Y, bounds.Max.Y-size.Y), bounds.Min.Y)
-	c := LabelColor(label)
-	draw.Draw(img, image.Rectangle{at, at.Add(size)}, image.NewUniform(c), image.Point{}, draw.Src)
-	face.write(img, at.X+pad(face), at.Y, text, textColor(c))
-	return nil
-}
-
-// printable makes one short line of a label: whatever is not printable becomes a
-// blank, runs of blanks one.
-func printable(label string) string {
-	var b strings.Builder
-	n := 0
-	for _, r := range label {
-		if n++; n > maxLabel {
-			break
-		}
-		if r == utf8.RuneError || !unicode.IsGraphic(r) {
-			r = ' '
-		}
-		b.WriteRune(r)
-	}
-	return strings.Join(strings.Fields(b.String()), " ")
-}
-
-// fit cuts text, with an ellipsis, until it is at most room pixels wide; what is
-// left may be nothing.
-func fit(face *typeface, text string, room int) string {
-	if face.width(text) <= room {
-		return text
-	}
-	runes := []rune(text)
-	for n := len(runes) - 1; n > 0; n-- {
-		if s := strings.TrimRight(string(runes[:n]), " ") + "…"; face.width(s) <= room {
-			return s
-		}
-	}
-	return ""
 }

@@ -41,7 +41,7 @@ func TestFromRGB(t *testing.T) {
 func TestDrawBox(t *testing.T) {
 	for _, box := range [][4]float64{{10, 20, 60, 50}, {60, 50, 10, 20}} { // the second is inverted
 		img := canvas(t, 100, 80)
-		if err := Objects(img, []Object{{Box: box}}, Options{LineWidth: 3}); err != nil {
+		if _, err := Objects(img, []Object{{Box: box}}, Options{LineWidth: 3}); err != nil {
 			t.Fatal(err)
 		}
 		outer := image.Rect(10, 20, 60, 50)
@@ -68,7 +68,7 @@ func TestDrawMask(t *testing.T) {
 			mask[y*40+x] = 1
 		}
 	}
-	if err := Objects(img, []Object{{Label: "", Box: [4]float64{0, 0, 1, 1}, Mask: mask}}, Options{}); err != nil {
+	if _, err := Objects(img, []Object{{Label: "", Box: [4]float64{0, 0, 1, 1}, Mask: mask}}, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	c := LabelColor("")
@@ -101,7 +101,7 @@ func TestDrawLabel(t *testing.T) {
 		{"too long", 200, 100, [4]float64{0, 60, 10, 90}, strings.Repeat("very long ", 100000), image.Rect(0, 30, 200, 60)},
 	} {
 		without, with := canvas(t, c.w, c.h), canvas(t, c.w, c.h)
-		if err := Objects(with, []Object{{Label: c.label, Box: c.box}}, Options{}); err != nil {
+		if _, err := Objects(with, []Object{{Label: c.label, Box: c.box}}, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		drawBox(without, boxRect(c.box, without.Bounds()), LabelColor(c.label), 1)
@@ -139,30 +139,6 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// TestFit: the longest beginning that fits.
-func TestFit(t *testing.T) {
-	face, err := newTypeface(14)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const text = "a brown dog"
-	full := face.width(text)
-	for room := -1; room <= full+1; room++ {
-		got := fit(face, text, room)
-		switch {
-		case room >= full && got != text:
-			t.Errorf("room for all: %q", got)
-		case got != "" && face.width(got) > room:
-			t.Errorf("%q takes %d of %d", got, face.width(got), room)
-		case room < full && got != "" && !strings.HasSuffix(got, "…"):
-			t.Errorf("%q has no ellipsis", got)
-		}
-	}
-	if got := fit(face, text, face.width("a brown…")); got != "a brown…" {
-		t.Errorf("room for two words: %q", got)
-	}
-}
-
 // TestDrawAnySize: every size of picture, box and label is drawn, and nothing
 // outside is touched.
 func TestDrawAnySize(t *testing.T) {
@@ -176,7 +152,7 @@ func TestDrawAnySize(t *testing.T) {
 			objects = append(objects, Object{Label: "a label", Box: box, Mask: bytes.Repeat([]byte{1}, w*h)})
 		}
 		for _, opt := range []Options{{}, {LineWidth: 1 << 40, FontSize: 1e300}, {LineWidth: -1, FontSize: math.NaN()}} {
-			if err := Objects(img, objects, opt); err != nil {
+			if _, err := Objects(img, objects, opt); err != nil {
 				t.Fatalf("%v: %v", size, err)
 			}
 		}
@@ -201,14 +177,14 @@ func TestDrawRejects(t *testing.T) {
 	} {
 		img := canvas(t, 4, 4)
 		before := slices.Clone(img.Pix)
-		if err := Objects(img, []Object{{Box: [4]float64{0, 0, 4, 4}}, o}, Options{}); err == nil {
+		if _, err := Objects(img, []Object{{Box: [4]float64{0, 0, 4, 4}}, o}, Options{}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if !bytes.Equal(img.Pix, before) {
 			t.Errorf("%s: the picture has changed", name)
 		}
 	}
-	if err := Objects(image.NewNRGBA(image.Rectangle{}), nil, Options{}); err == nil {
+	if _, err := Objects(image.NewNRGBA(image.Rectangle{}), nil, Options{}); err == nil {
 		t.Error("a picture without pixels is accepted")
 	}
 }
@@ -316,22 +292,22 @@ func TestDrawMasksFirst(t *testing.T) {
 		}
 	}
 	want, got := image.NewNRGBA(image.Rect(0, 0, W, H)), image.NewNRGBA(image.Rect(0, 0, W, H))
-	if err := Objects(want, objects, Options{LineWidth: 4}); err != nil {
+	if _, err := Objects(want, objects, Options{LineWidth: 4}); err != nil {
 		t.Fatal(err)
 	}
 	for i, o := range objects {
-		if err := Mask(got, o.Label, o.Mask, Options{LineWidth: 4}); err != nil {
+		if err := Mask(got, LabelColor(o.Label), o.Mask, Options{LineWidth: 4}); err != nil {
 			t.Fatal(err)
 		}
 		objects[i].Mask = nil
 	}
-	if err := Objects(got, objects, Options{LineWidth: 4}); err != nil {
+	if _, err := Objects(got, objects, Options{LineWidth: 4}); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got.Pix, want.Pix) {
 		t.Error("the pictures differ")
 	}
-	if err := Mask(got, "x", make([]byte, W), Options{}); err == nil {
+	if err := Mask(got, LabelColor("x"), make([]byte, W), Options{}); err == nil {
 		t.Error("a mask of another size is drawn")
 	}
 }

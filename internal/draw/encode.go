@@ -31,11 +31,14 @@ func FormatOf(path string) (Format, error) {
 		return PNG, nil
 	case ".jpg", ".jpeg":
 		return JPEG, nil
+	case ".webp":
+		return "", fmt.Errorf("%s: WebP is read but not written: end the name in .png or .jpg", path)
 	}
 	return "", fmt.Errorf("%s: a picture's name must end in .png, .jpg or .jpeg", path)
 }
 
-// Encode writes img in a format.
+// Encode writes img in a format to w, such as a file or, for a picture without a name,
+// standard output.
 func Encode(w io.Writer, img image.Image, f Format) error {
 	var err error
 	switch f {
