@@ -132,6 +132,8 @@ func TestPrintable(t *testing.T) {
 		"größer 猫":                 "größer 猫",
 		"\xffx":                    "x",
 		strings.Repeat("ab", 1000): strings.Repeat("ab", 100),
+		"🏳\ufe0f\u200d🌈 می\u200cخواهم": "🏳\ufe0f\u200d🌈 می\u200cخواهم",
+		"a\u202eb\u2066c": "a b c",
 	} {
 		if got := printable(in); got != want {
 			t.Errorf("printable(%q) = %q, want %q", in, got, want)
@@ -189,38 +191,15 @@ func TestDrawRejects(t *testing.T) {
 	}
 }
 
-// TestLabelColor: fixed for ever, and not one for all.
-func TestLabelColor(t *testing.T) {
-	for label, want := range map[string]color.NRGBA{"cat": {0xf0, 0x32, 0xe6, 0xff}, "dog": {0xff, 0x69, 0xb4, 0xff}} {
-		if got := LabelColor(label); got != want {
-			t.Errorf("%s is %v, want %v", label, got, want)
-		}
-	}
-	seen := map[color.NRGBA]int{}
-	for a := 'a'; a <= 'z'; a++ {
-		for b := 'a'; b <= 'z'; b++ {
-			seen[LabelColor(string(a)+string(b))]++
-		}
-	}
-	if len(seen) != len(palette) {
-		t.Errorf("%d colours used, want %d", len(seen), len(palette))
-	}
-	for c, n := range seen {
-		if n > 26*26/len(palette)*2 {
-			t.Errorf("%v is used %d times", c, n)
-		}
-	}
-	if textColor(color.NRGBA{0, 0, 128, 255}).R != 255 || textColor(color.NRGBA{255, 255, 0, 255}).R != 0 {
-		t.Error("text does not stand out")
-	}
-}
-
 func TestFormatOf(t *testing.T) {
 	for path, want := range map[string]Format{"a.png": PNG, "b/c.JPG": JPEG, "x.jpeg": JPEG, "a.gif": "", "png": "", "a.png/b": "", "": ""} {
 		got, err := FormatOf(path)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("FormatOf(%q) = %q, %v; want %q", path, got, err, want)
 		}
+	}
+	if _, err := FormatOf("a.WebP"); err == nil || !strings.Contains(err.Error(), "not written") || !strings.Contains(err.Error(), ".png") {
+		t.Errorf("a.WebP: %v", err)
 	}
 }
 
