@@ -147,6 +147,9 @@ func TestLegend(t *testing.T) {
 	if want := map[string]string{"猫": "2", "cat": "cat", "1": "1", "חתול\n": "3"}; !reflect.DeepEqual(texts, want) {
 		t.Errorf("labels %q, want %q", texts, want)
 	}
+	if _, crowded := plates(scattered(250, 600, 600, []string{"猫", "cat", "1", "חתול"}), 600, 600, testFonts(t)); !reflect.DeepEqual(crowded, legend) {
+		t.Errorf("in a crowd the legend is %v", crowded)
+	}
 	img := canvas(t, 300, 300)
 	if drawn, err := Objects(img, objects, Options{Fonts: testFonts(t)}); err != nil || !reflect.DeepEqual(drawn, legend) {
 		t.Errorf("Objects returns %v, %v", drawn, err)

@@ -39,6 +39,10 @@ func TestScanOddFolders(t *testing.T) {
 	}
 	copyFont(t, "hebrew.ttf", deep, "Hebrew.TTF", nil)
 	copyFont(t, "arabic.ttf", dir, "half.ttf", func(b []byte) []byte { return b[:len(b)/2] })
+	copyFont(t, "korean.otf", dir, "huge.otf", func(b []byte) []byte { // a table of 4 GB
+		binary.BigEndian.PutUint32(b[bytes.Index(b, []byte("post"))+12:], 0xffffff00)
+		return b
+	})
 	copyFont(t, "arabic.ttf", dir, "empty.ttf", func([]byte) []byte { return nil })
 	copyFont(t, "arabic.ttf", dir, "arabic.txt", nil)
 	for _, err := range []error{
@@ -52,8 +56,10 @@ func TestScanOddFolders(t *testing.T) {
 	}
 	f := fontsIn(t, filepath.Join(dir, "missing"), dir, dir)
 	mustSet(t, f, "חתול", 20)
-	if _, ok := f.Set("قطة", 20); ok {
-		t.Error("half a font is used")
+	for _, text := range []string{"قطة", "고양이"} {
+		if _, ok := f.Set(text, 20); ok {
+			t.Errorf("a damaged font is used for %s", text)
+		}
 	}
 }
 
