@@ -78,17 +78,23 @@ func (f *Fonts) choose(c cluster, before *typeface, region string) *typeface {
 	if !f.scanned {
 		f.system, f.scanned = scan(f.folders()), true
 	}
-	var rest []*typeface // those that are not preferred for this text
+	return f.search(c, region)
+}
+
+// search returns the first typeface of the system that has all of a cluster: of those
+// in color for emoji and of a text's region first, then of all.
+func (f *Fonts) search(c cluster, region string) *typeface {
+	var rest []*typeface
+	if c.emoji {
+		rest = append(rest, f.regular)
+	}
 	for _, t := range f.system {
-		switch {
-		case t.color != c.emoji, region != "" && t.region != "" && t.region != region:
+		elsewhere := region != "" && t.region != "" && t.region != region
+		if t.color != c.emoji || elsewhere {
 			rest = append(rest, t)
-		case f.covers(t, c):
+		} else if f.covers(t, c) {
 			return t
 		}
-	}
-	if c.emoji {
-		rest = append([]*typeface{f.regular}, rest...)
 	}
 	for _, t := range rest {
 		if f.covers(t, c) {

@@ -238,8 +238,8 @@ func (f *Fonts) render(r run, x float64) ([]glyph, float64, bool) {
 	return glyphs, x - start, true
 }
 
-// Draw draws the line with its top left corner at a point, colored emoji excepted in
-// one color.
+// Draw draws the line in a color with its top left corner at a point. Colored emoji keep
+// their own colors.
 func (l *Line) Draw(dst *image.NRGBA, at image.Point, c color.Color) {
 	area := image.Rect(at.X, at.Y, at.X+l.Width, at.Y+l.Height).Intersect(dst.Bounds())
 	if area.Empty() {
