@@ -202,7 +202,7 @@ func TestTypeName(t *testing.T) {
 	for _, fileType := range []int32{-1, 1 << 20} {
 		var w gguf.Writer
 		if fileType > 0 {
-			w.SetUint32(model.KeyFileType, uint32(fileType))
+			w.SetUint32(gguf.KeyFileType, uint32(fileType))
 		}
 		for name, typ := range map[string]gguf.Type{"a": gguf.TypeF32, "b": gguf.TypeQ6_K, "c": gguf.TypeQ6_K} {
 			if err := w.AddTensor(name, typ, 256, 1+int64(name[0]-'a')); err != nil {

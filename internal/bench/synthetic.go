@@ -122,7 +122,7 @@ func NewSynthetic(ctx context.Context, name, typ string) (*Synthetic, error) {
 	c.SetKeys(&w)
 	for _, t := range convert.Types() {
 		if strings.EqualFold(t.Name, typ) || typ == "" && t.Name == "q8_0" {
-			w.SetUint32(model.KeyFileType, t.FileType)
+			w.SetUint32(gguf.KeyFileType, t.FileType)
 		}
 	}
 	if err := convert.SetTokenizer(&w, vocabulary.MakeUp(c.Tokens.Pieces), c.Text.Vocab); err != nil {

@@ -24,7 +24,7 @@ import (
 
 	"paligemma/internal/convert"
 	"paligemma/internal/gguf"
-	"paligemma/internal/model"
+	"paligemma/internal/tokenizer"
 )
 
 func TestMain(m *testing.M) {
@@ -119,15 +119,15 @@ func writeOld(from, to, flag string) error {
 		return err
 	}
 	defer f.Close()
-	text, err := f.String(model.KeyTokenizerJSON)
+	text, err := f.String(tokenizer.KeyJSON)
 	if err != nil {
 		return err
 	}
 	var w gguf.Writer
 	for _, key := range f.Keys() {
 		switch key {
-		case model.KeyPipeline, model.KeyMerges, model.KeyAddedTokens:
-		case model.KeyTokenizerJSON:
+		case tokenizer.KeyPipeline, tokenizer.KeyMerges, tokenizer.KeyAdded:
+		case tokenizer.KeyJSON:
 			w.SetString(key, strings.Replace(text, `"byte_fallback":true`, flag, 1))
 		default:
 			w.CopyKey(f.Header, key)

@@ -63,13 +63,9 @@ func verifyGGUF(ctx context.Context, f *gguf.File, progress func(int64)) error {
 	if err := f.Unchanged(); err != nil {
 		return err
 	}
-	arch, err := f.String(model.KeyArchitecture)
+	arch, err := f.String(gguf.KeyArchitecture)
 	if err != nil || (arch != model.ArchPaliGemma && arch != model.ArchPaliGemma2) {
 		return nil // sound, for all that can be said
-	}
-	src, err := tokenizer.FromGGUF(f.Header)
-	if err != nil {
-		return err
 	}
 	backend, err := ggml.NewBackend(ggml.Options{Device: "cpu"})
 	if err != nil {
@@ -81,6 +77,10 @@ func verifyGGUF(ctx context.Context, f *gguf.File, progress func(int64)) error {
 		return err
 	}
 	defer m.Close()
+	src, err := tokenizer.FromGGUF(f.Header)
+	if err != nil {
+		return err
+	}
 	if err := src.Verify(); err != nil {
 		return err
 	}

@@ -1,9 +1,7 @@
 package convert
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,16 +11,17 @@ import (
 	"strconv"
 
 	"paligemma/internal/quote"
+	reader "paligemma/internal/tokenizer"
 )
 
 // imagePiece is the token that stands for a piece of an image.
 const imagePiece = "<image>"
 
-// tokenizerFiles are the JSON files beside tokenizer.json.
+// tokenizerFiles are the JSON files next to tokenizer.json.
 type tokenizerFiles struct {
-	added   []addedToken      // that tokenizer.json may lack, by id
-	from    string            // the file that names them
-	special map[string]string // the pieces of bos and eos, where a file names them
+	added   []reader.AddedToken // that tokenizer.json may lack, by id
+	from    string              // the file that names them
+	special map[string]string   // the pieces of bos and eos, where a file names them
 }
 
 // readTokenizerFiles reads what completes a tokenizer.json, as transformers
@@ -53,7 +52,7 @@ func readTokenizerFiles(dir string) (tokenizerFiles, error) {
 		named = append(named, special)
 		for piece := range added.fields {
 			id := added.int(piece, 0)
-			files.added = append(files.added, addedToken{ID: &id, Content: piece, Special: piece == imagePiece, Normalized: piece != imagePiece})
+			files.added = append(files.added, reader.AddedToken{ID: id, Content: piece, Special: piece == imagePiece, Normalized: piece != imagePiece})
 		}
 	}
 	for _, o := range named {
@@ -63,7 +62,7 @@ func readTokenizerFiles(dir string) (tokenizerFiles, error) {
 			}
 		}
 	}
-	slices.SortFunc(files.added, func(a, b addedToken) int { return cmp.Compare(*a.ID, *b.ID) })
+	slices.SortFunc(files.added, func(a, b reader.AddedToken) int { return cmp.Compare(a.ID, b.ID) })
 	return files, oneLine(errs)
 }
 
@@ -76,14 +75,14 @@ func (o object) piece(key string) string {
 }
 
 // addedToken gives a token of added_tokens_decoder, whose key is its id.
-func (o object) addedToken(key, number string) addedToken {
+func (o object) addedToken(key, number string) reader.AddedToken {
 	id, err := strconv.Atoi(number)
 	if err != nil || id < 0 {
-		o.fail(key, "is no token's id")
+		o.fail(key, "is not a token's id")
 	}
 	t := o.object(key)
-	return addedToken{
-		ID: &id, Content: t.string("content", ""), Special: t.bool("special", false),
+	return reader.AddedToken{
+		ID: id, Content: t.string("content", ""), Special: t.bool("special", false),
 		SingleWord: t.bool("single_word", false), LStrip: t.bool("lstrip", false), RStrip: t.bool("rstrip", false),
 		Normalized: t.bool("normalized", true),
 	}
@@ -92,73 +91,61 @@ func (o object) addedToken(key, number string) addedToken {
 // complete adds to a tokenizer.json the tokens that other files name and, where
 // none has <image>, that one at the id that config.json names: transformers'
 // processor adds it too.
-func (s *settings) complete(b []byte, files tokenizerFiles) ([]byte, error) {
-	var file, bpe map[string]json.RawMessage
-	var added []addedToken
-	var vocab map[string]int
-	if json.Unmarshal(b, &file) != nil || json.Unmarshal(file["added_tokens"], &added) != nil {
-		return b, nil // parseTokenizer says what is wrong
-	}
-	known := map[string]bool{}
-	for _, a := range added {
-		known[a.Content] = true
-	}
-	missing := slices.DeleteFunc(slices.Clone(files.added), func(a addedToken) bool { return known[a.Content] })
-	if len(missing) == 0 && known[imagePiece] {
-		return b, nil
-	}
-	if json.Unmarshal(file["model"], &bpe) != nil || json.Unmarshal(bpe["vocab"], &vocab) != nil {
-		return b, nil
-	}
-	missing = slices.DeleteFunc(missing, func(a addedToken) bool { _, ok := vocab[a.Content]; return ok })
-	_, inVocab := vocab[imagePiece]
-	hasImage := known[imagePiece] || inVocab || slices.ContainsFunc(missing, func(a addedToken) bool { return a.Content == imagePiece })
-	if !hasImage && len(s.image) > 0 {
-		missing = append(missing, addedToken{ID: &s.image[0], Content: imagePiece, Special: true})
-	}
+func (s *settings) complete(file *reader.File, files tokenizerFiles) (*reader.File, error) {
+	missing := s.missing(file, files)
 	if len(missing) == 0 {
-		return b, nil
-	}
-	next := 0 // the first id that is free
-	for id := range maps.Values(vocab) {
-		next = max(next, id+1)
-	}
-	for _, a := range added {
-		if a.ID != nil {
-			next = max(next, *a.ID+1)
-		}
+		return file, nil
 	}
 	// The tokenizers library gives tokens the next ids, whatever a file says.
+	next := nextID(file)
 	var pieces []string
 	for _, a := range missing {
-		if *a.ID != next {
-			return nil, fmt.Errorf("tokenizer.json lacks the token %s, whose id would be %d and not %d as %s says: use the tokenizer.json that was saved with the weights", quote.Short(a.Content), next, *a.ID, files.source(a))
+		if a.ID != next {
+			return nil, fmt.Errorf("tokenizer.json lacks the token %s, whose id would be %d and not %d as %s says: use the tokenizer.json that was saved with the weights", quote.Short(a.Content), next, a.ID, files.source(a))
 		}
 		pieces = append(pieces, a.Content)
 		next++
 	}
 	s.notes = append(s.notes, fmt.Sprintf("tokenizer.json lacks %s, which %s: %s",
 		count(len(missing), "token", "tokens"), files.source(missing[0])+" names", few(pieces)))
-	var err error
-	if file["added_tokens"], err = marshal(append(added, missing...)); err != nil {
-		return nil, err
+	return file.WithAdded(missing)
+}
+
+// missing returns the tokens that a tokenizer.json lacks.
+func (s *settings) missing(file *reader.File, files tokenizerFiles) []reader.AddedToken {
+	known := maps.Clone(file.Vocab)
+	for _, a := range file.Added {
+		known[a.Content] = a.ID
 	}
-	return marshal(file)
+	var missing []reader.AddedToken
+	for _, a := range files.added {
+		if _, ok := known[a.Content]; !ok {
+			missing = append(missing, a)
+		}
+	}
+	named := slices.ContainsFunc(missing, func(a reader.AddedToken) bool { return a.Content == imagePiece })
+	if _, ok := known[imagePiece]; !ok && !named && len(s.image) > 0 {
+		missing = append(missing, reader.AddedToken{ID: s.image[0], Content: imagePiece, Special: true})
+	}
+	return missing
+}
+
+// nextID returns the first id after those of a tokenizer.json.
+func nextID(file *reader.File) int {
+	next := 0
+	for id := range maps.Values(file.Vocab) {
+		next = max(next, id+1)
+	}
+	for _, a := range file.Added {
+		next = max(next, a.ID+1)
+	}
+	return next
 }
 
 // source names the file that a token comes from.
-func (f tokenizerFiles) source(a addedToken) string {
-	if slices.ContainsFunc(f.added, func(b addedToken) bool { return a.Content == b.Content }) {
+func (f tokenizerFiles) source(a reader.AddedToken) string {
+	if slices.ContainsFunc(f.added, func(b reader.AddedToken) bool { return a.Content == b.Content }) {
 		return f.from
 	}
 	return "config.json"
-}
-
-// marshal is json.Marshal that leaves < > & as they are.
-func marshal(v any) ([]byte, error) {
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	return out.Bytes(), err
 }

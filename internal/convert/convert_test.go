@@ -17,6 +17,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
+	reader "paligemma/internal/tokenizer"
 )
 
 // TestEveryBlock compares every tensor of every type with ggml's own quantiser
@@ -129,7 +130,7 @@ func TestSameTensors(t *testing.T) {
 					t.Errorf("released form gives %+v, want %+v", old.Config, report.Config)
 				}
 				for _, k := range want.Keys() {
-					if k != model.KeyTokenizerJSON && !reflect.DeepEqual(want.Value(k), got.Value(k)) {
+					if k != reader.KeyJSON && !reflect.DeepEqual(want.Value(k), got.Value(k)) {
 						t.Errorf("key %s differs", k)
 					}
 				}

@@ -10,17 +10,16 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/safetensors"
+	"paligemma/internal/strictjson"
 )
 
 const (
 	maxConfigBytes    = 4 << 20  // of config.json and its like; real ones have 2 kB
 	maxTokenizerBytes = 64 << 20 // of tokenizer.json; 34 MB indented for 256,000 pieces
-	maxDepth          = 32
 )
 
 // readLimited reads a file of at most limit bytes.
@@ -76,89 +75,6 @@ func finite(b []byte) []byte {
 
 var notFinite = regexp.MustCompile(`^(NaN|-?Infinity)`)
 
-// parser reads JSON token by token: encoding/json's own decoding would let the
-// last of two equal keys win and repair bad UTF-8, both in silence.
-type parser struct {
-	dec  *json.Decoder
-	keep bool // build values; else they are only checked
-}
-
-// parseJSON decodes JSON to maps, slices, strings, json.Number, bool and nil.
-// Without keep it checks only.
-func parseJSON(b []byte, keep bool) (any, error) {
-	if !utf8.Valid(b) {
-		return nil, errors.New("not valid utf-8")
-	}
-	p := parser{json.NewDecoder(bytes.NewReader(b)), keep}
-	p.dec.UseNumber()
-	v, err := p.value(0)
-	if err == nil {
-		if _, more := p.dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows its end")
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("bad json at byte %d: %w", p.dec.InputOffset(), err)
-	}
-	return v, nil
-}
-
-func (p parser) token() (json.Token, error) {
-	t, err := p.dec.Token()
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return t, err
-}
-
-func (p parser) value(depth int) (any, error) {
-	if depth > maxDepth {
-		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
-	}
-	t, err := p.token()
-	if err != nil {
-		return nil, err
-	}
-	switch t {
-	case json.Delim('{'):
-		m := make(map[string]any)
-		for p.dec.More() {
-			t, err := p.token()
-			if err != nil {
-				return nil, err
-			}
-			key := t.(string) // the decoder lets nothing else stand there
-			if _, dup := m[key]; dup {
-				return nil, fmt.Errorf("key %s is there twice", quote.Short(key))
-			}
-			v, err := p.value(depth + 1)
-			if err != nil {
-				return nil, err
-			}
-			if !p.keep {
-				v = nil
-			}
-			m[key] = v
-		}
-		_, err = p.token()
-		return m, err
-	case json.Delim('['):
-		var list []any
-		for p.dec.More() {
-			v, err := p.value(depth + 1)
-			if err != nil {
-				return nil, err
-			}
-			if p.keep {
-				list = append(list, v)
-			}
-		}
-		_, err = p.token()
-		return list, err
-	}
-	return t, nil
-}
-
 // object is a JSON object whose fields are fetched by type. The first trouble
 // with each field is collected in errs; null counts as missing.
 type object struct {
@@ -213,7 +129,7 @@ func plainNumbers(v any) any {
 }
 
 func parseObject(name string, b []byte, errs *[]error) (object, error) {
-	v, err := parseJSON(b, true)
+	v, err := strictjson.Parse(string(b))
 	if err != nil {
 		return object{}, err
 	}

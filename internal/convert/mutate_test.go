@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"paligemma/internal/gguf"
-	"paligemma/internal/model"
 	reader "paligemma/internal/tokenizer"
 )
 
@@ -192,7 +191,7 @@ func TestQuantizeUpdates(t *testing.T) {
 	var w gguf.Writer
 	for _, key := range want.Keys() {
 		switch key {
-		case model.KeyPipeline, model.KeyMerges, model.KeyAddedTokens:
+		case reader.KeyPipeline, reader.KeyMerges, reader.KeyAdded:
 		default:
 			w.CopyKey(want.Header, key)
 		}

@@ -86,7 +86,7 @@ const keyQuantVersion = "general.quantization_version"
 
 // setKeys writes the keys that say what type a file is of.
 func (m mix) setKeys(w *gguf.Writer) {
-	w.SetUint32(model.KeyFileType, m.fileType)
+	w.SetUint32(gguf.KeyFileType, m.fileType)
 	if m.base.BlockSize() > 1 {
 		w.SetUint32(keyQuantVersion, 2) // GGML_QNT_VERSION
 	}

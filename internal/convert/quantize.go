@@ -127,18 +127,18 @@ func requantized(src *gguf.File, config model.Config, m mix, allowed bool, repor
 func copyKeys(w *gguf.Writer, h *gguf.Header, m mix) {
 	for _, key := range h.Keys() {
 		switch key {
-		case model.KeyFileType:
+		case gguf.KeyFileType:
 			m.setKeys(w)
 		case keyQuantVersion: // beside the file type, where there is one
-		case model.KeyMerges, model.KeyAddedTokens: // without the pipeline they are nobody's
-			if h.Has(model.KeyPipeline) {
+		case reader.KeyMerges, reader.KeyAdded: // without the pipeline they are nobody's
+			if h.Has(reader.KeyPipeline) {
 				w.CopyKey(h, key)
 			}
 		default:
 			w.CopyKey(h, key)
 		}
 	}
-	if !h.Has(model.KeyFileType) {
+	if !h.Has(gguf.KeyFileType) {
 		m.setKeys(w)
 	}
 }
@@ -146,7 +146,7 @@ func copyKeys(w *gguf.Writer, h *gguf.Header, m mix) {
 // updateTokenizer adds the compiled form of the tokenizer to a file that was
 // converted without.
 func updateTokenizer(w *gguf.Writer, h *gguf.Header, src reader.Source) (reader.Encoding, error) {
-	if h.Has(model.KeyPipeline) {
+	if h.Has(reader.KeyPipeline) {
 		return reader.EncodingOf(h)
 	}
 	compiled, encoding, err := src.Compile()

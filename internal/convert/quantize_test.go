@@ -19,6 +19,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
+	reader "paligemma/internal/tokenizer"
 )
 
 // again quantises and opens the result.
@@ -216,7 +217,7 @@ func TestQuantizeKeys(t *testing.T) {
 		w.SetStrings("general.tags", []string{"a", ""})
 		w.SetUint64("other.count", 1<<40)
 		for _, k := range src.Keys() {
-			if k != model.KeyFileType {
+			if k != gguf.KeyFileType {
 				w.CopyKey(src.Header, k)
 			}
 		}
@@ -228,7 +229,7 @@ func TestQuantizeKeys(t *testing.T) {
 		if got.Alignment != 128 {
 			t.Errorf("alignment %d", got.Alignment)
 		}
-		if f, v := got.Value(model.KeyFileType), got.Value("general.quantization_version"); f != want.file || v != want.version {
+		if f, v := got.Value(gguf.KeyFileType), got.Value("general.quantization_version"); f != want.file || v != want.version {
 			t.Errorf("%s: file type %v and version %v", to, f, v)
 		}
 		for _, k := range odd.Keys() {
@@ -275,7 +276,7 @@ func TestQuantizeRefuses(t *testing.T) {
 	}{
 		{func(w *gguf.Writer) { w.SetString("general.architecture", "llama") }, nil, "not a PaliGemma model"},
 		{without("paligemma.block_count"), src.Tensors, "paligemma.block_count"},
-		{without(model.KeyTokenizerJSON), src.Tensors, model.KeyTokenizerJSON},
+		{without(reader.KeyJSON), src.Tensors, reader.KeyJSON},
 		{without(""), src.Tensors[1:], "tensor v.patch_embd.weight is missing"},
 		{without(""), nil, "more such errors"},
 		{without(""), append(slices.Clone(src.Tensors), gguf.Tensor{Name: "extra", Shape: []int64{1}}), "tensor extra is unknown"},

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	reader "paligemma/internal/tokenizer"
 )
 
 func TestTokenizerKeys(t *testing.T) {
 	f, report := run(t, tinyDir("pg1-tiny"), Options{})
-	tokens, err := f.Strings(model.KeyTokens)
+	tokens, err := f.Strings(gguf.KeyTokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +24,7 @@ func TestTokenizerKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	types, err := f.Int32s(model.KeyTokenTypes)
+	types, err := f.Int32s(gguf.KeyTokenTypes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,9 +35,9 @@ func TestTokenizerKeys(t *testing.T) {
 		token string
 		kind  int32
 	}{
-		0: {"<pad>", tokenControl}, 1: {"<eos>", tokenControl}, 2: {"<bos>", tokenControl}, 3: {"<unk>", tokenUnknown},
-		14: {"\n", tokenUserDefined}, 83: {"<0x00>", tokenByte}, 338: {"<0xFF>", tokenByte},
-		1024: {"<loc0000>", tokenUserDefined}, 2048: {"<seg000>", tokenUserDefined}, 2176: {"<image>", tokenControl},
+		0: {"<pad>", reader.TypeControl}, 1: {"<eos>", reader.TypeControl}, 2: {"<bos>", reader.TypeControl}, 3: {"<unk>", reader.TypeUnknown},
+		14: {"\n", reader.TypeUserDefined}, 83: {"<0x00>", reader.TypeByte}, 338: {"<0xFF>", reader.TypeByte},
+		1024: {"<loc0000>", reader.TypeUserDefined}, 2048: {"<seg000>", reader.TypeUserDefined}, 2176: {"<image>", reader.TypeControl},
 	} {
 		if tokens[id] != want.token || types[id] != want.kind {
 			t.Errorf("token %d is %q of type %d, want %q of %d", id, tokens[id], types[id], want.token, want.kind)
@@ -61,7 +62,7 @@ func TestTokenizerKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if name, err := f.String(model.KeyPipeline); name != reader.Pipeline || err != nil || src.Verify() != nil {
+	if name, err := f.String(reader.KeyPipeline); name != reader.Pipeline || err != nil || src.Verify() != nil {
 		t.Errorf("pipeline %q, %v, %v", name, err, src.Verify())
 	}
 
@@ -70,7 +71,7 @@ func TestTokenizerKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := f.String(model.KeyTokenizerJSON)
+	got, err := f.String(reader.KeyJSON)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,11 +79,11 @@ func TestTokenizerKeys(t *testing.T) {
 	if err := json.Indent(&indented, raw, "", "  "); err != nil {
 		t.Fatal(err)
 	}
-	tok, err := parseTokenizer(indented.Bytes(), 2240)
+	tok, err := tokenizerOf(indented.Bytes(), 2240)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(tok.json) != got || len(got) > len(raw) {
+	if tok.json != got || len(got) > len(raw) {
 		t.Errorf("%d bytes, %d when read indented, %d in the checkpoint", len(got), len(tok.json), len(raw))
 	}
 	var a, b any
@@ -97,9 +98,18 @@ func small(vocab, merges, added string) []byte {
 	return []byte(`{"added_tokens":[` + added + `],"model":{"type":"BPE","unk_token":"<unk>","vocab":{` + vocab + `},"merges":[` + merges + `]}}`)
 }
 
+// tokenizerOf reads a tokenizer.json for a token embedding of that many rows.
+func tokenizerOf(b []byte, rows int) (*tokenizer, error) {
+	file, err := parseTokenizer(b)
+	if err != nil {
+		return nil, err
+	}
+	return newTokenizer(file, rows)
+}
+
 func TestTokenizerScores(t *testing.T) {
 	for _, merges := range []string{`["a","b"],["ab","c"],["a","bc"],["b","c"]`, `"a b","ab c","a bc","b c"`} {
-		tok, err := parseTokenizer(small(`"<unk>":0,"a":1,"b":2,"c":3,"ab":4,"abc":5,"bc":6,"xyz":7,"<0x41>":8,"top":10`, merges,
+		tok, err := tokenizerOf(small(`"<unk>":0,"a":1,"b":2,"c":3,"ab":4,"abc":5,"bc":6,"xyz":7,"<0x41>":8,"top":10`, merges,
 			`{"id":10,"content":"top"},{"id":11,"content":"<image>","special":true},{"id":12,"content":"<loc>","special":false}`), 64)
 		if err != nil {
 			t.Fatal(err)
@@ -117,31 +127,44 @@ func TestTokenizerScores(t *testing.T) {
 }
 
 func TestTokenizerRejects(t *testing.T) {
-	for want, b := range map[string][]byte{
-		`"b" has the id 64, but the token embedding has 64 rows`: small(`"a":0,"b":64`, ``, ``),
-		`"b" has the id -1`:                                         small(`"a":0,"b":-1`, ``, ``),
-		`tokens "a" and "b" both have the id 1`:                     small(`"b":1,"a":1`, ``, ``),
-		`the added token "a" has the id 2, and 1 in the vocabulary`: small(`"a":1`, ``, `{"id":2,"content":"a"}`),
-		`an added token lacks its id`:                               small(`"a":1`, ``, `{"content":"x"}`),
-		`merge 1: "ax" is not in the vocabulary`:                    small(`"a":1,"x":2,"aa":3`, `["a","a"],["a","x"]`, ``),
-		`merge 0: "a" are not two pieces`:                           small(`"a":1`, `"a"`, ``),
-		`merge 0: ["a","b","c"] are not two pieces`:                 small(`"a":1`, `["a","b","c"]`, ``),
-		`merge 0: json`:                                             small(`"a":1`, `7`, ``),
-		`key "a" is there twice`:                                    small(`"a":1,"a":2`, ``, ``),
-		`vocab: json`:                                               small(`"a":1.5`, ``, ``),
-		`not valid utf-8`:                                           small("\"\xff\":1", ``, ``),
-		`nested more than 32 deep`:                                  small(`"a":1`, strings.Repeat("[", 40), ``),
-		`model is missing`:                                          []byte(`{"added_tokens":[]}`),
-		`vocab is missing`:                                          []byte(`{"added_tokens":[],"model":{"type":"BPE","unk_token":"a"}}`),
-		`something follows its end`:                                 append(small(`"a":1`, ``, ``), '1'),
-		`json: cannot unmarshal array`:                              []byte(`[]`),
-		`unk_token "<unk>" is not in the vocabulary`:                small(`"a":1`, ``, ``),
-		`"Strip" is not Gemma's`:                                    []byte(strings.Replace(string(small(`"<unk>":0`, ``, ``)), `"model"`, `"normalizer":{"type":"Strip"},"model"`, 1)),
-		`bad json at byte`:                                          small(`"a"`, ``, ``),
+	for _, c := range []struct {
+		name, want string
+		json       []byte
+	}{
+		{"id beyond", `"b" has the id 64, but the token embedding has 64 rows`, small(`"<unk>":0,"b":64`, ``, ``)},
+		{"negative id", `model: vocab: "b": -1 where an integer`, small(`"a":0,"b":-1`, ``, ``)},
+		{"fraction as an id", `"a": 1.5 where an integer`, small(`"a":1.5`, ``, ``)},
+		{"an id twice", `tokens "a" and "b" both have the id 1`, small(`"b":1,"a":1`, ``, ``)},
+		{"another id", `the added token "a" has the id 2, and 1 in the vocabulary`, small(`"a":1`, ``, `{"id":2,"content":"a"}`)},
+		{"no id", `an added token lacks its id`, small(`"a":1`, ``, `{"content":"x"}`)},
+		{"no content", `an added token lacks its id or content`, small(`"a":1`, ``, `{"id":1}`)},
+		{"unknown piece of a merge", `merge 1: "ax" is not in the vocabulary`, small(`"a":1,"x":2,"aa":3`, `["a","a"],["a","x"]`, ``)},
+		{"one piece", `merge 0: ["a"] are not two pieces`, small(`"a":1`, `"a"`, ``)},
+		{"three pieces", `merge 0: ["a" "b" "c"] are not two pieces`, small(`"a":1`, `["a","b","c"]`, ``)},
+		{"number as a merge", `merge 0: 7 where a list is wanted`, small(`"a":1`, `7`, ``)},
+		{"nested merge", `merge 0: a list where a string is wanted`, small(`"a":1`, `[[]]`, ``)},
+		{"mixed merges", `merge 1 is not of the form`, small(`"a":1,"aa":2`, `["a","a"],"a a"`, ``)},
+		{"comment among merges", `merge 0: it begins with #version`, small(`"a":1`, `"#version x"`, ``)},
+		{"piece twice", `key "a" is there twice`, small(`"a":1,"a":2`, ``, ``)},
+		{"not utf-8", `not valid utf-8`, small("\"\xff\":1", ``, ``)},
+		{"deep", `nested more than 32 deep`, append([]byte(`{"x":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`,`), small(``, ``, ``)[1:]...)},
+		{"no added tokens", `added_tokens is missing`, []byte(strings.Replace(string(small(`"<unk>":0`, ``, ``)), "added_tokens", "other", 1))},
+		{"no model", `model is missing`, []byte(`{"added_tokens":[]}`)},
+		{"no vocabulary", `vocab is missing`, []byte(`{"added_tokens":[],"model":{"type":"BPE","unk_token":"a"}}`)},
+		{"no merges", `merges is missing`, []byte(`{"added_tokens":[],"model":{"type":"BPE","unk_token":"a","vocab":{}}}`)},
+		{"no unknown token", `unk_token is missing`, []byte(`{"added_tokens":[],"model":{"type":"BPE","vocab":{},"merges":[]}}`)},
+		{"another model", `model.type is "Unigram", want BPE`, []byte(strings.Replace(string(small(`"<unk>":0`, ``, ``)), "BPE", "Unigram", 1))},
+		{"something after", `something follows its end`, append(small(`"a":1`, ``, ``), '1')},
+		{"a list", `a list where an object is wanted`, []byte(`[]`)},
+		{"unknown token not in the vocabulary", `unk_token "<unk>" is not in the vocabulary`, small(`"a":1`, ``, ``)},
+		{"normalizer", `"Strip" is not Gemma's`, []byte(strings.Replace(string(small(`"<unk>":0`, ``, ``)), `"model"`, `"normalizer":{"type":"Strip"},"model"`, 1))},
+		{"no colon", `bad json at byte`, small(`"a"`, ``, ``)},
 	} {
-		if _, err := parseTokenizer(b, 64); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %s", err, want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := tokenizerOf(c.json, 64); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %s", err, c.want)
+			}
+		})
 	}
 }
 
@@ -150,14 +173,14 @@ func FuzzTokenizer(f *testing.F) {
 	f.Add(small(`"a":1,"b":60`, `"a b"`, ``))
 	f.Add([]byte(`{"added_tokens":null,"model":null}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		tok, err := parseTokenizer(b, 64)
+		tok, err := tokenizerOf(b, 64)
 		if err != nil {
 			return
 		}
 		if len(tok.tokens) > 65 || len(tok.scores) != len(tok.tokens) || len(tok.types) != len(tok.tokens) {
 			t.Fatal(len(tok.tokens), len(tok.scores), len(tok.types))
 		}
-		again, err := parseTokenizer(tok.json, 64)
+		again, err := tokenizerOf([]byte(tok.json), 64)
 		if err != nil || !reflect.DeepEqual(tok.tokens, again.tokens) || !reflect.DeepEqual(tok.scores, again.scores) {
 			t.Fatal("the compact form differs", err)
 		}

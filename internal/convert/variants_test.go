@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -218,7 +219,7 @@ var variants = []variant{
 }
 
 func toJSON(c *checkpoint, name string) string {
-	b, err := marshal(c.json[name])
+	b, err := json.Marshal(c.json[name])
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -133,6 +133,9 @@ func open(file *gguf.File, o Options, start time.Time) (*Engine, error) {
 
 // bind loads what is in the file.
 func (e *Engine) bind(o Options) (err error) {
+	if _, err = model.ReadConfig(e.file.Header); err != nil { // before the tokenizer's errors
+		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
+	}
 	if e.tok, err = tokenizer.OpenGGUF(e.file.Header, o.Special); err != nil {
 		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
 	}

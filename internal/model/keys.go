@@ -8,25 +8,9 @@ import (
 	"paligemma/internal/quote"
 )
 
-// Keys that every architecture shares. Those of the architecture itself are
-// written with its name before them (see keysOf); all follow gguf-py's names.
-const (
-	KeyArchitecture  = "general.architecture"
-	KeyName          = "general.name"
-	KeyFileType      = "general.file_type"
-	KeyTokenizerJSON = "tokenizer.huggingface.json"     // the checkpoint's tokenizer.json, compact
-	KeyPipeline      = "tokenizer.huggingface.pipeline" // how the tokenizer encodes, if package tokenizer can do it
-	KeyMerges        = "tokenizer.huggingface.merges"   // array of int32: tokenizer.Compiled.Merges
-	KeyAddedTokens   = "tokenizer.huggingface.added"    // array of int32: tokenizer.Compiled.Added
-	KeyTokens        = "tokenizer.ggml.tokens"
-	KeyTokenTypes    = "tokenizer.ggml.token_type"
-	keyBOS           = "tokenizer.ggml.bos_token_id"
-	keyEOS           = "tokenizer.ggml.eos_token_id"
-	keyStop          = "tokenizer.ggml.eos_token_ids" // array of int32, as Ollama names it: where generation ends, if not at eos alone
-	keyPAD           = "tokenizer.ggml.padding_token_id"
-	keyUNK           = "tokenizer.ggml.unknown_token_id"
-	keyImage         = "tokenizer.ggml.image_token_id"
-)
+// keyStop is an array of int32, as Ollama names it: where generation ends, if not
+// at eos alone.
+const keyStop = "tokenizer.ggml.eos_token_ids"
 
 // intKey and floatKey tie a key to a field of the configuration: the one table
 // that both SetKeys and ReadConfig go through.
@@ -44,7 +28,7 @@ func (c *Config) ints() []intKey {
 	t, v, k := &c.Text, &c.Vision, &c.Tokens
 	p := c.Arch + "."
 	keys := []intKey{
-		{p + "context_length", &t.Context},
+		{p + gguf.KeyContext, &t.Context},
 		{p + "embedding_length", &t.Hidden},
 		{p + "block_count", &t.Layers},
 		{p + "feed_forward_length", &t.MLP},
@@ -59,11 +43,11 @@ func (c *Config) ints() []intKey {
 		{p + "vision.block_count", &v.Layers},
 		{p + "vision.attention.head_count", &v.Heads},
 		{p + "vision.image_seq_length", &v.ImageTokens},
-		{keyBOS, &k.BOS},
-		{keyEOS, &k.EOS},
-		{keyPAD, &k.PAD},
-		{keyUNK, &k.UNK},
-		{keyImage, &k.Image},
+		{gguf.KeyBOS, &k.BOS},
+		{gguf.KeyEOS, &k.EOS},
+		{gguf.KeyPAD, &k.PAD},
+		{gguf.KeyUNK, &k.UNK},
+		{gguf.KeyImage, &k.Image},
 	}
 	if c.Arch == ArchPaliGemma2 {
 		keys = append(keys, intKey{p + "attention.sliding_window", &t.SlidingWindow})
@@ -104,8 +88,8 @@ func (c *Config) keyStd() string  { return c.Arch + ".vision.image_std" }
 // SetKeys writes the configuration to a GGUF file. The tokenizer's keys other
 // than its special ids are the caller's.
 func (c Config) SetKeys(w *gguf.Writer) {
-	w.SetString(KeyArchitecture, c.Arch)
-	w.SetString(KeyName, c.Name)
+	w.SetString(gguf.KeyArchitecture, c.Arch)
+	w.SetString(gguf.KeyName, c.Name)
 	for _, k := range c.ints() {
 		w.SetUint32(k.key, uint32(*k.field))
 	}
@@ -128,16 +112,16 @@ var ErrNotPaliGemma = errors.New("not a PaliGemma model")
 // ReadConfig reads and validates the configuration in a GGUF header.
 func ReadConfig(h *gguf.Header) (Config, error) {
 	var c Config
-	arch, err := h.ShortString(KeyArchitecture)
+	arch, err := h.ShortString(gguf.KeyArchitecture)
 	if err != nil {
 		return c, err
 	}
 	if arch != ArchPaliGemma && arch != ArchPaliGemma2 {
-		return c, fmt.Errorf("%w: %s is %s, want %s or %s", ErrNotPaliGemma, KeyArchitecture, quote.Short(arch), ArchPaliGemma, ArchPaliGemma2)
+		return c, fmt.Errorf("%w: %s is %s, want %s or %s", ErrNotPaliGemma, gguf.KeyArchitecture, quote.Short(arch), ArchPaliGemma, ArchPaliGemma2)
 	}
 	c.Arch = arch
-	if h.Has(KeyName) {
-		if c.Name, err = h.ShortString(KeyName); err != nil {
+	if h.Has(gguf.KeyName) {
+		if c.Name, err = h.ShortString(gguf.KeyName); err != nil {
 			return c, err
 		}
 	}
@@ -171,7 +155,7 @@ func ReadConfig(h *gguf.Header) (Config, error) {
 		}
 		copy(field[:], values)
 	}
-	pieces, err := h.ArrayLen(KeyTokens)
+	pieces, err := h.ArrayLen(gguf.KeyTokens)
 	if err != nil {
 		return c, err
 	}

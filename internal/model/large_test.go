@@ -22,7 +22,7 @@ func zeros(t *testing.T, c model.Config) *gguf.File {
 	}
 	var w gguf.Writer
 	c.SetKeys(&w)
-	w.SetStrings(model.KeyTokens, make([]string, c.Tokens.Pieces))
+	w.SetStrings(gguf.KeyTokens, make([]string, c.Tokens.Pieces))
 	for _, s := range c.Tensors() {
 		var shape []int64
 		for _, d := range s.Shape {

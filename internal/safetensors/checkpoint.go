@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -15,6 +14,7 @@ import (
 
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
+	"paligemma/internal/strictjson"
 )
 
 const (
@@ -233,56 +233,65 @@ func list(all []string) string {
 	return strings.Join(all, "; ")
 }
 
-func readIndex(path string) ([]byte, error) {
+func readIndex(path string) (string, error) {
 	f, err := regular.Open(path)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer f.Close()
 	if f.Size() > maxHeader {
-		return nil, fmt.Errorf("%s: %w", path, formatf("%d bytes, more than the limit of %d", f.Size(), maxHeader))
+		return "", fmt.Errorf("%s: %w", path, formatf("%d bytes, more than the limit of %d", f.Size(), maxHeader))
 	}
-	b, err := io.ReadAll(io.LimitReader(f, f.Size()))
+	text, err := readText(f, f.Size())
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return "", fmt.Errorf("read %s: %w", path, err)
 	}
-	return b, nil
+	return text, nil
 }
 
 // parseIndex reads an index: from tensor names to file names.
-func parseIndex(b []byte) (map[string]string, error) {
-	r, err := newJSONReader(b)
+func parseIndex(text string) (map[string]string, error) {
+	r, err := strictjson.NewReader(text)
 	if err != nil {
-		return nil, err
+		return nil, formatf("%v", err)
 	}
 	var shardOf map[string]string
-	err = r.object("index", func(key string) error {
+	err = r.Object(func(key string) (err error) {
 		if key != "weight_map" {
-			return r.skip(quote.Short(key), 0)
+			return r.Skip()
 		}
-		shardOf = make(map[string]string)
-		return r.object(key, func(name string) error {
-			shard, err := r.string(fmt.Sprintf("weight_map: tensor %s", quote.Short(name)))
-			if err != nil {
-				return err
-			}
-			shardOf[name] = shard
-			if err := checkName(name); err != nil {
-				return err
-			}
-			return checkShard(shard)
-		})
+		if shardOf, err = parseWeightMap(r); err != nil {
+			return fmt.Errorf("weight_map: %w", err)
+		}
+		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, formatf("index: %v", err)
 	}
-	if rest := strings.TrimLeft(string(b[r.dec.InputOffset():]), " \t\r\n"); rest != "" {
+	if rest := strings.TrimLeft(r.Rest(), " \t\r\n"); rest != "" {
 		return nil, formatf("index: %d bytes after the json's end", len(rest))
 	}
 	if len(shardOf) == 0 {
 		return nil, formatf("index: no weight_map, or an empty one")
 	}
 	return shardOf, nil
+}
+
+// parseWeightMap reads the name of the shard of each tensor.
+func parseWeightMap(r *strictjson.Reader) (map[string]string, error) {
+	shardOf := make(map[string]string)
+	err := r.Object(func(name string) error {
+		shard, err := r.String()
+		if err != nil {
+			return fmt.Errorf("tensor %s: %w", quote.Short(name), err)
+		}
+		shardOf[name] = shard
+		if err := checkName(name); err != nil {
+			return err
+		}
+		return checkShard(shard)
+	})
+	return shardOf, err
 }
 
 // maxFileName bounds the name of a shard, so that a message can hold it.

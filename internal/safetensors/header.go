@@ -7,7 +7,6 @@
 package safetensors
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -19,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/strictjson"
 )
 
 // Limits on what a file may declare. maxHeader is the Rust crate's.
@@ -143,15 +143,15 @@ func parse(r io.ReaderAt, size int64) (*Header, error) {
 	if int64(n) > size-8 {
 		return nil, formatf("the header is %d bytes long, with %d left in the file", n, size-8)
 	}
-	b := make([]byte, n)
-	if err := readFull(r, b, 8); err != nil {
+	text, err := readText(io.NewSectionReader(r, 8, int64(n)), int64(n))
+	if err != nil {
 		return nil, fmt.Errorf("read header: %w", err)
 	}
-	if len(b) == 0 || b[0] != '{' {
+	if text == "" || text[0] != '{' {
 		return nil, formatf("the header does not start with {")
 	}
 	h := &Header{DataOffset: 8 + int64(n)}
-	if err := parseJSON(h, b); err != nil {
+	if err := parseJSON(h, text); err != nil {
 		return nil, err
 	}
 	if err := checkLayout(h, size-h.DataOffset); err != nil {
@@ -172,12 +172,23 @@ func readFull(r io.ReaderAt, p []byte, off int64) error {
 	return err
 }
 
-func parseJSON(h *Header, b []byte) error {
-	r, err := newJSONReader(b)
-	if err != nil {
-		return err
+// readText reads n bytes; a file that ends before is an unexpected EOF.
+func readText(r io.Reader, n int64) (string, error) {
+	var text strings.Builder
+	text.Grow(int(n))
+	read, err := io.Copy(&text, io.LimitReader(r, n))
+	if err == nil && read < n {
+		err = io.ErrUnexpectedEOF
 	}
-	err = r.object("header", func(name string) error {
+	return text.String(), err
+}
+
+func parseJSON(h *Header, text string) error {
+	r, err := strictjson.NewReader(text)
+	if err != nil {
+		return formatf("%v", err)
+	}
+	err = r.Object(func(name string) error {
 		if name == metadataKey {
 			return parseMetadata(h, r)
 		}
@@ -186,75 +197,103 @@ func parseJSON(h *Header, b []byte) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return formatf("%v", err)
 	}
-	if rest := bytes.TrimLeft(b[r.dec.InputOffset():], " "); len(rest) > 0 {
+	if rest := strings.TrimLeft(r.Rest(), " "); len(rest) > 0 {
 		return formatf("header: %d bytes after the json's end", len(rest))
 	}
 	return nil
 }
 
-func parseMetadata(h *Header, r *jsonReader) error {
+func parseMetadata(h *Header, r *strictjson.Reader) error {
 	h.Metadata = make(map[string]string)
-	return r.object(metadataKey, func(key string) error {
+	err := r.Object(func(key string) error {
 		if len(h.Metadata) == maxMetadata {
-			return formatf("%s: more than %d entries", metadataKey, maxMetadata)
+			return fmt.Errorf("more than %d entries", maxMetadata)
 		}
 		if len(key) > maxName {
-			return formatf("%s: the key %s is %d bytes long, more than the limit of %d", metadataKey, quote.Short(key), len(key), maxName)
+			return fmt.Errorf("the key %s is %d bytes long, more than the limit of %d", quote.Short(key), len(key), maxName)
 		}
-		value, err := r.string(metadataKey)
+		value, err := r.String()
 		h.Metadata[key] = value
 		return err
 	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", metadataKey, err)
+	}
+	return nil
 }
 
-func parseTensor(r *jsonReader, name string) (Tensor, error) {
-	t := Tensor{Name: name}
-	what := fmt.Sprintf("tensor %s", quote.Short(name))
+func parseTensor(r *strictjson.Reader, name string) (Tensor, error) {
 	if err := checkName(name); err != nil {
-		return t, err
+		return Tensor{}, err
 	}
+	t, err := parseFields(r)
+	if err != nil {
+		return t, fmt.Errorf("tensor %s: %w", quote.Short(name), err)
+	}
+	t.Name = name
+	return t, nil
+}
+
+// parseFields reads and checks all of a tensor but its name.
+func parseFields(r *strictjson.Reader) (t Tensor, err error) {
 	var offsets []int64
 	hasType, hasShape := false, false
-	err := r.object(what, func(key string) (err error) {
+	err = r.Object(func(key string) (err error) {
 		switch key {
 		case "dtype":
 			var s string
-			s, err = r.string(what + ": dtype")
+			s, err = r.String()
 			t.DType, hasType = DType(s), true
 		case "shape":
 			hasShape = true
-			t.Shape, err = r.ints(what+": shape", maxDims)
+			t.Shape, err = readInts(r, maxDims)
 		case "data_offsets":
-			offsets, err = r.ints(what+": data_offsets", 2)
+			offsets, err = readInts(r, 2)
 		default:
-			err = formatf("%s: unknown field %s", what, quote.Short(key))
+			return fmt.Errorf("unknown field %s", quote.Short(key))
 		}
-		return err
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
 	})
-	if err != nil {
-		return t, err
-	}
 	switch {
+	case err != nil:
+		return t, err
 	case !hasType:
-		return t, formatf("%s: no dtype", what)
+		return t, errors.New("no dtype")
 	case !hasShape:
-		return t, formatf("%s: no shape", what)
+		return t, errors.New("no shape")
 	case len(offsets) != 2:
-		return t, formatf("%s: %d data_offsets, want 2", what, len(offsets))
+		return t, fmt.Errorf("%d data_offsets, want 2", len(offsets))
 	case offsets[0] > offsets[1]:
-		return t, formatf("%s: data_offsets %v go backwards", what, offsets)
+		return t, fmt.Errorf("data_offsets %v go backwards", offsets)
 	}
 	t.Offset, t.Size = offsets[0], offsets[1]-offsets[0]
 	size, err := tensorSize(t.DType, t.Shape)
 	if err != nil {
-		return t, formatf("%s: %v", what, err)
+		return t, err
 	}
 	if t.Size != size {
-		return t, formatf("%s: data_offsets %v hold %d bytes, but %s of shape %v has %d", what, offsets, t.Size, t.DType, t.Shape, size)
+		return t, fmt.Errorf("data_offsets %v hold %d bytes, but %s of shape %v has %d", offsets, t.Size, t.DType, t.Shape, size)
 	}
 	return t, nil
+}
+
+// readInts reads a list of up to limit integers of at least 0.
+func readInts(r *strictjson.Reader, limit int) ([]int64, error) {
+	var all []int64
+	err := r.List(func() error {
+		if len(all) == limit {
+			return fmt.Errorf("more than %d numbers", limit)
+		}
+		n, err := r.Int(0, math.MaxInt64)
+		all = append(all, n)
+		return err
+	})
+	return all, err
 }
 
 // checkName checks a tensor's name. A lone surrogate in JSON decodes to U+FFFD,

@@ -113,7 +113,7 @@ func TestReject(t *testing.T) {
 		{"duplicate field", `"dtype":"I64"`, `"dtype":"I64","dtype":"I64"`, 24, `"dtype" is there twice`},
 		{"metadata of numbers", `"pt"`, `1`, 24, "__metadata__"},
 		{"metadata nested", `"pt"`, `{}`, 24, "__metadata__"},
-		{"metadata a list", `{"format":"pt"}`, `[]`, 24, `where "{" is wanted`},
+		{"metadata a list", `{"format":"pt"}`, `[]`, 24, `where an object is wanted`},
 		{"metadata null", `{"format":"pt"}`, `null`, 24, "__metadata__"},
 		{"a long metadata key", `"format":"pt"`, `"` + strings.Repeat("k", maxName+1) + `":"pt"`, 24, "the key"},
 		{"a long name", `"c":{`, `"` + strings.Repeat("c", maxName+1) + `":{`, 24, "is 4097 bytes long"},

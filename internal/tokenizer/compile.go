@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,41 +44,40 @@ const (
 	maxAddedLen = 255
 )
 
-// Compile reads a tokenizer.json whose ids have the given pieces. Its error
-// says why the file is not of this package's pipeline, in which case the
-// library has to encode.
-func Compile(text string, pieces []string) (*Compiled, error) {
-	if !utf8.ValidString(text) {
-		return nil, errors.New("invalid utf-8")
-	}
-	file, err := parse(text)
+// compile compiles a tokenizer.json whose ids have the given pieces.
+func compile(text string, pieces []string) (*Compiled, error) {
+	f, err := ParseFile(text)
 	if err != nil {
 		return nil, err
 	}
-	// A surrogate without its other half is an error to the library only.
-	if hasEscape([]byte(text), `\ud`) || hasEscape([]byte(text), `\uD`) {
-		return nil, errors.New("surrogates")
-	}
-	m := file.Model
+	return f.compile(pieces)
+}
+
+// compile's error says why the file is not of this package's pipeline, in which
+// case the library has to encode.
+func (f *File) compile(pieces []string) (*Compiled, error) {
 	switch {
-	case !isGemmaNormalizer(file.normalizers):
+	// A surrogate without its other half is an error to the library only.
+	case hasEscape(f.text, `\ud`) || hasEscape(f.text, `\uD`):
+		return nil, errors.New("surrogates")
+	case !isGemmaNormalizer(f.normalizers):
 		return nil, errors.New("the normalizer is not Gemma's")
-	case !splitsNothing(file.splitters):
+	case !splitsNothing(f.splitters):
 		return nil, errors.New("the pre-tokenizer is not Gemma's")
-	case !m.ByteFallback:
+	case !f.byteFallback:
 		return nil, errors.New("byte_fallback is false")
-	case m.IgnoreMerges:
+	case f.ignoreMerges:
 		return nil, errors.New("ignore_merges is true")
 	}
-	vocab, err := m.pieces(pieces)
-	if err != nil {
+	if err := f.checkVocab(pieces); err != nil {
 		return nil, err
 	}
 	c := new(Compiled)
-	if c.Merges, err = m.compileMerges(vocab); err != nil {
+	var err error
+	if c.Merges, err = f.compileMerges(); err != nil {
 		return nil, err
 	}
-	if c.Added, err = compileAdded(file.Added, vocab, pieces); err != nil {
+	if c.Added, err = f.compileAdded(pieces); err != nil {
 		return nil, err
 	}
 	// The last word is that of the code which will read it.
@@ -89,35 +87,48 @@ func Compile(text string, pieces []string) (*Compiled, error) {
 	return c, nil
 }
 
+// hasEscape reports whether JSON has an escape: with an even number of
+// backslashes before it, for "\\ud" is four characters of text.
+func hasEscape(text, escape string) bool {
+	for {
+		i := strings.Index(text, escape)
+		if i < 0 {
+			return false
+		}
+		before := 0
+		for before < i && text[i-1-before] == '\\' {
+			before++
+		}
+		if before%2 == 0 {
+			return true
+		}
+		text = text[i+1:]
+	}
+}
+
 // isGemmaNormalizer reports whether all that normalizers do is to replace " "
 // by "▁".
-func isGemmaNormalizer(steps []part) bool {
-	return len(steps) == 1 && steps[0].Type == "Replace" && *steps[0].Pattern.String == " " && *steps[0].Content == "▁"
+func isGemmaNormalizer(steps []step) bool {
+	return len(steps) == 1 && steps[0].Pattern.String == " " && steps[0].Content == "▁"
 }
 
 // splitsNothing reports whether pre-tokenizers leave a text without spaces
 // whole: those that split at a space, whatever becomes of it.
-func splitsNothing(steps []part) bool {
-	return !slices.ContainsFunc(steps, func(p part) bool {
-		return p.Type != "Split" || *p.Pattern.String != " " || *p.Invert
-	})
+func splitsNothing(steps []step) bool {
+	return !slices.ContainsFunc(steps, func(s step) bool { return s.Pattern.String != " " || *s.Invert })
 }
 
-// pieces reads the vocabulary and makes sure that it says what the list of
-// pieces says, and that every byte that may be asked for has a token.
-func (m *bpe) pieces(list []string) (map[string]uint32, error) {
-	var vocab map[string]uint32
-	if err := json.Unmarshal(m.Vocab, &vocab); err != nil {
-		return nil, fmt.Errorf("vocab: %w", quote.Error(err))
-	}
-	for piece, id := range vocab {
-		if int64(id) >= int64(len(list)) || list[id] != piece {
-			return nil, fmt.Errorf("the piece %s is not token %d", quote.Short(piece), id)
+// checkVocab checks that the vocabulary says what the list of pieces says, and
+// that every byte that may be asked for has a token.
+func (f *File) checkVocab(pieces []string) error {
+	for piece, id := range f.Vocab {
+		if id >= len(pieces) || pieces[id] != piece {
+			return fmt.Errorf("the piece %s is not token %d", quote.Short(piece), id)
 		}
 	}
-	return vocab, checkBytes(
-		func(b byte) bool { _, ok := vocab[byteToken(b)]; return ok },
-		func(r rune) bool { _, ok := vocab[string(r)]; return ok })
+	return checkBytes(
+		func(b byte) bool { _, ok := f.Vocab[byteToken(b)]; return ok },
+		func(r rune) bool { _, ok := f.Vocab[string(r)]; return ok })
 }
 
 // byteToken is the piece that stands for a byte.
@@ -137,34 +148,14 @@ func checkBytes(hasByte func(byte) bool, hasCharacter func(rune) bool) error {
 	return nil
 }
 
-// compileMerges reads merges in either of their forms, [["a","b"]] or ["a b"].
-// Of a merge that is there twice the last counts.
-func (m *bpe) compileMerges(vocab map[string]uint32) ([]int32, error) {
-	var pairs [][]string
-	if err := json.Unmarshal(m.Merges, &pairs); err != nil {
-		var lines []string
-		if err := json.Unmarshal(m.Merges, &lines); err != nil {
-			return nil, fmt.Errorf("merges: %w", quote.Error(err))
-		}
-		pairs = make([][]string, len(lines))
-		for i, line := range lines {
-			if strings.HasPrefix(line, "#version") { // a comment to the library
-				return nil, errors.New("merges: a line begins with #version")
-			}
-			pairs[i] = strings.Split(line, " ")
-		}
-	}
-	if pairs == nil {
-		return nil, errors.New("merges: null")
-	}
-	all := make([][4]int32, len(pairs))
-	for rank, pair := range pairs {
-		if len(pair) != 2 || pair[0] == "" || pair[1] == "" {
-			return nil, fmt.Errorf("merge %d is not of two pieces", rank)
-		}
-		left, ok1 := vocab[pair[0]]
-		right, ok2 := vocab[pair[1]]
-		made, ok3 := vocab[pair[0]+pair[1]]
+// compileMerges returns Compiled.Merges. Of a merge that is there twice the last
+// counts.
+func (f *File) compileMerges() ([]int32, error) {
+	all := make([][4]int32, len(f.Merges))
+	for rank, m := range f.Merges {
+		left, ok1 := f.Vocab[m.Left]
+		right, ok2 := f.Vocab[m.Right]
+		made, ok3 := f.Vocab[m.Left+m.Right]
 		if !ok1 || !ok2 || !ok3 {
 			return nil, fmt.Errorf("merge %d is of pieces that the vocabulary lacks", rank)
 		}
@@ -182,21 +173,21 @@ func (m *bpe) compileMerges(vocab map[string]uint32) ([]int32, error) {
 	return flat, nil
 }
 
-// compileAdded checks that the added tokens are plain strings and have the ids
-// that the library gives them.
-func compileAdded(added []addedToken, vocab map[string]uint32, pieces []string) ([]int32, error) {
-	if err := checkAddedIDs(added, vocab); err != nil {
+// compileAdded returns Compiled.Added. It checks that the added tokens are plain
+// strings and have the ids that the library gives them.
+func (f *File) compileAdded(pieces []string) ([]int32, error) {
+	if err := f.CheckIDs(); err != nil {
 		return nil, err
 	}
-	flat := make([]int32, 0, 2*len(added))
-	seen := make(map[string]bool, len(added))
-	for _, a := range added {
+	flat := make([]int32, 0, 2*len(f.Added))
+	seen := make(map[string]bool, len(f.Added))
+	for _, a := range f.Added {
 		switch {
 		case seen[a.Content]:
 			return nil, fmt.Errorf("the added token %s is there twice", quote.Short(a.Content))
-		case a.ID >= int64(len(pieces)) || pieces[a.ID] != a.Content:
+		case a.ID >= len(pieces) || pieces[a.ID] != a.Content:
 			return nil, fmt.Errorf("the added token %s is not token %d", quote.Short(a.Content), a.ID)
-		case a.SingleWord || a.Lstrip || a.Rstrip:
+		case a.SingleWord || a.LStrip || a.RStrip:
 			return nil, fmt.Errorf("the added token %s depends on the text around it (single_word, lstrip or rstrip)", quote.Short(a.Content))
 		}
 		seen[a.Content] = true
@@ -207,7 +198,7 @@ func compileAdded(added []addedToken, vocab map[string]uint32, pieces []string) 
 		if a.Normalized {
 			flags |= FlagNormalized
 		}
-		if _, known := vocab[a.Content]; !known && utf8.RuneCountInString(a.Content) == 1 {
+		if _, known := f.Vocab[a.Content]; !known && utf8.RuneCountInString(a.Content) == 1 {
 			flags |= FlagOutside
 		}
 		flat = append(flat, int32(a.ID), flags)
@@ -215,30 +206,8 @@ func compileAdded(added []addedToken, vocab map[string]uint32, pieces []string) 
 	return flat, nil
 }
 
-// checkAddedIDs refuses added tokens whose ids are not those that the library
-// gives them, whatever the file says: those of the vocabulary, or else the next
-// free one (added_vocabulary.rs, add_tokens).
-func checkAddedIDs(added []addedToken, vocab map[string]uint32) error {
-	given := make(map[string]int64, len(added))
-	next := int64(len(vocab))
-	for _, a := range added {
-		id, again := given[a.Content]
-		if known, ok := vocab[a.Content]; ok {
-			id = int64(known)
-		} else if !again {
-			id = next
-		}
-		if a.ID != id {
-			return fmt.Errorf("the added token %s has the id %d, but tokenizers would give it %d", quote.Short(a.Content), a.ID, id)
-		}
-		given[a.Content] = id
-		next = max(next, id+1)
-	}
-	return nil
-}
-
-// Verify makes sure that the compiled form is made of the tokenizer.json, or,
-// where there is none, that the library can read that.
+// Verify checks that the compiled form is made of the tokenizer.json, or, where
+// there is none, that the library can read that.
 func (s Source) Verify() error {
 	text, err := s.json()
 	if err != nil {
@@ -253,9 +222,10 @@ func (s Source) Verify() error {
 		if err != nil {
 			return err
 		}
-		return lib.Close()
+		lib.close()
+		return nil
 	}
-	want, err := Compile(text, s.Pieces)
+	want, err := compile(text, s.Pieces)
 	if err != nil {
 		return fmt.Errorf("tokenizer.json is not what was compiled: %w", err)
 	}

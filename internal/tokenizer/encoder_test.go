@@ -3,106 +3,10 @@ package tokenizer
 import (
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-
-	"paligemma/internal/gguf"
-	"paligemma/internal/model"
-	"paligemma/internal/vocabulary"
 )
-
-// both is a tokenizer that encodes itself, and one that leaves it to the
-// library.
-type both struct{ own, lib *Tokenizer }
-
-// openBoth compiles src and opens it in both ways.
-func openBoth(t testing.TB, src Source, special bool) both {
-	t.Helper()
-	var b both
-	var err error
-	src.Compiled = nil
-	if b.lib, err = Open(src, special); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.lib.Close)
-	if src.Compiled, err = Compile(src.JSON, src.Pieces); err != nil {
-		t.Fatal(err)
-	}
-	if b.own, err = Open(src, special); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.own.Close)
-	if err := b.own.Ready(); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.lib.Ready(); err != nil {
-		t.Fatal(err)
-	}
-	if b.own.lib != nil || b.lib.own != nil {
-		t.Fatal("the two are not what they should be")
-	}
-	return b
-}
-
-// compare reports an error if the two encode a text differently.
-func (b both) compare(t testing.TB, text string) {
-	t.Helper()
-	got, err1 := b.own.Encode(text)
-	want, err2 := b.lib.Encode(text)
-	if err1 != nil || err2 != nil || !slices.Equal(got, want) {
-		t.Fatalf("special %v: %.200q is %v, %v; the library says %v, %v", b.own.special, text, got, err1, want, err2)
-	}
-}
-
-// compareMany compares count random texts, in both modes.
-func compareMany(t *testing.T, src Source, count int) {
-	plain, special := openBoth(t, src, false), openBoth(t, src, true)
-	r := rand.New(rand.NewPCG(11, 12))
-	for i := range count {
-		text := someText(r, src.Pieces)
-		if i%2 == 0 {
-			plain.compare(t, text)
-		} else {
-			special.compare(t, text)
-		}
-	}
-	for _, text := range append(oddities, vocabulary.Words...) {
-		plain.compare(t, text)
-		special.compare(t, text)
-	}
-	for _, part := range []string{" ", "\n", "▁", "a", "<", "<loc", "<loc0001>", "<bos>", "日", "\xe2\x96", "caption the cat ", "\U0010ffff"} {
-		text := strings.Repeat(part, 3000)
-		plain.compare(t, text)
-		special.compare(t, text)
-	}
-}
-
-func TestSameAsLibrary(t *testing.T) { compareMany(t, source(t), 20_000) }
-
-// TestSameAsLibraryFull compares PALIGEMMA_TOKENIZER_STRINGS texts with a
-// vocabulary of full size, and as many with the small one.
-func TestSameAsLibraryFull(t *testing.T) {
-	count, err := strconv.Atoi(os.Getenv("PALIGEMMA_TOKENIZER_STRINGS"))
-	if err != nil {
-		t.Skip("set PALIGEMMA_TOKENIZER_STRINGS to a number of texts, such as 1000000")
-	}
-	data, err := fullSize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	src := sourceOf(t, data)
-	c, err := Compile(src.JSON, src.Pieces)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d pieces, %d merges, %d added tokens", len(src.Pieces), len(c.Merges)/4, len(c.Added)/2)
-	compareMany(t, src, count)
-	compareMany(t, source(t), count)
-}
 
 // The normalizer and the pre-tokenizer of released tokenizers.
 const (
@@ -136,36 +40,6 @@ func token(id int, content string, flags ...string) string {
 	return s + "}"
 }
 
-// Cases that a random text may miss: ranks that compete, merges that a later
-// one makes void, one piece made in several ways, tokens inside of others.
-func TestSameAsLibrarySmall(t *testing.T) {
-	merges := `["a","b"],["b","c"],["ab","c"],["a","bc"],["▁","a"],["▁a","b"],["a","a"],["aa","a"],["a","aa"],["aa","aa"],["<0x41>","<0x42>"]`
-	pieces := "a b c ▁ ab bc abc ▁a ▁ab aa aaa aaaa x<0x41><0x42> <0x41><0x42>"
-	added := token(270, "<s>", "special") + "," + token(271, "<s>s", "special", "normalized") + "," + token(272, "s x", "normalized") + "," +
-		token(273, "c c") + "," + token(264, "▁ab", "normalized") + "," + token(274, "<s>sx", "normalized") + "," + token(256, "a", "special", "normalized")
-	for name, text := range map[string]string{
-		"merges":    smallGemma(pieces, merges, ""),
-		"backwards": smallGemma(pieces, `["aa","aa"],["a","aa"],["aa","a"],["a","a"],["a","bc"],["ab","c"],["b","c"],["a","b"],["▁","a"],["a","b"]`, ""),
-		"added":     smallGemma(pieces, merges, added),
-		"lines":     smallGemma(pieces, `"a b","b c","ab c"`, added),
-		"no merges": smallGemma(pieces, "", ""),
-	} {
-		t.Run(name, func(t *testing.T) {
-			src := sourceOf(t, []byte(text))
-			plain, special := openBoth(t, src, false), openBoth(t, src, true)
-			r := rand.New(rand.NewPCG(5, 6))
-			for range 3000 {
-				var b strings.Builder
-				for range 1 + r.IntN(12) {
-					b.WriteString([]string{"a", "b", "c", " ", "▁", "aa", "AB", "<s>", "s", "x", "é", "c c"}[r.IntN(12)])
-				}
-				plain.compare(t, b.String())
-				special.compare(t, b.String())
-			}
-		})
-	}
-}
-
 // Layouts that are not Gemma's are left to the library.
 func TestCompileRefuses(t *testing.T) {
 	good := smallGemma("a b ▁ ab", `["a","b"]`, token(260, "<s>"))
@@ -176,10 +50,10 @@ func TestCompileRefuses(t *testing.T) {
 		}
 		return strings.Replace(good, old, new, 1)
 	}
-	if _, err := Compile(good, src.Pieces); err != nil {
+	if _, err := compile(good, src.Pieces); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Compile(change(gemmaNormalizer, `{"content": "▁", "pattern":{"String":" "},"type":"Replace"}`), src.Pieces); err != nil {
+	if _, err := compile(change(gemmaNormalizer, `{"content": "▁", "pattern":{"String":" "},"type":"Replace"}`), src.Pieces); err != nil {
 		t.Errorf("the normalizer in another order: %v", err)
 	}
 	for name, text := range map[string]string{
@@ -219,7 +93,7 @@ func TestCompileRefuses(t *testing.T) {
 		case "long added token", "normalizes to others", "a byte is missing":
 			pieces = sourceOf(t, []byte(text)).Pieces
 		}
-		if c, err := Compile(text, pieces); err == nil {
+		if c, err := compile(text, pieces); err == nil {
 			t.Errorf("%s: %v", name, c)
 		}
 	}
@@ -228,7 +102,7 @@ func TestCompileRefuses(t *testing.T) {
 // What a file claims is checked before it is used.
 func TestHostileCompiled(t *testing.T) {
 	src := source(t)
-	good, err := Compile(src.JSON, src.Pieces)
+	good, err := compile(src.JSON, src.Pieces)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,10 +133,7 @@ func TestHostileCompiled(t *testing.T) {
 		}
 		if name == "twice" || name == "added beyond" {
 			src.Compiled = &c
-			tok, err := Open(src, false)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tok := openSource(t, src, false)
 			if _, err := tok.Encode("x"); err == nil || tok.Ready() == nil {
 				t.Errorf("%s: the tokenizer encodes", name)
 			}
@@ -297,54 +168,6 @@ func byteTokens() []string {
 	return all
 }
 
-// The keys of a file are read only when they are whole.
-func TestSourceOfHeader(t *testing.T) {
-	src := source(t)
-	c, err := Compile(src.JSON, src.Pieces)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := func(name string, merges, added []int32) Source {
-		var w gguf.Writer
-		w.SetString(model.KeyTokenizerJSON, src.JSON)
-		w.SetString(model.KeyPipeline, name)
-		if merges != nil {
-			w.SetInt32s(model.KeyMerges, merges)
-		}
-		if added != nil {
-			w.SetInt32s(model.KeyAddedTokens, added)
-		}
-		s := src
-		s.JSON, s.header = "", headerOf(t, &w)
-		return s
-	}
-	for name, k := range map[string]struct {
-		src      Source
-		own      bool
-		loads    bool
-		verifies bool
-	}{
-		"whole":      {file(Pipeline, c.Merges, c.Added), true, true, true},
-		"other name": {file("gemma9", nil, nil), false, true, true},
-		"no merges":  {file(Pipeline, nil, c.Added), false, false, false},
-		"no added":   {file(Pipeline, c.Merges, nil), false, false, false},
-		"cut":        {file(Pipeline, c.Merges[:len(c.Merges)-2], c.Added), false, false, false},
-		"changed":    {file(Pipeline, c.Merges[:len(c.Merges)-4], c.Added), true, true, false},
-	} {
-		tok, err := Open(k.src, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := tok.Ready(); (err == nil) != k.loads || (tok.own != nil) != k.own {
-			t.Errorf("%s: loads with %v, own encoder %v", name, err, tok.own != nil)
-		}
-		tok.Close()
-		if err := k.src.Verify(); (err == nil) != k.verifies {
-			t.Errorf("%s: Verify: %v", name, err)
-		}
-	}
-}
-
 func TestValidUTF8(t *testing.T) {
 	for text, want := range map[string]string{
 		"a\xffb": "a\ufffdb", "\xe2\x82": "\ufffd", "\xe2\x82\xe2\x82\xac": "\ufffd€", "\xf0\x9f\x98x": "\ufffdx",
@@ -354,51 +177,6 @@ func TestValidUTF8(t *testing.T) {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
 	}
-}
-
-// FuzzEncode compares any text with the library.
-func FuzzEncode(f *testing.F) {
-	plain, special := openBoth(f, source(f), false), openBoth(f, source(f), true)
-	for _, text := range oddities {
-		f.Add(text)
-	}
-	f.Add("<loc0012><bos>  a dog\n\n<seg1")
-	f.Fuzz(func(t *testing.T, text string) {
-		plain.compare(t, text)
-		special.compare(t, text)
-	})
-}
-
-// FuzzCompile compares any tokenizer.json that compiles with the library.
-func FuzzCompile(f *testing.F) {
-	f.Add(smallGemma("a b ▁ ab", `["a","b"]`, token(260, "<s>", "special")), "ab <s>")
-	f.Add(smallGemma("a b ▁ ab aa", `"a b","a a"`, token(261, "s s", "normalized")), "aab s s")
-	f.Fuzz(func(t *testing.T, text, input string) {
-		file, err := parse(text)
-		if err != nil {
-			return
-		}
-		pieces := make([]string, 4096)
-		vocab := map[string]uint32{}
-		for piece, id := range decodeVocab(file.Model.Vocab) {
-			if id < 4096 {
-				pieces[id] = piece
-				vocab[piece] = id
-			}
-		}
-		for _, a := range file.Added {
-			if _, ok := vocab[a.Content]; !ok && a.ID < 4096 {
-				pieces[a.ID] = a.Content
-			}
-		}
-		c, err := Compile(text, pieces)
-		if err != nil {
-			return
-		}
-		src := Source{JSON: text, Pieces: pieces, Types: slices.Repeat([]int32{TypeNormal}, len(pieces)), Compiled: c}
-		b := openBoth(t, src, len(input)%2 == 0)
-		b.compare(t, input)
-	})
 }
 
 // FuzzCompiled gives the encoder arrays that make no sense.

@@ -1,9 +1,6 @@
 package tokenizer
 
-import (
-	"paligemma/internal/gguf"
-	"paligemma/internal/model"
-)
+import "paligemma/internal/gguf"
 
 // Values of Encoding.Encoder.
 const (
@@ -57,23 +54,34 @@ func EncodingOf(h *gguf.Header) (Encoding, error) {
 	return e, err
 }
 
-// Compile compiles the tokenizer.json. The compiled form is nil if only the
-// library can encode, which the Encoding then explains.
+// Compile compiles the tokenizer.json of a file without the compiled form. That
+// is nil if only the library can encode, which the Encoding then explains.
 func (s Source) Compile() (*Compiled, Encoding, error) {
 	text, err := s.json()
 	if err != nil {
 		return nil, Encoding{}, err
 	}
-	c, err := Compile(text, s.Pieces)
+	c, err := compile(text, s.Pieces)
+	c, e := compiled(c, err)
+	return c, e, nil
+}
+
+// Compile compiles the file for a model whose ids have the given pieces. The
+// compiled form is nil if only the library can encode, which the Encoding then
+// explains.
+func (f *File) Compile(pieces []string) (*Compiled, Encoding) { return compiled(f.compile(pieces)) }
+
+// compiled explains an error of compile.
+func compiled(c *Compiled, err error) (*Compiled, Encoding) {
 	if err != nil {
-		return nil, Encoding{Encoder: EncoderLibrary, Reason: err.Error()}, nil
+		return nil, Encoding{Encoder: EncoderLibrary, Reason: err.Error()}
 	}
-	return c, Encoding{Encoder: EncoderCompiled}, nil
+	return c, Encoding{Encoder: EncoderCompiled}
 }
 
 // SetKeys writes the compiled form to a model file.
 func (c *Compiled) SetKeys(w *gguf.Writer) {
-	w.SetString(model.KeyPipeline, Pipeline)
-	w.SetInt32s(model.KeyMerges, c.Merges)
-	w.SetInt32s(model.KeyAddedTokens, c.Added)
+	w.SetString(KeyPipeline, Pipeline)
+	w.SetInt32s(KeyMerges, c.Merges)
+	w.SetInt32s(KeyAdded, c.Added)
 }

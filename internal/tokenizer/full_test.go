@@ -14,7 +14,7 @@ import (
 func sourceOf(t testing.TB, data []byte) Source {
 	t.Helper()
 	var file struct {
-		Added []addedToken `json:"added_tokens"`
+		Added []AddedToken `json:"added_tokens"`
 		Model struct {
 			Vocab map[string]int `json:"vocab"`
 		} `json:"model"`
@@ -24,7 +24,7 @@ func sourceOf(t testing.TB, data []byte) Source {
 	}
 	all := file.Model.Vocab
 	for _, a := range file.Added {
-		all[a.Content] = int(a.ID)
+		all[a.Content] = a.ID
 	}
 	n := 0
 	for _, id := range all {

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"paligemma/internal/gguf"
-	"paligemma/internal/model"
 )
 
 // header is that of a model whose tokenizer is src, compiled; change may alter
@@ -14,40 +13,41 @@ import (
 func header(t *testing.T, change func(src *Source)) *gguf.Header {
 	t.Helper()
 	src := source(t)
-	compiled, err := Compile(src.JSON, src.Pieces)
+	compiled, err := compile(src.JSON, src.Pieces)
 	if err != nil {
 		t.Fatal(err)
-	}
-	c := model.Config{
-		Arch:   model.ArchPaliGemma,
-		Text:   model.TextConfig{Hidden: 8, MLP: 8, Layers: 1, Heads: 1, KVHeads: 1, HeadDim: 8, Vocab: len(src.Pieces), Context: 8, RMSEps: 1, RopeTheta: 1, AttnScale: 1},
-		Vision: model.VisionConfig{ImageSize: 14, PatchSize: 14, Hidden: 8, MLP: 8, Layers: 1, Heads: 1, NormEps: 1, ImageTokens: 1, Std: [3]float32{1, 1, 1}},
-		Tokens: model.TokenConfig{BOS: src.BOS, EOS: src.EOS, PAD: src.PAD, UNK: src.UNK, Image: src.Image},
 	}
 	if change != nil {
 		change(&src)
 	}
 	var w gguf.Writer
-	c.SetKeys(&w)
+	setIDs(&w, src)
 	if src.JSON != "" {
-		w.SetString(model.KeyTokenizerJSON, src.JSON)
+		w.SetString(KeyJSON, src.JSON)
 	}
-	w.SetStrings(model.KeyTokens, src.Pieces)
-	w.SetInt32s(model.KeyTokenTypes, src.Types)
-	w.SetString(model.KeyPipeline, Pipeline)
-	w.SetInt32s(model.KeyMerges, compiled.Merges)
-	w.SetInt32s(model.KeyAddedTokens, compiled.Added)
+	w.SetStrings(gguf.KeyTokens, src.Pieces)
+	w.SetInt32s(gguf.KeyTokenTypes, src.Types)
+	w.SetString(KeyPipeline, Pipeline)
+	w.SetInt32s(KeyMerges, compiled.Merges)
+	w.SetInt32s(KeyAdded, compiled.Added)
 	return headerOf(t, &w)
+}
+
+// setIDs writes what a tokenizer reads of a model's configuration.
+func setIDs(w *gguf.Writer, src Source) {
+	w.SetString(gguf.KeyArchitecture, "paligemma")
+	for key, id := range map[string]int{
+		gguf.KeyBOS: src.BOS, gguf.KeyEOS: src.EOS, gguf.KeyPAD: src.PAD, gguf.KeyUNK: src.UNK, gguf.KeyImage: src.Image,
+		"paligemma." + gguf.KeyContext: 8,
+	} {
+		w.SetUint32(key, uint32(id))
+	}
 }
 
 // From a header, a tokenizer is what it is from the source; what is asked of it
 // at once waits until it has been read.
 func TestOpenGGUF(t *testing.T) {
-	want, err := Open(source(t), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer want.Close()
+	want := open(t, false)
 	ids, err := want.Encode("detect cat ; dog\n")
 	if err != nil {
 		t.Fatal(err)

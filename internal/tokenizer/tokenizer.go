@@ -3,10 +3,11 @@
 //
 // Texts are encoded here if the checkpoint's tokenizer.json has Gemma's layout
 // and a model file holds it compiled (see [Compiled]): that is ready in some
-// milliseconds. Else they are left to Hugging Face's tokenizers library (through
-// github.com/daulet/tokenizers), which reads the tokenizer.json itself and takes
-// more than a second for a real vocabulary. The ids are the same. [Open] does
-// either in the background. Decoding is done here, from the pieces.
+// milliseconds. Otherwise they are left to Hugging Face's tokenizers library
+// (through github.com/daulet/tokenizers, which needs cgo), which reads the
+// tokenizer.json itself and takes more than a second for a real vocabulary. The
+// ids are the same. [OpenGGUF] does either in the background. Decoding is done
+// here, from the pieces.
 package tokenizer
 
 import (
@@ -15,12 +16,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/daulet/tokenizers"
-
 	"paligemma/internal/gguf"
-	"paligemma/internal/model"
 	"paligemma/internal/quote"
-	_ "paligemma/third_party/tokenizers" // link flags
 )
 
 // Values of Source.Types: enum llama_token_type, as GGUF files have it.
@@ -33,6 +30,14 @@ const (
 	TypeByte        int32 = 6
 )
 
+// Keys of a model file that only this project's files have.
+const (
+	KeyJSON     = "tokenizer.huggingface.json"     // the checkpoint's tokenizer.json, compact
+	KeyPipeline = "tokenizer.huggingface.pipeline" // how to encode, where this package can do it: Pipeline
+	KeyMerges   = "tokenizer.huggingface.merges"   // array of int32: Compiled.Merges
+	KeyAdded    = "tokenizer.huggingface.added"    // array of int32: Compiled.Added
+)
+
 // maxText is the longest text to encode, in bytes, whatever the context.
 const maxText = 1 << 28
 
@@ -42,7 +47,7 @@ type Source struct {
 	Pieces []string // the text of each id
 	Types  []int32  // of each id: Type…
 
-	// Compiled is what Compile makes of JSON, or nil to let the library encode.
+	// Compiled is JSON compiled, or nil to let the library encode.
 	Compiled *Compiled
 
 	Image, BOS, EOS, PAD, UNK int
@@ -69,29 +74,44 @@ func FromGGUF(h *gguf.Header) (Source, error) {
 // enough to refuse a file that has none.
 func declared(h *gguf.Header) (Source, error) {
 	src := Source{header: h}
-	config, err := model.ReadConfig(h)
+	if _, err := h.StringLen(KeyJSON); err != nil {
+		return src, err
+	}
+	pieces, err := h.ArrayLen(gguf.KeyTokens)
 	if err != nil {
 		return src, err
 	}
-	k := config.Tokens
-	src.Image, src.BOS, src.EOS, src.PAD, src.UNK = k.Image, k.BOS, k.EOS, k.PAD, k.UNK
-	src.Context = config.Text.Context
-	if _, err := h.StringLen(model.KeyTokenizerJSON); err != nil {
+	types, err := h.ArrayLen(gguf.KeyTokenTypes)
+	if err != nil {
 		return src, err
 	}
-	types, err := h.ArrayLen(model.KeyTokenTypes)
-	if err == nil && types != k.Pieces {
-		err = fmt.Errorf("tokenizer: %d pieces with %d types", k.Pieces, types)
+	if types != pieces {
+		return src, fmt.Errorf("tokenizer: %d pieces with %d types", pieces, types)
 	}
-	return src, err
+	arch, err := h.ShortString(gguf.KeyArchitecture)
+	if err != nil {
+		return src, err
+	}
+	for _, k := range []struct {
+		key   string
+		field *int
+	}{
+		{gguf.KeyImage, &src.Image}, {gguf.KeyBOS, &src.BOS}, {gguf.KeyEOS, &src.EOS}, {gguf.KeyPAD, &src.PAD}, {gguf.KeyUNK, &src.UNK},
+		{arch + "." + gguf.KeyContext, &src.Context},
+	} {
+		if *k.field, err = h.Int(k.key); err != nil {
+			return src, err
+		}
+	}
+	return src, nil
 }
 
 // read reads the pieces and their types from the header.
 func (s *Source) read() (err error) {
-	if s.Pieces, err = s.header.Strings(model.KeyTokens); err != nil {
+	if s.Pieces, err = s.header.Strings(gguf.KeyTokens); err != nil {
 		return err
 	}
-	if s.Types, err = s.header.Int32s(model.KeyTokenTypes); err != nil {
+	if s.Types, err = s.header.Int32s(gguf.KeyTokenTypes); err != nil {
 		return err
 	}
 	return s.check()
@@ -102,15 +122,15 @@ func (s Source) json() (string, error) {
 	if s.header == nil {
 		return s.JSON, nil
 	}
-	return s.header.String(model.KeyTokenizerJSON)
+	return s.header.String(KeyJSON)
 }
 
 // pipeline is the name of the header's way of encoding, or "" if it has none.
 func (s Source) pipeline() (string, error) {
-	if s.header == nil || !s.header.Has(model.KeyPipeline) {
+	if s.header == nil || !s.header.Has(KeyPipeline) {
 		return "", nil
 	}
-	return s.header.String(model.KeyPipeline)
+	return s.header.String(KeyPipeline)
 }
 
 // compiled is the compiled form, or nil if there is none that this package
@@ -127,10 +147,10 @@ func (s Source) compiled() (*Compiled, error) {
 	}
 	h := s.header
 	c := new(Compiled)
-	if c.Merges, err = h.Int32s(model.KeyMerges); err != nil {
+	if c.Merges, err = h.Int32s(KeyMerges); err != nil {
 		return nil, err
 	}
-	if c.Added, err = h.Int32s(model.KeyAddedTokens); err != nil {
+	if c.Added, err = h.Int32s(KeyAdded); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -163,23 +183,15 @@ type Tokenizer struct {
 	nul    int // the id of a zero byte
 	limit  int // the longest text to encode, in bytes
 	own    *encoder
-	lib    *tokenizers.Tokenizer // if there is no own
+	lib    *library // if there is no own
 	err    error
 }
 
-// Open checks src and starts to make the encoder ready; Encode and Ready wait
-// for it. With special, special tokens that are typed in a text (<bos>, <image>)
-// count as such; without, they are plain text.
-func Open(src Source, special bool) (*Tokenizer, error) {
-	if err := src.check(); err != nil {
-		return nil, err
-	}
-	return start(src, special), nil
-}
-
-// OpenGGUF is Open for the tokenizer in a model's header. The pieces are read in
-// the background too, so that their errors come from Encode and Ready; the file
-// must stay open until then.
+// OpenGGUF opens the tokenizer in a model's header. The pieces are read and the
+// encoder is made ready in the background, so that their errors come from Encode
+// and Ready, which wait for it; the file must stay open until then. With
+// special, special tokens that are typed in a text (<bos>, <image>) count as
+// such; without, they are plain text.
 func OpenGGUF(h *gguf.Header, special bool) (*Tokenizer, error) {
 	src, err := declared(h)
 	if err != nil {
@@ -255,24 +267,6 @@ func zeroByte(pieces []string, unk int) int {
 	return found
 }
 
-// loadLibrary reads a tokenizer.json with the library.
-func loadLibrary(text string, special bool) (*tokenizers.Tokenizer, error) {
-	data, err := sanitize(text)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer.json: %w", err)
-	}
-	var opts []tokenizers.TokenizerOption
-	if !special {
-		// The library's name for: encode them as the text they are.
-		opts = append(opts, tokenizers.WithEncodeSpecialTokens())
-	}
-	lib, err := tokenizers.FromBytes(data, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer.json: %w", quote.Error(err))
-	}
-	return lib, nil
-}
-
 // Ready waits until the encoder is ready and returns the error of that, if
 // there was one.
 func (t *Tokenizer) Ready() error {
@@ -284,7 +278,7 @@ func (t *Tokenizer) Ready() error {
 func (t *Tokenizer) Close() {
 	<-t.loaded
 	if t.lib != nil {
-		t.lib.Close()
+		t.lib.close()
 		t.lib = nil
 	}
 	if t.err == nil {
@@ -325,7 +319,7 @@ func (t *Tokenizer) Encode(text string) ([]int, error) {
 
 // encodeLibrary appends what the library makes of a text.
 func (t *Tokenizer) encodeLibrary(ids []int, text string) ([]int, error) {
-	got := t.lib.EncodeWithOptions(text, false).IDs
+	got := t.lib.encode(text)
 	if len(got) == 0 {
 		return nil, fmt.Errorf("the tokenizer cannot encode %s", quote.Short(text))
 	}

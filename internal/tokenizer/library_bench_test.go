@@ -1,37 +1,14 @@
+//go:build cgo
+
 package tokenizer
 
 import (
-	"bytes"
-	"encoding/json"
 	"strings"
 	"testing"
 
 	"paligemma/internal/gguf"
-	"paligemma/internal/model"
 	"paligemma/internal/vocabulary"
 )
-
-func decodeVocab(raw json.RawMessage) map[string]uint32 {
-	var vocab map[string]uint32
-	if json.Unmarshal(raw, &vocab) != nil {
-		return nil
-	}
-	return vocab
-}
-
-// headerOf writes a file without tensors and reads it.
-func headerOf(t testing.TB, w *gguf.Writer) *gguf.Header {
-	t.Helper()
-	var b bytes.Buffer
-	if err := w.Encode(&b, nil); err != nil {
-		t.Fatal(err)
-	}
-	h, err := gguf.Parse(bytes.NewReader(b.Bytes()), int64(b.Len()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
 
 // fullSource is a source of full size, compiled.
 func fullSource(b *testing.B) Source {
@@ -41,7 +18,7 @@ func fullSource(b *testing.B) Source {
 		b.Fatal(err)
 	}
 	src := sourceOf(b, data)
-	if src.Compiled, err = Compile(src.JSON, src.Pieces); err != nil {
+	if src.Compiled, err = compile(src.JSON, src.Pieces); err != nil {
 		b.Fatal(err)
 	}
 	return src
@@ -52,12 +29,12 @@ func fullSource(b *testing.B) Source {
 func BenchmarkOpen(b *testing.B) {
 	src := fullSource(b)
 	var w gguf.Writer
-	w.SetString(model.KeyTokenizerJSON, src.JSON)
-	w.SetStrings(model.KeyTokens, src.Pieces)
-	w.SetInt32s(model.KeyTokenTypes, src.Types)
-	w.SetString(model.KeyPipeline, Pipeline)
-	w.SetInt32s(model.KeyMerges, src.Compiled.Merges)
-	w.SetInt32s(model.KeyAddedTokens, src.Compiled.Added)
+	w.SetString(KeyJSON, src.JSON)
+	w.SetStrings(gguf.KeyTokens, src.Pieces)
+	w.SetInt32s(gguf.KeyTokenTypes, src.Types)
+	w.SetString(KeyPipeline, Pipeline)
+	w.SetInt32s(KeyMerges, src.Compiled.Merges)
+	w.SetInt32s(KeyAdded, src.Compiled.Added)
 	h := headerOf(b, &w)
 	b.Run("header", func(b *testing.B) {
 		for b.Loop() {
@@ -65,10 +42,7 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	})
 	ready := func(b *testing.B, src Source) {
-		tok, err := Open(src, false)
-		if err != nil {
-			b.Fatal(err)
-		}
+		tok := openSource(b, src, false)
 		if err := tok.Ready(); err != nil {
 			b.Fatal(err)
 		}
