@@ -54,18 +54,20 @@ type Options struct {
 // Backend computes graphs on a device with the CPU as its fallback. It is not
 // safe for concurrent use: one computation at a time.
 type Backend struct {
-	device   Device
-	threads  int
-	refused  int // threads that the system did not start
-	plain    bool
-	tiles    int64              // Options.Tiles
-	all      bool               // Options.All
-	backends []C.ggml_backend_t // the device first, the CPU last; one if they are the same
-	sched    C.ggml_backend_sched_t
-	pool     *C.struct_ggml_threadpool
-	single   *C.struct_ggml_threadpool // of the calling thread alone, for small graphs
-	watch    watch
-	topology uint64 // of the graph that the scheduler's memory plan was made for
+	device  Device
+	threads int
+	refused int // threads that the system did not start
+	plain   bool
+	tiles   int64 // Options.Tiles
+	all     bool  // Options.All
+	// ggmlProducts leaves products to ggml, whose results tests compare with.
+	ggmlProducts bool
+	backends     []C.ggml_backend_t // the device first, the CPU last; one if they are the same
+	sched        C.ggml_backend_sched_t
+	pool         *C.struct_ggml_threadpool
+	single       *C.struct_ggml_threadpool // of the calling thread alone, for small graphs
+	watch        watch
+	topology     uint64 // of the graph that the scheduler's memory plan was made for
 }
 
 // NewBackend opens the device and starts the threads. The caller closes it

@@ -131,7 +131,7 @@ func TestPadTurnedRows(t *testing.T) {
 func TestQuantisedRows(t *testing.T) {
 	const n, k, wide = 600, 768, 2304
 	e := newKernels(t)
-	theirProducts(t)
+	e.ggmlProducts = true
 	plain := rowFormat{gguf.TypeF32, k}
 	for _, rows := range []int64{1, 3, 21} {
 		x, more := random(int(n*rows), 1), random(int(n*rows), 2)
@@ -188,18 +188,12 @@ func TestQuantisedRows(t *testing.T) {
 	}
 }
 
-// theirProducts leaves products to ggml until the test is over.
-func theirProducts(t *testing.T) {
-	ownProducts = false
-	t.Cleanup(func() { ownProducts = true })
-}
-
 // TestProduct compares our products with ggml's of the same rows: only how
 // sums are ordered and rounded may differ. Sizes are such
 // that panels, tiles, blocks and groups of rows remain over; the matrix is a part
 // of a larger one.
 func TestProduct(t *testing.T) {
-	if !ownProduct(gguf.TypeQ4_K, 256) {
+	if !multiplies(gguf.TypeQ4_K, 256) {
 		t.Log("this processor leaves products to ggml")
 	}
 	for _, threads := range []int{1, 3} {
@@ -245,9 +239,9 @@ func TestProduct(t *testing.T) {
 					return got
 				}
 				ours := product()
-				ownProducts = false
+				e.ggmlProducts = true
 				theirs := product()
-				ownProducts = true
+				e.ggmlProducts = false
 				if len(ours) != len(theirs) {
 					t.Fatalf("%v: %d values, ggml has %d", typ, len(ours), len(theirs))
 				}
@@ -287,7 +281,7 @@ func TestProductRowsAlone(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(7, 7))
 	for _, typ := range productTypes {
-		if !ownProduct(typ, 256) {
+		if !multiplies(typ, 256) {
 			t.Logf("this processor leaves products with %v to ggml", typ)
 			continue
 		}
@@ -392,16 +386,17 @@ func BenchmarkProduct(b *testing.B) {
 }
 
 func TestSplitAt(t *testing.T) {
-	theirProducts(t)
-	g := newKernels(t).NewGraph(GraphOptions{})
+	e := newKernels(t)
+	e.ggmlProducts = true
+	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	for n, want := range map[int64]int64{1: 1, 255: 255, 256: 256, 257: 249, 264: 256, 272: 256, 273: 273, 288: 288, 290: 256, 520: 520, 1032: 1032, 4104: 4096} {
 		x := g.convertRows(g.Float32s(make([]float32, n), 1, n), rowFormat{gguf.TypeQ8_K, 256})
-		if got := splitAt(x); got != want {
+		if got := g.splitAt(x); got != want {
 			t.Errorf("%d rows are split at %d, want %d", n, got, want)
 		}
 	}
-	if got := splitAt(g.Float32s(make([]float32, 264), 1, 264)); got != 264 {
+	if got := g.splitAt(g.Float32s(make([]float32, 264), 1, 264)); got != 264 {
 		t.Errorf("rows of F32 are split at %d", got)
 	}
 }
@@ -409,9 +404,9 @@ func TestSplitAt(t *testing.T) {
 // TestSplitRows compares products with rows in two groups, as ggml takes K-quants
 // best, with those of all rows at once.
 func TestSplitRows(t *testing.T) {
-	theirProducts(t)
 	const k, n, rows = 256, 24, 264
 	e := newKernels(t)
+	e.ggmlProducts = true
 	packed := make([]byte, n*144)
 	if err := Quantize(gguf.TypeQ4_K, packed, random(k*n, 3), k); err != nil {
 		t.Fatal(err)

@@ -323,20 +323,29 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if quantised && (!b.contiguous() || g.rowsFor(b.Dim(0), a).Type != b.Type()) {
 		return g.fail("matmul: %v does not take %v", a, b)
 	}
-	if a.Dim(0) != b.Dim(0) || b.Dim(2)%a.Dim(2) != 0 || b.Dim(3)%a.Dim(3) != 0 {
-		return g.fail("matmul: %v and %v do not fit", a, b)
-	}
-	if !a.denseRows() || a.stride(0) > a.stride(1) || !MatrixType(a.Type()) {
-		return g.fail("matmul: %v cannot be a matrix", a)
-	}
-	if b.Elements()/b.Dim(0) > maxElements/a.Dim(1) {
-		return g.fail("matmul: the product of %v and %v is too large", a, b)
+	if !g.okShapes(a, b) {
+		return Tensor{}
 	}
 	g.cost += 2*float64(b.Elements())*float64(a.Dim(1)) + 4*float64(a.size())
-	if quantised && ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
+	if quantised && g.ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.backend.threads))}
 	}
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
+}
+
+// okShapes reports whether a is a matrix that fits b; else the graph has failed.
+func (g *Graph) okShapes(a, b Tensor) bool {
+	switch {
+	case a.Dim(0) != b.Dim(0) || b.Dim(2)%a.Dim(2) != 0 || b.Dim(3)%a.Dim(3) != 0:
+		g.fail("matmul: %v and %v do not fit", a, b)
+	case !a.denseRows() || a.stride(0) > a.stride(1) || !MatrixType(a.Type()):
+		g.fail("matmul: %v cannot be a matrix", a)
+	case b.Elements()/b.Dim(0) > maxElements/a.Dim(1):
+		g.fail("matmul: the product of %v and %v is too large", a, b)
+	default:
+		return true
+	}
+	return false
 }
 
 // MulWeights is the product of weights with each row of x, which is brought into
@@ -352,13 +361,16 @@ func (g *Graph) MulWeights(w, x Tensor) Tensor {
 	return g.Reshape(y, y.Dim(0), y.Dim(2))
 }
 
-// ownProducts is false in tests that look at ggml's products.
-var ownProducts = true
-
 // ownProduct reports whether products of weights of type t, in rows of k, with the
-// rows that rowsFor gives for them are a kernel of our own (matmul.c).
-func ownProduct(t gguf.Type, k int64) bool {
-	return ownProducts && C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
+// rows that rowsFor gives for them are a custom kernel (matmul.c).
+func (g *Graph) ownProduct(t gguf.Type, k int64) bool {
+	return !g.backend.ggmlProducts && multiplies(t, k)
+}
+
+// multiplies reports whether there is a custom kernel for products with weights of
+// type t, in rows of k, on this processor.
+func multiplies(t gguf.Type, k int64) bool {
+	return C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
 }
 
 // maxElements is more than any memory holds, and far from overflowing.

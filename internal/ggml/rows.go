@@ -79,7 +79,7 @@ func knows(t gguf.Type) func() bool {
 // SplitRows computes f for all rows of x at once, or for two groups of them where
 // products are then faster.
 func (g *Graph) SplitRows(x Tensor, f func(*Graph, Tensor) Tensor) Tensor {
-	n, at := x.Dim(1), splitAt(x)
+	n, at := x.Dim(1), g.splitAt(x)
 	if at == n {
 		return f(g, x)
 	}
@@ -92,14 +92,14 @@ func (g *Graph) SplitRows(x Tensor, f func(*Graph, Tensor) Tensor) Tensor {
 // bands of 16, of which it computes the last one whole: 264 rows are 2·9 bands,
 // but 256 and 8 rows are 16 and 1. (Fewer than 8 rows go another way, which is
 // slower than a band.)
-func splitAt(x Tensor) int64 {
+func (g *Graph) splitAt(x Tensor) int64 {
 	const group, band, least = 256, 16, 8
 	bands := func(rows int64) int64 {
 		groups := (rows + group - 1) / group
 		return groups * (((rows+groups-1)/groups + band - 1) / band)
 	}
 	n := x.Dim(1)
-	if rest := n % group; x.Type() == gguf.TypeQ8_K && !ownProduct(gguf.TypeQ4_K, x.Dim(0)) && n > group && rest > 0 {
+	if rest := n % group; x.Type() == gguf.TypeQ8_K && !g.ownProduct(gguf.TypeQ4_K, x.Dim(0)) && n > group && rest > 0 {
 		rest = max(rest, least)
 		if bands(n-rest)+bands(rest) < bands(n) {
 			return n - rest

@@ -125,9 +125,28 @@ func ReadConfig(h *gguf.Header) (Config, error) {
 			return c, err
 		}
 	}
+	if err := c.readInts(h); err != nil {
+		return c, err
+	}
+	if err := c.readFloats(h); err != nil {
+		return c, err
+	}
+	if c.Tokens.Pieces, err = h.ArrayLen(gguf.KeyTokens); err != nil {
+		return c, err
+	}
+	if c.Tokens.Stop, err = readStop(h); err != nil {
+		return c, err
+	}
+	_, untied := h.Lookup(TensorHead)
+	c.Tied = !untied
+	return c, c.Validate()
+}
+
+// readInts reads the whole numbers, and compares those that a file repeats.
+func (c *Config) readInts(h *gguf.Header) (err error) {
 	for _, k := range c.ints() {
 		if *k.field, err = h.Int(k.key); err != nil {
-			return c, err
+			return err
 		}
 	}
 	for _, k := range c.repeated() {
@@ -135,37 +154,32 @@ func ReadConfig(h *gguf.Header) (Config, error) {
 			continue
 		}
 		if v, err := h.Int(k.key); err != nil {
-			return c, err
+			return err
 		} else if v != *k.field {
-			return c, fmt.Errorf("gguf key %s is %d, want %d as elsewhere in the file", quote.Short(k.key), v, *k.field)
+			return fmt.Errorf("gguf key %s is %d, want %d as elsewhere in the file", quote.Short(k.key), v, *k.field)
 		}
 	}
+	return nil
+}
+
+// readFloats reads all other numbers.
+func (c *Config) readFloats(h *gguf.Header) (err error) {
 	for _, k := range c.floats() {
 		if *k.field, err = h.Float32(k.key); err != nil {
-			return c, err
+			return err
 		}
 	}
 	for key, field := range map[string]*[3]float32{c.keyMean(): &c.Vision.Mean, c.keyStd(): &c.Vision.Std} {
 		values, err := h.Float32s(key)
 		if err != nil {
-			return c, err
+			return err
 		}
 		if len(values) != 3 {
-			return c, fmt.Errorf("gguf key %s has %d values, want 3", quote.Short(key), len(values))
+			return fmt.Errorf("gguf key %s has %d values, want 3", quote.Short(key), len(values))
 		}
 		copy(field[:], values)
 	}
-	pieces, err := h.ArrayLen(gguf.KeyTokens)
-	if err != nil {
-		return c, err
-	}
-	c.Tokens.Pieces = pieces
-	if c.Tokens.Stop, err = readStop(h); err != nil {
-		return c, err
-	}
-	_, untied := h.Lookup(TensorHead)
-	c.Tied = !untied
-	return c, c.Validate()
+	return nil
 }
 
 // readStop reads the ids at which generation ends, nil where the file names eos

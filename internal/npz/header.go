@@ -102,18 +102,8 @@ func parseHeader(text string) (header, error) {
 		}
 		seen[key] = true
 		p.expect(":")
-		switch key {
-		case "descr":
-			if p.peek() == '[' {
-				return header{}, fmt.Errorf("%w: structured elements", ErrUnsupported)
-			}
-			h.descr = p.str()
-		case "fortran_order":
-			h.fortran = p.boolean()
-		case "shape":
-			h.shape = p.tuple()
-		default:
-			p.fail("unknown key %s", quote.Short(key))
+		if err := h.field(&p, key); err != nil {
+			return header{}, err
 		}
 		if !p.accept(",") && p.peek() != '}' {
 			p.fail("no ',' or '}' after %s", quote.Short(key))
@@ -132,6 +122,24 @@ func parseHeader(text string) (header, error) {
 		return header{}, fmt.Errorf("%w: Python objects", ErrUnsupported)
 	}
 	return h, nil
+}
+
+// field reads the value of a key.
+func (h *header) field(p *literal, key string) error {
+	switch key {
+	case "descr":
+		if p.peek() == '[' {
+			return fmt.Errorf("%w: structured elements", ErrUnsupported)
+		}
+		h.descr = p.str()
+	case "fortran_order":
+		h.fortran = p.boolean()
+	case "shape":
+		h.shape = p.tuple()
+	default:
+		p.fail("unknown key %s", quote.Short(key))
+	}
+	return nil
 }
 
 // literal reads pieces of a Python literal. The first error stays, and nothing

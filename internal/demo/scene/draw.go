@@ -175,43 +175,9 @@ func (s *Scene) throw(r *rand.Rand, n int, small bool, c *card) []placed {
 // apart, and every relation a caption names is beyond doubt.
 func (s *Scene) settle(objects []placed) bool {
 	for i := range objects {
-		a := &objects[i]
-		a.Visible = Mask{Rect: a.Full.Rect, Pix: slices.Clone(a.Full.Pix)}
-		area := a.Full.Area()
-		for j := range objects {
-			b := &objects[j]
-			if i == j {
-				continue
-			}
-			if a.Color == b.Color && a.Full.Rect.Inset(-3).Overlaps(b.Full.Rect) {
-				return false
-			}
-			if !a.Full.Rect.Overlaps(b.Full.Rect) {
-				continue
-			}
-			if float64(a.Full.overlap(&b.Full)) > MaxOverlap*float64(area) {
-				return false
-			}
-			// A small thing in a ring's hole or a star's bay has no clear relation to it.
-			meet := a.Full.Rect.Intersect(b.Full.Rect)
-			if 2*meet.Dx()*meet.Dy() > a.Full.Rect.Dx()*a.Full.Rect.Dy() {
-				return false
-			}
-			if distance(a.fill, b.fill) < minDistance {
-				return false
-			}
-			if a.Layer < b.Layer {
-				a.Visible.subtract(&b.Full)
-			}
-		}
-		limit := MaxOverlap
-		if a.Size == "small" { // a few pixels more, and nobody could name its shape
-			limit /= 2
-		}
-		if float64(area-a.Visible.Area()) > limit*float64(area) {
+		if !hide(objects, i) {
 			return false
 		}
-		a.Box = box(a.Visible.Bounds())
 	}
 	slices.SortFunc(objects, func(a, b placed) int {
 		return a.Box[0] + a.Box[2] - b.Box[0] - b.Box[2]
@@ -229,6 +195,50 @@ func (s *Scene) settle(objects []placed) bool {
 		}
 	}
 	return true
+}
+
+// hide works out what the objects in front hide of objects[i], and reports
+// whether it is clear.
+func hide(objects []placed, i int) bool {
+	a := &objects[i]
+	a.Visible = Mask{Rect: a.Full.Rect, Pix: slices.Clone(a.Full.Pix)}
+	area := a.Full.Area()
+	for j := range objects {
+		b := &objects[j]
+		if i == j {
+			continue
+		}
+		if !apart(a, b, area) {
+			return false
+		}
+		if a.Layer < b.Layer && a.Full.Rect.Overlaps(b.Full.Rect) {
+			a.Visible.subtract(&b.Full)
+		}
+	}
+	limit := MaxOverlap
+	if a.Size == "small" { // a few pixels more, and nobody could name its shape
+		limit /= 2
+	}
+	if float64(area-a.Visible.Area()) > limit*float64(area) {
+		return false
+	}
+	a.Box = box(a.Visible.Bounds())
+	return true
+}
+
+// apart reports whether a, of the given area, and b can be told apart.
+func apart(a, b *placed, area int) bool {
+	if a.Color == b.Color && a.Full.Rect.Inset(-3).Overlaps(b.Full.Rect) {
+		return false
+	}
+	if !a.Full.Rect.Overlaps(b.Full.Rect) {
+		return true
+	}
+	// A small thing in a ring's hole or a star's bay has no clear relation to it.
+	meet := a.Full.Rect.Intersect(b.Full.Rect)
+	return float64(a.Full.overlap(&b.Full)) <= MaxOverlap*float64(area) &&
+		2*meet.Dx()*meet.Dy() <= a.Full.Rect.Dx()*a.Full.Rect.Dy() &&
+		distance(a.fill, b.fill) >= minDistance
 }
 
 // orderGap is the least distance of two objects' centres from left to right, as

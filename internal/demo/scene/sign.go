@@ -102,8 +102,25 @@ func newCard(r *rand.Rand, words []string, W, H int) *card {
 		lines = [][]string{words[:1], words[1:]}
 	}
 	mask, glyphs := typeset(newFace(c.Font), lines)
-	// The text's share of the picture's width and height: letters of 112/16 = 7
-	// pixels' width and more where there is room.
+	tw, th := textSize(r, lines, mask.Rect, W, H)
+	padX, padY := uniform(r, 0.03, 0.05)*float64(W), uniform(r, 0.02, 0.05)*float64(H)
+	c.img = image.NewRGBA(image.Rect(0, 0, int(tw+2*padX), int(th+2*padY)))
+	edge := text
+	if r.IntN(2) == 0 {
+		edge = paper.scaled(0.6)
+	}
+	draw.Draw(c.img, c.img.Rect, uniformColor(edge), image.Point{}, draw.Src)
+	border := max(2, int(0.012*math.Sqrt(float64(W)*float64(H))))
+	draw.Draw(c.img, c.img.Rect.Inset(border), uniformColor(paper), image.Point{}, draw.Src)
+	c.print(text, mask, glyphs, image.Rect(int(padX), int(padY), int(padX+tw), int(padY+th)))
+	c.place(r, W, H)
+	return c
+}
+
+// textSize chooses the width and height of a text of that shape: its share of
+// the picture's. Letters are 112/16 = 7 pixels wide, and wider where there is
+// room.
+func textSize(r *rand.Rand, lines [][]string, shape image.Rectangle, W, H int) (tw, th float64) {
 	letters := 0
 	for _, l := range lines {
 		n := len(l) - 1
@@ -112,24 +129,15 @@ func newCard(r *rand.Rand, words []string, W, H int) *card {
 		}
 		letters = max(letters, n)
 	}
-	wide := math.Min(math.Max(float64(letters)*uniform(r, 0.066, 0.09), 0.3), 0.78)
-	tw := wide * float64(W)
-	th := tw * float64(mask.Rect.Dy()) / float64(mask.Rect.Dx())
+	tw = math.Min(math.Max(float64(letters)*uniform(r, 0.066, 0.09), 0.3), 0.78) * float64(W)
+	th = tw * float64(shape.Dy()) / float64(shape.Dx())
 	// Lines between 0.12 and 0.2 of the height, whatever the shape of the picture.
 	lo, hi := 0.13*float64(len(lines)*H), 0.21*float64(len(lines)*H)
-	th = math.Min(math.Max(th, lo), hi)
-	padX, padY := uniform(r, 0.03, 0.05)*float64(W), uniform(r, 0.02, 0.05)*float64(H)
-	w, h := int(tw+2*padX), int(th+2*padY)
+	return tw, math.Min(math.Max(th, lo), hi)
+}
 
-	c.img = image.NewRGBA(image.Rect(0, 0, w, h))
-	edge := text
-	if r.IntN(2) == 0 {
-		edge = paper.scaled(0.6)
-	}
-	draw.Draw(c.img, c.img.Rect, uniformColor(edge), image.Point{}, draw.Src)
-	border := max(2, int(0.012*math.Sqrt(float64(W)*float64(H))))
-	draw.Draw(c.img, c.img.Rect.Inset(border), uniformColor(paper), image.Point{}, draw.Src)
-	inner := image.Rect(int(padX), int(padY), int(padX+tw), int(padY+th))
+// print draws the text, a mask with its glyphs, into a part of the card.
+func (c *card) print(text rgb, mask *image.Alpha, glyphs []glyph, inner image.Rectangle) {
 	scaled := image.NewAlpha(image.Rect(0, 0, inner.Dx(), inner.Dy()))
 	xdraw.ApproxBiLinear.Scale(scaled, scaled.Rect, mask, mask.Rect, xdraw.Src, nil)
 	if scaled.Rect.Dx() < mask.Rect.Dx()/2 {
@@ -142,7 +150,10 @@ func newCard(r *rand.Rand, words []string, W, H int) *card {
 		c.glyphs = append(c.glyphs, g)
 	}
 	draw.DrawMask(c.img, inner, uniformColor(text), image.Point{}, scaled, image.Point{}, draw.Over)
+}
 
+// place turns the card a little and puts it somewhere in the picture.
+func (c *card) place(r *rand.Rand, W, H int) {
 	if r.Float64() < 0.5 {
 		c.angle = uniform(r, -0.1, 0.1)
 	}
@@ -151,7 +162,6 @@ func newCard(r *rand.Rand, words []string, W, H int) *card {
 	c.cy = bh/2 + 1 + r.Float64()*math.Max(float64(H)-bh-2, 0)
 	c.Box = box(image.Rect(int(math.Floor(c.cx-bw/2)), int(math.Floor(c.cy-bh/2)),
 		int(math.Ceil(c.cx+bw/2)), int(math.Ceil(c.cy+bh/2))).Intersect(image.Rect(0, 0, W, H)))
-	return c
 }
 
 // typeset writes lines of words, centred, and cuts the margins off. The cells of
