@@ -14,7 +14,7 @@ import (
 // threads, the best of a few runs: what a whole model can be compared with. It is
 // not the limit of the hardware: other kernels may do better.
 type Probe struct {
-	Read float64 `json:"probe_read_gb_s"`   // an F32 matrix of 256 MiB times a vector: its bytes over the time
+	Read float64 `json:"probe_read_gb_s"`   // an F32 matrix of 268 MB times a vector: its bytes over the time
 	F32  float64 `json:"probe_f32_gflops"`  // one product of a matrix [2048, 8192] of this type with 256 tokens, as a model has it:
 	BF16 float64 `json:"probe_bf16_gflops"` // its 2·2048·8192·256 operations over the time, what is done to the
 	Q8_0 float64 `json:"probe_q8_0_gflops"` // tokens first (quantise, round) included
@@ -24,7 +24,7 @@ type Probe struct {
 const (
 	probeIn, probeOut, probeTokens = 2048, 8192, 256
 
-	readIn, readOut = 4096, 16384 // 256 MiB of F32
+	readIn, readOut = 4096, 16384 // 268 MB of F32
 
 	probeRounds = 5 // the first one also makes ggml's plan
 )

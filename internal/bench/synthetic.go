@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"runtime/debug"
 	"strings"
@@ -13,91 +12,53 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/limits"
 	"paligemma/internal/model"
-	"paligemma/internal/quote"
 	"paligemma/internal/tokenizer"
+	"paligemma/internal/units"
 	"paligemma/internal/vocabulary"
 )
 
-// The towers and language models of the releases (PaliGemma's report, table 1;
-// PaliGemma 2's, table 1), and small ones of the same build for tests. The tower
-// of a release is SigLIP So400m at 224, 448 or 896 pixels.
-var (
-	gemma2B  = model.TextConfig{Hidden: 2048, MLP: 16384, Layers: 18, Heads: 8, KVHeads: 1, HeadDim: 256}
-	gemma22B = model.TextConfig{Hidden: 2304, MLP: 9216, Layers: 26, Heads: 8, KVHeads: 4, HeadDim: 256}
-	gemma29B = model.TextConfig{Hidden: 3584, MLP: 14336, Layers: 42, Heads: 16, KVHeads: 8, HeadDim: 256}
-	gemma227 = model.TextConfig{Hidden: 4608, MLP: 36864, Layers: 46, Heads: 32, KVHeads: 16, HeadDim: 128}
-	tinyText = model.TextConfig{Hidden: 256, MLP: 512, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 64}
+// Layout of the tiny models' vocabulary, which is that of the releases but
+// smaller.
+const tinyPieces, tinyVocab = 2177, 2240
 
-	so400m    = model.VisionConfig{PatchSize: 14, Hidden: 1152, MLP: 4304, Layers: 27, Heads: 16}
-	tinyTower = model.VisionConfig{PatchSize: 14, Hidden: 144, MLP: 272, Layers: 2, Heads: 4}
-)
-
-// synthetics are the models that can be made, by name.
-var synthetics = []struct {
-	name        string
-	arch        string
-	text        model.TextConfig
-	queryScalar int // attention scores are divided by its root
-	vision      model.VisionConfig
-	pixels      int
-}{
-	{"3b-224", model.ArchPaliGemma, gemma2B, 256, so400m, 224},
-	{"3b-448", model.ArchPaliGemma, gemma2B, 256, so400m, 448},
-	{"3b-896", model.ArchPaliGemma, gemma2B, 256, so400m, 896},
-	{"pg2-3b-224", model.ArchPaliGemma2, gemma22B, 256, so400m, 224},
-	{"pg2-3b-448", model.ArchPaliGemma2, gemma22B, 256, so400m, 448},
-	{"pg2-3b-896", model.ArchPaliGemma2, gemma22B, 256, so400m, 896},
-	{"pg2-10b-224", model.ArchPaliGemma2, gemma29B, 256, so400m, 224},
-	{"pg2-10b-448", model.ArchPaliGemma2, gemma29B, 256, so400m, 448},
-	{"pg2-10b-896", model.ArchPaliGemma2, gemma29B, 256, so400m, 896},
-	{"pg2-28b-224", model.ArchPaliGemma2, gemma227, 144, so400m, 224},
-	{"pg2-28b-448", model.ArchPaliGemma2, gemma227, 144, so400m, 448},
-	{"pg2-28b-896", model.ArchPaliGemma2, gemma227, 144, so400m, 896},
-	{"tiny", model.ArchPaliGemma, tinyText, 64, tinyTower, 56},
-	{"pg2-tiny", model.ArchPaliGemma2, tinyText, 64, tinyTower, 56},
+// tinies returns small models of the same build as the releases, for tests.
+func tinies() []model.Config {
+	var all []model.Config
+	for _, m := range []struct {
+		name, arch string
+		text       model.TextConfig
+	}{{"tiny", model.ArchPaliGemma, model.Gemma2B}, {"pg2-tiny", model.ArchPaliGemma2, model.Gemma2_2B}} {
+		c := model.Releases()[0]
+		c.Name, c.Arch, c.Text = m.name, m.arch, m.text
+		t, v := &c.Text, &c.Vision
+		t.Hidden, t.MLP, t.Layers, t.Heads, t.KVHeads, t.HeadDim = 256, 512, 2, 4, 2, 64
+		t.Vocab, t.AttnScale = tinyVocab, 1.0/8
+		v.Hidden, v.MLP, v.Layers, v.Heads = 144, 272, 2, 4
+		v.ImageSize, v.ImageTokens = 56, 16
+		c.Tokens.Pieces, c.Tokens.Image = tinyPieces, tinyPieces-1
+		all = append(all, c)
+	}
+	return all
 }
 
-// Layout of the released vocabulary: pieces, <image> as the last of them, and
-// rows that only pad the embedding. The tiny models have a smaller one.
-const (
-	releasePieces, releaseVocab = 257153, 257216
-	tinyPieces, tinyVocab       = 2177, 2240
-)
+// synthetics returns the configurations of the models that can be made.
+func synthetics() []model.Config { return append(model.Releases(), tinies()...) }
 
 // SyntheticNames lists the models that NewSynthetic can make.
 func SyntheticNames() []string {
 	var names []string
-	for _, s := range synthetics {
-		names = append(names, s.name)
+	for _, c := range synthetics() {
+		names = append(names, c.Name)
 	}
 	return names
 }
 
-// syntheticConfig is the configuration of a model by name.
+// syntheticConfig returns the configuration of a model by its name, in any case.
 func syntheticConfig(name string) (model.Config, error) {
-	for _, s := range synthetics {
-		if !strings.EqualFold(s.name, name) {
-			continue
+	for _, c := range synthetics() {
+		if strings.EqualFold(c.Name, name) {
+			return c, nil
 		}
-		c := model.Config{Arch: s.arch, Name: s.name, Text: s.text, Vision: s.vision, Tied: true}
-		t, v := &c.Text, &c.Vision
-		t.Vocab, c.Tokens.Pieces = releaseVocab, releasePieces
-		if s.text == tinyText {
-			t.Vocab, c.Tokens.Pieces = tinyVocab, tinyPieces
-		}
-		c.Tokens.PAD, c.Tokens.EOS, c.Tokens.BOS, c.Tokens.UNK = 0, 1, 2, 3
-		c.Tokens.Image = c.Tokens.Pieces - 1
-		t.Context, t.RMSEps, t.RopeTheta = 8192, 1e-6, 10000
-		t.AttnScale = float32(1 / math.Sqrt(float64(s.queryScalar)))
-		if s.arch == model.ArchPaliGemma2 {
-			t.AttnSoftcap, t.FinalSoftcap, t.SlidingWindow = 50, 30, 4096
-		}
-		v.ImageSize, v.NormEps = s.pixels, 1e-6
-		v.ImageTokens = v.Patches() * v.Patches()
-		for i := range 3 {
-			v.Mean[i], v.Std[i] = 0.5, 0.5
-		}
-		return c, nil
 	}
 	return model.Config{}, fmt.Errorf("no synthetic model %q: want one of %s", name, strings.Join(SyntheticNames(), ", "))
 }
@@ -160,7 +121,7 @@ func enoughMemory(w *gguf.Writer) error {
 		return err
 	}
 	if free := limits.FreeMemory().Physical; size > free {
-		return fmt.Errorf("not enough memory: needs %s, has %s", quote.Bytes(size), quote.Bytes(free))
+		return fmt.Errorf("not enough memory: needs %s, has %s", units.Bytes(size), units.Bytes(free))
 	}
 	return nil
 }

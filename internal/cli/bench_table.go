@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"paligemma/internal/bench"
-	"paligemma/internal/quote"
+	"paligemma/internal/units"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -38,9 +38,9 @@ func benchText(r *bench.Report) (string, error) {
 	if r.Synthetic {
 		kind = "synthetic, "
 	}
-	fmt.Fprintf(&b, "%s: %s%s, %d weights in %s\n", r.Model, kind, r.Type, r.Parameters, quote.Bytes(r.Bytes))
-	fmt.Fprintf(&b, "%s, %d threads: %s\n", r.Device, r.Threads, r.CPU)
-	fmt.Fprintf(&b, "%d prompt tokens, %d decoded, %d repetitions\n\n", r.PrefillTokens, r.DecodeTokens, r.Repetitions)
+	fmt.Fprintf(&b, "%s: %s%s, %s weights in %s\n", r.Model, kind, r.Type, units.Number(r.Parameters), units.Bytes(r.Bytes))
+	fmt.Fprintf(&b, "%s, %s: %s\n", r.Device, units.Count(r.Threads, "thread", "threads"), r.CPU)
+	fmt.Fprintf(&b, "%d prompt tokens, %d decoded, %s\n\n", r.PrefillTokens, r.DecodeTokens, units.Count(r.Repetitions, "repetition", "repetitions"))
 
 	low, high := r.Spread()
 	rows := []benchRow{
@@ -66,7 +66,7 @@ func benchText(r *bench.Report) (string, error) {
 		}
 	}
 	if r.PeakRSS > 0 {
-		fmt.Fprintf(&b, "peak memory: %s\n", quote.Bytes(r.PeakRSS))
+		fmt.Fprintf(&b, "peak memory: %s\n", units.Bytes(r.PeakRSS))
 	}
 	if p := r.Probe; p != nil {
 		fmt.Fprintf(&b, "what ggml reaches here: reads %.1f GB/s; products in f32 %.0f, bf16 %.0f, q8_0 %.0f, q4_k %.0f GFLOPS\n", p.Read, p.F32, p.BF16, p.Q8_0, p.Q4_K)

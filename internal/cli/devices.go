@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/ggml"
-	"paligemma/internal/quote"
+	"paligemma/internal/units"
 )
 
 func (a *app) devicesCommand() *cobra.Command {
@@ -34,7 +34,7 @@ func (a *app) runDevices() error {
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tKIND\tBACKEND\tFREE\tTOTAL\tDESCRIPTION")
 	for _, d := range devices {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Kind, d.Backend, quote.Bytes(int64(d.MemoryFree)), quote.Bytes(int64(d.MemoryTotal)), d.Description)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Kind, d.Backend, units.Bytes(int64(d.MemoryFree)), units.Bytes(int64(d.MemoryTotal)), d.Description)
 	}
 	return w.Flush()
 }

@@ -17,6 +17,7 @@ import (
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/tokenizer"
+	"paligemma/internal/units"
 )
 
 type inspectOptions struct {
@@ -156,7 +157,7 @@ func (i *inspection) write(out io.Writer) error {
 	if i.Version > 0 {
 		format = fmt.Sprintf("%s version %d", format, i.Version)
 	}
-	fmt.Fprintf(out, "%s: %s, %d tensors, %d parameters, %s\n", clean(i.Path), format, len(i.Tensors), i.Parameters, quote.Bytes(i.Bytes))
+	fmt.Fprintf(out, "%s: %s, %s, %s parameters, %s\n", clean(i.Path), format, units.Count(len(i.Tensors), "tensor", "tensors"), units.Number(i.Parameters), units.Bytes(i.Bytes))
 	if i.Verified {
 		fmt.Fprintln(out, "verified: everything was read and is sound")
 	}

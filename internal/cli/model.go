@@ -3,6 +3,7 @@ package cli
 import (
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
+	"paligemma/internal/units"
 )
 
 // openModel opens the model that the flags name, the built-in one if they name
@@ -30,7 +31,7 @@ func (a *app) noteModel(e *engine.Engine) {
 	if refused > 0 {
 		a.note("the system starts no more threads (ulimit -u, a limit of processes): %d in place of %d compute", threads, threads+refused)
 	}
-	a.detail("%s: %s, %s, %d threads", e.Path(), e.Config().Arch, e.Device().Name, threads)
+	a.detail("%s: %s, %s, %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"))
 }
 
 // options are the engine's, for a number of texts at a time.

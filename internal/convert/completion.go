@@ -12,6 +12,7 @@ import (
 
 	"paligemma/internal/quote"
 	reader "paligemma/internal/tokenizer"
+	"paligemma/internal/units"
 )
 
 // imagePiece is the token that stands for a piece of an image.
@@ -107,7 +108,7 @@ func (s *settings) complete(file *reader.File, files tokenizerFiles) (*reader.Fi
 		next++
 	}
 	s.notes = append(s.notes, fmt.Sprintf("tokenizer.json lacks %s, which %s: %s",
-		count(len(missing), "token", "tokens"), files.source(missing[0])+" names", few(pieces)))
+		units.Count(len(missing), "token", "tokens"), files.source(missing[0])+" names", few(pieces)))
 	return file.WithAdded(missing)
 }
 

@@ -27,18 +27,9 @@ type settings struct {
 // families holds what a release leaves out of its text_config, by model_type.
 // The class defaults of transformers are other values (intermediate_size 4096).
 var families = map[string]model.Config{
-	"gemma": {Arch: model.ArchPaliGemma, Text: model.TextConfig{ // Gemma 2B
-		Hidden: 2048, MLP: 16384, Layers: 18, Heads: 8, KVHeads: 1, HeadDim: 256, Vocab: 257216,
-		Context: 8192, RMSEps: 1e-6, RopeTheta: 10000,
-	}},
-	"gemma2": {Arch: model.ArchPaliGemma2, Text: model.TextConfig{ // Gemma 2 2B
-		Hidden: 2304, MLP: 9216, Layers: 26, Heads: 8, KVHeads: 4, HeadDim: 256, Vocab: 257216,
-		Context: 8192, RMSEps: 1e-6, RopeTheta: 10000, AttnSoftcap: 50, FinalSoftcap: 30, SlidingWindow: 4096,
-	}},
+	"gemma":  {Arch: model.ArchPaliGemma, Text: model.Gemma2B},
+	"gemma2": {Arch: model.ArchPaliGemma2, Text: model.Gemma2_2B},
 }
-
-// So400m is the tower of every release.
-var so400m = model.VisionConfig{PatchSize: 14, Hidden: 1152, MLP: 4304, Layers: 27, Heads: 16, NormEps: 1e-6}
 
 // query_pre_attn_scalar of Gemma 2, where it is not said.
 const defaultQueryScalar = 256
@@ -187,7 +178,7 @@ func checkLayerTypes(text object) {
 
 // readTower fills the vision tower's part, but for the image's size.
 func readTower(vision object) model.VisionConfig {
-	v := so400m
+	v := model.So400m // the tower of every release
 	v.PatchSize = vision.int("patch_size", v.PatchSize)
 	v.Hidden = vision.int("hidden_size", v.Hidden)
 	v.MLP = vision.int("intermediate_size", v.MLP)

@@ -14,6 +14,7 @@ import (
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/safetensors"
+	"paligemma/internal/units"
 )
 
 // maxListed bounds the entries of a folder that are looked at.
@@ -291,7 +292,7 @@ func unused(dir string, ckpt *safetensors.Checkpoint) []string {
 		notes = append(notes, fmt.Sprintf("the adapter in the folder (%s) is not applied", few(adapters)))
 	}
 	if len(others) > 0 {
-		notes = append(notes, fmt.Sprintf("%s in the folder not read: %s", count(len(others), "file of weights is", "files of weights are"), few(others)))
+		notes = append(notes, fmt.Sprintf("%s in the folder not read: %s", units.Count(len(others), "file of weights is", "files of weights are"), few(others)))
 	}
 	return notes
 }

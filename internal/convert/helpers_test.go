@@ -82,9 +82,7 @@ func (c *checkpoint) saveIn(dir string) string {
 		c.write(filepath.Join(dir, name), m)
 	}
 	if c.shards == 0 {
-		if err := safetensors.WriteFile(filepath.Join(dir, "model.safetensors"), false, c.tensors, c.meta); err != nil {
-			c.t.Fatal(err)
-		}
+		c.writeTensors(filepath.Join(dir, "model.safetensors"), c.tensors, c.meta)
 	} else {
 		c.saveShards(dir)
 	}
@@ -109,9 +107,7 @@ func (c *checkpoint) saveShards(dir string) {
 		for _, t := range part {
 			index[t.Name] = name
 		}
-		if err := safetensors.WriteFile(filepath.Join(dir, name), false, part, nil); err != nil {
-			c.t.Fatal(err)
-		}
+		c.writeTensors(filepath.Join(dir, name), part, nil)
 	}
 	for name, shard := range c.index {
 		if index[name] = shard; shard == nil {
@@ -346,5 +342,17 @@ func sameTensors(t *testing.T, a, b *gguf.File) {
 		if !ok || x.Type != y.Type || !slices.Equal(x.Shape, y.Shape) || !bytes.Equal(a.Data(x), b.Data(y)) {
 			t.Errorf("tensor %s differs", x.Name)
 		}
+	}
+}
+
+// writeTensors writes a safetensors file.
+func (c *checkpoint) writeTensors(path string, tensors []safetensors.Data, meta map[string]string) {
+	c.t.Helper()
+	var b bytes.Buffer
+	if err := safetensors.Write(&b, tensors, meta); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		c.t.Fatal(err)
 	}
 }

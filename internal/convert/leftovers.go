@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"paligemma/internal/safetensors"
+	"paligemma/internal/units"
 )
 
 // Tensors that take no part in the computation.
@@ -116,7 +117,7 @@ func (c *catalog) leftovers(used map[string]bool) error {
 	c.note(pooling, "of SigLIP's pooling head, which PaliGemma does not use, is ignored", "of SigLIP's pooling head, which PaliGemma does not use, are ignored")
 	c.note(outside, "no part of PaliGemma, is ignored", "no part of PaliGemma, are ignored")
 	if len(unknown) > 0 {
-		return fmt.Errorf("%s unknown (%s): config.json is not of the model that was saved", count(len(unknown), "tensor is", "tensors are"), few(unknown))
+		return fmt.Errorf("%s unknown (%s): config.json is not of the model that was saved", units.Count(len(unknown), "tensor is", "tensors are"), few(unknown))
 	}
 	return nil
 }
@@ -137,18 +138,10 @@ func checkWeights(sources []source) error {
 	if len(empty) > 0 {
 		return fmt.Errorf("%s empty (%s), as DeepSpeed ZeRO-3 leaves weights that were not gathered: "+
 			"run its zero_to_fp32.py, or train with stage3_gather_16bit_weights_on_model_save",
-			count(len(empty), "tensor is", "tensors are"), few(empty))
+			units.Count(len(empty), "tensor is", "tensors are"), few(empty))
 	}
 	if len(packed) > 0 {
 		return fmt.Errorf("the weights are not F32, F16, BF16 or F64 but quantized (%s): convert the checkpoint they were made from, and choose --type", few(packed))
 	}
 	return nil
-}
-
-// count is a number with the word for it.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprint(n, " ", many)
 }

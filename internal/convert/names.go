@@ -7,6 +7,7 @@ import (
 
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
+	"paligemma/internal/units"
 )
 
 // name ties a tensor of the file to one of the checkpoint; %d is the layer.
@@ -142,11 +143,11 @@ func resolve(c model.Config, tensors *catalog) ([]source, error) {
 	}
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("%s missing (%s): the checkpoint is incomplete or config.json another model's, save or download both again",
-			count(len(missing), "tensor is", "tensors are"), few(missing))
+			units.Count(len(missing), "tensor is", "tensors are"), few(missing))
 	}
 	if len(misshapen) > 0 {
 		return nil, fmt.Errorf("%s the wrong shape (%s): use the config.json that was saved with the weights",
-			count(len(misshapen), "tensor has", "tensors have"), few(misshapen))
+			units.Count(len(misshapen), "tensor has", "tensors have"), few(misshapen))
 	}
 	if c.Tied {
 		used[headName] = true // findHead told of it

@@ -256,18 +256,3 @@ func Types() []TypeInfo {
 	}
 	return slices.Clip(all)
 }
-
-// BitsPerWeight is the size of a plan's tensors over the number of weights,
-// padding not counted as weights.
-func BitsPerWeight(plan []Choice) float64 {
-	var bytes, weights int64
-	for _, c := range plan {
-		n := int64(1)
-		for _, d := range c.Spec.Shape {
-			n *= int64(d)
-		}
-		bytes += c.Bytes
-		weights += n
-	}
-	return float64(bytes) * 8 / float64(weights)
-}

@@ -80,7 +80,7 @@ func TestBitsPerWeight(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			bits := BitsPerWeight(plan)
+			bits := bitsPerWeight(plan)
 			fmt.Fprintf(&table, " %6.3f", bits)
 			if limit, ok := limits[typ.Name]; !ok || bits > limit {
 				t.Errorf("%s of %s has %.3f bits per weight, want at most %v", typ.Name, name, bits, limit)
@@ -202,4 +202,19 @@ func TestTypes(t *testing.T) {
 	if _, err := Plan(model.Config{}, "q9"); err == nil || !strings.Contains(err.Error(), `unknown type "q9", want one of f32, bf16`) {
 		t.Error(err)
 	}
+}
+
+// bitsPerWeight returns the size of a plan's tensors over the number of weights,
+// padding not counted as weights.
+func bitsPerWeight(plan []Choice) float64 {
+	var bytes, weights int64
+	for _, c := range plan {
+		n := int64(1)
+		for _, d := range c.Spec.Shape {
+			n *= int64(d)
+		}
+		bytes += c.Bytes
+		weights += n
+	}
+	return float64(bytes) * 8 / float64(weights)
 }

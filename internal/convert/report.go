@@ -10,8 +10,8 @@ import (
 
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
-	"paligemma/internal/quote"
 	reader "paligemma/internal/tokenizer"
+	"paligemma/internal/units"
 )
 
 // Row tells what became of one tensor.
@@ -99,7 +99,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 			shape = append(shape, fmt.Sprint(d))
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", name, strings.Join(shape, "×"),
-			g.row.From, g.row.Type, quote.Bytes(g.bytes), g.row.Why)
+			g.row.From, g.row.Type, units.Bytes(g.bytes), g.row.Why)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -112,7 +112,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "tokenizer: %s\n", r.Tokenizer); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s: %s, %d tensors, %d weights, %s, %.2f bits per weight\n",
-		r.Path, r.Type, len(r.Rows), r.Parameters(), quote.Bytes(r.Size), r.BitsPerWeight())
+	_, err := fmt.Fprintf(w, "%s: %s, %s, %s weights, %s, %.2f bits per weight\n",
+		r.Path, r.Type, units.Count(len(r.Rows), "tensor", "tensors"), units.Number(r.Parameters()), units.Bytes(r.Size), r.BitsPerWeight())
 	return err
 }

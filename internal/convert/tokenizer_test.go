@@ -220,7 +220,7 @@ func FuzzConfig(f *testing.F) {
 		}
 		for _, m := range mixes {
 			plan, err := Plan(s.config, m.name)
-			if err != nil || BitsPerWeight(plan) <= 0 {
+			if err != nil || bitsPerWeight(plan) <= 0 {
 				t.Fatal(err)
 			}
 		}

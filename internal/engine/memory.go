@@ -6,7 +6,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/limits"
 	"paligemma/internal/model"
-	"paligemma/internal/quote"
+	"paligemma/internal/units"
 )
 
 // MemoryError says that a model or a prompt does not fit into memory.
@@ -14,7 +14,7 @@ type MemoryError struct{ Needs, Has int64 } // bytes
 
 // Error is the rest of a sentence that names the model.
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", quote.Bytes(e.Needs), quote.Bytes(e.Has))
+	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", units.Bytes(e.Needs), units.Bytes(e.Has))
 }
 
 const (

@@ -23,10 +23,10 @@ func TestNeed(t *testing.T) {
 	}{
 		{"no limits", need{mapped: 100 * gib, own: gib}, all, ""},
 		{"it fits", need{mapped: 2 * gib, own: gib}, with(func(m *limits.Memory) { m.Physical = 3 * gib }), ""},
-		{"mapped counts", need{mapped: 2*gib + 1, own: gib}, with(func(m *limits.Memory) { m.Physical = 3 * gib }), "needs 3.0 GiB, has 3.0 GiB"},
-		{"address space", need{mapped: 2 * gib}, with(func(m *limits.Memory) { m.Address = 2 * gib }), "needs 3.0 GiB, has 2.0 GiB"},
+		{"mapped counts", need{mapped: 2*gib + 1, own: gib}, with(func(m *limits.Memory) { m.Physical = 3 * gib }), "needs 3.2 GB, has 3.2 GB"},
+		{"address space", need{mapped: 2 * gib}, with(func(m *limits.Memory) { m.Address = 2 * gib }), "needs 3.2 GB, has 2.1 GB"},
 		{"mapped is no data", need{mapped: 2 * gib, own: gib}, with(func(m *limits.Memory) { m.Data = gib }), ""},
-		{"data", need{own: 3 * gib}, with(func(m *limits.Memory) { m.Data = gib }), "needs 3.0 GiB, has 1.0 GiB"},
+		{"data", need{own: 3 * gib}, with(func(m *limits.Memory) { m.Data = gib }), "needs 3.2 GB, has 1.1 GB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.need.check(c.free)

@@ -3,9 +3,6 @@ package gguf
 import (
 	"fmt"
 	"math"
-	"strings"
-
-	"paligemma/internal/quote"
 )
 
 // Type is a tensor's element type: the numbers of enum ggml_type (ggml.h of
@@ -96,27 +93,6 @@ var typeTable = [...]typeInfo{
 	TypeNVFP4:   {"nvfp4", 64, 36},
 	TypeQ1_0:    {"q1_0", 128, 18},
 	TypeQ2_0:    {"q2_0", 64, 18},
-}
-
-// Types lists every known type in ascending order.
-func Types() []Type {
-	var all []Type
-	for i := range typeTable {
-		if Type(i).Valid() {
-			all = append(all, Type(i))
-		}
-	}
-	return all
-}
-
-// ParseType returns the type called name, in upper or lower case ("q4_K").
-func ParseType(name string) (Type, error) {
-	for i, info := range typeTable {
-		if info.blockSize > 0 && strings.EqualFold(info.name, name) {
-			return Type(i), nil
-		}
-	}
-	return 0, fmt.Errorf("unknown tensor type %s", quote.Short(name))
 }
 
 func (t Type) info() typeInfo {

@@ -2,20 +2,17 @@ package gguf
 
 import (
 	"math"
-	"strings"
 	"testing"
 )
 
 func TestTypes(t *testing.T) {
-	if got := len(Types()); got != 35 {
-		t.Errorf("%d types, want 35", got)
-	}
-	for _, typ := range Types() {
-		for _, name := range []string{typ.String(), strings.ToUpper(typ.String())} {
-			if got, err := ParseType(name); err != nil || got != typ {
-				t.Errorf("ParseType(%q) = %d, %v, want %d", name, got, err, typ)
-			}
+	known := 0
+	for i := range typeTable {
+		typ := Type(i)
+		if !typ.Valid() {
+			continue
 		}
+		known++
 		n := int64(typ.BlockSize())
 		if got, err := typ.RowBytes(3 * n); err != nil || got != int64(3*typ.BlockBytes()) {
 			t.Errorf("%s: 3 blocks are %d bytes (%v), want %d", typ, got, err, 3*typ.BlockBytes())
@@ -39,10 +36,8 @@ func TestTypes(t *testing.T) {
 			t.Errorf("%s has rows", typ)
 		}
 	}
-	for _, name := range []string{"", "type 4", "q4", "q4_k_m"} {
-		if got, err := ParseType(name); err == nil {
-			t.Errorf("ParseType(%q) = %s", name, got)
-		}
+	if known != 35 {
+		t.Errorf("%d types, want 35", known)
 	}
 	if TypeQ4_K.String() != "q4_k" || Type(4).String() != "type 4" {
 		t.Errorf("names %s, %s", TypeQ4_K, Type(4))

@@ -27,16 +27,16 @@ static void pg_refuse(const char * line) {
 // Runs before Go does.
 __attribute__((constructor)) static void pg_check_limits(void) {
 	if (pg_below(RLIMIT_AS, PG_LEAST_ADDRESS)) {
-		pg_refuse("paligemma: the limit of address space is below 1.5 GiB, which is too little to start: raise it (ulimit -v)\n");
+		pg_refuse("paligemma: the limit of address space is below 1.6 GB, which is too little to start: raise it (ulimit -v)\n");
 	}
 	if (pg_below(RLIMIT_DATA, PG_LEAST_DATA)) {
-		pg_refuse("paligemma: the limit of data is below 144 MiB, which is too little to start: raise it (ulimit -d)\n");
+		pg_refuse("paligemma: the limit of data is below 151 MB, which is too little to start: raise it (ulimit -d)\n");
 	}
 	if (pg_below(RLIMIT_NOFILE, PG_LEAST_FILES)) {
 		pg_refuse("paligemma: the limit of open files is below 12, which is too little to start: raise it (ulimit -n)\n");
 	}
 	if (pg_below(RLIMIT_AS, RLIM_INFINITY)) {
-		mallopt(M_ARENA_MAX, 1); // else every thread reserves 64 MiB of it
+		mallopt(M_ARENA_MAX, 1); // else every thread reserves 67 MB of it
 	}
 }
 */

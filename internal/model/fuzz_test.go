@@ -97,8 +97,9 @@ func mutate(t *testing.T, data, edits []byte) []byte {
 		case 2: // the weights
 			spoiled[tensors[which%len(tensors)].Name] = edits[2]
 		case 3: // a tensor's type
-			types := gguf.Types()
-			tensors[which%len(tensors)].Type = types[int(edits[2])%len(types)]
+			if typ := gguf.Type(edits[2] % 64); typ.Valid() {
+				tensors[which%len(tensors)].Type = typ
+			}
 		}
 	}
 	var w gguf.Writer

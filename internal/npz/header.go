@@ -112,10 +112,7 @@ func parseHeader(text string) (header, error) {
 	if p.err == nil && len(seen) != 3 {
 		p.fail("keys are missing")
 	}
-	if p.err == nil && (p.blanks() != len(text)-1 || text[len(text)-1] != '\n') {
-		p.fail("it does not end with blanks and a line feed")
-	}
-	if p.err != nil {
+	if p.end(); p.err != nil {
 		return header{}, p.err
 	}
 	if h.descr == "|O" {
@@ -153,6 +150,13 @@ type literal struct {
 func (p *literal) fail(format string, args ...any) {
 	if p.err == nil {
 		p.err = fmt.Errorf("%w: array header, byte %d: %s", ErrInvalid, p.pos, fmt.Sprintf(format, args...))
+	}
+}
+
+// end checks that only blanks and a line feed follow.
+func (p *literal) end() {
+	if p.err == nil && (p.blanks() != len(p.text)-1 || p.text[len(p.text)-1] != '\n') {
+		p.fail("it does not end with blanks and a line feed")
 	}
 }
 

@@ -142,9 +142,6 @@ func (a *Archive) Close() error {
 	return a.file.Close()
 }
 
-// Names returns the arrays' names, without .npy, in the archive's order.
-func (a *Archive) Names() []string { return slices.Clone(a.names) }
-
 // Float32 reads an array as float32 values in C order, with its shape (empty for
 // a single value). Integers and bools are converted, f8 and large integers
 // rounded. The zip's checksum is verified.

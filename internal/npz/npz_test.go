@@ -94,7 +94,7 @@ func TestNumPy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		names := a.Names()
+		names := a.names
 		if wantNames := []string{"f4", "f2", "f8", "i8", "u1", "bool", "fortran", "scalar", "vector", "big", "complex", "empty", "five"}; !slices.Equal(names, wantNames) {
 			t.Errorf("%s: names %q", file, names)
 		}
@@ -271,7 +271,7 @@ func TestArchiveRejects(t *testing.T) {
 	good := npy(1, 0, dict4, four)
 	a := entry{"a.npy", zip.Store, good}
 	valid := makeZip(t, a)
-	if arc, err := parse(valid); err != nil || !slices.Equal(arc.Names(), []string{"a"}) || arc.Close() != nil {
+	if arc, err := parse(valid); err != nil || !slices.Equal(arc.names, []string{"a"}) || arc.Close() != nil {
 		t.Fatal(err)
 	}
 	// patch changes a field of the only entry in the directory.

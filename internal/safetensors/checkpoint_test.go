@@ -25,9 +25,7 @@ func shard(t testing.TB, path string, values map[string]int64) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		all = append(all, NewInt64(name, []int64{1}, []int64{values[name]}))
 	}
-	if err := WriteFile(path, true, all, nil); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, path, all, nil)
 }
 
 // sharded makes a folder with two shards and an index.
@@ -326,9 +324,7 @@ func TestIndexDiffers(t *testing.T) {
 func TestAliases(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.safetensors")
 	meta := map[string]string{"format": "pt", "embed": "head", "other": "none", "": "head"}
-	if err := WriteFile(path, false, []Data{NewInt64("head", []int64{1}, []int64{7})}, meta); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, path, []Data{NewInt64("head", []int64{1}, []int64{7})}, meta)
 	c, err := OpenCheckpoint(path)
 	if err != nil {
 		t.Fatal(err)

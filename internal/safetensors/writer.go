@@ -12,7 +12,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"paligemma/internal/atomicfile"
 	"paligemma/internal/quote"
 )
 
@@ -58,19 +57,6 @@ func Write(w io.Writer, tensors []Data, metadata map[string]string) error {
 		}
 	}
 	return nil
-}
-
-// WriteFile writes a file whole or not at all (see atomicfile.Create).
-func WriteFile(path string, overwrite bool, tensors []Data, metadata map[string]string) error {
-	f, err := atomicfile.Create(path, overwrite)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	if err := Write(f, tensors, metadata); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return f.Commit()
 }
 
 // encodeHeader makes the length and the JSON, padded with spaces so that the

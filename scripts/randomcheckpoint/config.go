@@ -1,32 +1,35 @@
 package main
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 
+	"paligemma/internal/model"
 	"paligemma/internal/vocabulary"
 )
 
 type object = map[string]any
 
 // writeConfigs writes the JSON files as sparsely as the releases have them.
-func writeConfigs(out string, s size, pixels int) error {
-	tokens := (pixels / patch) * (pixels / patch)
+func writeConfigs(out string, c model.Config) error {
+	t, v := c.Text, c.Vision
+	tokens, pixels := v.ImageTokens, v.ImageSize
 	text := object{
-		"hidden_size": s.hidden, "intermediate_size": s.mlp, "model_type": "gemma", "num_attention_heads": s.heads,
-		"num_hidden_layers": s.layers, "num_image_tokens": tokens, "num_key_value_heads": s.kv, "vocab_size": vocab,
+		"hidden_size": t.Hidden, "intermediate_size": t.MLP, "model_type": "gemma", "num_attention_heads": t.Heads,
+		"num_hidden_layers": t.Layers, "num_image_tokens": tokens, "num_key_value_heads": t.KVHeads, "vocab_size": t.Vocab,
 	}
-	if s.queryScalar > 0 {
+	if c.Arch == model.ArchPaliGemma2 {
 		for k, v := range (object{
-			"model_type": "gemma2", "head_dim": s.headDim, "query_pre_attn_scalar": s.queryScalar, "sliding_window": 4096,
+			"model_type": "gemma2", "head_dim": t.HeadDim, "query_pre_attn_scalar": math.Round(1 / float64(t.AttnScale*t.AttnScale)), "sliding_window": 4096,
 			"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "hidden_activation": "gelu_pytorch_tanh",
 		}) {
 			text[k] = v
 		}
 	}
 	vision := object{
-		"hidden_size": visionDim, "intermediate_size": visionMLP, "model_type": "siglip_vision_model", "num_attention_heads": 16,
-		"num_hidden_layers": visionLen, "num_image_tokens": tokens, "patch_size": patch, "projection_dim": s.hidden,
+		"hidden_size": v.Hidden, "intermediate_size": v.MLP, "model_type": "siglip_vision_model", "num_attention_heads": v.Heads,
+		"num_hidden_layers": v.Layers, "num_image_tokens": tokens, "patch_size": v.PatchSize, "projection_dim": t.Hidden,
 		"projector_hidden_act": "gelu_fast", "vision_use_head": false,
 	}
 	if pixels != 224 {
@@ -35,9 +38,9 @@ func writeConfigs(out string, s size, pixels int) error {
 	files := map[string]object{
 		"config.json": {
 			"architectures": []string{"PaliGemmaForConditionalGeneration"}, "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0,
-			"hidden_size": s.hidden, "ignore_index": -100, "image_token_index": pieces - 1, "model_type": "paligemma",
-			"projection_dim": s.hidden, "text_config": text, "vision_config": vision, "torch_dtype": "bfloat16",
-			"transformers_version": "4.41.0.dev0", "vocab_size": vocab,
+			"hidden_size": t.Hidden, "ignore_index": -100, "image_token_index": c.Tokens.Image, "model_type": "paligemma",
+			"projection_dim": t.Hidden, "text_config": text, "vision_config": vision, "torch_dtype": "bfloat16",
+			"transformers_version": "4.41.0.dev0", "vocab_size": t.Vocab,
 		},
 		"generation_config.json": {"_from_model_config": true, "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0},
 		"preprocessor_config.json": {
@@ -61,6 +64,6 @@ func writeConfigs(out string, s size, pixels int) error {
 
 // writeTokenizer makes up a tokenizer.json of the released form: <loc0000> at
 // 256000, <seg000> at 257024, <image> at 257152.
-func writeTokenizer(out string) error {
-	return os.WriteFile(filepath.Join(out, "tokenizer.json"), vocabulary.MakeUp(pieces), 0o644)
+func writeTokenizer(out string, c model.Config) error {
+	return os.WriteFile(filepath.Join(out, "tokenizer.json"), vocabulary.MakeUp(c.Tokens.Pieces), 0o644)
 }

@@ -22,31 +22,10 @@ import (
 	"sync"
 
 	"paligemma/internal/half"
+	"paligemma/internal/model"
 )
 
-// size is a row of the released models: PaliGemma's report, table 1, and
-// PaliGemma 2's, table 1.
-type size struct {
-	hidden, mlp, layers, heads, kv, headDim int
-	queryScalar                             int // Gemma 2 only
-}
-
-var sizes = map[string]size{
-	"3b":      {2048, 16384, 18, 8, 1, 256, 0},
-	"pg2-3b":  {2304, 9216, 26, 8, 4, 256, 256},
-	"pg2-10b": {3584, 14336, 42, 16, 8, 256, 256},
-	"pg2-28b": {4608, 36864, 46, 32, 16, 128, 144},
-}
-
-const (
-	pieces     = 257153
-	vocab      = 257216
-	visionDim  = 1152
-	visionMLP  = 4304
-	visionLen  = 27
-	patch      = 14
-	shardBytes = 5e9
-)
+const shardBytes = 5e9
 
 type tensor struct {
 	name  string
@@ -54,7 +33,7 @@ type tensor struct {
 }
 
 func main() {
-	model := flag.String("model", "3b-224", "3b-224, 3b-448, 3b-896, pg2-3b-224, pg2-10b-448, pg2-28b-896, …")
+	name := flag.String("model", "3b-224", "3b-224, 3b-448, 3b-896, pg2-3b-224, pg2-10b-448, pg2-28b-896, …")
 	out := flag.String("out", "", "folder to write")
 	seed := flag.Uint64("seed", 7, "of the random weights")
 	flag.Parse()
@@ -62,78 +41,74 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(*model, *out, *seed); err != nil {
+	if err := run(*name, *out, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "randomcheckpoint:", err)
 		os.Exit(1)
 	}
 }
 
-func run(model, out string, seed uint64) error {
-	at := strings.LastIndexByte(model, '-')
-	var pixels int
-	if at > 0 {
-		fmt.Sscanf(model[at+1:], "%d", &pixels)
-	}
-	s, ok := sizes[model[:max(at, 0)]]
-	if !ok || pixels%patch != 0 || pixels < patch {
-		return fmt.Errorf("no model %q", model)
+func run(name, out string, seed uint64) error {
+	c, ok := model.Release(name)
+	if !ok {
+		return fmt.Errorf("no model %q", name)
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	if err := writeConfigs(out, s, pixels); err != nil {
+	if err := writeConfigs(out, c); err != nil {
 		return err
 	}
-	if err := writeTokenizer(out); err != nil {
+	if err := writeTokenizer(out, c); err != nil {
 		return err
 	}
-	return writeShards(out, tensors(s, pixels), seed)
+	return writeShards(out, tensors(c), seed)
 }
 
 // tensors lists the released names and shapes in file order.
-func tensors(s size, pixels int) []tensor {
-	list := []tensor{{"language_model.model.embed_tokens.weight", []int{vocab, s.hidden}}}
+func tensors(c model.Config) []tensor {
+	t, v := c.Text, c.Vision
+	list := []tensor{{"language_model.model.embed_tokens.weight", []int{t.Vocab, t.Hidden}}}
 	add := func(name string, shape ...int) { list = append(list, tensor{name, shape}) }
-	for i := range s.layers {
+	for i := range t.Layers {
 		p := fmt.Sprintf("language_model.model.layers.%d.", i)
-		add(p+"input_layernorm.weight", s.hidden)
-		add(p+"mlp.down_proj.weight", s.hidden, s.mlp)
-		add(p+"mlp.gate_proj.weight", s.mlp, s.hidden)
-		add(p+"mlp.up_proj.weight", s.mlp, s.hidden)
-		add(p+"post_attention_layernorm.weight", s.hidden)
-		if s.queryScalar > 0 {
-			add(p+"post_feedforward_layernorm.weight", s.hidden)
-			add(p+"pre_feedforward_layernorm.weight", s.hidden)
+		add(p+"input_layernorm.weight", t.Hidden)
+		add(p+"mlp.down_proj.weight", t.Hidden, t.MLP)
+		add(p+"mlp.gate_proj.weight", t.MLP, t.Hidden)
+		add(p+"mlp.up_proj.weight", t.MLP, t.Hidden)
+		add(p+"post_attention_layernorm.weight", t.Hidden)
+		if c.Arch == model.ArchPaliGemma2 {
+			add(p+"post_feedforward_layernorm.weight", t.Hidden)
+			add(p+"pre_feedforward_layernorm.weight", t.Hidden)
 		}
-		add(p+"self_attn.k_proj.weight", s.kv*s.headDim, s.hidden)
-		add(p+"self_attn.o_proj.weight", s.hidden, s.heads*s.headDim)
-		add(p+"self_attn.q_proj.weight", s.heads*s.headDim, s.hidden)
-		add(p+"self_attn.v_proj.weight", s.kv*s.headDim, s.hidden)
+		add(p+"self_attn.k_proj.weight", t.KVHeads*t.HeadDim, t.Hidden)
+		add(p+"self_attn.o_proj.weight", t.Hidden, t.Heads*t.HeadDim)
+		add(p+"self_attn.q_proj.weight", t.Heads*t.HeadDim, t.Hidden)
+		add(p+"self_attn.v_proj.weight", t.KVHeads*t.HeadDim, t.Hidden)
 	}
-	add("language_model.model.norm.weight", s.hidden)
-	add("multi_modal_projector.linear.bias", s.hidden)
-	add("multi_modal_projector.linear.weight", s.hidden, visionDim)
-	v := "vision_tower.vision_model."
-	add(v+"embeddings.patch_embedding.bias", visionDim)
-	add(v+"embeddings.patch_embedding.weight", visionDim, 3, patch, patch)
-	add(v+"embeddings.position_embedding.weight", (pixels/patch)*(pixels/patch), visionDim)
-	for i := range visionLen {
-		p := fmt.Sprintf("%sencoder.layers.%d.", v, i)
+	add("language_model.model.norm.weight", t.Hidden)
+	add("multi_modal_projector.linear.bias", t.Hidden)
+	add("multi_modal_projector.linear.weight", t.Hidden, v.Hidden)
+	tower := "vision_tower.vision_model."
+	add(tower+"embeddings.patch_embedding.bias", v.Hidden)
+	add(tower+"embeddings.patch_embedding.weight", v.Hidden, 3, v.PatchSize, v.PatchSize)
+	add(tower+"embeddings.position_embedding.weight", v.ImageTokens, v.Hidden)
+	for i := range v.Layers {
+		p := fmt.Sprintf("%sencoder.layers.%d.", tower, i)
 		for _, norm := range []string{"layer_norm1", "layer_norm2"} {
-			add(p+norm+".bias", visionDim)
-			add(p+norm+".weight", visionDim)
+			add(p+norm+".bias", v.Hidden)
+			add(p+norm+".weight", v.Hidden)
 		}
-		add(p+"mlp.fc1.bias", visionMLP)
-		add(p+"mlp.fc1.weight", visionMLP, visionDim)
-		add(p+"mlp.fc2.bias", visionDim)
-		add(p+"mlp.fc2.weight", visionDim, visionMLP)
+		add(p+"mlp.fc1.bias", v.MLP)
+		add(p+"mlp.fc1.weight", v.MLP, v.Hidden)
+		add(p+"mlp.fc2.bias", v.Hidden)
+		add(p+"mlp.fc2.weight", v.Hidden, v.MLP)
 		for _, q := range []string{"k", "out", "q", "v"} {
-			add(p+"self_attn."+q+"_proj.bias", visionDim)
-			add(p+"self_attn."+q+"_proj.weight", visionDim, visionDim)
+			add(p+"self_attn."+q+"_proj.bias", v.Hidden)
+			add(p+"self_attn."+q+"_proj.weight", v.Hidden, v.Hidden)
 		}
 	}
-	add(v+"post_layernorm.bias", visionDim)
-	add(v+"post_layernorm.weight", visionDim)
+	add(tower+"post_layernorm.bias", v.Hidden)
+	add(tower+"post_layernorm.weight", v.Hidden)
 	return list
 }
 

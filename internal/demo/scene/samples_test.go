@@ -39,7 +39,7 @@ func TestSamplesOfScenes(t *testing.T) {
 				answers[key] = map[string]int{}
 			}
 			answers[key][p.Answer]++
-			for _, w := range Words(p.Prompt + " " + p.Answer) {
+			for _, w := range splitWords(p.Prompt + " " + p.Answer) {
 				if !vocabulary[w] && !strings.HasPrefix(w, "<") && !strings.Contains("?,;", w) {
 					t.Errorf("seed %d: %q in %q is not in the vocabulary", s.Seed, w, p.Prompt+" "+p.Answer)
 				}

@@ -165,7 +165,7 @@ func TestScoreMask(t *testing.T) {
 }
 
 func TestWordsOfText(t *testing.T) {
-	got := Words("detect red circle ; star\n<loc0001><loc0002> which, or?")
+	got := splitWords("detect red circle ; star\n<loc0001><loc0002> which, or?")
 	want := []string{"detect", "red", "circle", ";", "star", "<loc0001>", "<loc0002>", "which", ",", "or", "?"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
