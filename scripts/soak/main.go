@@ -90,7 +90,10 @@ func run(path, image string, n int) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%6d requests, %d cancelled, %d goroutines: %.1f MB\n", done, c.cancelled.Load(), runtime.NumGoroutine(), float64(rss)/1e6)
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		fmt.Printf("%6d requests, %d cancelled, %d goroutines: %.1f MB, %.2f MB of it Go's objects\n",
+			done, c.cancelled.Load(), runtime.NumGoroutine(), float64(rss)/1e6, float64(m.HeapAlloc)/1e6)
 	}
 	return nil
 }
