@@ -19,9 +19,9 @@ type Run struct {
 	Prefill       float64 `json:"prefill_ms"`     // Report.PrefillTokens, up to the first logits
 	DecodeRate    float64 `json:"decode_tok_s"`   // tokens a second after the first
 	FirstToken    float64 `json:"first_token_ms"` // of a caption, from before opening the model
-	Caption20     float64 `json:"caption20_ms"`   // likewise, to its 20th token
+	Caption20     float64 `json:"caption20_ms"`   // the same, to its 20th token
 	VisionGFLOPS  float64 `json:"vision_gflops"`  // the arithmetic asked for (see work) over vision_ms
-	PrefillGFLOPS float64 `json:"prefill_gflops"` // likewise over prefill_ms
+	PrefillGFLOPS float64 `json:"prefill_gflops"` // the same over prefill_ms
 	DecodeGBs     float64 `json:"decode_gb_s"`    // what a step has to read (see work) times decode_tok_s
 	Sequences     []Batch `json:"sequences,omitempty"`
 }

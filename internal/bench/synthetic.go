@@ -150,5 +150,5 @@ func loadTokenizer(h *gguf.Header) error {
 // Close frees the weights.
 func (s *Synthetic) Close() error { return s.file.Close() }
 
-// isBias tells a bias from the weight of a norm.
+// isBias reports whether a tensor is a bias and not the weight of a norm.
 func isBias(spec model.TensorSpec) bool { return strings.HasSuffix(spec.Name, ".bias") }

@@ -105,7 +105,7 @@ func (c *catalog) has(name string) bool {
 	return ok
 }
 
-// note tells of one kind of tensors, if there are any.
+// note describes one kind of tensors, if there are any.
 func (c *catalog) note(names []string, one, many string) {
 	switch len(names) {
 	case 0:

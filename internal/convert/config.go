@@ -198,7 +198,7 @@ func readTower(vision object) model.VisionConfig {
 	return v
 }
 
-// noteQuantization tells of a quantization_config. It is what a checkpoint was
+// noteQuantization notes a quantization_config. It is what a checkpoint was
 // loaded with; that the weights are plain is found by their names and types.
 func (s *settings) noteQuantization(config, text object) {
 	for _, o := range []object{config, text} {

@@ -272,7 +272,7 @@ func explainWeights(dir string, err error) error {
 	return explainFolder(dir, err)
 }
 
-// unused notes the files of weights beside those that are read.
+// unused notes the files of weights next to those that are read.
 func unused(dir string, ckpt *safetensors.Checkpoint) []string {
 	read := map[string]bool{}
 	for _, e := range ckpt.Tensors() {

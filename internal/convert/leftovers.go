@@ -51,7 +51,7 @@ var quantizers = []struct {
 }
 
 // rejectForeign refuses a checkpoint whose tensors are not plain weights: what
-// made them has left its own beside or in place of the model's.
+// made them has left its own next to or in place of the model's.
 func (c *catalog) rejectForeign() error {
 	var adapter, retrieval []string
 	quantized := make([][]string, len(quantizers))

@@ -26,7 +26,7 @@ type part struct {
 	shared        int // query heads to a key-value head
 }
 
-// first tells whether the layer is among the first 1/n of the layers.
+// first reports whether the layer is among the first 1/n of the layers.
 func (p part) first(n int) bool { return p.layer < p.layers/n }
 
 // sensitive are the layers for which llama.cpp spends more bits: the first and
@@ -152,7 +152,7 @@ type Choice struct {
 //     → q5_1, q6_k → q8_0; q2_k, q3_k, iq4_xs → iq4_nl), padded whatever that
 //     adds (588 → 608). No matrix stays at 16 bits.
 //
-// Zeros in the padding change nothing: the graph pads the other side likewise.
+// Zeros in the padding change nothing: the graph pads the other side, too.
 // Vectors (norms, biases) and position embeddings are F32. So are the weights of
 // a mask decoder, unless typ is f16: it is small, and never quantised.
 func Plan(c model.Config, typ string) ([]Choice, error) {

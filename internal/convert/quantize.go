@@ -129,7 +129,7 @@ func copyKeys(w *gguf.Writer, h *gguf.Header, m mix) {
 		switch key {
 		case gguf.KeyFileType:
 			m.setKeys(w)
-		case keyQuantVersion: // beside the file type, where there is one
+		case keyQuantVersion: // next to the file type, where there is one
 		case reader.KeyMerges, reader.KeyAdded: // without the pipeline they are nobody's
 			if h.Has(reader.KeyPipeline) {
 				w.CopyKey(h, key)

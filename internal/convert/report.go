@@ -14,7 +14,7 @@ import (
 	"paligemma/internal/units"
 )
 
-// Row tells what became of one tensor.
+// Row says what became of one tensor.
 type Row struct {
 	Name   string    // in the GGUF file
 	Source string    // where it comes from

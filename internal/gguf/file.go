@@ -100,7 +100,7 @@ func FromBytes(name string, data []byte) (*File, error) {
 // Path is the path (or the name) that the file was opened by.
 func (f *File) Path() string { return f.path }
 
-// SameFile tells whether path names the file that was opened, in whatever way.
+// SameFile reports whether path names the file that was opened, in whatever way.
 // Bytes in memory (FromBytes) are no file.
 func (f *File) SameFile(path string) bool {
 	return f.file != nil && f.file.Is(path)
@@ -154,7 +154,7 @@ func (f *File) Close() error {
 	return nil
 }
 
-// OffHeap tells whether the bytes lie outside Go's heap, in a mapping of the
+// OffHeap reports whether the bytes lie outside Go's heap, in a mapping of the
 // file or in memory of their own: C code may then keep pointers into them until
 // Close.
 func (f *File) OffHeap() bool { return f.unmap != nil }

@@ -55,7 +55,7 @@ func (c *Config) ints() []intKey {
 	return keys
 }
 
-// repeated are keys that gguf-py writes beside others with the same value.
+// repeated are keys that gguf-py writes next to others with the same value.
 func (c *Config) repeated() []intKey {
 	p := c.Arch + "."
 	return []intKey{

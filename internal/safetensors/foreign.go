@@ -19,7 +19,7 @@ var beginnings = []struct{ start, what string }{
 	{"\xfe\xff", "text in UTF-16: save it as UTF-8"},
 }
 
-// DescribeForeign says what a file is that starts as given, and what to do
+// DescribeForeign says what a file is that starts so, and what to do
 // about it, if it is of a kind that is often found in place of a checkpoint's
 // file; else it returns "".
 func DescribeForeign(start []byte) string {

@@ -60,7 +60,7 @@ func (e *encoder) indexMerges(pieces int) error {
 	return nil
 }
 
-// merge tells what two pieces make, and its rank: a search among the merges of
+// merge returns what two pieces make, and its rank: a search among the merges of
 // the left one.
 func (e *encoder) merge(left, right int32) (made, rank int32, ok bool) {
 	low, high := e.rows[left], e.rows[left+1]

@@ -2,8 +2,8 @@ package tokenizer
 
 import "unicode/utf8"
 
-// symbol is a piece of a word that is being merged, and a link to those beside
-// it: their indexes, -1 at the ends.
+// symbol is a piece of a word that is being merged, and a link to its
+// neighbors: their indexes, -1 at the ends.
 type symbol struct {
 	id         int32 // -1 once merged into the one before it
 	prev, next int32

@@ -6,7 +6,7 @@ import "fmt"
 // than were given.
 type ImageCountError struct{ Typed, Given int }
 
-// Error tells both numbers.
+// Error names both numbers.
 func (e *ImageCountError) Error() string {
 	return fmt.Sprintf("the prompt has %d × <image>, but the number of images is %d", e.Typed, e.Given)
 }

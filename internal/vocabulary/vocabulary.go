@@ -43,7 +43,7 @@ type addedToken struct {
 	Special    bool   `json:"special"`
 }
 
-// MakeUp returns a tokenizer.json of so many ids, Least or more: 257,153 in a
+// MakeUp returns a tokenizer.json of that many ids, Least or more: 257,153 in a
 // released PaliGemma. The same number gives the same bytes. Its pieces are parts
 // of words, real ones and made-up ones. As in the released files every way to
 // put a piece together from two others is a merge, and "\t" stands where <0x09>

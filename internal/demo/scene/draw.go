@@ -107,7 +107,7 @@ func pickCount(r *rand.Rand, withSign bool) int {
 
 // layout draws objects at random until they lie well. What cannot be placed
 // after many tries gives way to smaller objects, then to fewer; nil if not even
-// one finds room beside the card.
+// one finds room next to the card.
 func (s *Scene) layout(r *rand.Rand, n int, c *card) []placed {
 	for ; n > 0; n-- {
 		for try := range 400 {
