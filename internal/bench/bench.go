@@ -24,7 +24,7 @@ var errNotDecoded = errors.New("the model did not decode")
 type Options struct {
 	Open         func() (*engine.Engine, error) // as the program opens a model; called for each repetition
 	Synthetic    bool                           // it is a model of random weights
-	Image        []byte                         // a picture's file; nil: SyntheticPicture
+	Image        []byte                         // a picture's file; nil: syntheticPicture
 	Limits       preprocess.Limits              // of the picture
 	Repetitions  int                            // that count
 	PromptTokens int                            // after those of the image, BOS included
@@ -83,7 +83,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	}
 	b := &bench{Options: o}
 	if b.Image == nil {
-		b.Image = SyntheticPicture()
+		b.Image = syntheticPicture()
 	}
 	for i := range o.Repetitions + 1 {
 		if err := ctx.Err(); err != nil {

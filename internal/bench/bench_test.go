@@ -244,12 +244,12 @@ func TestProbe(t *testing.T) {
 }
 
 func TestSyntheticPicture(t *testing.T) {
-	data := SyntheticPicture()
+	data := syntheticPicture()
 	f, err := preprocess.Fit(data, 224, preprocess.Limits{})
 	if err != nil || f.Size != image.Pt(1024, 768) || len(f.RGB.Pix) != 3*224*224 {
 		t.Errorf("%v, %v", f.Size, err)
 	}
-	if len(data) < 100_000 || !bytes.Equal(data, SyntheticPicture()) {
+	if len(data) < 100_000 || !bytes.Equal(data, syntheticPicture()) {
 		t.Errorf("%d bytes", len(data))
 	}
 }

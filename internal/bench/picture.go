@@ -11,9 +11,9 @@ import (
 // Size of the synthetic picture.
 const pictureWidth, pictureHeight = 1024, 768
 
-// SyntheticPicture is a JPEG of 1024×768 pixels with soft and sharp parts: about
+// syntheticPicture is a JPEG of 1024×768 pixels with soft and sharp parts: about
 // as much work to decode and resize as a photograph of that size.
-func SyntheticPicture() []byte {
+func syntheticPicture() []byte {
 	m := image.NewRGBA(image.Rect(0, 0, pictureWidth, pictureHeight))
 	for y := range pictureHeight {
 		for x := range pictureWidth {

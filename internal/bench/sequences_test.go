@@ -20,7 +20,7 @@ func openParallel(t *testing.T, s *Synthetic, parallel int, o Options) (*engine.
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
-	o.Image, o.PromptTokens = SyntheticPicture(), 3
+	o.Image, o.PromptTokens = syntheticPicture(), 3
 	b := &bench{Options: o}
 	if err := b.describe(e); err != nil {
 		t.Fatal(err)

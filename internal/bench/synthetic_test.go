@@ -113,7 +113,7 @@ func TestSyntheticTypes(t *testing.T) {
 			if got := e.Config(); !reflect.DeepEqual(got, c) {
 				t.Errorf("%s %s: the configuration %+v, want %+v", name, typ.Name, got, c)
 			}
-			source, err := preprocess.Open(SyntheticPicture(), preprocess.Limits{})
+			source, err := preprocess.Open(syntheticPicture(), preprocess.Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}

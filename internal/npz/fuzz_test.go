@@ -60,7 +60,7 @@ func FuzzReadNPY(f *testing.F) {
 	}
 	f.Add(npy(2, 0, dict4, four))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		values, shape, err := ReadNPY(bytes.NewReader(data), int64(len(data)))
+		values, shape, err := readNPY(bytes.NewReader(data), int64(len(data)))
 		if err != nil {
 			return
 		}
@@ -84,7 +84,7 @@ func roundTrip(t *testing.T, values []float32, shape []int) {
 	}
 	dict := "{'descr': '<f4', 'fortran_order': False, 'shape': (" + strings.Join(dims, " ") + "), }\n"
 	data := npy(1, 0, dict, values)
-	back, backShape, err := ReadNPY(bytes.NewReader(data), int64(len(data)))
+	back, backShape, err := readNPY(bytes.NewReader(data), int64(len(data)))
 	if err != nil || !slices.Equal(backShape, shape) || !reflect.DeepEqual(bits(back), bits(values)) {
 		t.Fatalf("%v came back as %v, %v", shape, backShape, err)
 	}

@@ -171,17 +171,17 @@ func (a *Archive) float32(name string) ([]float32, []int, error) {
 		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	defer r.Close()
-	data, shape, err := ReadNPY(r, int64(f.UncompressedSize64))
+	data, shape, err := readNPY(r, int64(f.UncompressedSize64))
 	if err != nil {
 		return nil, nil, err
 	}
 	return data, shape, nil
 }
 
-// ReadNPY reads one .npy of exactly size bytes from r, to the end of r, as
+// readNPY reads one .npy of exactly size bytes from r, to the end of r, as
 // Archive.Float32 does. Memory grows with what has been read, whatever the
 // header says.
-func ReadNPY(r io.Reader, size int64) (data []float32, shape []int, err error) {
+func readNPY(r io.Reader, size int64) (data []float32, shape []int, err error) {
 	if size > MaxArrayBytes {
 		return nil, nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, MaxArrayBytes)
 	}

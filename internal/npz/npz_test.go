@@ -160,15 +160,15 @@ func TestReadNPY(t *testing.T) {
 		{"i2 u2", npy(1, 0, "{'descr': '<i2', 'fortran_order': False, 'shape': (2,)}\n", []int16{-3, 300}), []float32{-3, 300}, []int{2}},
 		{"u4", npy(1, 0, "{'descr': '<u4', 'fortran_order': False, 'shape': (1,)}\n", []uint32{1 << 31}), []float32{1 << 31}, []int{1}},
 	} {
-		data, shape, err := ReadNPY(bytes.NewReader(c.data), int64(len(c.data)))
+		data, shape, err := readNPY(bytes.NewReader(c.data), int64(len(c.data)))
 		if err != nil || !slices.Equal(data, c.want) || !slices.Equal(shape, c.shape) {
 			t.Errorf("%s: %v %v, %v; want %v %v", c.name, shape, data, err, c.shape, c.want)
 		}
 		for i := range c.data {
-			if _, _, err := ReadNPY(bytes.NewReader(c.data[:i]), int64(i)); err == nil {
+			if _, _, err := readNPY(bytes.NewReader(c.data[:i]), int64(i)); err == nil {
 				t.Errorf("%s: the first %d bytes are accepted", c.name, i)
 			}
-			if _, _, err := ReadNPY(bytes.NewReader(c.data[:i]), int64(len(c.data))); err == nil {
+			if _, _, err := readNPY(bytes.NewReader(c.data[:i]), int64(len(c.data))); err == nil {
 				t.Errorf("%s: %d bytes are accepted as %d", c.name, i, len(c.data))
 			}
 		}
@@ -236,16 +236,16 @@ func TestReadNPYRejects(t *testing.T) {
 		{"a bool of 2", npy(1, 0, header("|b1", "(1,)"), []byte{2}), ErrUnsupported},
 		{"f8 beyond float32", npy(1, 0, header("<f8", "(1,)"), []float64{1e39}), ErrUnsupported},
 	} {
-		if data, _, err := ReadNPY(bytes.NewReader(c.data), int64(len(c.data))); !errors.Is(err, c.want) || data != nil {
+		if data, _, err := readNPY(bytes.NewReader(c.data), int64(len(c.data))); !errors.Is(err, c.want) || data != nil {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
-	if _, _, err := ReadNPY(strings.NewReader(""), MaxArrayBytes+1); !errors.Is(err, ErrTooLarge) {
+	if _, _, err := readNPY(strings.NewReader(""), MaxArrayBytes+1); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a size over the limit: %v", err)
 	}
 	// More bytes than size says.
 	data := npy(1, 0, dict4, append(slices.Clone(four), 5))
-	if _, _, err := ReadNPY(bytes.NewReader(data), int64(len(data)-4)); !errors.Is(err, ErrInvalid) {
+	if _, _, err := readNPY(bytes.NewReader(data), int64(len(data)-4)); !errors.Is(err, ErrInvalid) {
 		t.Errorf("bytes after the size: %v", err)
 	}
 }
@@ -257,7 +257,7 @@ func TestMemoryFollowsTheData(t *testing.T) {
 	got := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			if _, _, err := ReadNPY(bytes.NewReader(data), size); !errors.Is(err, ErrInvalid) {
+			if _, _, err := readNPY(bytes.NewReader(data), size); !errors.Is(err, ErrInvalid) {
 				b.Fatal(err)
 			}
 		}

@@ -2,7 +2,7 @@
 // checkpoints' configurations, tokenizers and safetensors headers. It refuses
 // what encoding/json accepts or mends in silence: a key that an object has
 // twice, field names in another case, bytes that are not UTF-8, text after the
-// value, and nesting beyond MaxDepth. It reads value by value, so that a caller
+// value, and nesting beyond maxDepth. It reads value by value, so that a caller
 // can bound what it keeps before it is allocated, and it says where a fault is.
 package strictjson
 
@@ -17,8 +17,8 @@ import (
 	"paligemma/internal/quote"
 )
 
-// MaxDepth is the number of objects and lists that may enclose a value.
-const MaxDepth = 32
+// maxDepth is the number of objects and lists that may enclose a value.
+const maxDepth = 32
 
 // Raw is the text of a value, without white space around it.
 type Raw = json.RawMessage
@@ -173,8 +173,8 @@ func (r *Reader) Rest() string { return r.text[r.at:] }
 
 // enter begins an object or a list, leave ends it.
 func (r *Reader) enter() error {
-	if r.depth == MaxDepth {
-		return bad(r.at, "nested more than %d deep", MaxDepth)
+	if r.depth == maxDepth {
+		return bad(r.at, "nested more than %d deep", maxDepth)
 	}
 	r.at++
 	r.depth++
@@ -290,8 +290,8 @@ func (r *Reader) Int(low, high int64) (int64, error) {
 	return i, nil
 }
 
-// Float reads a number that a float64 holds.
-func (r *Reader) Float() (float64, error) {
+// float reads a number that a float64 holds.
+func (r *Reader) float() (float64, error) {
 	n, err := r.Number()
 	if err != nil {
 		return 0, err
@@ -380,7 +380,7 @@ func (r *Reader) into(to any) (err error) {
 	case *bool:
 		*to, err = r.Bool()
 	case *float64:
-		*to, err = r.Float()
+		*to, err = r.float()
 	case *Raw:
 		*to, err = r.Raw()
 	case func() error:

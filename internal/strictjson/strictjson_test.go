@@ -57,9 +57,9 @@ func TestRefused(t *testing.T) {
 		{"another case", "True", "a value is wanted"},
 		{"half of null", "nul", "a value is wanted"},
 		{"a form feed", "[1,\f2]", "a value is wanted"},
-		{"deep", nested(MaxDepth + 1), "nested more than 32 deep"},
+		{"deep", nested(maxDepth + 1), "nested more than 32 deep"},
 		{"very deep", strings.Repeat("[", 1<<20), "nested more than 32 deep"},
-		{"deep objects", strings.Repeat(`{"a":`, MaxDepth+1) + "1" + strings.Repeat("}", MaxDepth+1), "nested more than 32 deep"},
+		{"deep objects", strings.Repeat(`{"a":`, maxDepth+1) + "1" + strings.Repeat("}", maxDepth+1), "nested more than 32 deep"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if v, err := Parse(c.text); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -72,7 +72,7 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
-	for _, text := range []string{nested(MaxDepth), nested(MaxDepth-1) + "\n"} {
+	for _, text := range []string{nested(maxDepth), nested(maxDepth-1) + "\n"} {
 		if _, err := Parse(text); err != nil {
 			t.Error(err)
 		}

@@ -26,15 +26,15 @@ type Compiled struct {
 	// make, and the merge's rank.
 	Merges []int32
 	// Added has two numbers for each added token: its id and the sum of
-	// FlagSpecial and FlagNormalized.
+	// flagSpecial and flagNormalized.
 	Added []int32
 }
 
 // Flags of an added token in Compiled.Added.
 const (
-	FlagSpecial    int32 = 1 // plain text unless special tokens are heeded
-	FlagNormalized int32 = 2 // looked for after the spaces have become "▁"
-	FlagOutside    int32 = 4 // a character that the model's own vocabulary lacks: elsewhere it is bytes
+	flagSpecial    int32 = 1 // plain text unless special tokens are heeded
+	flagNormalized int32 = 2 // looked for after the spaces have become "▁"
+	flagOutside    int32 = 4 // a character that the model's own vocabulary lacks: elsewhere it is bytes
 )
 
 // Limits on added tokens: matching takes no more steps per character than a
@@ -193,13 +193,13 @@ func (f *File) compileAdded(pieces []string) ([]int32, error) {
 		seen[a.Content] = true
 		flags := int32(0)
 		if a.Special {
-			flags |= FlagSpecial
+			flags |= flagSpecial
 		}
 		if a.Normalized {
-			flags |= FlagNormalized
+			flags |= flagNormalized
 		}
 		if _, known := f.Vocab[a.Content]; !known && utf8.RuneCountInString(a.Content) == 1 {
-			flags |= FlagOutside
+			flags |= flagOutside
 		}
 		flat = append(flat, int32(a.ID), flags)
 	}

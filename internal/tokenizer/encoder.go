@@ -121,14 +121,14 @@ func (e *encoder) indexAdded(flat []int32, pieces []string) error {
 	var raw, normal []added
 	for pair := range slices.Chunk(flat, 2) {
 		id, flags := int(pair[0]), pair[1]
-		if id < 0 || id >= len(pieces) || flags&^(FlagSpecial|FlagNormalized|FlagOutside) != 0 {
+		if id < 0 || id >= len(pieces) || flags&^(flagSpecial|flagNormalized|flagOutside) != 0 {
 			return fmt.Errorf("added tokens: %d with flags %d, of %d pieces", id, flags, len(pieces))
 		}
-		if r, ok := character(pieces[id]); ok && flags&FlagOutside != 0 {
+		if r, ok := character(pieces[id]); ok && flags&flagOutside != 0 {
 			e.setSymbol(r, 0)
 		}
-		a := added{pieces[id], id, flags&FlagSpecial != 0}
-		if flags&FlagNormalized != 0 {
+		a := added{pieces[id], id, flags&flagSpecial != 0}
+		if flags&flagNormalized != 0 {
 			a.text = normalize(a.text)
 			normal = append(normal, a)
 		} else {

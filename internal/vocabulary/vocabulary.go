@@ -20,8 +20,8 @@ const (
 	segments  = 128
 )
 
-// Least is the smallest number of ids that MakeUp takes.
-const Least = 2048
+// least is the smallest number of ids that MakeUp takes.
+const least = 2048
 
 // maker collects the pieces of a vocabulary.
 type maker struct {
@@ -43,14 +43,14 @@ type addedToken struct {
 	Special    bool   `json:"special"`
 }
 
-// MakeUp returns a tokenizer.json of that many ids, Least or more: 257,153 in a
+// MakeUp returns a tokenizer.json of that many ids, least or more: 257,153 in a
 // released PaliGemma. The same number gives the same bytes. Its pieces are parts
 // of words, real ones and made-up ones. As in the released files every way to
 // put a piece together from two others is a merge, and "\t" stands where <0x09>
 // should be.
 func MakeUp(ids int) []byte {
 	m := &maker{
-		random: rand.New(rand.NewPCG(3, 4)), room: max(ids, Least) - locations - segments - 1,
+		random: rand.New(rand.NewPCG(3, 4)), room: max(ids, least) - locations - segments - 1,
 		ids: map[string]int{}, chars: map[rune]bool{},
 	}
 	m.addFixed()

@@ -18,7 +18,7 @@ type file struct {
 }
 
 func TestMakeUp(t *testing.T) {
-	for _, ids := range []int{Least, 2177, 20000} {
+	for _, ids := range []int{least, 2177, 20000} {
 		data := MakeUp(ids)
 		if !bytes.Equal(data, MakeUp(ids)) {
 			t.Errorf("%d ids: not the same bytes twice", ids)
