@@ -141,25 +141,40 @@ struct panel {
 	float d[BLOCKS][LANES];
 } __attribute__((aligned(64)));
 
-INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at, int64_t n, struct panel * p) {
-	for (int64_t i = 0; i < n / QK_0; i += 2) { // in pairs, as there are 16 numbers of 32 bits to transpose
-		const bool second = i + 1 < n / QK_0;
-		__m512i part[LANES];
+// The 32 values of a block of each of LANES rows of weights, transposed.
+INLINE void load_values(const struct traits t, const uint8_t * const * rows, size_t at, __m512i * q) {
+	if (t.type == GGML_TYPE_Q8_0) {
+		load_columns(rows, at + 2, q);
 		UNROLL
-		for (int r = 0; r < LANES; r++) {
-			const uint8_t * row = rows[r] + at + i * t.bytes;
-			part[r] = _mm512_zextsi256_si512(values(t, row));
-			if (second) {
-				part[r] = _mm512_inserti64x4(part[r], values(t, row + t.bytes), 1);
-			}
+		for (int c = 0; c < 8; c++) {
+			q[c] = _mm512_xor_si512(q[c], _mm512_set1_epi8((char) 0x80));
 		}
-		transpose16x16(part);
-		memcpy(p->q[i], part, sizeof p->q[i]);
-		_mm512_store_ps(p->d[i], low_halves(load_dwords(rows, at + i * t.bytes)));
-		if (second) {
-			memcpy(p->q[i + 1], part + QK_0 / 4, sizeof p->q[i]);
-			_mm512_store_ps(p->d[i + 1], low_halves(load_dwords(rows, at + (i + 1) * t.bytes)));
+		return;
+	}
+	__m512i v[4], high = _mm512_setzero_si512();
+	load_heads(rows, at + t.bytes - 16, v);
+	if (t.type == GGML_TYPE_Q5_0) {
+		high = load_dwords(rows, at + 2);
+	}
+	UNROLL
+	for (int c = 0; c < 8; c++) {
+		q[c] = bits(v[c % 4], c / 4 * 4, 15, 0);
+		if (t.type == GGML_TYPE_IQ4_NL) {
+			q[c] = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(codebook()), q[c]);
+		} else if (t.type == GGML_TYPE_Q5_0) { // the product has bit b of the four in byte b
+			const __m512i four = _mm512_and_si512(_mm512_srli_epi32(high, 4 * c), _mm512_set1_epi32(15));
+			const __m512i each = _mm512_mullo_epi32(four, _mm512_set1_epi32(0x204081));
+			q[c] = _mm512_or_si512(q[c], bits(each, 0, 1, 4));
 		}
+	}
+}
+
+INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at, int64_t n, struct panel * p) {
+	for (int64_t i = 0; i < n / QK_0; i++, at += t.bytes) {
+		__m512i q[8];
+		load_values(t, rows, at, q);
+		memcpy(p->q[i], q, sizeof q);
+		_mm512_store_ps(p->d[i], low_halves(load_dwords(rows, at)));
 	}
 }
 

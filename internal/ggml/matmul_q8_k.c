@@ -140,86 +140,91 @@ INLINE void store_q(struct panel * p, int at, __m512i q) {
 	_mm512_store_si512(p->q[at], q);
 }
 
-// 16 × 4 bytes: those of 32 values in the low bits, of the next 32 in the high ones.
+// 32 bytes: those of 32 values in the low bits, of the next 32 in the high ones.
 INLINE void pack_q4_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	for (int z = 0; z < 2; z++) {
-		__m512i v[LANES];
-		load_columns(rows, at + 16 + 64 * z, v);
+	for (int z = 0; z < 4; z++) {
+		__m512i v[8];
+		load_columns(rows, at + 16 + 32 * z, v);
 		UNROLL
-		for (int c = 0; c < 16; c++) {
-			const int to = 32 * z + 16 * (c / 8) + c % 8;
-			store_q(p, to, bits(v[c], 0, 15, 0));
-			store_q(p, to + 8, bits(v[c], 4, 15, 0));
+		for (int c = 0; c < 8; c++) {
+			store_q(p, 16 * z + c, bits(v[c], 0, 15, 0));
+			store_q(p, 16 * z + 8 + c, bits(v[c], 4, 15, 0));
 		}
 	}
 }
 
 INLINE void pack_q5_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i high[LANES];
+	__m512i high[8];
 	load_columns(rows, at + 16, high);
-	for (int z = 0; z < 2; z++) {
-		__m512i v[LANES];
-		load_columns(rows, at + 48 + 64 * z, v);
+	for (int z = 0; z < 4; z++) {
+		__m512i v[8];
+		load_columns(rows, at + 48 + 32 * z, v);
 		UNROLL
-		for (int c = 0; c < 16; c++) {
-			const int to = 32 * z + 16 * (c / 8) + c % 8;
-			const __m512i h = _mm512_srlv_epi16(high[c % 8], _mm512_set1_epi16((short) (4 * z + 2 * (c / 8))));
-			store_q(p, to, _mm512_or_si512(bits(v[c], 0, 15, 0), bits(h, 0, 1, 4)));
-			store_q(p, to + 8, _mm512_or_si512(bits(v[c], 4, 15, 0), bits(h, 1, 1, 4)));
+		for (int c = 0; c < 8; c++) {
+			store_q(p, 16 * z + c, _mm512_or_si512(bits(v[c], 0, 15, 0), bits(high[c], 0, 1, 4)));
+			store_q(p, 16 * z + 8 + c, _mm512_or_si512(bits(v[c], 4, 15, 0), bits(high[c], 1, 1, 4)));
+			high[c] = _mm512_srli_epi16(high[c], 2);
 		}
 	}
 }
 
 INLINE void pack_q6_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i high[LANES];
-	load_columns(rows, at + 128, high);
 	for (int z = 0; z < 2; z++) {
-		__m512i v[LANES];
-		load_columns(rows, at + 64 * z, v);
+		__m512i high[8];
+		load_columns(rows, at + 128 + 32 * z, high);
 		UNROLL
-		for (int c = 0; c < 16; c++) { // values c / 8·32 to + 31, and 64 after them
-			const int to = 32 * z + c, s = c / 8;
-			const __m512i h = high[8 * z + c % 8];
-			store_q(p, to, _mm512_or_si512(bits(v[c], 0, 15, 0), bits(h, 2 * s, 3, 4)));
-			store_q(p, to + 16, _mm512_or_si512(bits(v[c], 4, 15, 0), bits(h, 2 * s + 4, 3, 4)));
+		for (int s = 0; s < 2; s++) { // 32 values, and 64 after them
+			__m512i v[8];
+			load_columns(rows, at + 64 * z + 32 * s, v);
+			UNROLL
+			for (int c = 0; c < 8; c++) {
+				const int to = 32 * z + 8 * s + c;
+				store_q(p, to, _mm512_or_si512(bits(v[c], 0, 15, 0), bits(high[c], 2 * s, 3, 4)));
+				store_q(p, to + 16, _mm512_or_si512(bits(v[c], 4, 15, 0), bits(high[c], 2 * s + 4, 3, 4)));
+			}
 		}
 	}
 }
 
 INLINE void pack_q2_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i v[LANES];
-	load_columns(rows, at + 16, v);
-	UNROLL
-	for (int c = 0; c < 16; c++) {
+	for (int z = 0; z < 2; z++) {
+		__m512i v[8];
+		load_columns(rows, at + 16 + 32 * z, v);
 		UNROLL
-		for (int s = 0; s < 4; s++) {
-			store_q(p, 32 * (c / 8) + 8 * s + c % 8, bits(v[c], 2 * s, 3, 0));
+		for (int c = 0; c < 8; c++) {
+			UNROLL
+			for (int s = 0; s < 4; s++) {
+				store_q(p, 32 * z + 8 * s + c, bits(v[c], 2 * s, 3, 0));
+			}
 		}
 	}
 }
 
 INLINE void pack_q3_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i v[LANES], high[LANES];
+	__m512i high[8];
 	load_columns(rows, at, high);
-	load_columns(rows, at + 32, v);
-	UNROLL
-	for (int c = 0; c < 16; c++) {
+	for (int z = 0; z < 2; z++) {
+		__m512i v[8];
+		load_columns(rows, at + 32 + 32 * z, v);
 		UNROLL
-		for (int s = 0; s < 4; s++) {
-			const __m512i third = bits(high[c % 8], 4 * (c / 8) + s, 1, 2);
-			store_q(p, 32 * (c / 8) + 8 * s + c % 8, _mm512_or_si512(bits(v[c], 2 * s, 3, 0), third));
+		for (int c = 0; c < 8; c++) {
+			UNROLL
+			for (int s = 0; s < 4; s++) {
+				store_q(p, 32 * z + 8 * s + c, _mm512_or_si512(bits(v[c], 2 * s, 3, 0), bits(high[c], s, 1, 2)));
+			}
+			high[c] = _mm512_srli_epi16(high[c], 4);
 		}
 	}
 }
 
 INLINE void pack_iq4_xs(const uint8_t * const * rows, size_t at, struct panel * p) {
 	const __m512i codes = _mm512_broadcast_i32x4(codebook());
-	for (int z = 0; z < 2; z++) {
-		__m512i v[LANES];
-		load_columns(rows, at + 8 + 64 * z, v);
+	for (int z = 0; z < 4; z++) {
+		__m512i v[8];
+		load_columns(rows, at + 8 + 32 * z, v);
 		UNROLL
-		for (int c = 0; c < 16; c++) {
-			const int to = 32 * z + 8 * (c / 4) + c % 4;
+		for (int c = 0; c < 8; c++) {
+			const int to = 16 * z + 8 * (c / 4) + c % 4;
 			store_q(p, to, _mm512_shuffle_epi8(codes, bits(v[c], 0, 15, 0)));
 			store_q(p, to + 4, _mm512_shuffle_epi8(codes, bits(v[c], 4, 15, 0)));
 		}

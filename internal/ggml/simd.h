@@ -66,15 +66,6 @@ INLINE void transpose16x16(__m512i * v) {
 	}
 }
 
-// Loads 64 bytes of each of LANES rows, transposed: the first four bytes of all, then the next four.
-INLINE void load_columns(const uint8_t * const * rows, size_t at, __m512i * v) {
-	UNROLL
-	for (int r = 0; r < LANES; r++) {
-		v[r] = _mm512_loadu_si512(rows[r] + at);
-	}
-	transpose16x16(v);
-}
-
 // Transposes 4 × 4 numbers of 32 bits within each quarter.
 INLINE void transpose4x4(__m512i * v) {
 	const __m512i a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
@@ -83,6 +74,25 @@ INLINE void transpose4x4(__m512i * v) {
 	v[1] = _mm512_unpackhi_epi64(a, c);
 	v[2] = _mm512_unpacklo_epi64(b, d);
 	v[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+// Loads 32 bytes of each of LANES rows, transposed: the first four bytes of all, then the next four. Two rows are
+// loaded into one vector, so that halves need not be exchanged; eight vectors and as many results stay in registers.
+INLINE void load_columns(const uint8_t * const * rows, size_t at, __m512i * v) {
+	__m512i t[8];
+	UNROLL
+	for (int i = 0; i < 8; i++) {
+		const uint8_t * const * r = rows + i / 4 * 8 + i % 4;
+		const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const void *) (r[0] + at)));
+		t[i] = _mm512_mask_broadcast_i64x4(first, 0xf0, _mm256_loadu_si256((const void *) (r[4] + at)));
+	}
+	transpose4x4(t);
+	transpose4x4(t + 4);
+	UNROLL
+	for (int i = 0; i < 4; i++) {
+		v[i] = _mm512_shuffle_i32x4(t[i], t[4 + i], 0x88);
+		v[4 + i] = _mm512_shuffle_i32x4(t[i], t[4 + i], 0xdd);
+	}
 }
 
 // Loads 16 bytes of each of LANES rows, transposed.
