@@ -81,7 +81,7 @@ endef
 
 tools:
 	$(call need,$(GO),install Go 1.26 or newer)
-	$(call need,cmake,install CMake 3.15 or newer)
+	$(call need,cmake,install CMake 3.18 or newer)
 	$(call need,cargo,install Rust; its cargo builds the tokenizers library)
 	$(call need,$(firstword $(CGO_CC)),install a C compiler)
 	$(call need,c++,install a C++ compiler)
@@ -106,7 +106,7 @@ $(B)/flavor: force
 	@echo '$(FLAVOR)' | cmp -s - $@ || echo '$(FLAVOR)' > $@
 
 # A checkout of the user's own may change at any time: CMake looks each time.
-$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools
+$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt internal/ggml/barrier.h $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools
 	@echo "building ggml ($(FLAVOR); a minute or two the first time)"
 	@cmake -S third_party/ggml -B $(GGML_BUILD) -DCMAKE_BUILD_TYPE=Release \
 	  -DGGML_SRC="$$(cat $(GGML_BUILD)/source)" \

@@ -10,6 +10,6 @@
 //
 // The model is a file, or a [Synthetic] one of random weights, which takes the
 // place of a checkpoint that may not be passed around. A number taken while
-// something else keeps the cores busy is worth nothing: ggml's threads wait for
-// each other by spinning.
+// something else keeps the cores busy is worth nothing: threads wait for each
+// other.
 package bench

@@ -51,7 +51,7 @@ Beside the times stand the arithmetic and the memory traffic that they stand
 for, and at the end what ggml reaches on this machine with the same threads:
 reading memory, and one large product of matrices in a few types.
 
-Measure on a quiet machine: ggml's threads wait for each other by spinning.
+Measure on a quiet machine: threads wait for each other.
 
 Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 ` + strings.Join(bench.SyntheticNames()[6:], ", ") + `.`,

@@ -24,11 +24,10 @@ type Image struct {
 // before it, and the first while the model is opened. One image at most is read
 // ahead, so there is never more than that in memory.
 //
-// Reading next to ggml takes part of a core from its threads, which wait for each
-// other by spinning. Nothing is held back for that: a large product is handed
-// out to the threads in pieces, so the others take what a slow one leaves, and
-// the time that reading takes, all of it if it waits for a disk or a pipe, would
-// be spent anyway.
+// Reading next to ggml takes part of a core from its threads. Nothing is held back
+// for that: a large product is handed out to the threads in parts, so the others take
+// what a slow one leaves, and the time that reading takes, all of it if it waits for
+// a disk or a pipe, would be spent anyway.
 type reader struct {
 	read   func(ctx context.Context, s source) (*Image, error)
 	ctx    context.Context

@@ -1,6 +1,7 @@
 #ifndef ISA
 #include "custom.h"
 #include "kernels.h"
+#include "team.h"
 
 #include <math.h>
 #include <string.h>
@@ -108,8 +109,30 @@ static void attend(const struct attention * a, int64_t tile, int64_t at, int64_t
 	}
 }
 
+// Lets the queries of tiles [begin, end) see all keys.
+static void attend_all(struct attention * a, int64_t begin, int64_t end) {
+	for (int64_t g = begin / a->group; g * a->group < end; g++) {
+		const int64_t first = g * a->group > begin ? g * a->group : begin;
+		const int64_t last = (g + 1) * a->group < end ? (g + 1) * a->group : end;
+		for (int64_t i = 0; i < (last - first) * QUERIES; i++) {
+			a->largest[i] = -INFINITY;
+			a->total[i] = 0;
+		}
+		for (int64_t from = 0; from < a->keys; from += KEYS) {
+			const int64_t n = a->keys - from < KEYS ? a->keys - from : KEYS;
+			load_keys(a, g, from, n);
+			for (int64_t tile = first; tile < last; tile++) {
+				attend(a, tile, tile - first, from, n);
+			}
+		}
+	}
+}
+
 static void attention(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	struct attention a = plan(dst->src[0], dst->src[1], dst->src[2]);
+	if (pg_together(attention, dst, userdata, a.queries * a.keys * a.heads)) {
+		return;
+	}
 	float * space = pg_scratch(dst, a.dv * a.heads * a.queries, scratch_bytes(&a), ith, &nth);
 	if (!space) {
 		return;
@@ -118,22 +141,10 @@ static void attention(struct ggml_tensor * dst, int ith, int nth, void * userdat
 	a.out = dst->data;
 	a.scale = params_of(userdata).a;
 	a.cap = params_of(userdata).b;
-	// Tiles are dealt out; those of one group meet the same keys.
-	const int64_t all = a.heads * a.tiles, begin = all * ith / nth, end = all * (ith + 1) / nth;
-	for (int64_t g = begin / a.group; g * a.group < end; g++) {
-		const int64_t first = g * a.group > begin ? g * a.group : begin;
-		const int64_t last = (g + 1) * a.group < end ? (g + 1) * a.group : end;
-		for (int64_t i = 0; i < (last - first) * QUERIES; i++) {
-			a.largest[i] = -INFINITY;
-			a.total[i] = 0;
-		}
-		for (int64_t from = 0; from < a.keys; from += KEYS) {
-			const int64_t n = a.keys - from < KEYS ? a.keys - from : KEYS;
-			load_keys(&a, g, from, n);
-			for (int64_t tile = first; tile < last; tile++) {
-				attend(&a, tile, tile - first, from, n);
-			}
-		}
+	// Tiles are dealt out, some at once, for those of one group meet the same keys.
+	const int64_t all = a.heads * a.tiles, lots = all < 4 * nth ? all : 4 * nth;
+	for (struct parts p = pg_parts(lots, ith, nth); pg_next(&p);) {
+		attend_all(&a, all * p.from / lots, all * p.to / lots);
 	}
 }
 

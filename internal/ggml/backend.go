@@ -4,13 +4,23 @@ package ggml
 #include "ggml.h"
 #include "ggml-cpu.h"
 #include "ggml-backend.h"
+#include "team.h"
 
 static struct ggml_threadpool * pg_threadpool(int threads) {
 	struct ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+	params.poll = 0; // asleep between graphs
 	// Asleep until the first graph wakes them: else they poll for work, a core
 	// each, while a model is opened and a picture decoded.
 	params.paused = true;
 	return ggml_threadpool_new(&params);
+}
+
+// The calling thread leads the team, if there is one, while it computes.
+static enum ggml_status pg_compute(ggml_backend_sched_t sched, struct ggml_cgraph * graph, struct pg_team * team) {
+	pg_team_lead(team);
+	enum ggml_status status = ggml_backend_sched_graph_compute(sched, graph);
+	pg_team_lead(NULL);
+	return status;
 }
 */
 import "C"
@@ -65,7 +75,8 @@ type Backend struct {
 	backends     []C.ggml_backend_t // the device first, the CPU last; one if they are the same
 	sched        C.ggml_backend_sched_t
 	pool         *C.struct_ggml_threadpool
-	single       *C.struct_ggml_threadpool // of the calling thread alone, for small graphs
+	single       *C.struct_ggml_threadpool // of the calling thread alone
+	team         *C.struct_pg_team         // of as many threads as pool has, or nil
 	watch        watch
 	topology     uint64 // of the graph that the scheduler's memory plan was made for
 }
@@ -118,6 +129,9 @@ func (e *Backend) open() error {
 	if e.single = C.pg_threadpool(1); e.single == nil {
 		return ErrMemory
 	}
+	if e.threads > 1 {
+		e.team = C.pg_team_new(C.int(e.threads))
+	}
 	if !e.watch.open(cpu) {
 		return ErrMemory
 	}
@@ -144,6 +158,8 @@ func (e *Backend) Close() {
 			*pool = nil
 		}
 	}
+	C.pg_team_free(e.team)
+	e.team = nil
 	e.watch.close()
 }
 
@@ -163,21 +179,32 @@ func (e *Backend) cpuOnly() bool { return e.device.Kind == KindCPU }
 func (e *Backend) primary() C.ggml_backend_t { return e.backends[0] }
 
 // smallCost is the cost (see Graph) below which a graph is computed by one thread,
-// in some 6 ms. ggml's threads wait for each other by spinning, after
-// each of hundreds of operations: a second one gains little where these are small,
-// and where another process has its core it costs a time slice each.
+// in some 6 ms: a second one gains little where hundreds of operations are small, and
+// where another process has its core it costs a time slice each.
 const smallCost = 8e8
 
-// staff chooses the threads that compute a graph, and returns their number. Those
-// of the other pool sleep.
-func (e *Backend) staff(g *Graph) int {
-	cpu, pool, threads := e.backends[len(e.backends)-1], e.pool, e.threads
-	if g.cost < smallCost && !e.all {
-		pool, threads = e.single, 1
+// nativeShare is the share of a graph's cost up to which ggml's own operations are
+// left to one thread.
+const nativeShare = 1.0 / 32
+
+// staff is who computes a graph: threads of ggml's pool, of which each goes through
+// every operation, or one thread that leads a team (team.h) in the custom ones.
+type staff struct {
+	pool    *C.struct_ggml_threadpool
+	threads int
+	team    *C.struct_pg_team // nil: none
+}
+
+// staff chooses one thread for a small graph, the team where custom operations are
+// nearly all of a graph, and else ggml's threads. Those not chosen sleep.
+func (e *Backend) staff(g *Graph) staff {
+	switch {
+	case g.cost < smallCost && !e.all:
+		return staff{pool: e.single, threads: 1}
+	case e.team != nil && g.native <= nativeShare*g.cost:
+		return staff{pool: e.single, threads: 1, team: e.team}
 	}
-	C.ggml_backend_cpu_set_n_threads(cpu, C.int(threads))
-	C.ggml_backend_cpu_set_threadpool(cpu, pool)
-	return threads
+	return staff{pool: e.pool, threads: e.threads}
 }
 
 // slack is more than the small allocations of a computation need, at which ggml, Go
@@ -215,10 +242,13 @@ func (e *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) 
 		return ErrMemory
 	}
 	upload()
-	e.staff(g)
+	s := e.staff(g)
+	cpu := e.backends[len(e.backends)-1]
+	C.ggml_backend_cpu_set_n_threads(cpu, C.int(s.threads))
+	C.ggml_backend_cpu_set_threadpool(cpu, s.pool)
 	e.watch.begin(g)
 	defer e.watch.end()
-	switch status := C.ggml_backend_sched_graph_compute(e.sched, g.graph); status {
+	switch status := C.pg_compute(e.sched, g.graph, s.team); status {
 	case C.GGML_STATUS_SUCCESS:
 		return nil
 	case C.GGML_STATUS_ABORTED:

@@ -307,20 +307,29 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// One thread computes what is small, all compute the rest, by turns.
+// One thread computes what is small, a team what custom operations compute, all
+// threads the rest, by turns.
 func TestStaff(t *testing.T) {
+	custom := ownProduct(gguf.TypeQ8_0, 1024)
 	for _, c := range []struct {
 		name          string
 		all           bool
+		typ           gguf.Type
 		in, out, rows int64
-		want          int
+		threads       int
+		team          bool
 	}{
-		{"small", false, 64, 64, 1, 1},
-		{"many operations", false, 1024, 1024, 512, 2},
-		{"much memory", false, 8192, 8192, 1, 2},
-		{"small, by all", true, 64, 64, 1, 2},
+		{"small", false, gguf.TypeF32, 64, 64, 1, 1, false},
+		{"many operations", false, gguf.TypeF32, 1024, 1024, 512, 2, false},
+		{"much memory", false, gguf.TypeF32, 8192, 8192, 1, 2, false},
+		{"small, by all", true, gguf.TypeF32, 64, 64, 1, 2, false},
+		{"small and custom", false, gguf.TypeQ8_0, 64, 64, 1, 1, false},
+		{"custom", false, gguf.TypeQ8_0, 1024, 1024, 512, 1, custom},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.typ == gguf.TypeQ8_0 && c.rows > 1 && !custom {
+				c.threads = 2
+			}
 			e, err := NewBackend(Options{Device: "cpu", Threads: 2, All: c.all})
 			if err != nil {
 				t.Fatal(err)
@@ -328,10 +337,10 @@ func TestStaff(t *testing.T) {
 			defer e.Close()
 			for range 2 {
 				g := e.NewGraph(GraphOptions{})
-				w, x := g.Float32s(make([]float32, c.in*c.out), c.in, c.out), g.Float32s(make([]float32, c.in*c.rows), c.in, c.rows)
-				g.Output(g.MulMat(w, x))
-				if got := e.staff(g); got != c.want {
-					t.Errorf("%d threads compute, want %d", got, c.want)
+				x := g.Float32s(make([]float32, c.in*c.rows), c.in, c.rows)
+				g.Output(g.MulWeights(g.Scratch(c.typ, c.in, c.out), x))
+				if s := e.staff(g); s.threads != c.threads || (s.team != nil) != c.team {
+					t.Errorf("%d threads and a team %v, want %d and %v", s.threads, s.team != nil, c.threads, c.team)
 				}
 				if err := g.Compute(t.Context()); err != nil {
 					t.Error(err)

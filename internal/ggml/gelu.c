@@ -1,6 +1,7 @@
 #ifndef ISA
 #include "kernels.h"
 #include "rows.h"
+#include "team.h"
 
 #define KERNEL "gelu.c"
 #include "foreach_isa.h"
@@ -9,11 +10,12 @@
 #define GEGLU_PART 1024    // values of a row that are dealt out at once
 
 void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	(void) userdata;
+	if (pg_together(pg_gelu, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
 	const int64_t n = ggml_nelements(dst), lines = (n + FLOATS_PER_LINE - 1) / FLOATS_PER_LINE;
-	const int64_t from = lines * ith / nth * FLOATS_PER_LINE, end = lines * (ith + 1) / nth * FLOATS_PER_LINE;
-	const int64_t to = end > n ? n : end;
-	if (from < to) {
+	for (struct parts p = pg_parts(lines, ith, nth); pg_next(&p);) {
+		const int64_t from = p.from * FLOATS_PER_LINE, end = p.to * FLOATS_PER_LINE, to = end > n ? n : end;
 		DISPATCH(gelu)(to - from, (float *) dst->data + from, (const float *) dst->src[0]->data + from);
 	}
 }
@@ -34,24 +36,32 @@ static void fill_gelu_bias(float * y, int64_t from, int64_t count, const void * 
 }
 
 void pg_geglu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	(void) userdata;
+	if (pg_together(pg_geglu, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
 	const struct ggml_tensor *gate = dst->src[0], *up = dst->src[1];
 	// Parts of rows are dealt out, since there may be one row only.
 	const int64_t n = gate->ne[0], part = dst->type == GGML_TYPE_F32 ? GEGLU_PART : QK_K;
 	const int64_t parts = (dst->ne[0] + part - 1) / part, all = ggml_nrows(dst) * parts;
-	for (int64_t i = all * ith / nth; i < all * (ith + 1) / nth; i++) {
-		const int64_t row = i / parts, from = i % parts * part, left = dst->ne[0] - from;
-		const struct pair args = {(const float *) gate->data + row * n, (const float *) up->data + row * n};
-		pg_write_row(dst, row, from, from + (left > part ? part : left), n, fill_geglu, &args);
+	for (struct parts p = pg_parts(all, ith, nth); pg_next(&p);) {
+		for (int64_t i = p.from; i < p.to; i++) {
+			const int64_t row = i / parts, from = i % parts * part, left = dst->ne[0] - from;
+			const struct pair args = {(const float *) gate->data + row * n, (const float *) up->data + row * n};
+			pg_write_row(dst, row, from, from + (left > part ? part : left), n, fill_geglu, &args);
+		}
 	}
 }
 
 void pg_gelu_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	(void) userdata;
+	if (pg_together(pg_gelu_bias, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
 	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
-	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		const struct pair args = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data};
-		pg_write_row(dst, i, 0, dst->ne[0], n, fill_gelu_bias, &args);
+	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
+		for (int64_t i = p.from; i < p.to; i++) {
+			const struct pair args = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data};
+			pg_write_row(dst, i, 0, dst->ne[0], n, fill_gelu_bias, &args);
+		}
 	}
 }
 

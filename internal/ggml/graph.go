@@ -25,6 +25,7 @@ type Graph struct {
 	inputs  []input
 	scratch []Tensor
 	cost    float64 // of the products: floating-point operations, and 4 for each byte of a matrix
+	native  float64 // what of cost falls to ggml's own operations
 	err     error
 }
 

@@ -13,6 +13,9 @@ void pg_geglu(struct ggml_tensor * dst, int ith, int nth, void * userdata);
 // pg_gelu_bias writes rows of GELU of src[0] + src[1], the same for each row.
 void pg_gelu_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata);
 
+// pg_add computes src[0] + src[1], F32 with dense rows of one length; src[1] is repeated where src[0] is larger.
+void pg_add(struct ggml_tensor * dst, int ith, int nth, void * userdata);
+
 // pg_add_bias computes src[0] + (src[1] + src[2]), the last the same for each row.
 void pg_add_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata);
 

@@ -1,6 +1,7 @@
 #include "matmul.h"
 #include "custom.h"
 #include "kernels.h"
+#include "team.h"
 
 // Products with quantized weights and those of BF16, in ggml's own layout: with one row as fast as the memory
 // delivers them, with many rows in tiles. Products and sums within a quantized block are whole numbers, so results
@@ -42,11 +43,6 @@ static int64_t steps_at_once(const struct matmul_type * t, int64_t rows, int64_t
 	return rows <= t->few ? steps(k) : least(steps(k), MC * (KC / STEP) / least(rows, MC));
 }
 
-// Returns the bytes that a thread needs for rows of k values.
-static int64_t scratch_bytes(const struct matmul_type * t, int64_t rows, int64_t k) {
-	return least(rows, MC) * steps_at_once(t, rows, k) * (int64_t) t->input;
-}
-
 // Brings count steps of rows of b, from those numbered row and first, into the form that products want.
 static void copy_rows(const struct matmul_type * t, const struct ggml_tensor * b, int64_t row, int64_t rows,
 					  int64_t first, int64_t count, char * to) {
@@ -75,37 +71,114 @@ static void multiply(const struct matmul_type * t, struct strip s, int64_t begin
 	}
 }
 
-// Threads share the rows of weights.
-static void matmul(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	(void) userdata;
-	const struct ggml_tensor *a = dst->src[0], *b = dst->src[1];
-	const struct matmul_type * t = find(a->type);
-	const int64_t n = a->ne[1], k = a->ne[0], rows = ggml_nrows(b), strips = (n + NR(2) - 1) / NR(2);
-	char * x = pg_scratch(dst, n * rows, scratch_bytes(t, rows, k), ith, &nth);
-	const int64_t begin = strips * ith / nth * NR(2), end = least(strips * (ith + 1) / nth * NR(2), n);
-	if (!x || begin >= end) {
+// A product, and the form that products want b in.
+struct product {
+	const struct matmul_type * t;
+	const struct ggml_tensor *a, *b;
+	struct ggml_tensor * y;
+	int64_t n, k, rows, groups; // groups of rows, MC at most
+	int64_t at_once, chunks;    // steps that are multiplied at once, and how often
+};
+
+static struct product product_of(struct ggml_tensor * y, const struct ggml_tensor * a, const struct ggml_tensor * b) {
+	struct product p = {.t = find(a->type), .a = a, .b = b, .y = y, .n = a->ne[1], .k = a->ne[0], .rows = ggml_nrows(b)};
+	p.groups = (p.rows + MC - 1) / MC;
+	p.at_once = steps_at_once(p.t, p.rows, p.k);
+	p.chunks = (steps(p.k) + p.at_once - 1) / p.at_once;
+	return p;
+}
+
+// Returns the bytes of all rows as copy makes them.
+static int64_t packed_bytes(const struct product * p) {
+	return p->rows * steps(p->k) * (int64_t) p->t->input;
+}
+
+// Returns where a tensor that pack writes begins: at a cache line.
+static char * packed_at(const struct ggml_tensor * t) {
+	return (char *) t->data + (CACHE_LINE - (uintptr_t) t->data % CACHE_LINE) % CACHE_LINE;
+}
+
+static int64_t first_row(const struct product * p, int64_t group) {
+	return p->rows * group / p->groups;
+}
+
+// Multiplies the rows of a group, brought into form at x, with weights [begin, end).
+static void multiply_group(const struct product * p, int64_t group, const char * x, int64_t begin, int64_t end) {
+	const int64_t row = first_row(p, group), rows = first_row(p, group + 1) - row;
+	for (int64_t i = 0; i < p->chunks; i++) {
+		const int64_t first = steps(p->k) * i / p->chunks, last = steps(p->k) * (i + 1) / p->chunks;
+		struct strip s = {.stride = p->a->nb[1], .rows = rows, .ldy = p->n, .add = first > 0};
+		s.x = x + first * rows * (int64_t) p->t->input;
+		s.a = (const uint8_t *) p->a->data + first * STEP / p->t->values * p->t->bytes;
+		s.k = least(p->k, last * STEP) - first * STEP;
+		s.y = (float *) p->y->data + row * p->n;
+		multiply(p->t, s, begin, end, p->rows);
+	}
+}
+
+// Brings all rows into form, a group after the other.
+static void pack(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	const struct product p = product_of(NULL, dst->src[0], dst->src[1]);
+	if (pg_together(pack, dst, userdata, p.rows * p.k)) {
 		return;
 	}
-	const int64_t at_once = steps_at_once(t, rows, k), chunks = (steps(k) + at_once - 1) / at_once;
-	const int64_t groups = (rows + MC - 1) / MC;
-	for (int64_t i = 0; i < groups * chunks; i++) {
-		const int64_t row = rows * (i / chunks) / groups, count = rows * (i / chunks + 1) / groups - row;
-		const int64_t first = steps(k) * (i % chunks) / chunks, last = steps(k) * (i % chunks + 1) / chunks;
-		copy_rows(t, b, row, count, first, last - first, x);
-		struct strip s = {.stride = a->nb[1], .x = x, .rows = count, .ldy = n, .add = first > 0};
-		s.a = (const uint8_t *) a->data + first * STEP / t->values * t->bytes;
-		s.k = least(k, last * STEP) - first * STEP;
-		s.y = (float *) dst->data + row * n;
-		multiply(t, s, begin, end, rows);
+	const int64_t all = steps(p.k);
+	for (struct parts part = pg_parts(p.groups * all, ith, nth); pg_next(&part);) {
+		for (int64_t i = part.from; i < part.to; i++) {
+			const int64_t row = first_row(&p, i / all), rows = first_row(&p, i / all + 1) - row;
+			char * to = packed_at(dst) + (row * all + i % all * rows) * (int64_t) p.t->input;
+			copy_rows(p.t, p.b, row, rows, i % all, 1, to);
+		}
+	}
+}
+
+// Multiplies many rows, which src[2] holds as pack makes them.
+static void gemm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	const struct product p = product_of(dst, dst->src[0], dst->src[1]);
+	if (pg_together(gemm, dst, userdata, p.n * p.k)) {
+		return;
+	}
+	const int64_t strips = (p.n + NR(2) - 1) / NR(2);
+	for (struct parts part = pg_parts(p.groups * strips, ith, nth); pg_next(&part);) {
+		for (int64_t i = part.from, to; i < part.to; i = to) {
+			const int64_t group = i / strips;
+			to = least(part.to, (group + 1) * strips);
+			const char * x = packed_at(dst->src[2]) + first_row(&p, group) * steps(p.k) * (int64_t) p.t->input;
+			multiply_group(&p, group, x, i % strips * NR(2), least((to - group * strips) * NR(2), p.n));
+		}
+	}
+}
+
+// Multiplies few rows, which each thread brings into form.
+static void gemv(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	const struct product p = product_of(dst, dst->src[0], dst->src[1]);
+	if (pg_together(gemv, dst, userdata, p.n * p.k)) {
+		return;
+	}
+	char * x = pg_scratch(dst, p.n * p.rows, packed_bytes(&p), ith, &nth);
+	if (!x) {
+		return;
+	}
+	bool packed = false;
+	for (struct parts part = pg_parts((p.n + NR(2) - 1) / NR(2), ith, nth); pg_next(&part);) {
+		if (!packed) {
+			copy_rows(p.t, p.b, 0, p.rows, 0, steps(p.k), x);
+			packed = true;
+		}
+		multiply_group(&p, 0, x, part.from * NR(2), least(part.to * NR(2), p.n));
 	}
 }
 
 struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b,
 								int threads) {
-	struct ggml_tensor * args[] = {a, b};
+	const struct product p = product_of(NULL, a, b);
+	struct ggml_tensor * args[] = {a, b, NULL};
 	const int64_t ne[4] = {a->ne[1], b->ne[1], b->ne[2], b->ne[3]};
-	return pg_custom_with_scratch(ctx, ne, args, 2, matmul, NULL, threads,
-								  scratch_bytes(find(a->type), ggml_nrows(b), a->ne[0]));
+	if (p.rows <= NARROW) {
+		return pg_custom_with_scratch(ctx, ne, args, 2, gemv, NULL, threads, packed_bytes(&p));
+	}
+	args[2] = ggml_custom_4d(ctx, GGML_TYPE_I8, packed_bytes(&p) + CACHE_LINE, 1, 1, 1, args, 2, pack, GGML_N_TASKS_MAX, NULL);
+	return ggml_custom_4d(ctx, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], args, 3, gemm, GGML_N_TASKS_MAX, NULL);
 }
 
 #else

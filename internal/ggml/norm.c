@@ -2,6 +2,7 @@
 #include "custom.h"
 #include "kernels.h"
 #include "rows.h"
+#include "team.h"
 
 #include <math.h>
 
@@ -27,25 +28,35 @@ static void fill_scaled(float * y, int64_t from, int64_t count, const void * arg
 }
 
 static void layer_norm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	if (pg_together(layer_norm, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
 	const float eps = params_of(userdata).a;
 	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
-	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, dst->src[2]->data, 0, 0};
-		a.mean = (float) (DISPATCH(sum)(n, a.x) / (double) n);
-		const double squares = DISPATCH(sum_squares)(n, a.x, a.mean);
-		a.scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
-		pg_write_row(dst, i, 0, dst->ne[0], n, fill_affine, &a);
+	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
+		for (int64_t i = p.from; i < p.to; i++) {
+			struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, dst->src[2]->data, 0, 0};
+			a.mean = (float) (DISPATCH(sum)(n, a.x) / (double) n);
+			const double squares = DISPATCH(sum_squares)(n, a.x, a.mean);
+			a.scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
+			pg_write_row(dst, i, 0, dst->ne[0], n, fill_affine, &a);
+		}
 	}
 }
 
 static void rms_norm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	if (pg_together(rms_norm, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
 	const float eps = params_of(userdata).a;
 	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
-	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, NULL, 0, 0};
-		const double squares = DISPATCH(sum_squares)(n, a.x, 0);
-		a.scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
-		pg_write_row(dst, i, 0, dst->ne[0], n, fill_scaled, &a);
+	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
+		for (int64_t i = p.from; i < p.to; i++) {
+			struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, NULL, 0, 0};
+			const double squares = DISPATCH(sum_squares)(n, a.x, 0);
+			a.scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
+			pg_write_row(dst, i, 0, dst->ne[0], n, fill_scaled, &a);
+		}
 	}
 }
 
@@ -64,12 +75,33 @@ struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor *
 }
 
 void pg_add_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	(void) userdata;
+	if (pg_together(pg_add_bias, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
 	const int64_t n = dst->ne[0], rows = ggml_nrows(dst);
 	const float * bias = dst->src[2]->data;
-	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		const float *x = (const float *) dst->src[0]->data + i * n, *more = (const float *) dst->src[1]->data + i * n;
-		DISPATCH(add)(n, (float *) dst->data + i * n, x, more, bias);
+	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
+		for (int64_t i = p.from; i < p.to; i++) {
+			const float *x = (const float *) dst->src[0]->data + i * n, *more = (const float *) dst->src[1]->data + i * n;
+			DISPATCH(add_bias)(n, (float *) dst->data + i * n, x, more, bias);
+		}
+	}
+}
+
+void pg_add(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	if (pg_together(pg_add, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
+	const struct ggml_tensor *a = dst->src[0], *b = dst->src[1];
+	const int64_t n = dst->ne[0], ne1 = dst->ne[1], ne2 = dst->ne[2];
+	for (struct parts p = pg_parts(ggml_nrows(dst), ith, nth); pg_next(&p);) {
+		for (int64_t i = p.from; i < p.to; i++) {
+			const int64_t i1 = i % ne1, i2 = i / ne1 % ne2, i3 = i / ne1 / ne2;
+			const char * x = (const char *) a->data + i1 * a->nb[1] + i2 * a->nb[2] + i3 * a->nb[3];
+			const char * y = (const char *) b->data + i1 % b->ne[1] * b->nb[1] + i2 % b->ne[2] * b->nb[2] +
+							 i3 % b->ne[3] * b->nb[3];
+			DISPATCH(add)(n, (float *) dst->data + i * n, (const float *) x, (const float *) y);
+		}
 	}
 }
 
@@ -118,8 +150,14 @@ static void FN(affine)(int64_t n, float * restrict y, const float * restrict x, 
 	}
 }
 
-static void FN(add)(int64_t n, float * restrict y, const float * restrict x, const float * restrict more,
-					const float * restrict bias) {
+static void FN(add)(int64_t n, float * restrict y, const float * restrict x, const float * restrict more) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = x[i] + more[i];
+	}
+}
+
+static void FN(add_bias)(int64_t n, float * restrict y, const float * restrict x, const float * restrict more,
+						 const float * restrict bias) {
 	for (int64_t i = 0; i < n; i++) {
 		y[i] = x[i] + (more[i] + bias[i]);
 	}

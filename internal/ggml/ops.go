@@ -14,6 +14,9 @@ func (g *Graph) Add(a, b Tensor) Tensor {
 	if !g.okRepeat("add", a, b) {
 		return Tensor{}
 	}
+	if !g.options.Plain && a.Dim(0) == b.Dim(0) {
+		return g.custom(gguf.TypeF32, a.shape(), C.ggml_custom_op_t(C.pg_add), a, b)
+	}
 	return Tensor{C.ggml_add(g.ctx, a.c, b.c)}
 }
 
@@ -326,10 +329,12 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if !g.okShapes(a, b) {
 		return Tensor{}
 	}
-	g.cost += 2*float64(b.Elements())*float64(a.Dim(1)) + 4*float64(a.size())
+	cost := 2*float64(b.Elements())*float64(a.Dim(1)) + 4*float64(a.size())
+	g.cost += cost
 	if quantised && g.ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.backend.threads))}
 	}
+	g.native += cost
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
 }
 

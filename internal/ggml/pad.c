@@ -1,5 +1,6 @@
 #include "kernels.h"
 #include "rows.h"
+#include "team.h"
 
 #include <string.h>
 
@@ -8,12 +9,16 @@ static void fill_copy(float * y, int64_t from, int64_t count, const void * args)
 }
 
 void pg_pad_rows(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	(void) userdata;
+	if (pg_together(pg_pad_rows, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
 	const struct ggml_tensor * src = dst->src[0];
 	const int64_t rows = src->ne[1] * src->ne[2] * src->ne[3];
-	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
-		const int64_t i1 = i % src->ne[1], i2 = i / src->ne[1] % src->ne[2], i3 = i / (src->ne[1] * src->ne[2]);
-		const char * x = (const char *) src->data + i1 * src->nb[1] + i2 * src->nb[2] + i3 * src->nb[3];
-		pg_write_row(dst, i, 0, dst->ne[0], src->ne[0], fill_copy, x);
+	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
+		for (int64_t i = p.from; i < p.to; i++) {
+			const int64_t i1 = i % src->ne[1], i2 = i / src->ne[1] % src->ne[2], i3 = i / (src->ne[1] * src->ne[2]);
+			const char * x = (const char *) src->data + i1 * src->nb[1] + i2 * src->nb[2] + i3 * src->nb[3];
+			pg_write_row(dst, i, 0, dst->ne[0], src->ne[0], fill_copy, x);
+		}
 	}
 }

@@ -31,14 +31,16 @@ func DefaultThreads() int {
 // spareThreads are left to Go, which ends the process where it gets none.
 const spareThreads = 6
 
-// granted returns how many of n threads the system starts, the calling one counted,
-// with some to spare. startable says how many of a number it starts now.
+// granted returns how many of n threads the system starts, the calling one counted
+// and the others twice (for ggml's pool and the team), with some to spare. startable
+// says how many of a number it starts now.
 func granted(n int, startable func(n int) int) int {
 	if n == 1 {
 		return 1
 	}
-	if started := startable(n - 1 + spareThreads); started < n-1+spareThreads {
-		return max(1, started+1-spareThreads)
+	wanted := 2*(n-1) + spareThreads
+	if started := startable(wanted); started < wanted {
+		return max(1, 1+(started-spareThreads)/2)
 	}
 	return n
 }

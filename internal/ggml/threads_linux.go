@@ -1,6 +1,12 @@
 package ggml
 
+// #include "barrier.h"
+import "C"
+
 import "golang.org/x/sys/unix"
+
+// barrierSleeps returns how often threads fell asleep in ggml's barriers.
+func barrierSleeps() int { return int(C.pg_barrier_sleeps()) }
 
 // affinity lists the CPUs that the process may run on.
 func affinity() []int {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"paligemma/internal/gguf"
 )
 
 // The threads of a backend sleep until there is something to compute: they must
@@ -32,6 +34,24 @@ func TestThreadsSleep(t *testing.T) {
 		t.Fatal(err)
 	}
 	near(t, "scaled", got, []float64{2, 4}, 0)
+}
+
+// Threads that wait for others in a graph of ggml's operations give their cores away:
+// barrier.h changes how ggml waits, as long as ggml is written as it expects.
+func TestBarriersSleep(t *testing.T) {
+	compete(t)
+	c := newChain(t, gguf.TypeF32, 8)
+	defer c.close()
+	before := barrierSleeps()
+	for range 200 {
+		if _, err := c.run(t.Context(), 100, 10); err != nil {
+			t.Fatal(err)
+		}
+		if barrierSleeps() > before {
+			return
+		}
+	}
+	t.Error("no thread fell asleep in a barrier: does ggml_barrier still wait as barrier.h says?")
 }
 
 // cpuTimes are the times that the process's threads have run.

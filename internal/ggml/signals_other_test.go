@@ -1,0 +1,7 @@
+//go:build !unix
+
+package ggml
+
+import "os"
+
+var stopAndContinue []os.Signal
