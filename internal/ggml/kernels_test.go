@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"paligemma/internal/gguf"
@@ -403,6 +404,37 @@ func TestSplitAt(t *testing.T) {
 	}
 	if got := g.splitAt(g.Float32s(make([]float32, 264), 1, 264)); got != 264 {
 		t.Errorf("rows of F32 are split at %d", got)
+	}
+}
+
+// TestAdd compares the sum's kernel with ggml's operation: parts of larger rows, and
+// operands that are repeated over each dimension but the first.
+func TestAdd(t *testing.T) {
+	e := newKernels(t)
+	const n, heads, rows, sets = 40, 3, 70, 2
+	x, y := random(2*n*heads*rows*sets, 1), random(n*heads*rows*sets, 2)
+	for _, shape := range [][4]int64{{n, heads, rows, sets}, {n, 1, 1, 1}, {n, heads, 1, 1}, {n, 1, rows, 1}, {n, 1, 1, sets}, {1, heads, rows, sets}} {
+		t.Run(fmt.Sprint(shape), func(t *testing.T) {
+			sum := func(o GraphOptions) []float32 {
+				g := e.NewGraph(o)
+				defer g.Close()
+				a := g.Slice(g.Float32s(x, n, 2*heads, rows, sets), 1, heads, heads)
+				b := g.Float32s(y[:shape[0]*shape[1]*shape[2]*shape[3]], shape[:]...)
+				out := g.Add(a, b)
+				g.Output(out)
+				if err := g.Compute(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				got, err := g.Read(out)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return got
+			}
+			if !slices.Equal(sum(GraphOptions{}), sum(GraphOptions{Plain: true})) {
+				t.Error("the sums differ")
+			}
+		})
 	}
 }
 
