@@ -1,5 +1,5 @@
 #ifndef ISA
-#include "custom.h"
+#include "attention.h"
 #include "kernels.h"
 #include "team.h"
 
@@ -9,31 +9,73 @@
 // Attention without a mask, the scores in tiles that stay in the cache (https://arxiv.org/abs/2205.14135). ggml's
 // own transposes the keys for each tile of queries and each head; here that is done once for all queries of a
 // thread that meet them, whatever their heads.
-#define QUERIES 64 // of a tile
-#define KEYS 128
-#define LINE 16 // floats of a cache line, and lanes of sums
-#define ROWS 8  // products are of a multiple of ROWS rows
+#define ROWS 8 // products are of a multiple of ROWS rows
 
 #define KERNEL "attention.c"
 #include "foreach_isa.h"
 
-// One thread's work. Tiles of queries are numbered head after head.
-struct attention {
-	const struct ggml_tensor *q, *k, *v;
-	float * out; // [dv, heads, queries]
-	float scale, cap;
-	int64_t d, dv, wide; // wide: dv, rounded up to LINE
-	int64_t queries, heads, keys;
-	int64_t tiles, group; // tiles of a head, and of the heads that share keys
-
-	// scratch: a tile's queries [QUERIES, d], scores [QUERIES, KEYS] and sums [QUERIES, wide]; keys, transposed, [d, KEYS]
-	// and values [KEYS, wide]; the largest score and the sum of weights of each query of a group
-	float *query, *score, *sum, *key, *value, *largest, *total;
+// Scratch: a tile's queries [QUERIES, d], scores [QUERIES, KEYS] and sums [QUERIES, wide]; keys, transposed, [d, KEYS]
+// and values [KEYS, wide].
+struct tile {
+	float *query, *score, *sum, *key, *value;
 };
 
-static int64_t round_up(int64_t n, int64_t unit) {
-	return (n + unit - 1) / unit * unit;
+static int64_t scratch_bytes(const struct attention * a) {
+	return (QUERIES * (a->d + KEYS + a->wide) + KEYS * (a->d + a->wide)) * (int64_t) sizeof(float);
 }
+
+static struct tile scratch_of(const struct attention * a) {
+	struct tile t = {.query = (float *) a->scratch};
+	t.score = t.query + QUERIES * a->d;
+	t.sum = t.score + QUERIES * KEYS;
+	t.key = t.sum + QUERIES * a->wide;
+	t.value = t.key + KEYS * a->d;
+	return t;
+}
+
+static void load_keys(const struct attention * a, int64_t head, int64_t from, int64_t n) {
+	const struct tile t = scratch_of(a);
+	memset(t.key, 0, KEYS * a->d * sizeof(float));
+	memset(t.value, 0, KEYS * a->wide * sizeof(float));
+	for (int64_t j = 0; j < n; j++) {
+		const float * x = row_of(a->k, from + j, head);
+		for (int64_t i = 0; i < a->d; i++) {
+			t.key[i * KEYS + j] = x[i];
+		}
+		memcpy(t.value + j * a->wide, row_of(a->v, from + j, head), a->dv * sizeof(float));
+	}
+}
+
+static void attend(const struct attention * a, int64_t tile, int64_t at, int64_t from, int64_t n) {
+	const int64_t head = tile / a->tiles, start = tile % a->tiles * QUERIES, d = a->d, wide = a->wide;
+	const int64_t rows = a->queries - start < QUERIES ? a->queries - start : QUERIES, padded = round_up(rows, ROWS);
+	float *largest = a->largest + at * QUERIES, *total = a->total + at * QUERIES;
+	const struct tile t = scratch_of(a);
+	for (int64_t r = 0; r < rows; r++) {
+		DISPATCH(scale)(d, t.query + r * d, row_of(a->q, start + r, head), a->scale);
+	}
+	memset(t.query + rows * d, 0, (padded - rows) * d * sizeof(float));
+	DISPATCH(matmul)(padded, d, KEYS, t.query, t.key, t.score, false);
+	for (int64_t r = 0; r < rows; r++) {
+		float correction, *weight = t.score + r * KEYS, *sum = t.sum + r * wide;
+		DISPATCH(softmax)(n, weight, a->cap, largest + r, total + r, &correction);
+		memset(weight + n, 0, (KEYS - n) * sizeof(float));
+		if (from > 0) {
+			DISPATCH(scale)(a->dv, sum, out_row(a, start + r, head), correction);
+			memset(sum + a->dv, 0, (wide - a->dv) * sizeof(float));
+		}
+	}
+	memset(t.sum + rows * wide, 0, (padded - rows) * wide * sizeof(float));
+	DISPATCH(matmul)(padded, KEYS, wide, t.score, t.value, t.sum, from > 0);
+	const bool done = from + KEYS >= a->keys;
+	for (int64_t r = 0; r < rows; r++) {
+		DISPATCH(scale)(a->dv, out_row(a, start + r, head), t.sum + r * wide, done ? 1 / total[r] : 1);
+	}
+}
+
+static const struct attention_kernel f32_kernel = {scratch_bytes, load_keys, attend};
+
+// --- tiles ------------------------------------------------------------------
 
 static struct attention plan(const struct ggml_tensor * q, const struct ggml_tensor * k, const struct ggml_tensor * v) {
 	struct attention a = {.q = q, .k = k, .v = v, .d = q->ne[0], .dv = v->ne[0], .wide = round_up(v->ne[0], LINE)};
@@ -45,72 +87,17 @@ static struct attention plan(const struct ggml_tensor * q, const struct ggml_ten
 	return a;
 }
 
-// Returns the bytes that a thread needs.
-static int64_t scratch_bytes(const struct attention * a) {
-	const int64_t floats = QUERIES * (a->d + KEYS + a->wide) + KEYS * (a->d + a->wide) + 2 * a->group * QUERIES;
-	return floats * (int64_t) sizeof(float);
+// Returns the bytes of largest, and of total.
+static int64_t state_bytes(const struct attention * a) {
+	return a->group * QUERIES * (int64_t) sizeof(float);
 }
 
-static void place_scratch(struct attention * a, float * space) {
-	a->query = space;
-	a->score = a->query + QUERIES * a->d;
-	a->sum = a->score + QUERIES * KEYS;
-	a->key = a->sum + QUERIES * a->wide;
-	a->value = a->key + KEYS * a->d;
-	a->largest = a->value + KEYS * a->wide;
-	a->total = a->largest + a->group * QUERIES;
+static int64_t thread_bytes(const struct attention * a, const struct attention_kernel * kernel) {
+	return 2 * state_bytes(a) + kernel->scratch_bytes(a);
 }
 
-static const float * row_of(const struct ggml_tensor * t, int64_t i, int64_t head) {
-	return (const float *) ((const char *) t->data + i * t->nb[1] + head * t->nb[2]);
-}
-
-static float * out_row(const struct attention * a, int64_t i, int64_t head) {
-	return a->out + (i * a->heads + head) * a->dv;
-}
-
-// Brings n keys and their values into scratch.
-static void load_keys(const struct attention * a, int64_t head, int64_t from, int64_t n) {
-	memset(a->key, 0, KEYS * a->d * sizeof(float));
-	memset(a->value, 0, KEYS * a->wide * sizeof(float));
-	for (int64_t j = 0; j < n; j++) {
-		const float * x = row_of(a->k, from + j, head);
-		for (int64_t i = 0; i < a->d; i++) {
-			a->key[i * KEYS + j] = x[i];
-		}
-		memcpy(a->value + j * a->wide, row_of(a->v, from + j, head), a->dv * sizeof(float));
-	}
-}
-
-// Lets a tile of queries, the one numbered at within its group, see n keys.
-static void attend(const struct attention * a, int64_t tile, int64_t at, int64_t from, int64_t n) {
-	const int64_t head = tile / a->tiles, start = tile % a->tiles * QUERIES, d = a->d, wide = a->wide;
-	const int64_t rows = a->queries - start < QUERIES ? a->queries - start : QUERIES, padded = round_up(rows, ROWS);
-	float *largest = a->largest + at * QUERIES, *total = a->total + at * QUERIES;
-	for (int64_t r = 0; r < rows; r++) {
-		DISPATCH(scale)(d, a->query + r * d, row_of(a->q, start + r, head), a->scale);
-	}
-	memset(a->query + rows * d, 0, (padded - rows) * d * sizeof(float));
-	DISPATCH(matmul)(padded, d, KEYS, a->query, a->key, a->score, false);
-	for (int64_t r = 0; r < rows; r++) {
-		float correction, *weight = a->score + r * KEYS, *sum = a->sum + r * wide;
-		DISPATCH(softmax)(n, weight, a->cap, largest + r, total + r, &correction);
-		memset(weight + n, 0, (KEYS - n) * sizeof(float));
-		if (from > 0) {
-			DISPATCH(scale)(a->dv, sum, out_row(a, start + r, head), correction);
-			memset(sum + a->dv, 0, (wide - a->dv) * sizeof(float));
-		}
-	}
-	memset(a->sum + rows * wide, 0, (padded - rows) * wide * sizeof(float));
-	DISPATCH(matmul)(padded, KEYS, wide, a->score, a->value, a->sum, from > 0);
-	const bool done = from + KEYS >= a->keys;
-	for (int64_t r = 0; r < rows; r++) {
-		DISPATCH(scale)(a->dv, out_row(a, start + r, head), a->sum + r * wide, done ? 1 / total[r] : 1);
-	}
-}
-
-// Lets the queries of tiles [begin, end) see all keys.
-static void attend_all(struct attention * a, int64_t begin, int64_t end) {
+// Lets the queries of tiles [begin, end) see all keys. Those of one group meet the same keys.
+static void attend_all(struct attention * a, const struct attention_kernel * kernel, int64_t begin, int64_t end) {
 	for (int64_t g = begin / a->group; g * a->group < end; g++) {
 		const int64_t first = g * a->group > begin ? g * a->group : begin;
 		const int64_t last = (g + 1) * a->group < end ? (g + 1) * a->group : end;
@@ -120,47 +107,61 @@ static void attend_all(struct attention * a, int64_t begin, int64_t end) {
 		}
 		for (int64_t from = 0; from < a->keys; from += KEYS) {
 			const int64_t n = a->keys - from < KEYS ? a->keys - from : KEYS;
-			load_keys(a, g, from, n);
+			kernel->load_keys(a, g, from, n);
 			for (int64_t tile = first; tile < last; tile++) {
-				attend(a, tile, tile - first, from, n);
+				kernel->attend(a, tile, tile - first, from, n);
 			}
 		}
 	}
 }
 
-static void attention(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+// Computes one thread's part of op, which is attention by a kernel.
+static void attention(ggml_custom_op_t op, struct ggml_tensor * dst, int ith, int nth, void * userdata,
+					  const struct attention_kernel * kernel) {
 	struct attention a = plan(dst->src[0], dst->src[1], dst->src[2]);
-	if (pg_together(attention, dst, userdata, a.queries * a.keys * a.heads)) {
+	if (pg_together(op, dst, userdata, a.queries * a.keys * a.heads)) {
 		return;
 	}
-	float * space = pg_scratch(dst, a.dv * a.heads * a.queries, scratch_bytes(&a), ith, &nth);
+	char * space = pg_scratch(dst, a.dv * a.heads * a.queries, thread_bytes(&a, kernel), ith, &nth);
 	if (!space) {
 		return;
 	}
-	place_scratch(&a, space);
+	a.largest = (float *) space;
+	a.total = (float *) (space + state_bytes(&a));
+	a.scratch = space + 2 * state_bytes(&a);
 	a.out = dst->data;
 	a.scale = params_of(userdata).a;
 	a.cap = params_of(userdata).b;
-	// Tiles are dealt out, some at once, for those of one group meet the same keys.
+	// Tiles are dealt out, some at once.
 	const int64_t all = a.heads * a.tiles, lots = all < 4 * nth ? all : 4 * nth;
 	for (struct parts p = pg_parts(lots, ith, nth); pg_next(&p);) {
-		attend_all(&a, all * p.from / lots, all * p.to / lots);
+		attend_all(&a, kernel, all * p.from / lots, all * p.to / lots);
 	}
 }
 
+static void attention_f32(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	attention(attention_f32, dst, ith, nth, userdata, &f32_kernel);
+}
+
+static void attention_bf16(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	attention(attention_bf16, dst, ith, nth, userdata, pg_attention_bf16());
+}
+
 struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k,
-								  struct ggml_tensor * v, float scale, float cap, int threads) {
+								  struct ggml_tensor * v, float scale, float cap, bool exact, int threads) {
 	struct ggml_tensor * args[] = {q, k, v};
 	const struct attention a = plan(q, k, v);
 	const int64_t ne[4] = {a.dv, a.heads, a.queries, 1};
-	return pg_custom_with_scratch(ctx, ne, args, 3, attention, params_to_userdata((struct params) {scale, cap}),
-								  threads, scratch_bytes(&a));
+	const bool bf16 = !exact && pg_attention_bf16();
+	return pg_custom_with_scratch(ctx, ne, args, 3, bf16 ? attention_bf16 : attention_f32,
+								  params_to_userdata((struct params) {scale, cap}), threads,
+								  thread_bytes(&a, bf16 ? pg_attention_bf16() : &f32_kernel));
 }
 
 // --- for each instruction set -----------------------------------------------
 
 #else
-#include "exp.h"
+#include "softmax.h"
 
 typedef float FN(vec) __attribute__((vector_size(ISA_FLOATS * sizeof(float)), aligned(4), may_alias));
 
@@ -200,68 +201,6 @@ static void FN(matmul)(int64_t rows, int64_t k, int64_t n, const float * a, cons
 			FN(block)(k, n, a + r * k, b + j, c + r * n + j, add, 1);
 		}
 	}
-}
-
-// Returns the largest of n numbers and most.
-INLINE float FN(largest)(int64_t n, const float * x, float most) {
-	float lane[LINE];
-	for (int j = 0; j < LINE; j++) {
-		lane[j] = most;
-	}
-	int64_t i = 0;
-	for (; i + LINE <= n; i += LINE) {
-		for (int j = 0; j < LINE; j++) {
-			lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-		}
-	}
-	for (; i < n; i++) {
-		most = x[i] > most ? x[i] : most;
-	}
-	for (int half = LINE / 2; half > 0; half /= 2) {
-		for (int j = 0; j < half; j++) {
-			lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
-		}
-	}
-	return lane[0] > most ? lane[0] : most;
-}
-
-// Returns the sum of n numbers.
-INLINE float FN(sum)(int64_t n, const float * x) {
-	float lane[LINE] = {0}, all = 0;
-	int64_t i = 0;
-	for (; i + LINE <= n; i += LINE) {
-		for (int j = 0; j < LINE; j++) {
-			lane[j] += x[i + j];
-		}
-	}
-	for (; i < n; i++) {
-		all += x[i];
-	}
-	for (int half = LINE / 2; half > 0; half /= 2) {
-		for (int j = 0; j < half; j++) {
-			lane[j] += lane[j + half];
-		}
-	}
-	return all + lane[0];
-}
-
-// Turns n scores into weights, given the largest so far; correction is what earlier weights are to be multiplied
-// by, and sum is that of all weights.
-static void FN(softmax)(int64_t n, float * x, float cap, float * largest, float * sum, float * correction) {
-	if (cap > 0) {
-		for (int64_t i = 0; i < n; i++) {
-			x[i] = cap - 2 * cap / (FN(exp)(FN(clamp88)(x[i] * (2 / cap))) + 1); // cap·tanh(x/cap)
-		}
-	}
-	const float most = FN(largest)(n, x, *largest);
-	for (int64_t i = 0; i < n; i++) {
-		const float u = x[i] - most;
-		x[i] = FN(exp)(u < -88.0f ? -88.0f : u);
-	}
-	const float all = FN(sum)(n, x);
-	*correction = expf(*largest - most);
-	*sum = *sum * *correction + all;
-	*largest = most;
 }
 
 static void FN(scale)(int64_t n, float * restrict y, const float * restrict x, float s) {

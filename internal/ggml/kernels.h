@@ -4,6 +4,8 @@
 
 #include "ggml.h"
 
+#include <stdbool.h>
+
 // pg_gelu computes GELU of src[0]; both are contiguous F32.
 void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata);
 
@@ -31,10 +33,10 @@ struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor *
 								 enum ggml_type type, int64_t n);
 
 // pg_attention records softmax(cap·tanh(scale·Q·Kᵀ/cap))·V, or without cap if it is 0, for q [d, T, heads],
-// k [d, n, kv_heads] and v [dv, n, kv_heads], F32 with dense rows: [dv, heads, T]. threads is how many take part at
-// most.
+// k [d, n, kv_heads] and v [dv, n, kv_heads], F32 with dense rows: [dv, heads, T]. Unless it is exact, factors are
+// rounded to BF16 where the processor multiplies those. threads is how many take part at most.
 struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k,
-								  struct ggml_tensor * v, float scale, float cap, int threads);
+								  struct ggml_tensor * v, float scale, float cap, bool exact, int threads);
 
 // pg_rows_type returns the type to which products with weights of a type quantize their operand, and pg_quantizes
 // reports whether rows.c writes Q8_K, Q8_0 or BF16 to the same bits as ggml.

@@ -307,7 +307,7 @@ func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
 		return g.fail("flash attention: %v, %v and %v do not fit", q, k, v)
 	}
 	g.cost += 2 * float64(q.Elements()) * float64(k.Dim(1)) * 2 // scores, and sums of values
-	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, C.float(scale), C.float(softcap), C.int(g.backend.threads))}
+	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, C.float(scale), C.float(softcap), C.bool(g.options.Exact), C.int(g.backend.threads))}
 }
 
 // --- products ---------------------------------------------------------------

@@ -1,0 +1,306 @@
+// Attention in tiles (attention.c) with scores and sums of values in BF16: products of pairs, added up in F32.
+#include "attention.h"
+#include "matmul.h"
+
+#include <math.h>
+
+#ifdef PG_PRODUCTS
+
+#define ISA_SET ISA_BF16
+#include "isa_begin.h"
+#include "simd.h"
+
+#define BLOCK 6  // queries that meet keys in registers; they divide QUERIES
+#define WIDTH 4  // vectors of keys, or of values, that they meet at once
+#define PAIRS 16 // of a vector
+
+// Scratch: a tile's queries [QUERIES, pairs], a block's scores [BLOCK, KEYS] and weights; keys, transposed, [pairs,
+// KEYS], and values [KEYS/2, wide] in pairs of one key's and the next one's.
+struct tile {
+	uint32_t *query, *key, *value;
+	float * score;
+	uint16_t * weight;
+};
+
+static int64_t pairs_of(const struct attention * a) {
+	return round_up((a->d + 1) / 2, PAIRS);
+}
+
+static int64_t scratch_bytes(const struct attention * a) {
+	const int64_t pairs = pairs_of(a);
+	return (QUERIES * pairs + KEYS * pairs + KEYS / 2 * a->wide + BLOCK * KEYS + BLOCK * KEYS / 2) * 4;
+}
+
+static struct tile scratch_of(const struct attention * a) {
+	const int64_t pairs = pairs_of(a);
+	struct tile t = {.query = (uint32_t *) a->scratch};
+	t.key = t.query + QUERIES * pairs;
+	t.value = t.key + KEYS * pairs;
+	t.score = (float *) (t.value + KEYS / 2 * a->wide);
+	t.weight = (uint16_t *) (t.score + BLOCK * KEYS);
+	return t;
+}
+
+INLINE __m512 load_floats(const float * x, int64_t n) {
+	return n >= LANES ? _mm512_loadu_ps(x) : _mm512_maskz_loadu_ps(n > 0 ? (__mmask16) ((1u << n) - 1) : 0, x);
+}
+
+INLINE void store_floats(float * y, int64_t n, __m512 v) {
+	_mm512_mask_storeu_ps(y, n >= LANES ? (__mmask16) -1 : (__mmask16) ((1u << n) - 1), v);
+}
+
+// Returns PAIRS pairs of the n values at x, then zeros.
+INLINE __m512i load_pairs(const float * x, int64_t n, float scale) {
+	const __m512 s = _mm512_set1_ps(scale), low = load_floats(x, n);
+	const __m512 high = n > LANES ? load_floats(x + LANES, n - LANES) : _mm512_setzero_ps();
+	return (__m512i) _mm512_cvtne2ps_pbh(_mm512_mul_ps(high, s), _mm512_mul_ps(low, s));
+}
+
+// Returns the pairs of two vectors' values.
+INLINE __m512i interleave(__m512 a, __m512 b) {
+	const __m512i low = _mm512_cvtepu16_epi32((__m256i) _mm512_cvtneps_pbh(a));
+	const __m512i high = _mm512_cvtepu16_epi32((__m256i) _mm512_cvtneps_pbh(b));
+	return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+static void load_keys(const struct attention * a, int64_t head, int64_t from, int64_t n) {
+	const struct tile t = scratch_of(a);
+	const int64_t pairs = pairs_of(a);
+	for (int64_t j = 0; j < n; j += LANES) {
+		for (int64_t i = 0; i < pairs; i += PAIRS) {
+			__m512i v[LANES];
+			for (int64_t r = 0; r < LANES; r++) {
+				v[r] = j + r < n ? load_pairs(row_of(a->k, from + j + r, head) + 2 * i, a->d - 2 * i, 1)
+								 : _mm512_setzero_si512();
+			}
+			transpose16x16(v);
+			for (int64_t r = 0; r < PAIRS; r++) {
+				_mm512_store_si512(t.key + (i + r) * KEYS + j, v[r]);
+			}
+		}
+	}
+	for (int64_t j = 0; j < n; j += 2) {
+		const float *even = row_of(a->v, from + j, head), *odd = j + 1 < n ? row_of(a->v, from + j + 1, head) : NULL;
+		for (int64_t i = 0; i < a->wide; i += LANES) {
+			const __m512 next = odd ? load_floats(odd + i, a->dv - i) : _mm512_setzero_ps();
+			_mm512_store_si512(t.value + j / 2 * a->wide + i, interleave(load_floats(even + i, a->dv - i), next));
+		}
+	}
+}
+
+// Returns sum + a·b, pairs side by side.
+INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
+	return _mm512_dpbf16_ps(sum, (__m512bh) a, (__m512bh) b);
+}
+
+// sum [BLOCK, nv] += x [BLOCK, n] · y [n, nv], of pairs; ldx and ldy are numbers from one row to the next.
+INLINE void multiply(const int nv, int64_t n, const uint32_t * x, int64_t ldx, const uint32_t * y, int64_t ldy,
+					 __m512 * sum) {
+	for (int64_t i = 0; i < n; i++) {
+		__m512i v[WIDTH];
+		UNROLL
+		for (int j = 0; j < nv; j++) {
+			v[j] = _mm512_load_si512(y + i * ldy + j * LANES);
+		}
+		UNROLL
+		for (int r = 0; r < BLOCK; r++) {
+			const __m512i q = _mm512_set1_epi32((int) x[r * ldx + i]);
+			UNROLL
+			for (int j = 0; j < nv; j++) {
+				sum[r * WIDTH + j] = dot(sum[r * WIDTH + j], q, v[j]);
+			}
+		}
+	}
+}
+
+INLINE void score_columns(const int nv, const struct tile * t, int64_t pairs, int64_t stride, const uint32_t * query,
+						  int64_t column) {
+	__m512 sum[BLOCK * WIDTH];
+	UNROLL
+	for (int u = 0; u < BLOCK * WIDTH; u++) {
+		sum[u] = _mm512_setzero_ps();
+	}
+	multiply(nv, pairs, query, stride, t->key + column, KEYS, sum);
+	UNROLL
+	for (int r = 0; r < BLOCK; r++) {
+		UNROLL
+		for (int j = 0; j < nv; j++) {
+			_mm512_store_ps(t->score + r * KEYS + column + j * LANES, sum[r * WIDTH + j]);
+		}
+	}
+}
+
+// Scores of a block of queries with n keys.
+NOINLINE void scores(const struct tile * t, int64_t pairs, int64_t stride, const uint32_t * query, int64_t n) {
+	const int64_t vectors = (n + LANES - 1) / LANES;
+	for (int64_t j = 0; j < vectors; j += WIDTH) {
+		switch (vectors - j) {
+		case 1:
+			score_columns(1, t, pairs, stride, query, j * LANES);
+			break;
+		case 2:
+			score_columns(2, t, pairs, stride, query, j * LANES);
+			break;
+		case 3:
+			score_columns(3, t, pairs, stride, query, j * LANES);
+			break;
+		default:
+			score_columns(WIDTH, t, pairs, stride, query, j * LANES);
+		}
+	}
+}
+
+// Returns e^x for x <= 0, to the precision of BF16 and more, NaN for NaN.
+INLINE __m512 exponential(__m512 x) {
+	const __m512 y = _mm512_max_ps(_mm512_set1_ps(-200), _mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)));
+	const __m512 n = _mm512_roundscale_ps(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = _mm512_sub_ps(y, n);
+	// 2^r for |r| <= 1/2: relative error 2e-6
+	__m512 p = _mm512_set1_ps(1.3333558e-3f);
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.6181291e-3f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.5504109e-2f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.4022651e-1f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.9314718e-1f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
+	return _mm512_scalef_ps(p, n);
+}
+
+// Returns cap·tanh(x/cap) = cap·(1 − e)/(1 + e), e = e^−|2x/cap|, with the sign of x.
+INLINE __m512 soften(__m512 x, float cap) {
+	const __m512i sign = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(INT32_MIN));
+	const __m512 one = _mm512_set1_ps(1), u = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(-2 / cap));
+	const __m512 e = exponential(u);
+	const __m512 y = _mm512_div_ps(_mm512_mul_ps(_mm512_set1_ps(cap), _mm512_sub_ps(one, e)), _mm512_add_ps(one, e));
+	return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(y), sign));
+}
+
+// Turns n scores into weights, given the largest so far and the sum of weights, and returns what earlier weights are
+// to be multiplied by.
+INLINE float softmax(const struct attention * a, int64_t n, float * score, uint16_t * weight, float * largest,
+					 float * total) {
+	const __m512 none = _mm512_set1_ps(-INFINITY);
+	const int64_t vectors = (n + LANES - 1) / LANES;
+	__m512 most = none, sum = _mm512_setzero_ps();
+	for (int64_t j = 0; j < vectors; j++) {
+		__m512 x = _mm512_load_ps(score + j * LANES);
+		if (a->cap > 0) {
+			x = soften(x, a->cap);
+		}
+		if (n - j * LANES < LANES) {
+			x = _mm512_mask_mov_ps(none, (__mmask16) ((1u << (n - j * LANES)) - 1), x);
+		}
+		_mm512_store_ps(score + j * LANES, x);
+		most = _mm512_max_ps(most, x);
+	}
+	const float before = *largest, now = fmaxf(_mm512_reduce_max_ps(most), before);
+	for (int64_t j = 0; j < vectors; j++) {
+		const __m512 w = exponential(_mm512_sub_ps(_mm512_load_ps(score + j * LANES), _mm512_set1_ps(now)));
+		sum = _mm512_add_ps(sum, w);
+		_mm256_store_si256((__m256i *) (weight + j * LANES), (__m256i) _mm512_cvtneps_pbh(w));
+	}
+	const float correction = expf(before - now);
+	*largest = now;
+	*total = *total * correction + _mm512_reduce_add_ps(sum);
+	return correction;
+}
+
+// What becomes of a block's sums of values.
+struct sums {
+	float * out[BLOCK];                // where they are; rows of them exist
+	float before[BLOCK], after[BLOCK]; // factors of what is there, and of all
+	bool add;                          // to what is there
+	int rows;
+};
+
+INLINE void sum_columns(const int nv, const struct attention * a, const struct tile * t, int64_t n, int64_t column,
+						const struct sums * s) {
+	__m512 sum[BLOCK * WIDTH];
+	UNROLL
+	for (int r = 0; r < BLOCK; r++) {
+		UNROLL
+		for (int j = 0; j < nv; j++) {
+			const int64_t at = column + j * LANES;
+			sum[r * WIDTH + j] = s->add && r < s->rows ? _mm512_mul_ps(load_floats(s->out[r] + at, a->dv - at),
+																	   _mm512_set1_ps(s->before[r]))
+													   : _mm512_setzero_ps();
+		}
+	}
+	multiply(nv, n, (const uint32_t *) t->weight, KEYS / 2, t->value + column, a->wide, sum);
+	UNROLL
+	for (int r = 0; r < BLOCK; r++) {
+		UNROLL
+		for (int j = 0; j < nv; j++) {
+			const int64_t at = column + j * LANES;
+			if (r < s->rows) {
+				store_floats(s->out[r] + at, a->dv - at,
+							 _mm512_mul_ps(sum[r * WIDTH + j], _mm512_set1_ps(s->after[r])));
+			}
+		}
+	}
+}
+
+// Adds up the values of n keys by their weights.
+NOINLINE void sum_values(const struct attention * a, const struct tile * t, int64_t n, const struct sums * s) {
+	const int64_t vectors = a->wide / LANES, parts = (vectors + WIDTH - 1) / WIDTH;
+	for (int64_t i = 0; i < parts; i++) {
+		const int64_t from = vectors * i / parts, to = vectors * (i + 1) / parts;
+		switch (to - from) {
+		case 1:
+			sum_columns(1, a, t, (n + 1) / 2, from * LANES, s);
+			break;
+		case 2:
+			sum_columns(2, a, t, (n + 1) / 2, from * LANES, s);
+			break;
+		case 3:
+			sum_columns(3, a, t, (n + 1) / 2, from * LANES, s);
+			break;
+		default:
+			sum_columns(WIDTH, a, t, (n + 1) / 2, from * LANES, s);
+		}
+	}
+}
+
+static void load_queries(const struct attention * a, const struct tile * t, int64_t start, int64_t rows, int64_t head) {
+	const int64_t pairs = pairs_of(a);
+	for (int64_t r = 0; r < rows; r++) {
+		const float * x = row_of(a->q, start + r, head);
+		for (int64_t i = 0; i < pairs; i += PAIRS) {
+			_mm512_store_si512(t->query + r * pairs + i, load_pairs(x + 2 * i, a->d - 2 * i, a->scale));
+		}
+	}
+	const int64_t padded = round_up(rows, BLOCK);
+	memset(t->query + rows * pairs, 0, (padded - rows) * pairs * sizeof *t->query);
+}
+
+static void attend(const struct attention * a, int64_t tile, int64_t at, int64_t from, int64_t n) {
+	const int64_t head = tile / a->tiles, start = tile % a->tiles * QUERIES, pairs = pairs_of(a);
+	const int64_t rows = a->queries - start < QUERIES ? a->queries - start : QUERIES;
+	const struct tile t = scratch_of(a);
+	const bool done = from + KEYS >= a->keys;
+	load_queries(a, &t, start, rows, head);
+	for (int64_t i = 0; i < rows; i += BLOCK) {
+		struct sums s = {.add = from > 0, .rows = (int) (rows - i < BLOCK ? rows - i : BLOCK)};
+		scores(&t, (a->d + 1) / 2, pairs, t.query + i * pairs, n);
+		for (int r = 0; r < s.rows; r++) {
+			float *largest = a->largest + at * QUERIES + i + r, *total = a->total + at * QUERIES + i + r;
+			s.before[r] = softmax(a, n, t.score + r * KEYS, t.weight + r * KEYS, largest, total);
+			s.after[r] = done ? 1 / *total : 1;
+			s.out[r] = out_row(a, start + i + r, head);
+		}
+		sum_values(a, &t, n, &s);
+	}
+}
+
+#include "isa_end.h"
+
+const struct attention_kernel * pg_attention_bf16(void) {
+	static const struct attention_kernel kernel = {scratch_bytes, load_keys, attend};
+	return isa_level() == ISA_AVX512 && __builtin_cpu_supports("avx512bf16") ? &kernel : NULL;
+}
+
+#else
+
+const struct attention_kernel * pg_attention_bf16(void) {
+	return NULL;
+}
+
+#endif
