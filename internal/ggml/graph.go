@@ -1,6 +1,7 @@
 package ggml
 
 /*
+#include <stdlib.h>
 #include "ggml.h"
 #include "ggml-backend.h"
 */
@@ -24,8 +25,9 @@ type Graph struct {
 	graph   *C.struct_ggml_cgraph
 	inputs  []input
 	scratch []Tensor
-	cost    float64 // of the products: floating-point operations, and 4 for each byte of a matrix
-	native  float64 // what of cost falls to ggml's own operations
+	owned   []unsafe.Pointer // memory of operations
+	cost    float64          // of the products: floating-point operations, and 4 for each byte of a matrix
+	native  float64          // what of cost falls to ggml's own operations
 	err     error
 }
 
@@ -75,6 +77,10 @@ func (g *Graph) Close() {
 		C.ggml_free(g.ctx)
 		g.ctx, g.graph = nil, nil
 	}
+	for _, p := range g.owned {
+		C.free(p)
+	}
+	g.owned = nil
 }
 
 // Err returns the first error of the operations so far.

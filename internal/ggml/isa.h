@@ -28,7 +28,8 @@ static inline int isa_level(void) {
 	if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
 		return ISA_AVX512;
 	}
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? ISA_AVX2 : 0;
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") ? ISA_AVX2
+																											 : 0;
 }
 #define DISPATCH(name) \
 	(isa_level() == ISA_AVX512 ? name##_avx512 : isa_level() == ISA_AVX2 ? name##_avx2 : name##_plain)

@@ -2,7 +2,7 @@
 #ifdef __clang__
 
 #if ISA_SET == ISA_AVX2
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #elif ISA_SET == ISA_AVX512
 #pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma"))), apply_to = function)
 #elif ISA_SET == ISA_VNNI
@@ -19,7 +19,7 @@
 #pragma GCC push_options
 #pragma GCC optimize("O3", "no-trapping-math", "no-math-errno")
 #if ISA_SET == ISA_AVX2
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,f16c")
 #elif ISA_SET == ISA_AVX512
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512")
 #elif ISA_SET == ISA_VNNI

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+struct cell_parts; // cells.h
+
 // pg_gelu computes GELU of src[0]; both are contiguous F32.
 void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata);
 
@@ -48,3 +50,13 @@ int pg_quantizes(enum ggml_type type);
 // products take: [n, T, …]. threads is how many take part at most.
 int pg_multiplies(enum ggml_type type, int64_t k);
 struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads);
+
+// pg_append records RoPE of queries [d, heads, T] and keys [d, kv_heads, T], by tables of cosines and sines [d, T]:
+// [d, heads + kv_heads, T]. The keys and the values [d, kv_heads, T] go to the cells of the parts' tokens.
+struct ggml_tensor * pg_append(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k,
+							   struct ggml_tensor * v, struct ggml_tensor * table, struct cell_parts * parts);
+
+// pg_attend records the attention of queries [d, heads, T] to the cells of the parts' sequences: [d, heads, T]. threads
+// is how many take part at most.
+struct ggml_tensor * pg_attend(struct ggml_context * ctx, struct ggml_tensor * q, struct cell_parts * parts,
+							   int threads);

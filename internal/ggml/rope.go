@@ -17,6 +17,7 @@ import (
 type Rotary struct {
 	positions, divisors Tensor // for ggml's operation
 	cos, sin            Tensor // for an exact graph: tables [d, 1, T]
+	table               Tensor // for AppendCells: cosines, then sines [d, T]
 }
 
 // NewRotary uploads what RoPE needs for tokens at the given positions in heads of
@@ -34,7 +35,26 @@ func (g *Graph) NewRotary(positions []int32, d int, theta float32) Rotary {
 	for i := range divisors {
 		divisors[i] = float32(math.Pow(float64(theta), 2*float64(i)/float64(d)))
 	}
-	return Rotary{positions: g.Int32s(positions, int64(len(positions))), divisors: g.Float32s(divisors, int64(d/2))}
+	r := Rotary{positions: g.Int32s(positions, int64(len(positions))), divisors: g.Float32s(divisors, int64(d/2))}
+	if g.Cells() {
+		r.table = g.rotaryTable(positions, d, theta)
+	}
+	return r
+}
+
+// rotaryTable is computed once for all layers: ggml's operation takes two functions
+// of each angle in each of them.
+func (g *Graph) rotaryTable(positions []int32, d int, theta float32) Tensor {
+	half := d / 2
+	table := make([]float32, 2*half*len(positions))
+	for i := range half {
+		frequency := math.Pow(float64(theta), -2*float64(i)/float64(d))
+		for j, position := range positions {
+			sin, cos := math.Sincos(float64(position) * frequency)
+			table[j*d+i], table[j*d+half+i] = float32(cos), float32(sin)
+		}
+	}
+	return g.Float32s(table, int64(d), int64(len(positions)))
 }
 
 func (g *Graph) rotaryTables(positions []int32, d int, theta float32) Rotary {

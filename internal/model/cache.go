@@ -20,7 +20,8 @@ type Cache struct {
 type slab struct {
 	store    *ggml.Store
 	keys     []ggml.Tensor // per layer [head_dim, kv_heads, cells]
-	values   []ggml.Tensor // per layer [cells, head_dim, kv_heads]: transposed, as the product wants it
+	values   []ggml.Tensor // per layer as the keys, or [cells, head_dim, kv_heads]: transposed, as the product wants it
+	rows     bool          // values lie as the keys do
 	cells    int
 	reserved []*span // ascending
 }
@@ -71,17 +72,22 @@ func (c *Cache) addSlab(cells int) error {
 	cells = roundUp(cells)
 	t, typ := c.model.config.Text, c.model.options.CellType()
 	d, kv, n := int64(t.HeadDim), int64(t.KVHeads), int64(cells)
+	rows := c.model.backend.Cells(c.model.options)
+	valuesShape := []int64{n, d, kv}
+	if rows {
+		valuesShape = []int64{d, kv, n}
+	}
 	var specs []ggml.Spec
 	for layer := range t.Layers {
 		specs = append(specs,
 			ggml.Spec{Name: fmt.Sprintf("cache.%d.k", layer), Type: typ, Shape: []int64{d, kv, n}},
-			ggml.Spec{Name: fmt.Sprintf("cache.%d.v", layer), Type: typ, Shape: []int64{n, d, kv}})
+			ggml.Spec{Name: fmt.Sprintf("cache.%d.v", layer), Type: typ, Shape: valuesShape})
 	}
 	store, err := c.model.backend.NewStore(specs)
 	if err != nil {
 		return fmt.Errorf("kv cache of %d tokens: %w", cells, err)
 	}
-	s := &slab{store: store, cells: cells}
+	s := &slab{store: store, cells: cells, rows: rows}
 	for i, t := range store.Tensors() {
 		if i%2 == 0 {
 			s.keys = append(s.keys, t)
@@ -164,7 +170,16 @@ func (s *span) keys(g *ggml.Graph, layer, from, n int) ggml.Tensor {
 	return g.Slice(s.slab.keys[layer], 2, int64(s.first+from), int64(n))
 }
 
-// values are n cells of a layer, from the span's from-th on: [n, head_dim, kv_heads].
+// values are n cells of a layer, from the span's from-th on: [n, head_dim, kv_heads],
+// or [head_dim, kv_heads, n] where slabs hold rows.
 func (s *span) values(g *ggml.Graph, layer, from, n int) ggml.Tensor {
+	if s.slab.rows {
+		return g.Slice(s.slab.values[layer], 2, int64(s.first+from), int64(n))
+	}
 	return g.Slice(s.slab.values[layer], 0, int64(s.first+from), int64(n))
+}
+
+// run is n cells of a layer, from the span's first on.
+func (s *span) run(g *ggml.Graph, layer, n int) ggml.CellRun {
+	return ggml.CellRun{Keys: s.keys(g, layer, 0, n), Values: s.values(g, layer, 0, n)}
 }

@@ -28,3 +28,6 @@ func (c *Cache) Used() int {
 	}
 	return n
 }
+
+// AttendsCells reports whether attention takes ranges of cells.
+func (m *Model) AttendsCells() bool { return m.backend.Cells(m.options) }

@@ -30,7 +30,9 @@ type part struct {
 	tokens int
 	from   int // the first one's place in the pass
 
-	mask, window ggml.Tensor // [n, tokens], for n cells; the zero Tensor where all are visible
+	whole        bool             // an empty sequence's, all of which sees all of it
+	seen, near   []ggml.CellRange // of each token, without and with the sliding window
+	mask, window ggml.Tensor      // the same as masks [n, tokens], for n cells; the zero Tensor where all are visible
 }
 
 // tokens is T.
@@ -126,15 +128,15 @@ func (m *Model) newStep(g *ggml.Graph, b batch, traced bool) *step {
 		for _, q := range queries {
 			positions = append(positions, q.pos)
 		}
-		p.mask = uploadMask(g, queries, cells, 0)
-		if t.SlidingWindow > 0 {
-			p.window = uploadMask(g, queries, cells, t.SlidingWindow)
-		}
+		p.see(g, queries, cells, t.SlidingWindow, traced)
 		if p.seq.shared != nil {
 			longest = max(longest, n)
 		}
 	}
 	s.rotary = g.NewRotary(positions, t.HeadDim, t.RopeTheta)
+	if g.Cells() {
+		return s
+	}
 	d, kv := int64(t.HeadDim), int64(t.KVHeads)
 	if longest > 0 {
 		s.keys = g.Scratch(m.options.CellType(), d, kv, int64(longest))
@@ -144,6 +146,23 @@ func (m *Model) newStep(g *ggml.Graph, b batch, traced bool) *step {
 		s.out = g.Scratch(gguf.TypeF32, d, int64(t.Heads), s.tokens)
 	}
 	return s
+}
+
+// see notes which of the cells the part's tokens see. Where attention does not take
+// ranges of cells, or is traced, masks are uploaded.
+func (p *part) see(g *ggml.Graph, queries, cells []cell, window int, traced bool) {
+	if g.Cells() {
+		p.seen = visibleRanges(queries, p.seq.prompt, 0)
+		p.near = visibleRanges(queries, p.seq.prompt, window)
+		p.whole = p.seq.length == 0 && allVisible(queries, cells, window)
+	}
+	if g.Cells() && !traced {
+		return
+	}
+	p.mask = uploadMask(g, queries, cells, 0)
+	if window > 0 {
+		p.window = uploadMask(g, queries, cells, window)
+	}
 }
 
 // uploadMask is the mask of a part, or the zero Tensor where it would hide nothing.

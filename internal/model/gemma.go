@@ -48,6 +48,9 @@ func (l *GemmaLayer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
 // projects back.
 func (w *Attention) forward(g *ggml.Graph, s *step, layer int, x ggml.Tensor, a attention) ggml.Tensor {
 	q, k, v := w.QKV.Mul(g, x, s.config.HeadDim)
+	if g.Cells() {
+		return w.Out.Mul(g, s.attendCells(g, layer, q, k, v, a))
+	}
 	q, k = g.RoPE(q, s.rotary), g.RoPE(k, s.rotary)
 	for _, p := range s.parts {
 		p.append(g, layer, k, v)
@@ -67,6 +70,41 @@ func (w *Attention) forward(g *ggml.Graph, s *step, layer int, x ggml.Tensor, a 
 		s.weights = append(s.weights, weights)
 	}
 	return w.Out.Mul(g, out)
+}
+
+// attendCells is attention in one operation for all parts: q [d, heads, T], k and v
+// [d, kv_heads, T] to [d·heads, T].
+func (s *step) attendCells(g *ggml.Graph, layer int, q, k, v ggml.Tensor, a attention) ggml.Tensor {
+	parts := make([]ggml.CellPart, len(s.parts))
+	for i, p := range s.parts {
+		parts[i] = ggml.CellPart{Runs: p.runs(g, layer), Seen: p.seenFor(a)}
+	}
+	cells := g.NewCellParts(parts)
+	q, k = g.AppendCells(q, k, v, s.rotary, cells)
+	heads := [4]int{0, 2, 1, 3} // [d, T, heads]
+	p := s.parts[0]
+	switch {
+	case s.traced:
+		a.mask = p.maskFor(a)
+		run := parts[0].Runs[0]
+		out, weights := a.apply(g, q, g.Permute(run.Keys, heads), g.Cont(g.Permute(run.Values, [4]int{1, 2, 0, 3})), true)
+		s.weights = append(s.weights, weights)
+		return out
+	case p.whole && g.Tiles(s.tokens):
+		return a.flash(g, q, g.Permute(k, heads), g.Permute(v, heads))
+	}
+	out := g.AttendCells(q, cells, a.scale, a.softcap)
+	return g.Reshape(out, out.Dim(0)*out.Dim(1), s.tokens)
+}
+
+// runs are the cells of a part's sequence, those of its tokens included: the shared
+// ones first.
+func (p *part) runs(g *ggml.Graph, layer int) []ggml.CellRun {
+	own := p.seq.own.run(g, layer, p.seq.length-p.seq.inherited+p.tokens)
+	if p.seq.inherited == 0 {
+		return []ggml.CellRun{own}
+	}
+	return []ggml.CellRun{p.seq.shared.run(g, layer, p.seq.inherited), own}
 }
 
 // attendParts computes attention for each part by itself: q [d, heads, T] to

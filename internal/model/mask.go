@@ -40,6 +40,28 @@ func visible(q, k cell, window int) bool {
 	return window == 0 || int(q.pos-k.pos) < window
 }
 
+// visibleRange returns the cells that the query sees: visible as a range, for the
+// query's sequence begins with prompt tokens of prefix.
+func visibleRange(q cell, prompt, window int) ggml.CellRange {
+	if q.prefix {
+		return ggml.CellRange{From: 0, To: int32(prompt)}
+	}
+	from := int32(0)
+	if window > 0 {
+		from = max(0, q.pos-int32(window))
+	}
+	return ggml.CellRange{From: from, To: q.pos}
+}
+
+// visibleRanges returns those of several queries.
+func visibleRanges(queries []cell, prompt, window int) []ggml.CellRange {
+	ranges := make([]ggml.CellRange, len(queries))
+	for i, q := range queries {
+		ranges[i] = visibleRange(q, prompt, window)
+	}
+	return ranges
+}
+
 // allVisible reports whether every query sees every key, as in a prefix: then no
 // mask is needed.
 func allVisible(queries, keys []cell, window int) bool {
@@ -55,6 +77,14 @@ func allVisible(queries, keys []cell, window int) bool {
 		}
 	}
 	return true
+}
+
+// seenFor is what the part's tokens see in layers of a kind.
+func (p *part) seenFor(a attention) []ggml.CellRange {
+	if a.sliding {
+		return p.near
+	}
+	return p.seen
 }
 
 // maskFor is the part's mask in layers of a kind.

@@ -91,3 +91,23 @@ func TestAllVisible(t *testing.T) {
 		}
 	}
 }
+
+// TestVisibleRange compares ranges of cells with what is visible, cell by cell.
+func TestVisibleRange(t *testing.T) {
+	for prompt := range 5 {
+		var cells []cell
+		for i := range 9 {
+			cells = append(cells, cell{pos: int32(i + 1), prefix: i < prompt})
+		}
+		for window := range 11 {
+			for i, q := range cells {
+				r := visibleRange(q, prompt, window)
+				for j, k := range cells {
+					if got := j >= int(r.From) && j < int(r.To); got != visible(q, k, window) {
+						t.Errorf("prompt %d, window %d: query %d sees key %d: %v", prompt, window, i, j, got)
+					}
+				}
+			}
+		}
+	}
+}

@@ -212,6 +212,9 @@ func (m *Model) passParts(parts []*part) int {
 	// Tensors that a layer makes: for the pass, for a part, for the own cells of a
 	// fork, for those that it shares.
 	const layer, each, own, shared = 80, 24, 6, 6
+	if m.backend.Cells(m.options) {
+		return len(parts)
+	}
 	room := ggml.MaxNodes/(m.config.Text.Layers+2) - layer
 	for i, p := range parts {
 		room -= each
