@@ -81,32 +81,17 @@ func (g *Graph) okParts(parts []CellPart, p *CellParts) bool {
 		g.fail("cells: not in this graph")
 		return false
 	}
-	if len(parts) == 0 {
+	if len(parts) == 0 || len(parts[0].Runs) == 0 {
 		g.fail("cells: no tokens")
 		return false
 	}
-	for i, part := range parts {
-		cells, last := int64(0), int64(0)
-		if len(part.Runs) < 1 || len(part.Runs) > 2 || len(part.Seen) == 0 {
-			g.fail("cells: %d runs for %d tokens", len(part.Runs), len(part.Seen))
-			return false
-		}
-		for j, run := range part.Runs {
-			if !g.ok(run.Keys, run.Values) {
-				return false
-			}
-			if i == 0 && j == 0 {
-				p.d, p.kv = run.Keys.Dim(0), run.Keys.Dim(1)
-			}
-			if !run.Keys.isCells(p.d, p.kv) || !run.Values.isCells(p.d, p.kv) || run.Keys.Dim(2) != run.Values.Dim(2) {
-				g.fail("cells: keys %v and values %v", run.Keys, run.Values)
-				return false
-			}
-			last = run.Keys.Dim(2)
-			cells += last
-		}
-		if int64(len(part.Seen)) > last {
-			g.fail("cells: %d tokens for %d cells", len(part.Seen), last)
+	if !g.ok(parts[0].Runs[0].Keys) {
+		return false
+	}
+	p.d, p.kv = parts[0].Runs[0].Keys.Dim(0), parts[0].Runs[0].Keys.Dim(1)
+	for _, part := range parts {
+		cells, ok := g.okRuns(part, p.d, p.kv)
+		if !ok {
 			return false
 		}
 		for _, r := range part.Seen {
@@ -119,6 +104,31 @@ func (g *Graph) okParts(parts []CellPart, p *CellParts) bool {
 		p.tokens += int64(len(part.Seen))
 	}
 	return true
+}
+
+// okRuns checks the runs of a part and counts their cells.
+func (g *Graph) okRuns(part CellPart, d, kv int64) (cells int64, ok bool) {
+	if len(part.Runs) < 1 || len(part.Runs) > 2 || len(part.Seen) == 0 {
+		g.fail("cells: %d runs for %d tokens", len(part.Runs), len(part.Seen))
+		return 0, false
+	}
+	last := int64(0)
+	for _, run := range part.Runs {
+		if !g.ok(run.Keys, run.Values) {
+			return 0, false
+		}
+		if !run.Keys.isCells(d, kv) || !run.Values.isCells(d, kv) || run.Keys.Dim(2) != run.Values.Dim(2) {
+			g.fail("cells: keys %v and values %v", run.Keys, run.Values)
+			return 0, false
+		}
+		last = run.Keys.Dim(2)
+		cells += last
+	}
+	if int64(len(part.Seen)) > last {
+		g.fail("cells: %d tokens for %d cells", len(part.Seen), last)
+		return 0, false
+	}
+	return cells, true
 }
 
 // isCells reports whether t lies in memory as cells do.
