@@ -2,6 +2,7 @@
 #include "custom.h"
 #include "isa.h"
 #include "kernels.h"
+#include "team.h"
 
 #include <float.h>
 #include <math.h>
@@ -300,24 +301,8 @@ static struct items items_of(const struct work * w, const struct cell_part * p) 
 	return (struct items) {false, p->tokens, CHUNK * (chunks.to - chunks.from)};
 }
 
-static void attend(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	const struct cell_parts * all = userdata;
-	struct work w = work_of(dst->src[0], all);
-	int64_t results = 0, cost = 0;
-	for (int64_t i = 0; i < all->n; i++) {
-		const struct items items = items_of(&w, all->parts + i);
-		results += shared_results(&w, all->parts + i);
-		cost += items.n * items.cost * w.kv;
-	}
-	const int64_t values = w.d * w.heads * w.q->ne[2], shared = round_up(values, LINE);
-	float * space = pg_scratch(dst, shared + results * result_size(&w), scratch_bytes(&w), ith, &nth);
-	if (!space) {
-		return;
-	}
-	place_scratch(&w, space);
-	w.out = dst->data;
-	w.shared = w.out + shared;
-	const int64_t begin = cost * ith / nth, end = cost * (ith + 1) / nth;
+// Computes the items that begin in [begin, end) of the cost of all.
+static void attend_items(struct work w, const struct cell_parts * all, int64_t begin, int64_t end) {
 	int64_t at = 0;
 	for (int64_t i = 0; i < all->n; i++) {
 		const struct items items = items_of(&w, all->parts + i);
@@ -327,6 +312,32 @@ static void attend(struct ggml_tensor * dst, int ith, int nth, void * userdata) 
 			}
 		}
 		w.shared += shared_results(&w, all->parts + i) * result_size(&w);
+	}
+}
+
+static void attend(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	const struct cell_parts * all = userdata;
+	struct work w = work_of(dst->src[0], all);
+	int64_t results = 0, cost = 0;
+	for (int64_t i = 0; i < all->n; i++) {
+		const struct items items = items_of(&w, all->parts + i);
+		results += shared_results(&w, all->parts + i);
+		cost += items.n * items.cost * w.kv;
+	}
+	if (pg_together(attend, dst, userdata, cost * w.d)) {
+		return;
+	}
+	const int64_t values = w.d * w.heads * w.q->ne[2], shared = round_up(values, LINE);
+	float * space = pg_scratch(dst, shared + results * result_size(&w), scratch_bytes(&w), ith, &nth);
+	if (!space) {
+		return;
+	}
+	place_scratch(&w, space);
+	w.out = dst->data;
+	w.shared = w.out + shared;
+	const int64_t lots = 4 * nth;
+	for (struct parts p = pg_parts(lots, ith, nth); pg_next(&p);) {
+		attend_items(w, all, cost * p.from / lots, cost * p.to / lots);
 	}
 }
 

@@ -3,6 +3,7 @@
 #include "custom.h"
 #include "isa.h"
 #include "kernels.h"
+#include "team.h"
 
 #include "ggml-cpu.h"
 
@@ -18,12 +19,11 @@ static const struct cell_run * last_run(const struct cell_part * p) {
 	return &p->runs[p->runs[1].n > 0];
 }
 
-// Threads share the heads of all tokens.
-static void append(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	const struct cell_part * p = ((const struct cell_parts *) userdata)->parts;
+// Writes rows [from, to): heads of tokens.
+static void append_rows(struct ggml_tensor * dst, const struct cell_part * p, int64_t from, int64_t to) {
 	const struct ggml_tensor *q = dst->src[0], *k = dst->src[1], *v = dst->src[2], *table = dst->src[3];
-	const int64_t d = dst->ne[0], heads = q->ne[1], kv = k->ne[1], each = heads + 2 * kv, rows = dst->ne[2] * each;
-	for (int64_t i = rows * ith / nth; i < rows * (ith + 1) / nth; i++) {
+	const int64_t d = dst->ne[0], heads = q->ne[1], kv = k->ne[1], each = heads + 2 * kv;
+	for (int64_t i = from; i < to; i++) {
 		const int64_t token = i / each, head = i % each;
 		while (token >= p->first + p->tokens) {
 			p++;
@@ -42,6 +42,18 @@ static void append(struct ggml_tensor * dst, int ith, int nth, void * userdata) 
 		if (head >= heads) {
 			ggml_cpu_fp32_to_fp16(y, run->keys + (cell * kv + head - heads) * d, d);
 		}
+	}
+}
+
+// Threads share the heads of all tokens.
+static void append(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	const int64_t rows = dst->ne[2] * (dst->src[0]->ne[1] + 2 * dst->src[1]->ne[1]);
+	if (pg_together(append, dst, userdata, rows * dst->ne[0])) {
+		return;
+	}
+	const struct cell_parts * all = userdata;
+	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
+		append_rows(dst, all->parts, p.from, p.to);
 	}
 }
 
