@@ -14,7 +14,6 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/mask"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/task"
 )
 
 // target is what a text is about, and where the drawing of its objects goes.
@@ -77,13 +76,10 @@ func (l *locator) close() {
 func (l *locator) locate(ctx context.Context, text string, t target, spans []engine.TokenSpan) (objects, error) {
 	found := objects{maskFiles: map[int]string{}}
 	var err error
-	var colors map[string]color.NRGBA
-	if t.canvas != nil {
-		colors = labelColors(task.Parse(text, t.size.X, t.size.Y))
-	}
+	var colors map[string]color.NRGBA // of masks, by their labels
 	found.Objects, err = engine.FindObjects(ctx, text, engine.ObjectOptions{
 		Size: t.size, Spans: spans, Masks: l.masks,
-		OnMask: func(i int, o engine.Object, pixels []byte) (err error) {
+		OnMask: func(all *engine.Objects, i int, pixels []byte) (err error) {
 			if l.options.MaskDir != "" {
 				if found.maskFiles[i], err = l.writeMask(i, t, pixels); err != nil {
 					return err
@@ -92,7 +88,10 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 			if t.canvas == nil {
 				return nil
 			}
-			return draw.Mask(t.canvas, colors[o.Label], pixels, draw.Options{})
+			if colors == nil {
+				colors = labelColors(all)
+			}
+			return draw.Mask(t.canvas, colors[all.Objects[i].Label], pixels, draw.Options{})
 		},
 	})
 	l.logNotes(&found, t)
@@ -114,9 +113,9 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 }
 
 // labelColors returns the color of each label of a picture.
-func labelColors(parsed task.Result) map[string]color.NRGBA {
-	labels := make([]string, len(parsed.Objects))
-	for i, o := range parsed.Objects {
+func labelColors(found *engine.Objects) map[string]color.NRGBA {
+	labels := make([]string, len(found.Objects))
+	for i, o := range found.Objects {
 		labels[i] = o.Label
 	}
 	return draw.Colors(labels)

@@ -25,10 +25,10 @@ type ObjectOptions struct {
 	Masks *Masks      // decodes masks; nil: masks stay codes
 
 	// OnMask, if set, is called with each mask that was decoded, [H][W], in the
-	// order of the objects; i is the object's index. The pixels may be used until
-	// it returns: one mask at a time is in memory. An error ends the decoding and
-	// is returned.
-	OnMask func(i int, o Object, pixels []byte) error
+	// order of the objects; i is the object's index in found, whose later masks are
+	// still to be decoded. The pixels may be used until it returns: one mask at a
+	// time is in memory. An error ends the decoding and is returned.
+	OnMask func(found *Objects, i int, pixels []byte) error
 }
 
 // Object is an object in a text.
@@ -114,7 +114,7 @@ func (found *Objects) decode(ctx context.Context, indices []int, o ObjectOptions
 		}
 		object.Mask = &measures
 		if o.OnMask != nil {
-			if err := o.OnMask(i, *object, pixels); err != nil {
+			if err := o.OnMask(found, i, pixels); err != nil {
 				return err
 			}
 		}

@@ -84,7 +84,8 @@ func TestOnMask(t *testing.T) {
 	t.Run("measures", func(t *testing.T) {
 		var given []int
 		found, err := engine.FindObjects(t.Context(), text+";"+maskText, engine.ObjectOptions{Size: size, Masks: masks,
-			OnMask: func(i int, o engine.Object, pixels []byte) error {
+			OnMask: func(found *engine.Objects, i int, pixels []byte) error {
+				o := found.Objects[i]
 				given = append(given, i)
 				area := 0
 				for _, v := range pixels {
@@ -106,7 +107,7 @@ func TestOnMask(t *testing.T) {
 	t.Run("OnMask fails", func(t *testing.T) {
 		failure, calls := errors.New("full disk"), 0
 		_, err := engine.FindObjects(t.Context(), maskText+";"+maskText, engine.ObjectOptions{Size: size, Masks: masks,
-			OnMask: func(int, engine.Object, []byte) error { calls++; return failure }})
+			OnMask: func(*engine.Objects, int, []byte) error { calls++; return failure }})
 		if err != failure || calls != 1 {
 			t.Errorf("%v after %d masks", err, calls)
 		}
@@ -115,7 +116,7 @@ func TestOnMask(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		calls := 0
 		_, err := engine.FindObjects(ctx, maskText+";"+maskText, engine.ObjectOptions{Size: size, Masks: masks,
-			OnMask: func(int, engine.Object, []byte) error { calls++; cancel(); return nil }})
+			OnMask: func(*engine.Objects, int, []byte) error { calls++; cancel(); return nil }})
 		if !errors.Is(err, context.Canceled) || calls != 1 {
 			t.Errorf("%v after %d masks", err, calls)
 		}
@@ -135,7 +136,7 @@ func TestObjectConfidence(t *testing.T) {
 	spans := []engine.TokenSpan{
 		{Span: tokenizer.Span{Start: 0, End: 36}, LogProb: -1},
 		{Span: tokenizer.Span{Start: 36, End: 40}, LogProb: -3},
-		{Span: tokenizer.Span{Start: 40, End: 40}, LogProb: -100}, // no character
+		{Span: tokenizer.Span{Start: 38, End: 38}, LogProb: -100}, // without a character
 		{Span: tokenizer.Span{Start: 40, End: 43}, LogProb: -50},
 	}
 	found, err := engine.FindObjects(t.Context(), boxText+" ; "+boxText, engine.ObjectOptions{Size: image.Pt(9, 9), Spans: spans})
