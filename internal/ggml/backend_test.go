@@ -310,9 +310,9 @@ func TestProgress(t *testing.T) {
 // One thread computes what is small, a team what custom operations compute, all
 // threads the rest, by turns.
 func TestStaff(t *testing.T) {
-	probe := newBackend(t).NewGraph(GraphOptions{})
-	custom := probe.ownProduct(gguf.TypeQ8_0, 1024)
-	probe.Close()
+	g := newKernels(t).NewGraph(GraphOptions{})
+	defer g.Close()
+	custom := g.ownProduct(gguf.TypeQ8_0, 1024)
 	for _, c := range []struct {
 		name          string
 		all           bool
