@@ -109,7 +109,7 @@ func TestThreadsAgree(t *testing.T) {
 					if want[rows] == nil {
 						want[rows] = got
 					}
-					if !slices.EqualFunc(got, want[rows], sameBits) {
+					if !slices.EqualFunc(got, want[rows], equalBits) {
 						t.Fatalf("%d rows differ from those of one thread", rows)
 					}
 				}
@@ -118,7 +118,7 @@ func TestThreadsAgree(t *testing.T) {
 	}
 }
 
-func sameBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
+func equalBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
 
 // A computation is stopped while threads wait or sleep, and the next one is whole.
 func TestStopThreads(t *testing.T) {
@@ -141,7 +141,7 @@ func TestStopThreads(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !slices.EqualFunc(got, want, sameBits) {
+				if !slices.EqualFunc(got, want, equalBits) {
 					t.Error("the next computation has other results")
 				}
 			}
