@@ -3,6 +3,7 @@ package ggml
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -39,8 +40,7 @@ func TestThreadsSleep(t *testing.T) {
 // Threads that wait for others in a graph of ggml's operations give their cores away:
 // barrier.h changes how ggml waits, as long as ggml is written as it expects.
 func TestBarriersSleep(t *testing.T) {
-	compete(t)
-	c := newChain(t, gguf.TypeF32, 8)
+	c := newChain(t, gguf.TypeF32, min(MaxThreads(), max(8, 2*runtime.NumCPU())))
 	defer c.close()
 	before := barrierSleeps()
 	for range 200 {
