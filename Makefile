@@ -9,6 +9,7 @@
 #   make HEIF=1       read HEIC and AVIF, too (docs/architecture.md says why not by default)
 #   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
 #   make install PREFIX=/usr/local       install the binary and its man pages
+#   make docs         rewrite what the documentation shows: outputs, pictures, the screencast
 #   make bench fmt lint race asan fuzz clean
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -32,7 +33,7 @@ CGO_CC := $(or $(shell $(GO) env CC 2>/dev/null),cc)
 B       := build
 JOBS    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 OS      := $(shell uname -s)
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell ./scripts/version/describe.sh)
 
 onoff    = $(if $(filter 1 on ON yes true,$(1)),ON,OFF)
 FLAVOR  := $(if $(filter ON,$(call onoff,$(NATIVE))),native,portable)$(if $(filter ON,$(call onoff,$(CUDA))),-cuda)$(if $(filter ON,$(call onoff,$(METAL))),-metal)$(if $(filter ON,$(call onoff,$(VULKAN))),-vulkan)$(if $(GGML_SRC),-src)
@@ -65,7 +66,7 @@ GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION)
 TAGS       := $(if $(filter ON,$(call onoff,$(HEIF))),-tags 'heif nodynamic')
 GO_BUILD   := $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native demo eval test test-plain race asan fuzz bench fmt fmt-check lint install uninstall clean tools force
+.PHONY: all native demo docs eval test test-plain race asan fuzz bench fmt fmt-check lint install uninstall clean tools force
 
 all: bin/paligemma
 
@@ -168,6 +169,22 @@ demo: bin/paligemma
 	$(call show,segment circle $(DEMO) --draw $(B)/demo/mask.png --mask-dir $(B)/demo/masks)
 	@echo 'Drawn into $(B)/demo/boxes.png and $(B)/demo/mask.png. The answers are those of a small built-in model,'
 	@echo 'trained on drawn shapes: for photographs convert a released checkpoint (README, "Get a model").'
+
+# What the documentation shows is what the program does: the outputs below the
+# commands of README.md and docs, the pictures, the screencast. See CONTRIBUTING.md.
+SHAPES := testdata/scenes/shapes.jpg
+IMAGES := docs/images
+drawn   = env -u PALIGEMMA_MODEL bin/paligemma --quiet $(1) --overwrite --draw $(IMAGES)/$(2) >/dev/null
+
+docs: bin/paligemma
+	$(call drawn,detect "square ; cross ; circle" $(SHAPES),boxes.jpg)
+	$(call drawn,segment cross $(SHAPES),mask.jpg)
+	$(call drawn,parse "$$(cat scripts/pictures/cat.txt)" --image testdata/photos/chelsea.png,parse-draw.jpg)
+	@if python3 -c 'import numpy' 2>/dev/null; then mkdir -p $(B) && text=$$(python3 scripts/pictures/make.py $(B)/masks.npz) && \
+	  $(call drawn,parse "$$text" --image testdata/photos/chelsea.png --mask-decoder $(B)/masks.npz,masks.jpg); \
+	  else echo 'make: $(IMAGES)/masks.jpg stays as it is: it needs python3 with numpy' >&2; fi
+	$(GO) run ./scripts/screencast bin/paligemma testdata/scenes $(IMAGES)/tour.svg
+	$(GO) test $(TAGS) ./internal/doctest -run TestDocumentation -count=1 -v -update
 
 # Marks the built-in model in several types on scenes drawn for the occasion.
 SCENES ?= 1000

@@ -34,7 +34,11 @@ func TestDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, page := range append([]string{filepath.Join(root, "README.md")}, pages...) {
-		t.Run(filepath.Base(page), func(t *testing.T) { testPage(t, page) })
+		name, err := filepath.Rel(root, page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) { testPage(t, page) })
 	}
 }
 

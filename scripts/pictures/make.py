@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes what the pictures in docs/images are drawn from.
+"""Makes what docs/images/masks.jpg is drawn from, which `make docs` does.
 
   python make.py OUT.npz       writes a mask decoder in the layout of vae-oid.npz, prints a text
   paligemma parse "$(python make.py masks.npz)" --image testdata/photos/chelsea.png --mask-decoder masks.npz --draw masks.jpg

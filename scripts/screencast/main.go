@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -87,7 +88,7 @@ func record(binary, dir string) (*cast, error) {
 		var out, errs bytes.Buffer
 		cmd := exec.Command("bash", "-o", "pipefail", "-c", s.command)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
-		cmd.Env = append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "LC_ALL=C.UTF-8")
+		cmd.Env = append(environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "LC_ALL=C.UTF-8")
 		if err := cmd.Run(); err != nil {
 			return nil, fmt.Errorf("%s: %w: %s", s.command, err, errs.String())
 		}
@@ -101,6 +102,11 @@ func record(binary, dir string) (*cast, error) {
 	}
 	c.wait(rest)
 	return c, nil
+}
+
+// environ is the environment without settings of paligemma.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PALIGEMMA_") })
 }
 
 // show shows a JPEG from now on.
