@@ -139,22 +139,3 @@ func Rewrite(text string, blocks []Block, outputs [][]string) string {
 	}
 	return strings.Join(lines, "\n")
 }
-
-// Matches reports whether got is the output that want shows, where Anything
-// stands for any number of lines.
-func Matches(want, got []string) bool {
-	for i, line := range want {
-		if line == Anything {
-			for skip := range len(got) - i + 1 {
-				if Matches(want[i+1:], got[i+skip:]) {
-					return true
-				}
-			}
-			return false
-		}
-		if i >= len(got) || got[i] != line {
-			return false
-		}
-	}
-	return len(want) == len(got)
-}

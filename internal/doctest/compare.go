@@ -2,6 +2,10 @@ package doctest
 
 import (
 	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,4 +34,63 @@ func Compare(blocks []Block, results []Result) (wrong []string, outputs [][]stri
 		return wrong, nil
 	}
 	return wrong, outputs
+}
+
+// Matches reports whether got is the output that want shows, where Anything
+// stands for any number of lines.
+func Matches(want, got []string) bool {
+	for i, line := range want {
+		if line == Anything {
+			for skip := range len(got) - i + 1 {
+				if Matches(want[i+1:], got[i+skip:]) {
+					return true
+				}
+			}
+			return false
+		}
+		if i >= len(got) || !sameLine(line, got[i]) {
+			return false
+		}
+	}
+	return len(want) == len(got)
+}
+
+// number matches what may be a coordinate, a location token or a size.
+var number = regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
+
+// sameLine reports whether two lines are equal but for the last bits of a
+// computation, which differ between processors and move boxes by a pixel or
+// two.
+func sameLine(want, got string) bool {
+	if want == got {
+		return true
+	}
+	if number.ReplaceAllString(want, "0") != number.ReplaceAllString(got, "0") {
+		return false
+	}
+	return slices.EqualFunc(number.FindAllString(want, -1), number.FindAllString(got, -1), near)
+}
+
+// near reports whether two numbers with equally many decimals differ by at
+// most 5, if both are 10 or more, or 2 %. Integers of one or two digits are
+// counts, which are exact.
+func near(a, b string) bool {
+	if a == b {
+		return true
+	}
+	_, fractionA, decimal := strings.Cut(a, ".")
+	_, fractionB, _ := strings.Cut(b, ".")
+	if len(fractionA) != len(fractionB) || !decimal && min(len(a), len(b)) < 3 {
+		return false
+	}
+	x, err := strconv.ParseFloat(a, 64)
+	y, err2 := strconv.ParseFloat(b, 64)
+	if err != nil || err2 != nil {
+		return false
+	}
+	limit := 0.02 * math.Max(x, y)
+	if math.Min(x, y) >= 10 {
+		limit = math.Max(limit, 5)
+	}
+	return math.Abs(x-y) <= limit
 }

@@ -38,16 +38,15 @@ func TestDocumentation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(name, func(t *testing.T) { testPage(t, page) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testPage(t, page)
+		})
 	}
 }
 
 func testPage(t *testing.T, page string) {
-	data, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(data)
+	text := readFile(t, page)
 	blocks, err := Parse(text)
 	if err != nil {
 		t.Fatalf("%s: %v", page, err)

@@ -142,6 +142,34 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+func TestSameLine(t *testing.T) {
+	tests := []struct {
+		want, got string
+		same      bool
+	}{
+		{"cross\t111.7\t40.3", "cross\t112.2\t39.8", true},
+		{"cross\t111.7", "star\t111.7", false},
+		{"cross\t111.7", "cross\t118.0", false},
+		{"cross\t111.7", "cross\t111.71", false},
+		{"cross\t111.7", "cross\t112", false},
+		{"<loc0397> star", "<loc0398> star", true},
+		{"<loc0397> star", "<loc0410> star", false},
+		{"4", "5", false},
+		{"24 files", "25 files", false},
+		{"7.4 MB", "7.5 MB", true},
+		{"7.4 MB", "7.9 MB", false},
+		{"0.91", "0.95", false},
+		{"[238,274]", "[238,274,1]", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.want+"|"+tt.got, func(t *testing.T) {
+			if got := sameLine(tt.want, tt.got); got != tt.same {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
 func TestRewrite(t *testing.T) {
 	blocks, err := Parse(page)
 	if err != nil {

@@ -1,0 +1,88 @@
+package doctest
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)|\b(?:src|href)="([^"]+)"`)
+	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	code    = regexp.MustCompile("(?s)```.*?\n```|`[^`\n]+`")
+)
+
+// Files and headings that the documentation links to exist, and the index of
+// docs links to every page.
+func TestLinks(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := links(t, filepath.Join(root, "docs", "README.md"))
+	for _, page := range pages {
+		if name := filepath.Base(page); name != "README.md" && !index[name] {
+			t.Errorf("docs/README.md does not link to %s", name)
+		}
+	}
+	for _, name := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+		pages = append(pages, filepath.Join(root, name))
+	}
+	for _, page := range pages {
+		for target := range links(t, page) {
+			if strings.Contains(target, "://") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(target, "#")
+			file := page
+			if path != "" {
+				file = filepath.Join(filepath.Dir(page), path)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s links to %s: %v", filepath.Base(page), target, err)
+			} else if anchor != "" && !anchors(t, file)[anchor] {
+				t.Errorf("%s links to %s, which has no such heading", filepath.Base(page), target)
+			}
+		}
+	}
+}
+
+// links returns the targets of the links and pictures of a page.
+func links(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	targets := map[string]bool{}
+	for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(readFile(t, page), ""), -1) {
+		targets[m[1]+m[2]] = true
+	}
+	return targets
+}
+
+// anchors returns the names that GitHub gives to the headings of a page.
+func anchors(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(readFile(t, page), -1) {
+		name := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z':
+				return r
+			}
+			return -1
+		}, strings.ToLower(m[1]))
+		names[name] = true
+	}
+	return names
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
