@@ -82,7 +82,8 @@ func logMissing(t *testing.T, page string, blocks []Block, results []Result) {
 	for _, b := range blocks {
 		for _, c := range b.Commands {
 			if results[i].Missing != nil {
-				t.Logf("%s:%d: not run, %s is missing: %s", filepath.Base(page), c.Line, strings.Join(results[i].Missing, " and "), c.Text)
+				first, _, _ := strings.Cut(c.Text, "\n")
+				t.Logf("%s:%d: not run without %s: %s", filepath.Base(page), c.Line, strings.Join(results[i].Missing, " and "), first)
 			}
 			i++
 		}
