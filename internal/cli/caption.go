@@ -16,8 +16,9 @@ type captionOptions struct {
 func (a *app) captionCommand() *cobra.Command {
 	o := &captionOptions{}
 	cmd := &cobra.Command{
-		Use:   "caption IMAGE...",
-		Short: "Describe images",
+		Use:        "caption IMAGE...",
+		SuggestFor: []string{"describe", "look-at", "alt"},
+		Short:      "Describe images",
 		Long: `Describe each image in a sentence, or with --box a part of it: the prompt is then
 "caption <loc…><loc…><loc…><loc…>", without a language.
 ` + answerHelp,
@@ -38,6 +39,9 @@ func (a *app) captionCommand() *cobra.Command {
 
 func (a *app) runCaption(cmd *cobra.Command, o *captionOptions) error {
 	if err := o.ask.sampling.check(a, cmd.Flags()); err != nil {
+		return err
+	}
+	if err := checkWord("style", o.Style, enums["style"]); err != nil {
 		return err
 	}
 	prompt, err := task.Caption(o.Lang, o.Style)

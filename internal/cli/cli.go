@@ -8,7 +8,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -76,8 +75,9 @@ func Run(ctx context.Context, args []string, s Streams) int {
 		return s.code()
 	}
 	a.complain(err)
-	if code == exitUsage {
-		fmt.Fprintf(s.Err, "\n%s", cmd.UsageString())
+	var usage usageError
+	if errors.As(err, &usage) {
+		printUsage(s.Err, cmd)
 	}
 	return code
 }

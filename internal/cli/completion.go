@@ -34,5 +34,5 @@ func (a *app) runCompletion(root *cobra.Command, shell string) error {
 	case "powershell":
 		return root.GenPowerShellCompletionWithDesc(a.Out)
 	}
-	return usageError{fmt.Errorf("no completion for %s: want %s", quote.Short(shell), strings.Join(shells, ", "))}
+	return usageError{fmt.Errorf("no completion for %s: want %s%s", quote.Short(shell), strings.Join(shells, ", "), didYouMean(nearest(shell, shells)))}
 }

@@ -174,7 +174,7 @@ func convertType(name string) (string, error) {
 	if name == "" {
 		return "", usageError{fmt.Errorf("--type is missing: want %s", want)}
 	}
-	return "", usageError{fmt.Errorf("--type %s: want %s", quote.Short(name), want)}
+	return "", usageError{fmt.Errorf("--type %s: want %s%s", quote.Short(name), want, didYouMean(nearest(name, names)))}
 }
 
 // convertError makes a failure that the checkpoint is to blame for a ModelError, and

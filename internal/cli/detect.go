@@ -9,8 +9,9 @@ import (
 func (a *app) detectCommand() *cobra.Command {
 	o := &locateOptions{}
 	cmd := &cobra.Command{
-		Use:   "detect OBJECTS IMAGE...",
-		Short: "Find objects in images and give their boxes",
+		Use:        "detect OBJECTS IMAGE...",
+		SuggestFor: []string{"find", "locate", "box", "boxes"},
+		Short:      "Find objects in images and give their boxes",
 		Long: `Find objects in each image. OBJECTS are what to look for, several with " ; "
 between them; they come before the images.
 ` + imageKinds + "\n" + tableHelp + `

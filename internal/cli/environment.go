@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/quote"
@@ -19,9 +20,12 @@ const (
 	needsOneOf = "paligemma_needs"    // these flags
 )
 
+// envPrefix begins the names of the program's variables.
+const envPrefix = "PALIGEMMA_"
+
 // envName returns the environment variable that stands for a flag.
 func envName(flag string) string {
-	return "PALIGEMMA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // applyEnv sets flags that are not on the command line from the environment.
@@ -34,11 +38,33 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 			return
 		}
 		if err := f.Set(flag.Name, value); err != nil && first == nil {
-			first = usageError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), valueError(err))}
+			first = dataError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), valueError(err))}
 		}
 		annotate(f, flag.Name, fromEnv)
 	})
 	return first
+}
+
+// noteVariables notes variables that are most likely misspelled.
+func (a *app) noteVariables(root *cobra.Command, environ []string) {
+	var known, unknown []string
+	for _, cmd := range append(root.Commands(), root) {
+		add := func(flag *pflag.Flag) { known = append(known, envName(flag.Name)) }
+		cmd.LocalFlags().VisitAll(add)
+	}
+	for _, v := range environ {
+		if name, value, _ := strings.Cut(v, "="); value != "" && strings.HasPrefix(name, envPrefix) && !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	for i := range known {
+		known[i] = strings.TrimPrefix(known[i], envPrefix)
+	}
+	for _, name := range unknown {
+		if like := nearest(strings.TrimPrefix(name, envPrefix), known); like != "" {
+			a.note("the variable %s means nothing%s", quote.Line(name, quote.Max), didYouMean(envPrefix+like))
+		}
+	}
 }
 
 // valueError returns what is wrong with a flag's value, without the value.

@@ -29,10 +29,15 @@ const (
 // usageError says that the command line is wrong; usage is printed after it.
 type usageError struct{ error }
 
+// dataError says that what a command line names is malformed, such as a file of
+// requests or a variable: wrong usage, of which a line of usage says nothing.
+type dataError struct{ error }
+
 // imageError says that an image is missing, unreadable or over a limit.
 type imageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
+func (e dataError) Unwrap() error  { return e.error }
 func (e imageError) Unwrap() error { return e.error }
 
 // partlyError says that some of several inputs failed, each with an error that
@@ -53,6 +58,7 @@ var errClosedPipe = errors.New("standard output was closed")
 func exitCode(err error) int {
 	var (
 		usage  usageError
+		data   dataError
 		partly partlyError
 		img    imageError
 		count  *tokenizer.ImageCountError
@@ -64,7 +70,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &count):
+	case errors.As(err, &usage), errors.As(err, &data), errors.As(err, &count):
 		return exitUsage
 	case errors.As(err, &partly):
 		return exitPartly

@@ -36,6 +36,7 @@ var enums = map[string][]string{
 // commonOptions are the flags of every command.
 type commonOptions struct {
 	Format   string
+	JSON     bool
 	Progress string
 	Quiet    bool
 	Verbose  bool
@@ -44,13 +45,21 @@ type commonOptions struct {
 
 func (o *commonOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Format, "format", formatText, "`FORMAT` of the results: text, json or jsonl")
+	f.BoolVar(&o.JSON, "json", false, "short for --format json")
+	exclude(f, "json", "format")
 	f.StringVar(&o.Progress, "progress", progressAuto, "`WHEN` to show progress: auto (on a terminal), never or always")
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "no notes and no progress")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "say more on stderr")
 	f.BoolVar(&o.Timings, "timings", false, "print timings on stderr")
 }
 
-func (o *commonOptions) check() error {
+func (o *commonOptions) check(f *pflag.FlagSet) error {
+	if o.JSON {
+		if typed(f, "format") && o.Format != formatJSON {
+			return usageError{fmt.Errorf("--json and --format %s exclude each other", quote.Short(o.Format))}
+		}
+		o.Format = formatJSON
+	}
 	for flag, value := range map[string]string{"format": o.Format, "progress": o.Progress} {
 		if err := checkWord(flag, value, enums[flag]); err != nil {
 			return err
@@ -63,7 +72,7 @@ func checkWord(flag, value string, words []string) error {
 	if slices.Contains(words, value) {
 		return nil
 	}
-	return usageError{fmt.Errorf("--%s %s: want %s", flag, quote.Short(value), strings.Join(words, ", "))}
+	return usageError{fmt.Errorf("--%s %s: want %s%s", flag, quote.Short(value), strings.Join(words, ", "), didYouMean(nearest(value, words)))}
 }
 
 // modelOptions are the flags of commands that run a model.
@@ -99,7 +108,7 @@ func (o *modelOptions) check() error {
 		}
 		names = append(names, d.Name)
 	}
-	return usageError{fmt.Errorf("--device %s: this build has %s", quote.Short(o.Device), strings.Join(names, ", "))}
+	return usageError{fmt.Errorf("--device %s: this build has %s%s", quote.Short(o.Device), strings.Join(names, ", "), didYouMean(nearest(o.Device, names)))}
 }
 
 func checkThreads(n int) error {

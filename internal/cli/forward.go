@@ -65,7 +65,7 @@ a safetensors file (F32 but for the integers):
 	f := cmd.Flags()
 	o.model.flags(f)
 	o.image.flags(f)
-	f.StringVar(&o.Prompt, "prompt", "", "the `PROMPT`, taken as it is")
+	f.StringVarP(&o.Prompt, "prompt", "p", "", "the `PROMPT`, taken as it is")
 	f.StringVar(&suffix, "suffix", "", "the `TEXT` that the model should write: gives labels and a loss")
 	f.StringVarP(&o.Output, "output", "o", "", "the `FILE` to write")
 	f.BoolVar(&o.Overwrite, "overwrite", false, "replace the output if it exists")
@@ -152,6 +152,11 @@ func (a *app) forwardRequest(ctx context.Context, o *forwardOptions) (request, e
 	if err != nil {
 		return q, err
 	}
+	prompts, err := a.readPrompts(ctx, []string{o.Prompt}, askOptions{images: o.Images, image: o.image})
+	if err != nil {
+		return q, err
+	}
+	o.Prompt = prompts[0]
 	sources, err := a.expandImages(ctx, o.Images, o.image)
 	if err != nil {
 		return q, err

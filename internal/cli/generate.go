@@ -16,8 +16,9 @@ type generateOptions struct {
 func (a *app) generateCommand() *cobra.Command {
 	o := &generateOptions{}
 	cmd := &cobra.Command{
-		Use:   "generate [IMAGE...] --prompt PROMPT",
-		Short: "Continue any prompt, with or without images",
+		Use:        "generate [IMAGE...] --prompt PROMPT",
+		SuggestFor: []string{"run", "prompt", "complete"},
+		Short:      "Continue any prompt, with or without images",
 		Long: `Continue each prompt, as it is, for each image. The text is written as it comes
 (with --stop-repeats when it has ended, since its end may be dropped).
 With --special an <image> typed in the prompt is where an image goes.
@@ -27,7 +28,7 @@ line: {"image": PATH, "prompt": TEXT}, or {"images": [PATH, ...], "prompt": TEXT
 for several in one prompt. Neighbouring lines about the same images are best: an
 image is then encoded once. In JSON the answers to detect and segment prompts
 have boxes and masks.
-` + answerHelp,
+` + answerHelp + promptHelp,
 		Example: `  cat photo.jpg | paligemma generate - --prompt "describe en" -m model.gguf --format json
   paligemma generate before.png after.png --join --prompt "what has changed?" -m model.gguf
   jq -c '{image, prompt}' questions.json | paligemma generate --requests - --format jsonl`,
@@ -37,7 +38,7 @@ have boxes and masks.
 		},
 	}
 	askFlags(cmd, &o.ask, maxTokensCaption)
-	cmd.Flags().StringArrayVar(&o.Prompts, "prompt", nil, "the `PROMPT`, taken as it is; may be repeated")
+	cmd.Flags().StringArrayVarP(&o.Prompts, "prompt", "p", nil, "the `PROMPT`, taken as it is; may be repeated")
 	o.ask.boxFlag(cmd.Flags(), boxUsage)
 	cmd.Flags().StringVar(&o.Requests, "requests", "", "ask what the lines of `FILE` say (- is standard input)")
 	cmd.Flags().BoolVar(&o.Join, "join", false, "put all images into one prompt")
@@ -68,7 +69,11 @@ func (a *app) generateRequest(cmd *cobra.Command, o *generateOptions) (request, 
 		if len(o.Prompts) == 0 {
 			return request{}, usageError{errors.New("--prompt is missing (it may be \"\")")}
 		}
-		return a.newPromptRequest(cmd, o.Prompts, o.ask, o.Join)
+		prompts, err := a.readPrompts(cmd.Context(), o.Prompts, o.ask)
+		if err != nil {
+			return request{}, err
+		}
+		return a.newPromptRequest(cmd, prompts, o.ask, o.Join)
 	}
 	if len(o.ask.images) > 0 || len(o.Prompts) > 0 || o.Join || o.ask.box.given() || o.ask.image.FilesFrom != "" {
 		return request{}, usageError{errors.New("--requests says everything: it excludes IMAGE, --files-from, --prompt, --join and --box")}

@@ -11,9 +11,10 @@ type ocrOptions struct{ ask askOptions }
 func (a *app) ocrCommand() *cobra.Command {
 	o := &ocrOptions{}
 	cmd := &cobra.Command{
-		Use:   "ocr IMAGE...",
-		Short: "Read the text in images",
-		Long:  "Read the text in each image." + "\n" + answerHelp,
+		Use:        "ocr IMAGE...",
+		SuggestFor: []string{"read", "text"},
+		Short:      "Read the text in images",
+		Long:       "Read the text in each image." + "\n" + answerHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.ask.images = args
 			return a.runOCR(cmd, o)

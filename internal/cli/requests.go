@@ -39,7 +39,7 @@ func (a *app) readRequests(ctx context.Context, path string) ([]item, error) {
 		}
 		images, prompt, err := parseRequest(line)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--requests %s, line %d: %w", shown, number, err)}
+			return nil, dataError{fmt.Errorf("--requests %s, line %d: %w", shown, number, err)}
 		}
 		if len(items) == 0 || !slices.Equal(images, last) {
 			it := item{}
@@ -52,7 +52,7 @@ func (a *app) readRequests(ctx context.Context, path string) ([]item, error) {
 		it.prompts, it.lines = append(it.prompts, prompt), append(it.lines, number)
 	}
 	if len(items) == 0 {
-		return nil, usageError{fmt.Errorf("--requests %s holds no requests", shown)}
+		return nil, dataError{fmt.Errorf("--requests %s holds no requests", shown)}
 	}
 	return items, nil
 }

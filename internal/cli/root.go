@@ -1,20 +1,17 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"paligemma/internal/ggml"
 	"paligemma/internal/quote"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "paligemma",
+		Use:   "paligemma COMMAND",
 		Short: "Run PaliGemma vision-language models",
 		Long: `paligemma captions pictures, answers questions about them, reads their text and
 finds objects in them, with PaliGemma and PaliGemma 2 models in GGUF files.
@@ -46,13 +43,14 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("paligemma {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{shortFlagError(err)} })
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := applyEnv(cmd.Flags(), os.LookupEnv); err != nil {
 			return err
 		}
 		ggml.Verbose(a.common.Verbose)
-		return a.common.check()
+		a.noteVariables(root, os.Environ())
+		return a.common.check(cmd.Flags())
 	}
 	a.common.flags(root.PersistentFlags())
 	root.AddCommand(
@@ -66,26 +64,6 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 		completeEnums(cmd)
 	}
 	return root
-}
-
-// shortFlagError bounds what an error about a flag quotes.
-func shortFlagError(err error) error {
-	var invalid *pflag.InvalidValueError
-	if errors.As(err, &invalid) && len(invalid.GetValue()) > quote.Max {
-		return fmt.Errorf("invalid argument %s for --%s", quote.Short(invalid.GetValue()), invalid.GetFlag().Name)
-	}
-	if short := quote.Line(err.Error(), quote.Max); short != err.Error() && invalid == nil {
-		return errors.New(short)
-	}
-	return err
-}
-
-func unknownCommand(cmd *cobra.Command, name string) error {
-	text := fmt.Sprintf("unknown command %s", quote.Short(name))
-	if like := cmd.Root().SuggestionsFor(name); len(like) > 0 {
-		text += fmt.Sprintf(" (did you mean %s?)", strings.Join(like, " or "))
-	}
-	return usageError{errors.New(text)}
 }
 
 // argsBetween allows low to high arguments, and says what is missing.

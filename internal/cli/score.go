@@ -30,7 +30,7 @@ sign changed), the perplexity (e to the power of the loss) and the text. The end
 token counts as one of the tokens. The best has the highest sum: it is the
 likeliest as a whole. Longer texts have lower sums: to compare texts of
 different lengths, sort by the second field.
-` + imageHelp,
+` + imageHelp + promptHelp,
 		Example: `  paligemma score photo.jpg --prompt "What animal is this?" --suffix cat --suffix dog -m model.gguf
   paligemma score photo.jpg --prompt "caption en" --suffixes-from captions.txt --format json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,7 +41,7 @@ different lengths, sort by the second field.
 	f := cmd.Flags()
 	o.ask.model.flags(f)
 	o.ask.image.flags(f)
-	f.StringArrayVar(&o.Prompts, "prompt", nil, "the `PROMPT`, taken as it is; may be repeated")
+	f.StringArrayVarP(&o.Prompts, "prompt", "p", nil, "the `PROMPT`, taken as it is; may be repeated")
 	f.StringArrayVar(&o.Suffixes, "suffix", nil, "a `TEXT` to rate, taken as it is; may be repeated")
 	f.StringVar(&o.SuffixesFrom, "suffixes-from", "", "take more texts from `FILE`, one a line, empty lines left out; - is stdin")
 	o.ask.boxFlag(f, boxUsage)
@@ -56,7 +56,11 @@ func (a *app) runScore(cmd *cobra.Command, o *scoreOptions) error {
 	if err != nil {
 		return err
 	}
-	q, err := a.newPromptRequest(cmd, o.Prompts, o.ask, false)
+	prompts, err := a.readPrompts(cmd.Context(), o.Prompts, o.ask)
+	if err != nil {
+		return err
+	}
+	q, err := a.newPromptRequest(cmd, prompts, o.ask, false)
 	if err != nil {
 		return err
 	}
@@ -69,8 +73,8 @@ func (a *app) readSuffixes(ctx context.Context, o *scoreOptions) ([]string, erro
 	suffixes := slices.Clone(o.Suffixes)
 	if o.SuffixesFrom != "" {
 		shown := source{path: o.SuffixesFrom}.shown()
-		if o.SuffixesFrom == stdinName && (slices.Contains(o.ask.images, stdinName) || o.ask.image.FilesFrom == stdinName) {
-			return nil, usageError{errors.New("standard input (-) can be read only once")}
+		if o.SuffixesFrom == stdinName && (slices.Contains(o.Prompts, stdinName) || slices.Contains(o.ask.images, stdinName) || o.ask.image.FilesFrom == stdinName) {
+			return nil, errStdinTwice
 		}
 		data, err := a.readAll(ctx, o.SuffixesFrom, maxList)
 		if err != nil {

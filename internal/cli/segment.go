@@ -9,8 +9,9 @@ import (
 func (a *app) segmentCommand() *cobra.Command {
 	o := &locateOptions{}
 	cmd := &cobra.Command{
-		Use:   "segment OBJECT IMAGE...",
-		Short: "Find objects in images and give their masks",
+		Use:        "segment OBJECT IMAGE...",
+		SuggestFor: []string{"mask", "masks", "cut"},
+		Short:      "Find objects in images and give their masks",
 		Long: `Find an object in each image and give its box and its mask. OBJECT comes before
 the images.
 ` + imageKinds + "\n" + tableHelp + `

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,7 +42,7 @@ func (a *app) expandImages(ctx context.Context, args []string, o imageOptions) (
 		stdin++
 	}
 	if stdin > 1 {
-		return nil, usageError{errors.New("standard input (-) can be read only once")}
+		return nil, errStdinTwice
 	}
 	if o.FilesFrom == "" {
 		return sources, nil

@@ -14,6 +14,7 @@ import (
 type vqaOptions struct {
 	ask       askOptions
 	Questions []string
+	bare      string // the question among the arguments, taken as it is; "": none
 	Choices   string
 	Lang      string
 }
@@ -21,21 +22,26 @@ type vqaOptions struct {
 func (a *app) vqaCommand() *cobra.Command {
 	o := &vqaOptions{}
 	cmd := &cobra.Command{
-		Use:   "vqa IMAGE... --prompt QUESTION",
-		Short: "Answer questions about images",
-		Long: `Answer each question about each image. An image is looked at once for all its
-questions. With --choices the answer is the one that the model is likeliest to
+		Use:        "vqa IMAGE... QUESTION",
+		SuggestFor: []string{"ask", "question", "answer"},
+		Short:      "Answer questions about images",
+		Long: `Answer a question about each image: the last argument, or each --prompt. An image
+is looked at once for all its questions. Without --prompt the last argument is
+the question, unless it is -, an existing file or folder, or a pattern that
+matches files: those are images. A word without blanks that holds a / or ends as
+pictures do (.jpg) is taken for an image that does not exist. With --choices the answer is the one that the model is likeliest to
 write, end token included; it writes nothing else.
-` + answerHelp,
-		Example: `  paligemma vqa photo.jpg --prompt "Where is the cat standing?" -m model.gguf
-  paligemma vqa photo.jpg --prompt "Is there a cat?" --choices yes,no -m model.gguf`,
+` + answerHelp + promptHelp,
+		Example: `  paligemma vqa photo.jpg "Where is the cat standing?" -m model.gguf
+  paligemma vqa photo.jpg -p "What is this?" -p "What color is it?" -m model.gguf
+  paligemma vqa photo.jpg "Is there a cat?" --choices yes,no -m model.gguf`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.ask.images = args
 			return a.runVQA(cmd, o)
 		},
 	}
 	askFlags(cmd, &o.ask, maxTokensCaption)
-	cmd.Flags().StringArrayVar(&o.Questions, "prompt", nil, "the `QUESTION`; may be repeated")
+	cmd.Flags().StringArrayVarP(&o.Questions, "prompt", "p", nil, "the `QUESTION`; may be repeated")
 	cmd.Flags().StringVar(&o.Choices, "choices", "", "answer with the likeliest of `A,B,…`")
 	exclude(cmd.Flags(), "choices", "temperature", "beams", "logprobs")
 	o.ask.boxFlag(cmd.Flags(), boxUsage)
@@ -47,8 +53,8 @@ func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
 	if err := o.ask.sampling.check(a, cmd.Flags()); err != nil {
 		return err
 	}
-	if len(o.Questions) == 0 {
-		return usageError{errors.New("--prompt is missing: what is the question?")}
+	if err := o.takeQuestion(cmd); err != nil {
+		return err
 	}
 	if o.Lang != "" {
 		if err := task.CheckLang(o.Lang); err != nil {
@@ -65,8 +71,15 @@ func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
 			return usageError{err}
 		}
 	}
-	prompts := make([]string, len(o.Questions))
-	for i, question := range o.Questions {
+	questions := []string{o.bare}
+	if o.bare == "" {
+		var err error
+		if questions, err = a.readPrompts(cmd.Context(), o.Questions, o.ask); err != nil {
+			return err
+		}
+	}
+	prompts := make([]string, len(questions))
+	for i, question := range questions {
 		prompts[i] = task.VQA(question, o.Lang)
 	}
 	q, err := a.newImageRequest(cmd.Context(), cmd.Name(), prompts, o.ask)
@@ -75,6 +88,26 @@ func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
 	}
 	q.suffixes, q.pick = choices, choices != nil
 	return a.execute(cmd.Context(), q)
+}
+
+// takeQuestion takes the question from the arguments, if --prompt is not among them.
+func (o *vqaOptions) takeQuestion(cmd *cobra.Command) error {
+	if typed(cmd.Flags(), "prompt") {
+		return nil
+	}
+	if images, question, ok := splitQuestion(o.ask.images); ok {
+		o.ask.images, o.bare = images, question
+		return nil
+	}
+	if len(o.Questions) > 0 { // of the environment
+		return nil
+	}
+	for _, arg := range o.ask.images {
+		if strings.ContainsAny(arg, " ") && !looksLikePath(arg) {
+			return usageError{fmt.Errorf("the question comes last: vqa IMAGE... %s", quote.Short(arg))}
+		}
+	}
+	return usageError{errors.New("the question is missing: vqa IMAGE... \"what is this?\", or --prompt")}
 }
 
 // splitChoices reads --choices: texts with commas between them, blanks around
