@@ -78,7 +78,7 @@ func (r *run) logTimings(result *Result) {
 	if r.printer.paths {
 		label = result.Image + ": "
 	}
-	r.complain(errors.New(label + result.Timings.String()))
+	r.say(label + result.Timings.String())
 }
 
 // generate has the model answer a prompt, and prints the text: as it comes, when
@@ -92,6 +92,7 @@ func (r *run) generate(ctx context.Context, it *item, images []*Image, result *R
 	if gen.Dropped > 0 {
 		r.detail("the text ends where it repeats itself: tokens left out: %d", gen.Dropped)
 	}
+	r.outcomes.add(gen.FinishReason)
 	if result.Timings, err = r.timings(images, gen.Generation); err != nil {
 		return err
 	}

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io"
 	"paligemma/internal/quote"
+	"strings"
 )
 
 // app is what all commands share.
 type app struct {
 	Streams
-	bars   io.Writer // Err without the guard of a terminal, which bars steer
+	bars   io.Writer       // Err without the guard of a terminal, which bars and colors steer
+	plain  io.StringWriter // Out without it
 	common commonOptions
 }
 
@@ -32,15 +34,38 @@ const prefix = "paligemma: "
 
 // complain prints an error as one line.
 func (a *app) complain(err error) {
-	fmt.Fprintf(a.Err, "%s%s\n", prefix, oneLine(err.Error()))
+	if line := oneLine(err.Error()); colored(a.ErrTTY) {
+		a.print(a.bars, styled(styleError, strings.TrimSpace(prefix))+" "+line)
+	} else {
+		a.print(a.Err, prefix+line)
+	}
 }
+
+// say prints a line that was asked for.
+func (a *app) say(text string) { a.print(a.Err, prefix+oneLine(text)) }
 
 // note prints a line that -q leaves out.
 func (a *app) note(format string, args ...any) {
-	if !a.common.Quiet {
-		a.complain(fmt.Errorf(format, args...))
+	if a.common.Quiet {
+		return
+	}
+	line := prefix + oneLine(fmt.Sprintf(format, args...))
+	if colored(a.ErrTTY) {
+		a.print(a.bars, styled(styleDim, line))
+	} else {
+		a.print(a.Err, line)
 	}
 }
+
+// noteWaiting says so where an input is a terminal, which waits for someone to type.
+func (a *app) noteWaiting(path string) {
+	if path == stdinName && a.InTTY {
+		a.note("reading standard input, which is this terminal: Ctrl-D ends it")
+	}
+}
+
+// print writes a line in one piece.
+func (a *app) print(w io.Writer, line string) { _, _ = io.WriteString(w, line+"\n") }
 
 // detail prints a line that is shown with -v only.
 func (a *app) detail(format string, args ...any) {

@@ -125,7 +125,7 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 	if err != nil {
 		return err
 	}
-	return p.write(text)
+	return a.writeTable(text, "WHAT", "SEQUENCES")
 }
 
 // measurement checks the flags, and returns what to measure.

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"paligemma/internal/demo"
+	"paligemma/internal/quote"
 	"paligemma/internal/task"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,6 +50,9 @@ func (a *app) runCaption(cmd *cobra.Command, o *captionOptions) error {
 	prompt, err := task.Caption(o.Lang, o.Style)
 	if err != nil {
 		return usageError{err}
+	}
+	if o.ask.model.Model == "" && !slices.Contains(demo.Langs, o.Lang) {
+		a.note("the built-in model has learned %s, not %s", strings.Join(demo.Langs, " and "), quote.Short(o.Lang))
 	}
 	if o.ask.box.given() {
 		if typed(cmd.Flags(), "lang") {

@@ -25,7 +25,8 @@ type Streams struct {
 	In     io.Reader
 	Out    io.Writer
 	Err    io.Writer
-	OutTTY bool // Out is a terminal
+	InTTY  bool // In is a terminal
+	OutTTY bool
 	ErrTTY bool
 }
 
@@ -37,11 +38,13 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	endBySignal(cancel, stderr)
-	return Run(ctx, args, Streams{In: stdin, Out: stdout, Err: stderr, OutTTY: isTTY(stdout), ErrTTY: isTTY(stderr)})
+	return Run(ctx, args, Streams{
+		In: stdin, Out: stdout, Err: stderr, InTTY: isTTY(stdin), OutTTY: isTTY(stdout), ErrTTY: isTTY(stderr),
+	})
 }
 
-func isTTY(w io.Writer) bool {
-	f, ok := w.(*os.File)
+func isTTY(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
@@ -49,7 +52,7 @@ func isTTY(w io.Writer) bool {
 func Run(ctx context.Context, args []string, s Streams) int {
 	out := &resultWriter{w: s.Out}
 	s.Out = out
-	a := &app{Streams: s, bars: s.Err}
+	a := &app{Streams: s, bars: s.Err, plain: out}
 	flush := a.guard()
 	s = a.Streams
 	root := a.rootCommand()

@@ -91,6 +91,9 @@ type resultWriter struct {
 	err error
 }
 
+// WriteString writes through.
+func (r *resultWriter) WriteString(s string) (int, error) { return r.Write([]byte(s)) }
+
 // Write writes through.
 func (r *resultWriter) Write(p []byte) (int, error) {
 	if r.err != nil {

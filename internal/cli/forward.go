@@ -213,7 +213,7 @@ func (r *forwardRun) print() error {
 	result := r.result
 	if r.common.Timings {
 		t := result.Timings
-		r.complain(fmt.Errorf("load %.0f ms, image %.0f ms, vision %.0f ms, forward %.0f ms (%d tokens)", t.Load, t.Image, t.Vision, t.Forward, result.Tokens))
+		r.say(fmt.Sprintf("load %.0f ms, image %.0f ms, vision %.0f ms, forward %.0f ms (%d tokens)", t.Load, t.Image, t.Vision, t.Forward, result.Tokens))
 	}
 	p := r.newPrinter(layout{})
 	if p.format != formatText {

@@ -20,8 +20,7 @@ func (a *app) openModel(o modelOptions) (*engine.Engine, error) {
 // noteBuiltIn says so where the built-in model answers.
 func (a *app) noteBuiltIn(o modelOptions) {
 	if o.Model == "" {
-		a.note("no model is named: this is the built-in one, which knows drawn shapes and words; " +
-			"for photographs convert a checkpoint (`paligemma convert --help`) and name it with -m or PALIGEMMA_MODEL")
+		a.note("built-in model, which knows drawn shapes only: name another with -m")
 	}
 }
 

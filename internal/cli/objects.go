@@ -36,6 +36,8 @@ type locator struct {
 	masks   *engine.Masks    // nil: masks stay codes
 	noted   bool             // nothing more is to be said about a missing decoder
 	dropped droppedTally
+	texts   int // located so far
+	empty   int // of them without objects
 }
 
 // droppedTally counts what the texts of a run hold besides objects.
@@ -66,6 +68,7 @@ func (l *locator) makeFolders() error {
 // close frees the mask decoder, and logs how much text was left out.
 func (l *locator) close() {
 	l.logDropped()
+	l.logEmpty()
 	if l.masks != nil {
 		l.masks.Close()
 	}
@@ -94,6 +97,10 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 			return draw.Mask(t.canvas, colors[all.Objects[i].Label], pixels, draw.Options{})
 		},
 	})
+	l.texts++
+	if len(found.Objects.Objects) == 0 && err == nil {
+		l.empty++
+	}
 	l.logNotes(&found, t)
 	if err != nil || t.canvas == nil {
 		return found, err
@@ -168,6 +175,19 @@ func (l *locator) logDropped() {
 		l.app.note("left out %d pieces of text that are not objects (-v lists them), the first in %s", d.pieces, d.first)
 	case d.pieces > 1:
 		l.app.note("left out %d pieces of %d texts that are not objects (-v lists them), the first in %s", d.pieces, d.texts, d.first)
+	}
+}
+
+// logEmpty logs at the end of a run that there is nothing in the table, or less than
+// one might expect. JSON shows it.
+func (l *locator) logEmpty() {
+	switch {
+	case l.empty == 0 || l.app.common.Format != formatText:
+	case l.targets == nil && l.texts > 1: // lines of parse
+	case l.texts == 1:
+		l.app.note("no objects found")
+	default:
+		l.app.note("no objects found in %d of %d texts", l.empty, l.texts)
 	}
 }
 

@@ -179,6 +179,7 @@ func (r *parseRun) openImage(ctx context.Context, o *parseOptions) error {
 // lines answers each line of standard input as it comes.
 func (r *parseRun) lines(ctx context.Context) error {
 	failed, total := 0, 0
+	r.noteWaiting(stdinName)
 	for line := range scanLines(ctx, r.In) {
 		total = line.number
 		switch {

@@ -23,9 +23,11 @@ const maxPrompt = maxLine
 // of a file without the newline at its end, - that of standard input, @@x the text
 // @x, and all else itself.
 func (a *app) readPrompts(ctx context.Context, values []string, o askOptions) ([]string, error) {
-	stdin := 0
-	if slices.Contains(o.images, stdinName) || o.image.FilesFrom == stdinName {
-		stdin++
+	if i := slices.Index(values, stdinName); i >= 0 {
+		others := slices.Concat(values[i+1:], o.images, []string{o.image.FilesFrom})
+		if slices.Contains(others, stdinName) {
+			return nil, errStdinTwice
+		}
 	}
 	prompts := make([]string, len(values))
 	for i, value := range values {
@@ -33,7 +35,6 @@ func (a *app) readPrompts(ctx context.Context, values []string, o askOptions) ([
 		switch {
 		case value == stdinName:
 			path = value
-			stdin++
 		case !isFile:
 			prompts[i] = value
 			continue
@@ -43,10 +44,8 @@ func (a *app) readPrompts(ctx context.Context, values []string, o askOptions) ([
 		case path == "":
 			return nil, usageError{errors.New("--prompt @ lacks the name of a file (@@ stands for @)")}
 		}
-		if stdin > 1 {
-			return nil, errStdinTwice
-		}
 		shown := source{path: path}.shown()
+		a.noteWaiting(path)
 		data, err := a.readAll(ctx, path, maxPrompt)
 		if err != nil {
 			return nil, fmt.Errorf("--prompt %s: %w", shown, err)

@@ -27,6 +27,7 @@ type requestLine struct {
 // images, so that these are encoded once.
 func (a *app) readRequests(ctx context.Context, path string) ([]item, error) {
 	shown := source{path: path}.shown()
+	a.noteWaiting(path)
 	data, err := a.readAll(ctx, path, maxRequests)
 	if err != nil {
 		return nil, fmt.Errorf("--requests %s: %w", shown, err)

@@ -16,6 +16,8 @@ type run struct {
 	printer *printer
 	locator *locator // nil: text is text
 	bar     bar      // of several items
+
+	outcomes outcomes
 }
 
 // execute carries out a request: it opens the model, and answers all prompts of one
@@ -45,6 +47,7 @@ func (a *app) execute(ctx context.Context, q request) (err error) {
 	}
 	r.printer = a.newPrinter(q.layout())
 	defer func() { err = errors.Join(err, r.printer.close()) }()
+	defer r.logOutcomes()
 	return r.answerItems(ctx)
 }
 

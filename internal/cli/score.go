@@ -76,6 +76,7 @@ func (a *app) readSuffixes(ctx context.Context, o *scoreOptions) ([]string, erro
 		if o.SuffixesFrom == stdinName && (slices.Contains(o.Prompts, stdinName) || slices.Contains(o.ask.images, stdinName) || o.ask.image.FilesFrom == stdinName) {
 			return nil, errStdinTwice
 		}
+		a.noteWaiting(o.SuffixesFrom)
 		data, err := a.readAll(ctx, o.SuffixesFrom, maxList)
 		if err != nil {
 			return nil, fmt.Errorf("--suffixes-from %s: %w", shown, err)

@@ -35,6 +35,7 @@ func (a *app) expandImages(ctx context.Context, args []string, o imageOptions) (
 	for _, arg := range args {
 		if arg == stdinName {
 			stdin++
+			a.noteWaiting(arg)
 		}
 		sources = append(sources, a.expandImage(ctx, arg, true, o)...)
 	}
@@ -63,6 +64,7 @@ const maxList = 256 << 20
 // readList reads the names in --files-from.
 func (a *app) readList(ctx context.Context, o imageOptions) ([]string, error) {
 	shown := source{path: o.FilesFrom}.shown()
+	a.noteWaiting(o.FilesFrom)
 	data, err := a.readAll(ctx, o.FilesFrom, maxList)
 	if err != nil {
 		return nil, imageError{fmt.Errorf("--files-from %s: %w", shown, err)}

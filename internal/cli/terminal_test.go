@@ -48,6 +48,8 @@ func hostileFiles(t *testing.T) (dir, image, model, checkpoint string) {
 
 // Nothing that any command writes steers a terminal.
 func TestTerminalSafe(t *testing.T) {
+	t.Setenv("NO_COLOR", "")
+	t.Setenv("TERM", "xterm")
 	dir, image, other, checkpoint := hostileFiles(t)
 	m := fixture(t, "MODEL")
 	requests := filepath.Join(dir, "requests.jsonl")
@@ -96,8 +98,9 @@ func TestTerminalSafe(t *testing.T) {
 			}
 			var out, errs bytes.Buffer
 			Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs, OutTTY: true, ErrTTY: true})
-			// Progress bars return to the beginning of their line.
-			for name, text := range map[string]string{"stdout": out.String(), "stderr": strings.ReplaceAll(errs.String(), "\r", "")} {
+			// Progress bars return to the beginning of their line, and messages are colored.
+			own := strings.NewReplacer("\r", "", styleError, "", styleDim, "", styleBold, "", styleEnd, "")
+			for name, text := range map[string]string{"stdout": own.Replace(out.String()), "stderr": own.Replace(errs.String())} {
 				if quote.Terminal(text) != text {
 					t.Errorf("%q: %s: %q", args, name, text)
 				}

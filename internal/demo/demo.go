@@ -16,5 +16,8 @@ var file []byte
 // Name stands for the model's path in messages.
 const Name = "the built-in model"
 
+// Langs are the languages of the built-in model's captions.
+var Langs = []string{"en", "es"}
+
 // Open parses the built-in model. Nothing is read or copied.
 func Open() (*gguf.File, error) { return gguf.FromBytes(Name, file) }
