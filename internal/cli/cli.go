@@ -28,6 +28,7 @@ type Streams struct {
 	InTTY  bool // In is a terminal
 	OutTTY bool
 	ErrTTY bool
+	Width  int // of Out in columns, where it is a terminal; 0: not known
 }
 
 // Main runs the command line and returns the exit code. A signal ends the command
@@ -38,14 +39,25 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	endBySignal(cancel, stderr)
+	width, _ := terminalWidth(stdout)
 	return Run(ctx, args, Streams{
-		In: stdin, Out: stdout, Err: stderr, InTTY: isTTY(stdin), OutTTY: isTTY(stdout), ErrTTY: isTTY(stderr),
+		In: stdin, Out: stdout, Err: stderr, InTTY: isTTY(stdin), OutTTY: isTTY(stdout), ErrTTY: isTTY(stderr), Width: width,
 	})
 }
 
 func isTTY(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// terminalWidth returns the columns of a terminal.
+func terminalWidth(stream any) (int, error) {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return 0, os.ErrInvalid
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	return width, err
 }
 
 // Run is Main without signals: ctx ends the command. Its cause may be a stopped.

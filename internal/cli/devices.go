@@ -15,8 +15,10 @@ func (a *app) devicesCommand() *cobra.Command {
 		Use:   "devices",
 		Short: "List what this build can run on",
 		Long:  "List the devices that --device takes. With auto, the first GPU is used, else the CPU.",
-		Args:  argsBetween(0, 0, ""),
-		RunE:  func(*cobra.Command, []string) error { return a.runDevices() },
+		Example: `  paligemma devices
+  paligemma caption photo.jpg --device cpu`,
+		Args: argsBetween(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error { return a.runDevices() },
 	}
 }
 

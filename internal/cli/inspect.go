@@ -41,6 +41,9 @@ second to start. Where the compiled form could be added, quantize does that.
 --verify reads everything: no number may be NaN or infinite, and a GGUF file of
 a PaliGemma must load, with its tokenizer, and compute an answer to a made-up
 picture.`,
+		Example: `  paligemma inspect model.gguf
+  paligemma inspect model.gguf --verify
+  paligemma inspect paligemma-3b-mix-224 --json`,
 		Args: argsBetween(1, 1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Path = args[0]

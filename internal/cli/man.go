@@ -14,11 +14,12 @@ type manOptions struct{ Dir string }
 func (a *app) manCommand() *cobra.Command {
 	o := &manOptions{}
 	cmd := &cobra.Command{
-		Use:    "man --dir DIR",
-		Short:  "Write the man pages into a folder",
-		Hidden: true,
-		Args:   argsBetween(0, 0, ""),
-		RunE:   func(cmd *cobra.Command, _ []string) error { return runMan(cmd.Root(), o) },
+		Use:     "man --dir DIR",
+		Short:   "Write the man pages into a folder",
+		Hidden:  true,
+		Example: "  paligemma man --dir ~/.local/share/man/man1",
+		Args:    argsBetween(0, 0, ""),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runMan(cmd.Root(), o) },
 	}
 	cmd.Flags().StringVar(&o.Dir, "dir", "", "the `FOLDER` to write to")
 	return cmd

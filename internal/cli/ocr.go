@@ -15,6 +15,8 @@ func (a *app) ocrCommand() *cobra.Command {
 		SuggestFor: []string{"read", "text"},
 		Short:      "Read the text in images",
 		Long:       "Read the text in each image." + "\n" + answerHelp,
+		Example: `  paligemma ocr receipt.jpg -m model.gguf
+  paligemma ocr 'scans/*.png' -m model.gguf --format jsonl`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.ask.images = args
 			return a.runOCR(cmd, o)

@@ -53,13 +53,14 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 		return a.common.check(cmd.Flags())
 	}
 	a.common.flags(root.PersistentFlags())
-	root.AddCommand(
+	addGroup(root, "look", "Look at pictures:",
 		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.detectCommand(), a.segmentCommand(),
-		a.generateCommand(), a.scoreCommand(), a.parseCommand(), a.forwardCommand(), a.benchCommand(),
-		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.devicesCommand(), a.versionCommand(),
-		a.completionCommand(), a.manCommand(),
-	)
-	root.SetHelpCommand(helpCommand())
+		a.generateCommand(), a.scoreCommand())
+	addGroup(root, "models", "Models:",
+		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.benchCommand())
+	addGroup(root, toolsGroup, "Tools:",
+		a.parseCommand(), a.forwardCommand(), a.devicesCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
+	a.setHelp(root)
 	for _, cmd := range append(root.Commands(), root) {
 		completeEnums(cmd)
 	}

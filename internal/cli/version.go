@@ -19,10 +19,11 @@ type versions struct {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of this program and of ggml",
-		Args:  argsBetween(0, 0, ""),
-		RunE:  func(*cobra.Command, []string) error { return a.runVersion() },
+		Use:     "version",
+		Short:   "Print the version of this program and of ggml",
+		Example: "  paligemma version --json",
+		Args:    argsBetween(0, 0, ""),
+		RunE:    func(*cobra.Command, []string) error { return a.runVersion() },
 	}
 }
 
