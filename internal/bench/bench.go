@@ -85,6 +85,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	if b.Image == nil {
 		b.Image = syntheticPicture()
 	}
+	b.report.LoadAverage = loadAverage()
 	for i := range o.Repetitions + 1 {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -28,21 +28,22 @@ type Run struct {
 
 // Report is the result of Measure.
 type Report struct {
-	Model         string `json:"model"` // path, or name of the synthetic model
-	Synthetic     bool   `json:"synthetic"`
-	Type          string `json:"type"`
-	Parameters    int64  `json:"parameters"` // padding not counted
-	Bytes         int64  `json:"file_bytes"` // of the file, or of what stands for it in memory
-	Device        string `json:"device"`
-	CPU           string `json:"cpu"`
-	Threads       int    `json:"threads"`
-	Repetitions   int    `json:"repetitions"`
-	PrefillTokens int    `json:"prefill_tokens"` // image tokens included
-	DecodeTokens  int    `json:"decode_tokens"`
-	Run                  // medians
-	PeakRSS       int64  `json:"peak_rss_bytes,omitempty"` // of the process after the last repetition; 0: unknown
-	*Probe               // nil: not measured
-	Runs          []Run  `json:"runs"`
+	Model         string  `json:"model"` // path, or name of the synthetic model
+	Synthetic     bool    `json:"synthetic"`
+	Type          string  `json:"type"`
+	Parameters    int64   `json:"parameters"` // padding not counted
+	Bytes         int64   `json:"file_bytes"` // of the file, or of what stands for it in memory
+	Device        string  `json:"device"`
+	CPU           string  `json:"cpu"`
+	Threads       int     `json:"threads"`
+	Repetitions   int     `json:"repetitions"`
+	PrefillTokens int     `json:"prefill_tokens"` // image tokens included
+	DecodeTokens  int     `json:"decode_tokens"`
+	Run                   // medians
+	PeakRSS       int64   `json:"peak_rss_bytes,omitempty"` // of the process after the last repetition; 0: unknown
+	LoadAverage   float64 `json:"load_average,omitempty"`   // of the last minute before the first repetition; 0: unknown
+	*Probe                // nil: not measured
+	Runs          []Run   `json:"runs"`
 
 	Warnings []string `json:"warnings,omitempty"` // about the picture
 }
@@ -86,6 +87,34 @@ func (r *Report) Spread() (low, high Run) {
 		*field(&low), *field(&high) = values[0], values[len(values)-1]
 	}
 	return low, high
+}
+
+// Runs of a quiet machine differ by less than unsteady, of the median. What takes less
+// than a few milliseconds differs more on any.
+const (
+	unsteady   = 0.3
+	unsteadyMS = 20.0
+)
+
+// Unsteady returns the largest difference between runs as a part of the median, if it
+// is more than a quiet machine shows; else 0.
+func (r *Report) Unsteady() float64 {
+	low, high := r.Spread()
+	worst := 0.0
+	for _, part := range []struct{ took, mid, low, high float64 }{
+		{r.Vision, r.Vision, low.Vision, high.Vision},
+		{r.Prefill, r.Prefill, low.Prefill, high.Prefill},
+		{r.Caption20, r.Caption20, low.Caption20, high.Caption20},
+		{1000 * float64(r.DecodeTokens) / max(r.DecodeRate, 1e-9), r.DecodeRate, low.DecodeRate, high.DecodeRate},
+	} {
+		if part.took >= unsteadyMS {
+			worst = max(worst, (part.high-part.low)/part.mid)
+		}
+	}
+	if worst < unsteady {
+		return 0
+	}
+	return worst
 }
 
 // summarise sets the medians.

@@ -71,5 +71,11 @@ func benchText(r *bench.Report) (string, error) {
 	if p := r.Probe; p != nil {
 		fmt.Fprintf(&b, "what ggml reaches here: reads %.1f GB/s; products in f32 %.0f, bf16 %.0f, q8_0 %.0f, q4_k %.0f GFLOPS\n", p.Read, p.F32, p.BF16, p.Q8_0, p.Q4_K)
 	}
+	if r.LoadAverage > 0 {
+		fmt.Fprintf(&b, "load average before: %.2f\n", r.LoadAverage)
+	}
+	if by := r.Unsteady(); by > 0 {
+		fmt.Fprintf(&b, "the runs differ by %.0f%%: something else was using the machine; measure again when it is quiet\n", 100*by)
+	}
 	return b.String(), nil
 }

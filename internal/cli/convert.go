@@ -31,9 +31,10 @@ func (a *app) convertCommand() *cobra.Command {
 		Long: `Convert a checkpoint (a folder as transformers' save_pretrained leaves it, a
 safetensors file next to its JSON files, or the index of a sharded one)
 to one GGUF file, and print its path. Without OUT the file is NAME-TYPE.gguf in
-the current folder. What was chosen for each tensor goes to stderr, what was
-ignored, and whether the tokenizer was compiled, so that texts need not wait for
-a library. A folder of the hub's cache can be named too.
+the current folder. A folder of the hub's cache can be named too. What was
+ignored goes to stderr, and a line with size, bits and types; -v shows what was
+chosen for each tensor, and whether the tokenizer was compiled, so that texts
+need not wait for a library.
 
 What was written is opened again, header and tokenizer, before it gets its name.
 
@@ -120,11 +121,16 @@ func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) e
 	if len(args) == 2 {
 		out = args[1]
 	}
-	return a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {
+	err = a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {
 		return convert.Convert(cmd.Context(), args[0], out, convert.Options{
 			Type: typ, Overwrite: o.Overwrite, Threads: o.Threads, MaskDecoder: o.MaskDecoder, Progress: progress,
 		})
 	})
+	var bad *engine.ModelError
+	if errors.As(err, &bad) {
+		return explainCheckpoint(args[0], err)
+	}
+	return err
 }
 
 // makeModel shows the progress of what makes a model, and then what it did.
@@ -142,10 +148,8 @@ func (a *app) makeModel(out string, run func(progress func(done, total int64)) (
 	if err != nil {
 		return convertError(err)
 	}
-	if !a.common.Quiet {
-		if err := report.WriteTable(a.Err); err != nil {
-			return err
-		}
+	if err := a.showReport(report); err != nil {
+		return err
 	}
 	p := a.newPrinter(layout{})
 	if p.format == formatText {
@@ -160,6 +164,21 @@ func (a *app) makeModel(out string, run func(progress func(done, total int64)) (
 		c.Tensors = append(c.Tensors, convertedTensor{Name: r.Name, Source: r.Source, Type: r.Type.String(), Shape: r.Shape, Reason: r.Why, Bytes: r.Bytes})
 	}
 	return p.object(c)
+}
+
+// showReport says what a conversion did: its notes and a line, or with -v all tensors.
+func (a *app) showReport(report *convert.Report) error {
+	switch {
+	case a.common.Quiet:
+		return nil
+	case a.common.Verbose:
+		return report.WriteTable(a.Err)
+	}
+	for _, note := range report.Notes {
+		a.note("%s", note)
+	}
+	a.say(report.Summary())
+	return nil
 }
 
 // convertType finds an output type by its name.

@@ -91,7 +91,7 @@ func (i *inspection) add(key, typ string, value any) {
 func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 	in, err := inspectPath(o.Path)
 	if err != nil {
-		return &engine.ModelError{Err: err}
+		return explainFile(o.Path, &engine.ModelError{Err: err}, false)
 	}
 	defer in.close()
 	if o.Verify {

@@ -43,7 +43,11 @@ func (o modelOptions) options(parallel int) engine.Options {
 // open opens the model for a number of texts at a time.
 func (o modelOptions) open(parallel int) (*engine.Engine, error) {
 	if o.Model != "" {
-		return engine.Open(o.Model, o.options(parallel))
+		e, err := engine.Open(o.Model, o.options(parallel))
+		if err != nil {
+			return nil, explainModel(o.Model, err)
+		}
+		return e, nil
 	}
 	file, err := demo.Open()
 	if err != nil {

@@ -20,11 +20,12 @@ func (a *app) newBar(total int64, what string, wanted bool) bar {
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetRenderBlankState(true),
+		progressbar.OptionClearOnFinish(),
 	)
 	if what == "" {
 		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true))
 	} else {
-		options = append(options, progressbar.OptionSetDescription(what), progressbar.OptionClearOnFinish())
+		options = append(options, progressbar.OptionSetDescription(what))
 	}
 	return bar{progressbar.NewOptions64(total, options...)}
 }
@@ -66,9 +67,10 @@ func (b bar) clear() {
 	}
 }
 
-// close leaves the line.
+// close clears the line.
 func (b bar) close() {
 	if b.bar != nil {
+		_ = b.bar.Clear()
 		_ = b.bar.Exit()
 	}
 }

@@ -26,7 +26,8 @@ func (a *app) quantizeCommand() *cobra.Command {
 		Use:   "quantize IN.gguf OUT.gguf --type TYPE",
 		Short: "Make a GGUF file of another type",
 		Long: `Make a model of another type of a GGUF file that convert wrote, and print its
-path. IN stays as it is. What was chosen for each tensor goes to stderr.
+path. IN stays as it is. A line with size, bits and types goes to stderr, and
+with -v what was chosen for each tensor.
 
 From a file of type f32 this gives the very file that convert --type TYPE makes
 of the checkpoint; from bf16 or f16, too, if the checkpoint is of that type.
@@ -77,13 +78,13 @@ func (a *app) runQuantize(cmd *cobra.Command, o *quantizeOptions, in, out string
 		return errEmpty
 	}
 	if info, err := os.Stat(in); err != nil {
-		return &engine.ModelError{Err: pathError(in, err)}
+		return explainModel(in, &engine.ModelError{Err: pathError(in, err)})
 	} else if info.IsDir() {
 		return &engine.ModelError{Err: fmt.Errorf("%s is a folder: make a GGUF file of a checkpoint with `paligemma convert`", in)}
 	}
 	src, err := gguf.Open(in, gguf.Options{})
 	if err != nil {
-		return &engine.ModelError{Err: err}
+		return explainModel(in, &engine.ModelError{Err: err})
 	}
 	defer src.Close()
 	return a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {

@@ -339,7 +339,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"v.patch_embd.weight", "q4_k does not fit rows of 588: q5_0, padded to 608",
 		"blk.*.attn_norm.weight ×3", "blk.*.attn_v.weight ×2", "q6_k does not fit rows of 64: q8_0",
-		"84 tensors, 521,488 weights", "bits per weight",
+		"521,488 weights, 84 tensors (", "bits per weight",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, b.String())

@@ -1,8 +1,10 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -112,7 +114,23 @@ func (r *Report) WriteTable(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "tokenizer: %s\n", r.Tokenizer); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s: %s, %s, %s weights, %s, %.2f bits per weight\n",
-		r.Path, r.Type, units.Count(len(r.Rows), "tensor", "tensors"), units.Number(r.Parameters()), units.Bytes(r.Size), r.BitsPerWeight())
+	_, err := fmt.Fprintln(w, r.Summary())
 	return err
+}
+
+// Summary returns a line about the file: its type, size, bits per weight, and how many
+// tensors have which type.
+func (r *Report) Summary() string {
+	counts := map[string]int{}
+	for _, row := range r.Rows {
+		counts[row.Type.String()]++
+	}
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = units.Number(counts[name]) + " " + name
+	}
+	return fmt.Sprintf("%s: %s, %s, %.2f bits per weight, %s weights, %s (%s)", r.Path, r.Type, units.Bytes(r.Size), r.BitsPerWeight(),
+		units.Number(r.Parameters()), units.Count(len(r.Rows), "tensor", "tensors"), strings.Join(names, ", "))
 }

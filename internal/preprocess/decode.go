@@ -107,6 +107,10 @@ var converters = map[string]string{
 // refusal says what a file of a type that is not read is, and what to do.
 func refusal(kind string) string {
 	switch convert, ok := converters[kind]; {
+	case kind == kindLFS:
+		return "this is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder"
+	case kind == kindPage:
+		return "this is a web page, not the file itself: download it again"
 	case ok:
 		return fmt.Sprintf("this is %s; convert it first: %s", kind, convert)
 	case kind == "":
@@ -114,6 +118,12 @@ func refusal(kind string) string {
 	}
 	return fmt.Sprintf("this is %s (%s)", kind, readKinds)
 }
+
+// Kinds that stand in place of a picture.
+const (
+	kindLFS  = "Git LFS pointer"
+	kindPage = "web page"
+)
 
 // magics are the openings of files by type. Those that Decode refuses are here
 // so that its message can say what the file is.
@@ -145,7 +155,13 @@ var magics = []struct{ magic, kind string }{
 	{"GGUF", "GGUF"},
 	{"PK\x03\x04", "ZIP"},
 	{"\x1f\x8b", "gzip"},
+	{"version https://git-lfs", kindLFS},
+	{"<!DOCTYPE", kindPage}, {"<!doctype", kindPage}, {"<html", kindPage},
 }
+
+// Kind returns the type of a file by its first bytes, "" where it is unknown. It may
+// be one that is not read, or not a picture.
+func Kind(start []byte) string { return sniff(start) }
 
 // sniff returns the type of a file by its first bytes, or "" where it is unknown.
 func sniff(data []byte) string {
