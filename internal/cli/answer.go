@@ -189,7 +189,7 @@ func (r *run) printResult(ctx context.Context, it *item, images []*Image, result
 	if !boxes {
 		return r.printer.object(result)
 	}
-	t := r.locator.targets[it]
+	t := r.locator.targets[it].numbered(images[0])
 	t.size = images[0].fitted.Size
 	r.detail("%s: the model wrote %q", t.shown, *result.Text)
 	if t.drawing != "" {

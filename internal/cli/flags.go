@@ -124,6 +124,7 @@ type imageOptions struct {
 	FilesFrom string
 	Null      bool
 	Recursive bool
+	Stream    bool
 }
 
 func (o *imageOptions) flags(f *pflag.FlagSet) {
@@ -132,6 +133,11 @@ func (o *imageOptions) flags(f *pflag.FlagSet) {
 	needs(f, "null", "files-from")
 	f.BoolVarP(&o.Recursive, "recursive", "r", false, "search the folders in folders, too")
 	o.limits.flags(f)
+}
+
+// streamFlag adds --stream-images, for commands that answer each image by itself.
+func (o *imageOptions) streamFlag(f *pflag.FlagSet) {
+	f.BoolVar(&o.Stream, "stream-images", false, "standard input (-) is a stream of PNG and JPEG pictures: answer each")
 }
 
 func (o *imageOptions) check() error {

@@ -44,10 +44,10 @@ func (a *app) expandFolder(ctx context.Context, dir string, recursive bool) []so
 		err = s.search(dir, real)
 	}
 	if err != nil {
-		return []source{{dir, pathError(dir, err)}}
+		return []source{{path: dir, err: pathError(dir, err)}}
 	}
 	if len(s.found) == 0 {
-		return []source{{dir, s.nothing(dir)}}
+		return []source{{path: dir, err: s.nothing(dir)}}
 	}
 	s.noteSkipped(a, dir)
 	return s.found
@@ -99,7 +99,7 @@ func (s *folderSearch) folder(path, real string, link bool) {
 		return
 	}
 	if err := s.search(path, real); err != nil {
-		s.found = append(s.found, source{path, pathError(path, err)})
+		s.found = append(s.found, source{path: path, err: pathError(path, err)})
 	}
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -90,12 +91,20 @@ func (a *app) newLocator(q request) (*locator, error) {
 	}
 	l := &locator{app: a, options: *q.objects, files: newFiles(q.objects.Overwrite, paths), noted: true, targets: map[*item]target{}}
 	names, drawings := fileNames(paths), make([]string, len(paths))
+	for i := range q.items {
+		if q.items[i].streams() {
+			names[i] += "-" + streamPlace
+		}
+	}
 	var err error
 	if l.options.Draw != "" {
 		if drawings, l.folder, err = drawingPaths(l.options.Draw, names); err != nil {
 			return nil, err
 		}
-		for _, path := range drawings {
+		for i, path := range drawings {
+			if q.items[i].streams() && !strings.Contains(path, streamPlace) {
+				return nil, usageError{fmt.Errorf("--draw %s is one file, but --stream-images gives several: name a folder, or a pattern such as drawn/%s.jpg", l.options.Draw, namePlace)}
+			}
 			if err := l.files.check(path); err != nil {
 				return nil, err
 			}

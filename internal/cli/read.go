@@ -47,13 +47,17 @@ func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
 	return readAtMost(r, limit)
 }
 
-// readAtMost reads everything, unless it is more than limit bytes or empty.
+// readAtMost reads everything, unless it is more than limit bytes or empty. Of several
+// pictures that are too much together it returns the first, and a byte that says so.
 func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
 		return nil, cause(err)
 	case int64(len(data)) > limit:
+		if first, ok := firstPicture(data); ok && int64(len(first)) <= limit {
+			return data[:len(first)+1], nil // a picture of several, which the limit is about
+		}
 		return nil, fmt.Errorf("%w of %d bytes", errTooLong, limit)
 	case len(data) == 0:
 		return nil, errors.New("it is empty")

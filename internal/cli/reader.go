@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -18,6 +20,7 @@ type Image struct {
 	decoded *preprocess.Source // until it is fitted
 	fitted  *engine.Image
 	took    time.Duration // all stages
+	more    bool          // standard input goes on after it
 }
 
 // reader reads the images of a run, each while the model is busy with the one
@@ -50,8 +53,18 @@ type readResult struct {
 func (a *app) newReader(ctx context.Context, sources []*source, o limitOptions) *reader {
 	r := &reader{rest: sources, opened: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(ctx)
+	var stdin *stream
 	r.read = func(ctx context.Context, s source) (*Image, error) {
-		image, err := a.openImage(ctx, s, o)
+		var image *Image
+		var err error
+		if s.stream {
+			if stdin == nil {
+				stdin = a.newStream(o)
+			}
+			image, err = stdin.next(ctx)
+		} else {
+			image, err = a.openImage(ctx, s, o)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +91,10 @@ func (r *reader) begin() {
 		return
 	}
 	next, ahead := *r.rest[0], make(chan readResult, 1)
-	r.rest, r.ahead = r.rest[1:], ahead
+	r.ahead = ahead
+	if !next.stream { // else it goes on until its end
+		r.rest = r.rest[1:]
+	}
 	go func() {
 		image, err := r.read(r.ctx, next)
 		ahead <- readResult{image, err}
@@ -94,6 +110,9 @@ func (r *reader) take(s *source) (*Image, error) {
 	}
 	got := <-r.ahead // it ends with ctx
 	r.ahead = nil
+	if s.stream && errors.Is(got.err, io.EOF) {
+		r.rest = r.rest[1:]
+	}
 	if got.err == nil {
 		r.begin()
 	}
@@ -126,7 +145,11 @@ func (a *app) openImage(ctx context.Context, s source, o limitOptions) (*Image, 
 	if err != nil {
 		return nil, imageError{fmt.Errorf("%s: %w", s.shown(), err)}
 	}
-	return &Image{source: s, data: data, decoded: decoded, took: time.Since(start)}, nil
+	image := &Image{source: s, data: data, decoded: decoded, took: time.Since(start)}
+	if s.path == stdinName {
+		_, image.more = firstPicture(data)
+	}
+	return image, nil
 }
 
 // fit makes what the model takes.

@@ -26,6 +26,7 @@ type askOptions struct {
 func askFlags(cmd *cobra.Command, o *askOptions, maxTokens int) {
 	o.model.flags(cmd.Flags())
 	o.image.flags(cmd.Flags())
+	o.image.streamFlag(cmd.Flags())
 	o.sampling.flags(cmd.Flags(), maxTokens)
 }
 
@@ -38,7 +39,9 @@ const (
 
 const imageKinds = `
 IMAGE is a JPEG, PNG, GIF, WebP, BMP, TIFF or PPM file, - for standard input, a
-folder (-r: with the folders in it) or a pattern such as '*.jpg'.`
+folder (-r: with the folders in it) or a pattern such as '*.jpg'. With
+--stream-images - is any number of PNG or JPEG pictures, one after the other, as
+ffmpeg -f image2pipe writes them; they are called -#1, -#2 and so on.`
 
 const imageHelp = imageKinds + ` With more than one, each result is a line: the path, a
 tab and the text, in which backslash, newline and carriage return are escaped
@@ -72,6 +75,9 @@ type item struct {
 	prompts []string
 	lines   []int // of --requests, where the prompts stand; nil: elsewhere
 }
+
+// streams reports whether the item is a stream of images, each asked by itself.
+func (it *item) streams() bool { return len(it.sources) > 0 && it.sources[0].stream }
 
 // newRequest makes a request without its items, and checks the options.
 func newRequest(task string, o askOptions) (request, error) {
@@ -122,6 +128,9 @@ func (a *app) newPromptRequest(cmd *cobra.Command, prompts []string, o askOption
 		}
 		q.box = nil
 	}
+	if join && len(sources) > 0 && sources[0].stream {
+		return q, usageError{errors.New("--join and --stream-images exclude each other: a stream has any number of images")}
+	}
 	if join || len(sources) == 0 {
 		q.items = []item{{sources: sources, prompts: prompts}}
 	} else {
@@ -129,6 +138,9 @@ func (a *app) newPromptRequest(cmd *cobra.Command, prompts []string, o askOption
 	}
 	return q, nil
 }
+
+// several reports whether there is, or may be, more than one item to answer.
+func (q *request) several() bool { return len(q.items) > 1 || q.items[0].streams() }
 
 // splitItems makes an item of each image.
 func splitItems(sources []source, prompts []string) []item {
@@ -152,7 +164,7 @@ func (q *request) sources() (all []*source) {
 // hopeless returns the error of a request that cannot succeed, so that it fails
 // before a model is loaded.
 func (q *request) hopeless() error {
-	if len(q.items) > 1 {
+	if q.several() {
 		return nil // the others are answered
 	}
 	for _, s := range q.items[0].sources {

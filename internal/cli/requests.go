@@ -63,9 +63,9 @@ func requestedImage(path string) source {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return source{path, pathError(path, err)}
+		return source{path: path, err: pathError(path, err)}
 	case info.IsDir():
-		return source{path, fmt.Errorf("%s is a folder: a request names the file of one image", path)}
+		return source{path: path, err: fmt.Errorf("%s is a folder: a request names the file of one image", path)}
 	}
 	return source{path: notStdin(path)}
 }

@@ -3,8 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
+	"strconv"
+	"time"
 
 	"paligemma/internal/engine"
+	"paligemma/internal/units"
 )
 
 // run is a request that is carried out.
@@ -17,6 +21,9 @@ type run struct {
 	locator *locator // nil: text is text
 	bar     bar      // of several items
 
+	done     int // items, and images of streams; failed ones count
+	failed   int
+	streamed int // images of the stream
 	outcomes outcomes
 }
 
@@ -53,7 +60,7 @@ func (a *app) execute(ctx context.Context, q request) (err error) {
 
 // layout says how the results are printed.
 func (q *request) layout() layout {
-	several := len(q.items) > 1
+	several := q.several()
 	many := several || len(q.items[0].prompts) > 1
 	return layout{many: many, lines: many || q.sampling.NumReturn > 1, paths: several}
 }
@@ -61,33 +68,63 @@ func (q *request) layout() layout {
 // answerItems answers all prompts. An item whose images cannot be read is one
 // failure of several.
 func (r *run) answerItems(ctx context.Context) error {
-	several, failed := len(r.items) > 1, 0
-	if several {
+	if r.several() {
 		r.bar = r.newBar(int64(len(r.items)), "images", !r.OutTTY)
 		defer r.bar.close()
 	}
+	start := time.Now()
 	for i := range r.items {
 		it := &r.items[i]
-		images, err := r.encodeImages(ctx, it)
-		var bad imageError
-		switch {
-		case errors.As(err, &bad) && several:
-			failed++
-			r.bar.clear()
-			r.complain(err)
-			err = r.printFailure(it, err)
-		case err == nil:
-			err = r.answerPrompts(ctx, it, images)
+		err := r.answerItem(ctx, it)
+		for err == nil && it.streams() {
+			err = r.answerItem(ctx, it)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		r.bar.set(int64(i + 1))
 	}
-	if failed > 0 {
-		return partlyError{failed, len(r.items), "images"}
+	r.bar.close()
+	r.logDone(time.Since(start))
+	if r.failed > 0 {
+		return partlyError{r.failed, r.done, "images"}
 	}
 	return nil
+}
+
+// answerItem answers the prompts of an item, of a stream those of its next image; at
+// the end of a stream the error is [io.EOF].
+func (r *run) answerItem(ctx context.Context, it *item) error {
+	images, err := r.encodeImages(ctx, it)
+	if it.streams() {
+		r.streamed++
+	}
+	if errors.Is(err, io.EOF) && it.streams() {
+		return io.EOF
+	}
+	r.done++
+	var bad imageError
+	switch {
+	case errors.As(err, &bad) && r.several():
+		r.failed++
+		r.bar.clear()
+		r.complain(err)
+		return r.printFailure(it, err)
+	case err != nil:
+		return err
+	}
+	return r.answerPrompts(ctx, it, images)
+}
+
+// manyImages is how many images make a run worth a summary.
+const manyImages = 10
+
+// logDone says at the end of a run of many images how it went.
+func (r *run) logDone(took time.Duration) {
+	if r.done < manyImages {
+		return
+	}
+	r.note("images: %s done, %s failed, %.1f images/s", units.Number(r.done-r.failed), units.Number(r.failed), float64(r.done)/took.Seconds())
 }
 
 func (r *run) answerPrompts(ctx context.Context, it *item, images []*Image) error {
@@ -117,6 +154,9 @@ func (r *run) encodeImages(ctx context.Context, it *item) ([]*Image, error) {
 		if err != nil {
 			return nil, err
 		}
+		if image.more {
+			r.note("more bytes follow the first picture in standard input: --stream-images takes them as pictures, too")
+		}
 		if len(image.fitted.Warnings) > 0 {
 			r.bar.clear()
 			r.logWarnings(image.path, image.fitted.Warnings)
@@ -144,7 +184,11 @@ func (r *run) printFailure(it *item, err error) error {
 	if r.printer.format == formatText {
 		return nil
 	}
-	result := Result{Image: it.sources[0].path, Task: r.task, Error: oneLine(err.Error())}
+	path := it.sources[0].path
+	if it.streams() {
+		path = streamedPrefix + strconv.Itoa(r.streamed)
+	}
+	result := Result{Image: path, Task: r.task, Error: oneLine(err.Error())}
 	if it.lines == nil {
 		return r.printer.object(result)
 	}

@@ -41,6 +41,7 @@ different lengths, sort by the second field.
 	f := cmd.Flags()
 	o.ask.model.flags(f)
 	o.ask.image.flags(f)
+	o.ask.image.streamFlag(f)
 	f.StringArrayVarP(&o.Prompts, "prompt", "p", nil, "the `PROMPT`, taken as it is; may be repeated")
 	f.StringArrayVar(&o.Suffixes, "suffix", nil, "a `TEXT` to rate, taken as it is; may be repeated")
 	f.StringVar(&o.SuffixesFrom, "suffixes-from", "", "take more texts from `FILE`, one a line, empty lines left out; - is stdin")

@@ -3,9 +3,11 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -14,14 +16,18 @@ const stdinName = "-"
 
 // source is where an image comes from, or the reason why it cannot be read.
 type source struct {
-	path string
-	err  error
+	path   string
+	err    error
+	stream bool // any number of images, one after the other
 }
 
 // shown returns the source's name for messages.
 func (s source) shown() string {
 	if s.path == stdinName {
 		return "standard input"
+	}
+	if number, ok := strings.CutPrefix(s.path, streamedPrefix); ok && s.stream {
+		return "standard input, picture " + number
 	}
 	return s.path
 }
@@ -41,6 +47,9 @@ func (a *app) expandImages(ctx context.Context, args []string, o imageOptions) (
 	}
 	if o.FilesFrom == stdinName {
 		stdin++
+	}
+	if o.Stream && !slices.Contains(args, stdinName) {
+		return nil, usageError{errors.New("--stream-images needs - among the images: the stream is standard input")}
 	}
 	if stdin > 1 {
 		return nil, errStdinTwice
@@ -89,7 +98,7 @@ func (a *app) readList(ctx context.Context, o imageOptions) ([]string, error) {
 // patterns nor -.
 func (a *app) expandImage(ctx context.Context, arg string, argument bool, o imageOptions) []source {
 	if argument && arg == stdinName {
-		return []source{{path: arg}}
+		return []source{{path: arg, stream: o.Stream}}
 	}
 	info, err := os.Stat(arg)
 	switch {
@@ -98,16 +107,16 @@ func (a *app) expandImage(ctx context.Context, arg string, argument bool, o imag
 	case err == nil:
 		return []source{{path: notStdin(arg)}}
 	case !argument || !strings.ContainsAny(arg, "*?["):
-		return []source{{arg, pathError(arg, err)}}
+		return []source{{path: arg, err: pathError(arg, err)}}
 	}
 	found := matches(arg)
 	if len(found) > 0 {
 		return found
 	}
 	if !strings.ContainsAny(arg, "*?") { // a [ may well be a part of a name
-		return []source{{arg, pathError(arg, err)}}
+		return []source{{path: arg, err: pathError(arg, err)}}
 	}
-	return []source{{arg, fmt.Errorf("%s: no file matches", arg)}}
+	return []source{{path: arg, err: fmt.Errorf("%s: no file matches", arg)}}
 }
 
 // matches lists the files that match a pattern, none if the pattern is invalid. In a
@@ -148,7 +157,7 @@ func notStdin(path string) string {
 // read only if it is named itself.
 func foundSource(path string, info os.FileInfo) source {
 	if info != nil && !info.Mode().IsRegular() {
-		return source{path, fmt.Errorf("%s: not a regular file: name it itself to read it", path)}
+		return source{path: path, err: fmt.Errorf("%s: not a regular file: name it itself to read it", path)}
 	}
 	return source{path: path}
 }
