@@ -83,9 +83,9 @@ func TestFaults(t *testing.T) {
 		"a pipeline":         {"```sh\nfalse | cat\n```\n", "exit code 1: "},
 		"a syntax error":     {"```sh\nfor\n```\n", "syntax error"},
 		"a wrong name":       {"```sh\npaligema caption\n```\n", "exit code 127"},
-		"a wrong flag":       {"```sh\npaligemma caption testdata/scenes/shapes.jpg --no-such-flag\n```\n", "unknown flag: --no-such-flag"},
+		"a wrong flag":       {"```sh\npaligemma caption testdata/scenes/shapes.jpg --no-such-flag\n```\n", "unknown flag --no-such-flag"},
 		"the shell ends":     {"```sh\nexit 0\n```\n```sh\ntrue\n```\n", "not reached"},
-		"unchecked flag":     {"```sh needs=checkpoint\npaligemma caption x.jpg --no-such-flag\n```\n", "unknown flag: --no-such-flag"},
+		"unchecked flag":     {"```sh needs=checkpoint\npaligemma caption x.jpg --no-such-flag\n```\n", "unknown flag --no-such-flag"},
 		"unchecked command":  {"```sh needs=checkpoint\nhf download x | paligemma nosuch\n```\n", "no such command"},
 		"out of reach":       {"```sh needs=checkpoint\npaligemma parse < nosuch.txt\n```\n", "could not be checked"},
 	}
