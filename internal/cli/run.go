@@ -68,9 +68,9 @@ func (q *request) layout() layout {
 // answerItems answers all prompts. An item whose images cannot be read is one
 // failure of several.
 func (r *run) answerItems(ctx context.Context) error {
-	if r.several() {
+	if len(r.items) > 1 { // how long a stream is, nobody knows
 		r.bar = r.newBar(int64(len(r.items)), "images", !r.OutTTY)
-		defer r.bar.close()
+		defer func() { r.bar.close() }()
 	}
 	start := time.Now()
 	for i := range r.items {
@@ -85,6 +85,7 @@ func (r *run) answerItems(ctx context.Context) error {
 		r.bar.set(int64(i + 1))
 	}
 	r.bar.close()
+	r.bar = bar{}
 	r.logDone(time.Since(start))
 	if r.failed > 0 {
 		return partlyError{r.failed, r.done, "images"}
