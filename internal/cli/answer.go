@@ -41,7 +41,7 @@ func fitted(images []*Image) []*engine.Image {
 
 // newResult makes the result of an item's prompt, as far as the images tell.
 func (r *run) newResult(it *item, n int, images []*Image) Result {
-	result := Result{Task: r.task}
+	result := Result{Task: r.task, Model: r.model.name()}
 	if it.lines != nil {
 		result.Line = it.lines[n]
 	}
@@ -51,6 +51,7 @@ func (r *run) newResult(it *item, n int, images []*Image) Result {
 	}
 	if !r.join && len(images) == 1 {
 		result.Image, result.Images = images[0].path, nil
+		result.Width, result.Height = images[0].fitted.Size.X, images[0].fitted.Size.Y
 	}
 	return result
 }
@@ -192,7 +193,7 @@ func (r *run) printResult(ctx context.Context, it *item, images []*Image, result
 	t := r.locator.targets[it].numbered(images[0])
 	t.size = images[0].fitted.Size
 	r.detail("%s: the model wrote %q", t.shown, *result.Text)
-	if t.drawing != "" {
+	if r.locator.pictures() {
 		var err error
 		if t.canvas, _, err = newCanvas(images[0].data, r.app.limits(images[0].path, r.request.limits)); err != nil {
 			return imageError{pathError(t.shown, err)}
@@ -202,8 +203,12 @@ func (r *run) printResult(ctx context.Context, it *item, images []*Image, result
 	if err != nil {
 		return err
 	}
-	if r.printer.format == formatText {
-		return r.printer.table(result.Image, found.rows(r.sampling.Scores))
+	done, err := r.locator.print(r.printer, result.Image, t, &found, r.sampling.Scores)
+	if err == nil {
+		err = r.locator.finish(t)
+	}
+	if done || err != nil {
+		return err
 	}
 	result.Drawing = t.drawing
 	found.describe(result, masks)

@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
+
 	"paligemma/internal/quote"
 	"strings"
 )
@@ -12,6 +14,7 @@ type app struct {
 	Streams
 	bars   io.Writer       // Err without the guard of a terminal, which bars and colors steer
 	plain  io.StringWriter // Out without it
+	screen *os.File        // the same, where it is a file: previews steer it, too
 	common commonOptions
 }
 

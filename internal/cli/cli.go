@@ -63,8 +63,9 @@ func terminalWidth(stream any) (int, error) {
 // Run is Main without signals: ctx ends the command. Its cause may be a stopped.
 func Run(ctx context.Context, args []string, s Streams) int {
 	out := &resultWriter{w: s.Out}
+	screen, _ := s.Out.(*os.File)
 	s.Out = out
-	a := &app{Streams: s, bars: s.Err, plain: out}
+	a := &app{Streams: s, bars: s.Err, plain: out, screen: screen}
 	flush := a.guard()
 	s = a.Streams
 	root := a.rootCommand()

@@ -145,7 +145,7 @@ func TestMaskConfidence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	boxes, masks := found.Boxes(), found.Masks()
+	boxes, masks := task.Lists(found.List())
 	if !equals(masks[0].Confidence, math.Exp(-1.5)) || !equals(boxes[1].Confidence, math.Exp(-1.5)) || !equals(boxes[0].Confidence, 1) {
 		t.Errorf("%v, %v and %v", *masks[0].Confidence, *boxes[1].Confidence, *boxes[0].Confidence)
 	}

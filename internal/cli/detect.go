@@ -14,7 +14,7 @@ func (a *app) detectCommand() *cobra.Command {
 		Short:      "Find objects in images and give their boxes",
 		Long: `Find objects in each image. OBJECTS are what to look for, several with " ; "
 between them; they come before the images.
-` + imageKinds + "\n" + tableHelp + `
+` + imageKinds + "\n" + tableHelp + "\n" + boxFormatsHelp + labelDirHelp + `
 
 A group of location tokens that is not whole is left out, and so is text without
 a box; a line on standard error counts them, -v and JSON list them. Small
@@ -22,6 +22,7 @@ checkpoints are prone to write the same object until --max-tokens ends it:
 --stop-repeats ends the text there, and leaves out the object that is a repeat.`,
 		Example: `  paligemma detect "cat ; dog" photo.jpg -m model.gguf --draw boxes.png
   paligemma detect car 'street/*.jpg' --draw 'drawn/{}.jpg' --format jsonl`,
+		Annotations: map[string]string{givesBoxes: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.parse(cmd, args); err != nil {
 				return err
@@ -31,6 +32,7 @@ checkpoints are prone to write the same object until --max-tokens ends it:
 	}
 	askFlags(cmd, &o.ask, maxTokensObjects)
 	o.ask.sampling.repeatFlag(cmd.Flags())
+	o.objects.labelFlag(cmd.Flags())
 	o.objects.drawFlags(cmd.Flags(), drawUsage)
 	return cmd
 }

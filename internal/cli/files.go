@@ -35,7 +35,7 @@ func newFiles(overwrite bool, inputs []string) *files {
 
 // check says why path must not be written.
 func (f *files) check(path string) error {
-	if _, err := os.Lstat(path); err != nil {
+	if _, err := os.Lstat(path); err != nil || path == stdinName {
 		return nil // it is new; whether it can be made is seen when it is
 	}
 	if info, err := os.Stat(path); err == nil {
@@ -112,7 +112,10 @@ const namePlace = "{}"
 func drawingPaths(out string, names []string) (paths []string, folder string, err error) {
 	pattern := out
 	if out == stdinName {
-		return nil, "", usageError{errors.New("--draw -: pictures are not written to standard output")}
+		if len(names) > 1 {
+			return nil, "", usageError{fmt.Errorf("--draw - is one picture, but there are %d images: name a folder, or a pattern such as drawn/%s.jpg", len(names), namePlace)}
+		}
+		return []string{out}, "", nil
 	}
 	switch info, err := os.Stat(out); {
 	case strings.Contains(out, namePlace):
@@ -125,7 +128,7 @@ func drawingPaths(out string, names []string) (paths []string, folder string, er
 	case len(names) > 1:
 		return nil, "", usageError{fmt.Errorf("--draw %s is one file, but there are %d images: name a folder, or a pattern such as drawn/%s.jpg", out, len(names), namePlace)}
 	default:
-		pattern = out
+		pattern, folder = out, filepath.Dir(out)
 		names = []string{""}
 	}
 	if _, err := draw.FormatOf(pattern); err != nil {

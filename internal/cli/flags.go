@@ -28,7 +28,7 @@ const (
 
 // enums are the flags that take one of a few words.
 var enums = map[string][]string{
-	"format":   {formatText, formatJSON, formatJSONL},
+	"format":   {formatText, formatJSON, formatJSONL, formatCSV, formatCOCO, formatYOLO},
 	"progress": {progressAuto, progressNever, progressAlways},
 	"style":    {task.StyleShort, task.StyleCOCO, task.StyleDetailed},
 }
@@ -44,7 +44,7 @@ type commonOptions struct {
 }
 
 func (o *commonOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.Format, "format", formatText, "`FORMAT` of the results: text, json or jsonl")
+	f.StringVar(&o.Format, "format", formatText, "`FORMAT` of the results: text, json or jsonl; of boxes also csv, coco or yolo")
 	f.BoolVar(&o.JSON, "json", false, "short for --format json")
 	exclude(f, "json", "format")
 	f.StringVar(&o.Progress, "progress", progressAuto, "`WHEN` to show progress: auto (on a terminal), never or always")
@@ -67,6 +67,9 @@ func (o *commonOptions) check(f *pflag.FlagSet) error {
 	}
 	return nil
 }
+
+// json reports whether results are written as JSON.
+func (o *commonOptions) json() bool { return o.Format == formatJSON || o.Format == formatJSONL }
 
 func checkWord(flag, value string, words []string) error {
 	if slices.Contains(words, value) {

@@ -231,7 +231,7 @@ func decodeResults(t *testing.T, out, format string) []any {
 // The checker itself finds what is wrong.
 func TestSchemaCheck(t *testing.T) {
 	answer := schemas(t)["answer"]
-	const good = `{"task":"ocr","prompt":"","text":"","tokens":[1],"finish_reason":"stop","timings":{"load_ms":1,"image_ms":1,"vision_ms":1,"prefill_ms":1,"decode_ms":0.5,"prefill_tokens":1,"decode_tokens":1}}`
+	const good = `{"task":"ocr","model":"m.gguf","prompt":"","text":"","tokens":[1],"finish_reason":"stop","timings":{"load_ms":1,"image_ms":1,"vision_ms":1,"prefill_ms":1,"decode_ms":0.5,"prefill_tokens":1,"decode_tokens":1}}`
 	for change, want := range map[string]int{
 		"":                            0,
 		`"text":""|"text":1`:          1,

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/engine"
+	"paligemma/internal/preview"
 	"paligemma/internal/quote"
 )
 
@@ -19,7 +20,16 @@ mask adds its 16 codes, then, where it was decoded, its area in pixels and its
 file. With more than one image the path comes first. In a field backslash, tab,
 newline and carriage return are escaped as \\, \t, \n and \r.`
 
-const drawUsage = "draw the objects into `OUT`: a .png or .jpg, a folder, or a pattern in whose name {} stands for the image's"
+const boxFormatsHelp = `
+Other programs read --format csv (a header, then a line for each object), coco (one
+object with images, annotations and categories, as pycocotools loads it) and yolo
+(a line "class x y width height" for each object, between 0 and 1, x and y being its
+middle; with --scores its confidence, too).`
+
+const labelDirHelp = ` With several images yolo needs --label-dir: a file
+of labels for each image, and classes.txt.`
+
+const drawUsage = "draw the objects into `OUT`: a .png or .jpg, a folder, a pattern in whose name {} stands for the image's, or - for standard output, without the table"
 
 // objectOptions are the flags of detect, segment and parse: what becomes of the
 // objects in a text.
@@ -27,8 +37,13 @@ type objectOptions struct {
 	Draw        string
 	MaskDir     string
 	MaskDecoder string
+	LabelDir    string
+	Preview     bool
 	Overwrite   bool
 }
+
+// pictured reports whether pictures with the objects are asked for.
+func (o *objectOptions) pictured() bool { return o.Draw != "" || o.Preview }
 
 func (o *objectOptions) maskFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MaskDir, "mask-dir", "", "write the mask of each object as a PNG into the folder `DIR`")
@@ -37,7 +52,32 @@ func (o *objectOptions) maskFlags(f *pflag.FlagSet) {
 
 func (o *objectOptions) drawFlags(f *pflag.FlagSet, usage string) {
 	f.StringVar(&o.Draw, "draw", "", usage)
-	f.BoolVar(&o.Overwrite, "overwrite", false, "replace pictures that exist (but never an input image)")
+	f.BoolVar(&o.Preview, "preview", false, "show the drawing in a terminal that can (kitty's protocol, iTerm2's or sixels)")
+	f.BoolVar(&o.Overwrite, "overwrite", false, "replace files that exist (but never an input image)")
+}
+
+func (o *objectOptions) labelFlag(f *pflag.FlagSet) {
+	f.StringVar(&o.LabelDir, "label-dir", "", "with --format yolo: write a file of labels for each image, and classes.txt, into the folder `DIR`")
+}
+
+// check settles what of the results goes to standard output.
+func (o *objectOptions) check(a *app, f *pflag.FlagSet) error {
+	toFiles := a.common.Format == formatYOLO && o.LabelDir != ""
+	switch {
+	case o.LabelDir != "" && !toFiles:
+		if typed(f, "label-dir") {
+			return usageError{errors.New("--label-dir needs --format yolo")}
+		}
+		o.LabelDir = ""
+	case o.Draw == stdinName && a.OutTTY:
+		return usageError{errors.New("--draw - writes a PNG, and standard output is a terminal: add > boxes.png, or show it with --preview")}
+	case o.Draw == stdinName && a.common.Format != formatText && !toFiles:
+		if typed(f, "format") {
+			return usageError{fmt.Errorf("--draw - and --format %s both write to standard output: draw into a file", a.common.Format)}
+		}
+		a.common.Format = formatText
+	}
+	return nil
 }
 
 // locateOptions are the arguments and flags of detect and segment.
@@ -66,7 +106,10 @@ func (a *app) runLocate(cmd *cobra.Command, o *locateOptions, prompt func(string
 	if err := o.ask.sampling.check(a, cmd.Flags()); err != nil {
 		return err
 	}
-	if o.ask.sampling.NumReturn > 1 && a.common.Format == formatText {
+	if err := o.objects.check(a, cmd.Flags()); err != nil {
+		return err
+	}
+	if o.ask.sampling.NumReturn > 1 && !a.common.json() {
 		if typed(cmd.Flags(), "num-return") {
 			return usageError{errors.New("--num-return needs --format json or jsonl here: the table is of the best text")}
 		}
@@ -76,7 +119,7 @@ func (a *app) runLocate(cmd *cobra.Command, o *locateOptions, prompt func(string
 	if err != nil {
 		return err
 	}
-	q.objects, q.masks = &o.objects, masks
+	q.objects, q.masks, q.labels = &o.objects, masks, askedLabels(o.what)
 	return a.execute(cmd.Context(), q)
 }
 
@@ -110,13 +153,47 @@ func (a *app) newLocator(q request) (*locator, error) {
 			}
 		}
 	}
+	if err := l.prepareLabels(names, q.labels); err != nil {
+		return nil, err
+	}
+	l.preview = a.openPreview(&l.options)
 	for i := range q.items {
-		l.targets[&q.items[i]] = target{shown: paths[i], name: names[i], drawing: drawings[i]}
+		l.targets[&q.items[i]] = target{shown: paths[i], name: names[i], number: i + 1, drawing: drawings[i]}
 	}
 	if l.options.MaskDir != "" {
 		err = l.files.checkMaskDir(l.options.MaskDir, names)
 	}
 	return l, err
+}
+
+// prepareLabels makes the writer of boxes, and finds what is in the way of its files.
+func (l *locator) prepareLabels(names, labels []string) error {
+	l.boxes = l.app.newBoxWriter(l.options, l.files, labels)
+	switch {
+	case l.options.LabelDir != "":
+		return l.files.checkLabelDir(l.options.LabelDir, names)
+	case l.app.common.Format == formatYOLO && len(names) > 1:
+		return usageError{fmt.Errorf("--format yolo has no place for the names of %d images: add --label-dir DIR, which gets a file for each", len(names))}
+	}
+	return nil
+}
+
+// openPreview opens the terminal that --preview asks for; nil: there is nothing to
+// show pictures in.
+func (a *app) openPreview(o *objectOptions) *preview.Terminal {
+	switch {
+	case !o.Preview || !a.OutTTY || a.screen == nil:
+		return nil
+	case a.common.Format != formatText:
+		a.note("--preview shows pictures next to the table only, not in --format %s", a.common.Format)
+		return nil
+	}
+	t, ok := preview.Open(a.screen)
+	if !ok {
+		a.note("this terminal shows no pictures, as far as it says: --draw FILE makes a file of the drawing")
+		return nil
+	}
+	return t
 }
 
 // open opens the mask decoder, if masks are wanted, and makes the folders for

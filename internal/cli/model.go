@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
 	"paligemma/internal/units"
@@ -32,6 +34,12 @@ func (a *app) noteModel(e *engine.Engine) {
 	}
 	a.detail("%s: %s, %s, %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"))
 }
+
+// builtIn is the name of the built-in model in JSON.
+const builtIn = "built-in"
+
+// name returns what the flags name, in JSON.
+func (o modelOptions) name() string { return cmp.Or(o.Model, builtIn) }
 
 // options are the engine's, for a number of texts at a time.
 func (o modelOptions) options(parallel int) engine.Options {

@@ -14,13 +14,17 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/mask"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/preview"
+	"paligemma/internal/task"
 )
 
 // target is what a text is about, and where the drawing of its objects goes.
 type target struct {
 	shown   string       // for messages
 	name    string       // for files
-	drawing string       // the file of the drawing; "": none
+	number  int          // of the image among those of the run, from 1
+	line    int          // of the text; 0: it has none
+	drawing string       // the file of the drawing; "": none; -: standard output
 	size    image.Point  // of the upright image
 	canvas  *image.NRGBA // to draw on; nil: nothing is drawn
 }
@@ -34,7 +38,9 @@ type locator struct {
 	targets map[*item]target // without sizes; of parse: none
 	folder  string           // that --draw needs; "": none
 	masks   *engine.Masks    // nil: masks stay codes
-	noted   bool             // nothing more is to be said about a missing decoder
+	boxes   boxWriter        // nil: boxes are a table or JSON
+	preview *preview.Terminal
+	noted   bool // nothing more is to be said about a missing decoder
 	dropped droppedTally
 	texts   int // located so far
 	empty   int // of them without objects
@@ -54,7 +60,7 @@ type objects struct {
 
 // makeFolders makes the folders for pictures.
 func (l *locator) makeFolders() error {
-	for flag, dir := range map[string]string{"mask-dir": l.options.MaskDir, "draw": l.folder} {
+	for flag, dir := range map[string]string{"mask-dir": l.options.MaskDir, "draw": l.folder, "label-dir": l.options.LabelDir} {
 		if dir == "" {
 			continue
 		}
@@ -113,10 +119,53 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 	for _, e := range legend {
 		l.app.note("%s: no font has label %d: %s", t.shown, e.Number, e.Label)
 	}
-	if err != nil || t.drawing == "" {
-		return found, err
+	return found, err
+}
+
+// pictures reports whether objects are drawn.
+func (l *locator) pictures() bool { return l.options.Draw != "" || l.preview != nil }
+
+// finish writes the drawing of a target, and shows it.
+func (l *locator) finish(t target) error {
+	if t.canvas == nil {
+		return nil
 	}
-	return found, l.files.draw(t.drawing, t.canvas)
+	switch t.drawing {
+	case "":
+	case stdinName:
+		if err := draw.Encode(l.app.Out, t.canvas, draw.PNG); err != nil {
+			return err
+		}
+	default:
+		if err := l.files.draw(t.drawing, t.canvas); err != nil {
+			return err
+		}
+	}
+	if l.preview == nil {
+		return nil
+	}
+	return l.preview.Show(t.canvas)
+}
+
+// print prints the objects of a text, unless that is to be JSON: done says so.
+func (l *locator) print(p *printer, path string, t target, found *objects, scores bool) (done bool, err error) {
+	switch {
+	case l.boxes != nil:
+		return true, l.boxes.add(boxPage{image: path, number: t.number, line: t.line, name: t.name, size: t.size, objects: found, scores: scores})
+	case p.format != formatText:
+		return false, nil
+	case l.options.Draw == stdinName:
+		return true, nil
+	}
+	return true, p.table(path, found.rows(scores))
+}
+
+// closeBoxes ends what the writer of boxes has begun.
+func (l *locator) closeBoxes() error {
+	if l == nil || l.boxes == nil {
+		return nil
+	}
+	return l.boxes.close()
 }
 
 // labelColors returns the color of each label of a picture.
@@ -194,22 +243,18 @@ func (l *locator) logEmpty() {
 // describe adds the objects to a result, with a list of masks even if it is empty
 // where masks are asked for.
 func (found *objects) describe(result *Result, masks bool) {
-	boxes, pieces := found.Boxes(), found.Pieces()
-	result.Boxes, result.Dropped = &boxes, &pieces
+	list, pieces := found.List(), found.Pieces()
+	for i, path := range found.maskFiles {
+		list[i].Mask.MaskFile = path
+	}
+	boxList, maskList := task.Lists(list)
+	result.Objects, result.Boxes, result.Dropped = &list, &boxList, &pieces
 	if found.DroppedCount > len(pieces) {
 		result.DroppedCount = found.DroppedCount
 	}
-	if !masks && found.Codes == 0 {
-		return
+	if masks || found.Codes > 0 {
+		result.Masks = &maskList
 	}
-	list, n := found.Masks(), 0
-	for i, o := range found.Objects.Objects {
-		if o.Codes != nil {
-			list[n].MaskFile = found.maskFiles[i]
-			n++
-		}
-	}
-	result.Masks = &list
 }
 
 // rows returns the table of the objects: label, box, confidence if wanted, and

@@ -185,7 +185,7 @@ func TestSegmentIsParse(t *testing.T) {
 			if a.Drawing != ours.Draw {
 				t.Errorf("drawing %q", a.Drawing)
 			}
-			a.Task, a.Drawing, a.Prompt = b.Task, b.Drawing, nil
+			a.Task, a.Model, a.Drawing, a.Prompt = b.Task, b.Model, b.Drawing, nil
 			if !reflect.DeepEqual(a, b) || len(*a.Boxes) != 2 || len(*a.Masks) != 1 {
 				t.Errorf("segment %s\nparse %s", got, want)
 			}

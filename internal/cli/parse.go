@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"paligemma/internal/draw"
 	"paligemma/internal/quote"
@@ -37,7 +39,7 @@ the masks of <seg000>….
 
 The size of the image gives the boxes in pixels: --size, or --image, which is the
 image itself and can be drawn on.
-` + tableHelp + `
+` + tableHelp + "\n" + boxFormatsHelp + `
 
 Text without objects gives no line, and in JSON empty lists. What is left out of
 a text (a group of location tokens that is not whole, text without a box) is
@@ -50,8 +52,9 @@ Masks are decoded for images of up to 268 megapixels: of one text the first 512,
 and no more than a gigapixel of them. Boxes have no such limit.`,
 		Example: `  paligemma parse "<loc0256><loc0128><loc0768><loc0896> cat" --size 640x480
   other-runner photo.jpg | paligemma parse --image photo.jpg --draw boxes.png --format jsonl`,
-		Args: argsBetween(0, 1, ""),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runParse(cmd.Context(), o, args) },
+		Args:        argsBetween(0, 1, ""),
+		Annotations: map[string]string{givesBoxes: "yes"},
+		RunE:        func(cmd *cobra.Command, args []string) error { return a.runParse(cmd, o, args) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Size, "size", "", "the size of the image in pixels, `WxH`")
@@ -59,14 +62,15 @@ and no more than a gigapixel of them. Boxes have no such limit.`,
 	o.limits.flags(f)
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads for masks (default: the physical cores available)")
 	o.objects.maskFlags(f)
-	o.objects.drawFlags(f, "draw the objects on --image, into the `FILE` .png or .jpg")
+	o.objects.drawFlags(f, "draw the objects on --image, into the `FILE` .png or .jpg, or - for standard output, without the table")
 	exclude(f, "size", "image")
 	needs(f, "draw", "image")
+	needs(f, "preview", "image")
 	needs(f, "mask-dir", "mask-decoder")
 	return cmd
 }
 
-func (o *parseOptions) check() error {
+func (o *parseOptions) check(a *app, f *pflag.FlagSet) error {
 	if err := checkThreads(o.Threads); err != nil {
 		return err
 	}
@@ -79,15 +83,17 @@ func (o *parseOptions) check() error {
 		return usageError{errors.New("--image -: the image must be a file")}
 	case o.objects.Draw != "" && o.Image == "":
 		return usageError{errors.New("--draw needs --image: what is to be drawn on?")}
+	case o.objects.Preview && o.Image == "":
+		return usageError{errors.New("--preview needs --image: what is to be shown?")}
 	case o.objects.MaskDir != "" && o.objects.MaskDecoder == "":
 		return usageError{errors.New("--mask-dir needs --mask-decoder FILE: vae-oid.npz, or a GGUF that has the decoder")}
 	}
-	if o.objects.Draw != "" {
+	if o.objects.Draw != "" && o.objects.Draw != stdinName {
 		if _, err := draw.FormatOf(o.objects.Draw); err != nil {
 			return usageError{fmt.Errorf("--draw %w", err)}
 		}
 	}
-	return nil
+	return o.objects.check(a, f)
 }
 
 // parseRun is a run of parse.
@@ -100,14 +106,16 @@ type parseRun struct {
 	printer  *printer
 }
 
-func (a *app) runParse(ctx context.Context, o *parseOptions, args []string) (err error) {
-	if err := o.check(); err != nil {
+func (a *app) runParse(cmd *cobra.Command, o *parseOptions, args []string) (err error) {
+	ctx := cmd.Context()
+	if err := o.check(a, cmd.Flags()); err != nil {
 		return err
 	}
 	r := &parseRun{
-		app: a, image: o.Image, target: target{name: "mask"},
+		app: a, image: o.Image, target: target{name: "mask", number: 1, drawing: o.objects.Draw},
 		locator: &locator{app: a, options: o.objects, files: newFiles(o.objects.Overwrite, []string{o.Image})},
 	}
+	r.locator.boxes, r.locator.preview = a.newBoxWriter(o.objects, r.locator.files, nil), a.openPreview(&o.objects)
 	if o.Image != "" {
 		err = r.openImage(ctx, o)
 	} else {
@@ -127,10 +135,10 @@ func (a *app) runParse(ctx context.Context, o *parseOptions, args []string) (err
 	} else {
 		err = r.text(ctx, args[0], 0)
 	}
-	if err = errors.Join(err, r.printer.close()); err != nil || o.objects.Draw == "" {
+	if err = errors.Join(err, r.printer.close(), r.locator.closeBoxes()); err != nil {
 		return err
 	}
-	return r.locator.files.draw(o.objects.Draw, r.target.canvas)
+	return r.locator.finish(r.target)
 }
 
 // prepare finds what is in the way of files, opens the mask decoder and makes the
@@ -139,6 +147,9 @@ func (r *parseRun) prepare(o *parseOptions) (err error) {
 	if o.objects.Draw != "" {
 		if err := r.locator.files.check(o.objects.Draw); err != nil {
 			return err
+		}
+		if o.objects.Draw != stdinName {
+			r.locator.folder = filepath.Dir(o.objects.Draw)
 		}
 	}
 	if o.objects.MaskDir != "" {
@@ -170,7 +181,7 @@ func (r *parseRun) openImage(ctx context.Context, o *parseOptions) error {
 	r.warnings = warnings
 	r.logWarnings(o.Image, warnings)
 	r.target.size, r.target.name = canvas.Bounds().Size(), fileNames([]string{o.Image})[0]
-	if o.objects.Draw != "" {
+	if r.locator.pictures() {
 		r.target.canvas = canvas
 	}
 	return nil
@@ -206,10 +217,12 @@ func (r *parseRun) lines(ctx context.Context) error {
 func (r *parseRun) printFailure(l line) error {
 	err := l.failure()
 	r.complain(err)
-	if r.printer.format == formatText {
+	if !r.common.json() {
 		return nil
 	}
-	return r.printer.object(Result{Image: r.image, Line: l.number, Task: "parse", Error: oneLine(err.Error())})
+	result := Result{Image: r.image, Line: l.number, Task: "parse"}
+	result.fail(err)
+	return r.printer.object(result)
 }
 
 // text prints the objects of a text: that of a line, or of the argument if line
@@ -219,16 +232,18 @@ func (r *parseRun) text(ctx context.Context, text string, line int) error {
 	t.shown = "text"
 	if line > 0 {
 		t.shown = fmt.Sprintf("line %d", line)
-		t.name = fmt.Sprintf("%s-line%d", t.name, line)
+		t.name, t.line = fmt.Sprintf("%s-line%d", t.name, line), line
 	}
 	found, err := r.locator.locate(ctx, text, t, nil)
 	if err != nil {
 		return err
 	}
-	if r.printer.format == formatText {
-		return r.printer.table("", found.rows(false))
+	if done, err := r.locator.print(r.printer, r.image, t, &found, false); done || err != nil {
+		return err
 	}
-	result := Result{Image: r.image, Warnings: r.warnings, Line: line, Task: "parse", Text: &text}
+	result := Result{
+		Image: r.image, Width: t.size.X, Height: t.size.Y, Warnings: r.warnings, Line: line, Task: "parse", Text: &text,
+	}
 	found.describe(&result, true)
 	return r.printer.object(result)
 }

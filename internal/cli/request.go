@@ -66,7 +66,8 @@ type request struct {
 	join     bool     // an item has any number of images
 	stream   bool     // text is written as it comes
 	objects  *objectOptions
-	masks    bool // of the objects
+	masks    bool     // of the objects
+	labels   []string // that the objects are asked for by
 }
 
 // item is what prompts are asked of: an image, several or none.

@@ -17,14 +17,18 @@ import (
 type Result struct {
 	Image        string        `json:"image,omitempty"`
 	Images       []string      `json:"images,omitempty"` // generate --join
+	Width        int           `json:"width,omitempty"`  // of the image, upright
+	Height       int           `json:"height,omitempty"` // the same
 	Line         int           `json:"line,omitempty"`   // of standard input (parse) or of the requests
 	Task         string        `json:"task"`
+	Model        string        `json:"model,omitempty"`
 	Prompt       *string       `json:"prompt,omitempty"`
 	Text         *string       `json:"text,omitempty"`
 	Tokens       *[]int        `json:"tokens,omitempty"`
 	Confidence   *float64      `json:"confidence,omitempty"`
-	Boxes        *[]task.Box   `json:"boxes,omitempty"`
-	Masks        *[]task.Mask  `json:"masks,omitempty"`
+	Objects      *[]task.Found `json:"objects,omitempty"`
+	Boxes        *[]task.Box   `json:"boxes,omitempty"` // deprecated
+	Masks        *[]task.Mask  `json:"masks,omitempty"` // deprecated
 	Dropped      *[]task.Piece `json:"dropped,omitempty"`
 	DroppedCount int           `json:"dropped_count,omitempty"` // where Dropped does not list all
 	Drawing      string        `json:"drawing,omitempty"`       // the file that --draw made
@@ -35,6 +39,7 @@ type Result struct {
 	Timings      *Timings      `json:"timings,omitempty"`
 	Warnings     []string      `json:"warnings,omitempty"` // about the image's file
 	Error        string        `json:"error,omitempty"`
+	ErrorCode    string        `json:"error_code,omitempty"`
 }
 
 // Timings are in milliseconds. Those of the model and the image are repeated in

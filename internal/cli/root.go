@@ -50,7 +50,10 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 		}
 		ggml.Verbose(a.common.Verbose)
 		a.noteVariables(root, os.Environ())
-		return a.common.check(cmd.Flags())
+		if err := a.common.check(cmd.Flags()); err != nil {
+			return err
+		}
+		return a.checkBoxFormat(cmd)
 	}
 	a.common.flags(root.PersistentFlags())
 	addGroup(root, "look", "Look at pictures:",

@@ -53,7 +53,7 @@ func (a *app) execute(ctx context.Context, q request) (err error) {
 		}
 	}
 	r.printer = a.newPrinter(q.layout())
-	defer func() { err = errors.Join(err, r.printer.close()) }()
+	defer func() { err = errors.Join(err, r.printer.close(), r.locator.closeBoxes()) }()
 	defer r.logOutcomes()
 	return r.answerItems(ctx)
 }
@@ -162,7 +162,7 @@ func (r *run) encodeImages(ctx context.Context, it *item) ([]*Image, error) {
 			r.bar.clear()
 			r.logWarnings(image.path, image.fitted.Warnings)
 		}
-		if r.objects == nil || r.objects.Draw == "" {
+		if r.locator == nil || !r.locator.pictures() {
 			image.data = nil
 		}
 		images = append(images, image)
@@ -182,14 +182,15 @@ func (r *run) watch(what string) (stop func()) {
 // printFailure puts an item that failed among the results, once for each of its
 // requests.
 func (r *run) printFailure(it *item, err error) error {
-	if r.printer.format == formatText {
+	if !r.common.json() {
 		return nil
 	}
 	path := it.sources[0].path
 	if it.streams() {
 		path = streamedPrefix + strconv.Itoa(r.streamed)
 	}
-	result := Result{Image: path, Task: r.task, Error: oneLine(err.Error())}
+	result := Result{Image: path, Task: r.task, Model: r.model.name()}
+	result.fail(err)
 	if it.lines == nil {
 		return r.printer.object(result)
 	}

@@ -14,7 +14,7 @@ func (a *app) segmentCommand() *cobra.Command {
 		Short:      "Find objects in images and give their masks",
 		Long: `Find an object in each image and give its box and its mask. OBJECT comes before
 the images.
-` + imageKinds + "\n" + tableHelp + `
+` + imageKinds + "\n" + tableHelp + "\n" + boxFormatsHelp + labelDirHelp + `
 
 Masks are decoded by the decoder of PaliGemma's mask codec, vae-oid.npz. It is
 in the model if that was made with convert --mask-decoder, or is given here with
@@ -23,6 +23,7 @@ are files, NAME-1.png, NAME-2.png and so on, white on black, as large as the
 image.`,
 		Example: `  paligemma segment cat photo.jpg -m model.gguf --mask-dir masks --draw overlay.png
   paligemma segment cat photo.jpg --mask-decoder vae-oid.npz --format json | jq '.masks[].rle'`,
+		Annotations: map[string]string{givesBoxes: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.parse(cmd, args); err != nil {
 				return err
@@ -33,6 +34,7 @@ image.`,
 	askFlags(cmd, &o.ask, maxTokensObjects)
 	o.ask.sampling.repeatFlag(cmd.Flags())
 	o.objects.maskFlags(cmd.Flags())
+	o.objects.labelFlag(cmd.Flags())
 	o.objects.drawFlags(cmd.Flags(), drawUsage)
 	return cmd
 }

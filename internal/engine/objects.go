@@ -122,29 +122,21 @@ func (found *Objects) decode(ctx context.Context, indices []int, o ObjectOptions
 	return nil
 }
 
-// Boxes returns the objects' boxes, in the form of JSON.
-func (found *Objects) Boxes() []task.Box {
-	boxes := make([]task.Box, len(found.Objects))
+// List returns the objects in the form of JSON.
+func (found *Objects) List() []task.Found {
+	list := make([]task.Found, len(found.Objects))
 	for i, o := range found.Objects {
-		boxes[i] = task.Box{Label: o.Label, Box: o.Box, Normalized: o.Normalized, Confidence: o.Confidence}
-	}
-	return boxes
-}
-
-// Masks returns the masks of those objects that have one, in the form of JSON.
-func (found *Objects) Masks() []task.Mask {
-	masks := []task.Mask{}
-	for _, o := range found.Objects {
+		list[i] = task.Found{Label: o.Label, Box: task.RoundBox(o.Box), Normalized: task.RoundBox(o.Normalized), Confidence: o.Confidence}
 		if o.Codes == nil {
 			continue
 		}
-		m := task.Mask{Label: o.Label, Box: o.Box, Codes: o.Codes, Confidence: o.Confidence}
-		if o.Mask != nil {
-			m.Area, m.RLE, m.Polygons, m.PolygonArea = &o.Mask.Area, &o.Mask.RLE, o.Mask.Polygons, &o.Mask.PolygonArea
+		list[i].Mask = &task.MaskData{Codes: o.Codes}
+		if m := o.Mask; m != nil {
+			area := task.Round(m.PolygonArea)
+			list[i].Mask = &task.MaskData{Codes: o.Codes, Area: &m.Area, RLE: &m.RLE, Polygons: m.Polygons, PolygonArea: &area}
 		}
-		masks = append(masks, m)
 	}
-	return masks
+	return list
 }
 
 // Pieces returns what was left out of the text, in the form of JSON.

@@ -61,8 +61,8 @@ func TestFindObjects(t *testing.T) {
 			got  any
 			want string
 		}{
-			{found.Boxes(), `[{"label":"dog","box":[3.9100684261974585,0.9775171065493646,7.820136852394917,2.932551319648094],"normalized":[0.19550342130987292,0.09775171065493646,0.39100684261974583,0.2932551319648094]},{"label":"cat","box":[0,0,20,10],"normalized":[0,0,1,1]}]`},
-			{found.Masks(), `[{"label":"cat","box":[0,0,20,10],"codes":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,127]}]`},
+			{found.List(), `[{"label":"dog","box":[3.9101,0.9775,7.8201,2.9326],"normalized":[0.1955,0.0978,0.391,0.2933]},` +
+				`{"label":"cat","box":[0,0,20,10],"normalized":[0,0,1,1],"mask":{"codes":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,127]}}]`},
 			{found.Pieces(), `[{"text":"x","reason":"text without a box","offset":43}]`},
 		} {
 			if json, err := json.Marshal(c.got); err != nil || string(json) != c.want {
@@ -72,7 +72,7 @@ func TestFindObjects(t *testing.T) {
 	})
 	t.Run("no objects", func(t *testing.T) {
 		found, err := engine.FindObjects(t.Context(), "", engine.ObjectOptions{})
-		if err != nil || found.Boxes() == nil || found.Masks() == nil || found.Pieces() == nil {
+		if err != nil || found.List() == nil || found.Pieces() == nil {
 			t.Errorf("%+v, %v: lists are empty, not missing", found, err)
 		}
 	})
@@ -99,8 +99,8 @@ func TestOnMask(t *testing.T) {
 		if err != nil || !slices.Equal(given, []int{1, 2}) || found.Codes != 2 || found.Decodable != 2 {
 			t.Fatalf("given %v, %+v, %v", given, found, err)
 		}
-		m := found.Masks()
-		if len(m) != 2 || m[0].RLE == nil || !reflect.DeepEqual(m[0], m[1]) || found.Objects[0].Mask != nil {
+		m := found.List()
+		if len(m) != 3 || m[1].Mask.RLE == nil || !reflect.DeepEqual(m[1], m[2]) || m[0].Mask != nil {
 			t.Errorf("%+v", m)
 		}
 	})
