@@ -203,11 +203,10 @@ func (r *run) printResult(ctx context.Context, it *item, images []*Image, result
 	if err != nil {
 		return err
 	}
-	done, err := r.locator.print(r.printer, result.Image, t, &found, r.sampling.Scores)
-	if err == nil {
-		err = r.locator.finish(t)
+	if err := r.locator.finish(t); err != nil {
+		return err
 	}
-	if done || err != nil {
+	if done, err := r.locator.print(r.printer, result.Image, t, &found, r.sampling.Scores); done || err != nil {
 		return err
 	}
 	result.Drawing = t.drawing

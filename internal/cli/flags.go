@@ -128,6 +128,8 @@ type imageOptions struct {
 	Null      bool
 	Recursive bool
 	Stream    bool
+	WithPath  bool
+	NoPath    bool
 }
 
 func (o *imageOptions) flags(f *pflag.FlagSet) {
@@ -143,9 +145,19 @@ func (o *imageOptions) streamFlag(f *pflag.FlagSet) {
 	f.BoolVar(&o.Stream, "stream-images", false, "standard input (-) is a stream of PNG and JPEG pictures: answer each")
 }
 
+// pathFlags adds what overrides whether text has the images' paths.
+func (o *imageOptions) pathFlags(f *pflag.FlagSet) {
+	f.BoolVarP(&o.WithPath, "with-path", "H", false, "put the path before each result of text, also of a single image")
+	f.BoolVar(&o.NoPath, "no-path", false, "leave the path out")
+	exclude(f, "with-path", "no-path")
+}
+
 func (o *imageOptions) check() error {
 	if o.Null && o.FilesFrom == "" {
 		return usageError{errors.New("--null (-0) needs --files-from")}
+	}
+	if o.WithPath && o.NoPath {
+		return usageError{errors.New("--with-path (-H) and --no-path exclude each other")}
 	}
 	return nil
 }

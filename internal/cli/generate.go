@@ -85,6 +85,7 @@ func (a *app) generateRequest(cmd *cobra.Command, o *generateOptions) (request, 
 	if q.items, err = a.readRequests(cmd.Context(), o.Requests); err != nil {
 		return q, err
 	}
+	q.paths = !o.ask.image.NoPath && (o.ask.image.WithPath || len(q.items) > 1)
 	q.readObjects(a.common.Format)
 	return q, nil
 }

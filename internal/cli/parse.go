@@ -88,12 +88,21 @@ func (o *parseOptions) check(a *app, f *pflag.FlagSet) error {
 	case o.objects.MaskDir != "" && o.objects.MaskDecoder == "":
 		return usageError{errors.New("--mask-dir needs --mask-decoder FILE: vae-oid.npz, or a GGUF that has the decoder")}
 	}
-	if o.objects.Draw != "" && o.objects.Draw != stdinName {
-		if _, err := draw.FormatOf(o.objects.Draw); err != nil {
-			return usageError{fmt.Errorf("--draw %w", err)}
-		}
+	if err := checkDrawing(o.objects.Draw); err != nil {
+		return err
 	}
 	return o.objects.check(a, f)
+}
+
+// checkDrawing makes sure that --draw names a picture, standard output or nothing.
+func checkDrawing(path string) error {
+	if path == "" || path == stdinName {
+		return nil
+	}
+	if _, err := draw.FormatOf(path); err != nil {
+		return usageError{fmt.Errorf("--draw %w", err)}
+	}
+	return nil
 }
 
 // parseRun is a run of parse.

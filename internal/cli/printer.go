@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 )
@@ -101,6 +103,28 @@ func (p *printer) row(path string, fields ...string) error {
 func (p *printer) table(path string, rows [][]string) error {
 	for _, row := range rows {
 		if err := p.row(path, row...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// aligned writes rows of fields in columns for people: the last at the left and the
+// others at the right.
+func (p *printer) aligned(path string, rows [][]string) error {
+	last := len(rows[0]) - 1
+	widths := make([]int, last)
+	for _, row := range rows {
+		for i := range widths {
+			widths[i] = max(widths[i], len(row[i]))
+		}
+	}
+	for _, row := range rows {
+		for i, width := range widths {
+			row[i] = fmt.Sprintf("%*s", width, row[i])
+		}
+		text := strings.Join(row[:last], "  ") + "  " + escapePath.Replace(row[last])
+		if err := errors.Join(p.begin(path), p.write(text), p.end()); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,7 @@ func askFlags(cmd *cobra.Command, o *askOptions, maxTokens int) {
 	o.model.flags(cmd.Flags())
 	o.image.flags(cmd.Flags())
 	o.image.streamFlag(cmd.Flags())
+	o.image.pathFlags(cmd.Flags())
 	o.sampling.flags(cmd.Flags(), maxTokens)
 }
 
@@ -66,6 +67,7 @@ type request struct {
 	join     bool     // an item has any number of images
 	stream   bool     // text is written as it comes
 	objects  *objectOptions
+	paths    bool     // text has the images' paths
 	masks    bool     // of the objects
 	labels   []string // that the objects are asked for by
 }
@@ -106,6 +108,7 @@ func (a *app) newImageRequest(ctx context.Context, task string, prompts []string
 		return q, usageError{errors.New("IMAGE is missing: a file, a folder, a pattern, - or --files-from")}
 	}
 	q.items = splitItems(sources, prompts)
+	q.paths = o.image.paths(o.images, sources)
 	return q, nil
 }
 
@@ -136,6 +139,7 @@ func (a *app) newPromptRequest(cmd *cobra.Command, prompts []string, o askOption
 		q.items = []item{{sources: sources, prompts: prompts}}
 	} else {
 		q.items = splitItems(sources, prompts)
+		q.paths = o.image.paths(o.images, sources)
 	}
 	return q, nil
 }

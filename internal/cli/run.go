@@ -62,7 +62,7 @@ func (a *app) execute(ctx context.Context, q request) (err error) {
 func (q *request) layout() layout {
 	several := q.several()
 	many := several || len(q.items[0].prompts) > 1
-	return layout{many: many, lines: many || q.sampling.NumReturn > 1, paths: several}
+	return layout{many: many, lines: many || q.paths || q.sampling.NumReturn > 1, paths: q.paths}
 }
 
 // answerItems answers all prompts. An item whose images cannot be read is one

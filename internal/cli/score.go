@@ -30,6 +30,9 @@ sign changed), the perplexity (e to the power of the loss) and the text. The end
 token counts as one of the tokens. The best has the highest sum: it is the
 likeliest as a whole. Longer texts have lower sums: to compare texts of
 different lengths, sort by the second field.
+
+On a terminal the table has a header and the share of each text, in percent, of
+the likelihood of all of them; its columns are aligned.
 ` + imageHelp + promptHelp,
 		Example: `  paligemma score photo.jpg --prompt "What animal is this?" --suffix cat --suffix dog -m model.gguf
   paligemma score photo.jpg --prompt "caption en" --suffixes-from captions.txt --format json`,
@@ -42,6 +45,7 @@ different lengths, sort by the second field.
 	o.ask.model.flags(f)
 	o.ask.image.flags(f)
 	o.ask.image.streamFlag(f)
+	o.ask.image.pathFlags(f)
 	f.StringArrayVarP(&o.Prompts, "prompt", "p", nil, "the `PROMPT`, taken as it is; may be repeated")
 	f.StringArrayVar(&o.Suffixes, "suffix", nil, "a `TEXT` to rate, taken as it is; may be repeated")
 	f.StringVar(&o.SuffixesFrom, "suffixes-from", "", "take more texts from `FILE`, one a line, empty lines left out; - is stdin")

@@ -3,6 +3,8 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -36,6 +38,8 @@ func (r *run) score(ctx context.Context, images []*Image, result *Result) error 
 	switch {
 	case r.printer.format != formatText:
 		return r.printer.object(result)
+	case !r.pick && r.OutTTY:
+		return r.printer.aligned(result.Image, append([][]string{scoreHeader()}, shareRows(scores)...))
 	case !r.pick:
 		return r.printer.table(result.Image, scoreRows(scores))
 	case r.sampling.Scores:
@@ -55,4 +59,34 @@ func scoreRows(scores []Score) [][]string {
 		rows = append(rows, append(row, s.Suffix))
 	}
 	return rows
+}
+
+// scoreHeader names the columns of shareRows.
+func scoreHeader() []string { return []string{"SHARE", "SUM", "MEAN", "LOSS", "PERPLEXITY", "TEXT"} }
+
+// shareRows returns the table of scores for people.
+func shareRows(scores []Score) [][]string {
+	shares := shares(scores)
+	var rows [][]string
+	for i, s := range scores {
+		rows = append(rows, []string{
+			fmt.Sprintf("%.1f%%", 100*shares[i]), fmt.Sprintf("%.3f", s.Sum), fmt.Sprintf("%.3f", s.Mean), fmt.Sprintf("%.3f", s.Loss),
+			fmt.Sprintf("%.4g", s.Perplexity), s.Suffix,
+		})
+	}
+	return rows
+}
+
+// shares returns how likely each text is, given that it is one of them. Sums are
+// compared with the greatest, since e to a sum may be 0.
+func shares(scores []Score) []float64 {
+	all, out := 0.0, make([]float64, len(scores))
+	for i, s := range scores { // best first
+		out[i] = math.Exp(s.Sum - scores[0].Sum)
+		all += out[i]
+	}
+	for i := range out {
+		out[i] /= all
+	}
+	return out
 }

@@ -21,14 +21,14 @@ func perfect(t *testing.T, c Case, s scene.Sample) Answer {
 	t.Helper()
 	a := Answer{Prompt: s.Prompt, Text: s.Answer}
 	for _, b := range s.Boxes {
-		a.Boxes = append(a.Boxes, task.Box{Label: b.Label, Box: b.Box})
+		a.Objects = append(a.Objects, task.Found{Label: b.Label, Box: b.Box})
 	}
 	if s.Task == scene.TaskSegment && s.Object >= 0 {
 		m, err := mask.Measure(c.Scene.Objects[s.Object].Visible.Pixels(c.Scene.W, c.Scene.H), c.Scene.W, c.Scene.H)
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.Masks = []task.Mask{{Label: s.Boxes[0].Label, RLE: &m.RLE}}
+		a.Objects = []task.Found{{Label: s.Boxes[0].Label, Mask: &task.MaskData{RLE: &m.RLE}}}
 	}
 	return a
 }
@@ -92,11 +92,11 @@ func TestMistakesCost(t *testing.T) {
 		case s.Task == scene.TaskOCR && s.Answer != "":
 			a.Text += "x"
 		case s.Task == scene.TaskDetect:
-			for i := range a.Boxes {
-				a.Boxes[i].Box[2] += 2 * (a.Boxes[i].Box[2] - a.Boxes[i].Box[0]) // IoU 1/3
+			for i := range a.Objects {
+				a.Objects[i].Box[2] += 2 * (a.Objects[i].Box[2] - a.Objects[i].Box[0]) // IoU 1/3
 			}
 		case s.Task == scene.TaskSegment:
-			a.Masks = nil
+			a.Objects = nil
 		case s.Kind == scene.KindColor:
 			a.Text = "pink"
 		}
@@ -120,7 +120,7 @@ func TestSpeakingOfWhatIsAbsent(t *testing.T) {
 		if s.Answer == "" {
 			a.Text = "sign"
 			if s.Task == scene.TaskDetect {
-				a.Boxes = []task.Box{{Label: "sign", Box: [4]float64{0, 0, 9, 9}}}
+				a.Objects = []task.Found{{Label: "sign", Box: [4]float64{0, 0, 9, 9}}}
 			}
 		}
 	})

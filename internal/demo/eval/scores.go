@@ -16,11 +16,10 @@ import (
 
 // Answer is what the binary wrote, of its JSON what is marked.
 type Answer struct {
-	Prompt string      `json:"prompt"`
-	Text   string      `json:"text"`
-	Boxes  []task.Box  `json:"boxes"`
-	Masks  []task.Mask `json:"masks"`
-	Error  string      `json:"error"`
+	Prompt  string       `json:"prompt"`
+	Text    string       `json:"text"`
+	Objects []task.Found `json:"objects"`
+	Error   string       `json:"error"`
 }
 
 // Mean is a sum over so many.
@@ -140,7 +139,7 @@ func (s *Scores) mark(sc *scene.Scene, sample scene.Sample, a Answer) error {
 		count(s.VQA, sample.Kind, share(scene.ScoreText(sample.Answer, a.Text)))
 	case scene.TaskDetect:
 		var got []scene.LabelBox
-		for _, b := range a.Boxes {
+		for _, b := range a.Objects {
 			got = append(got, scene.LabelBox{Label: b.Label, Box: b.Box})
 		}
 		counts, ious := scene.ScoreBoxes(sample.Boxes, got)
@@ -157,7 +156,7 @@ func (s *Scores) mark(sc *scene.Scene, sample scene.Sample, a Answer) error {
 		if sample.Object < 0 {
 			return nil
 		}
-		iou, err := maskIoU(sc, sample, a.Masks)
+		iou, err := maskIoU(sc, sample, a.Objects)
 		if err != nil {
 			return err
 		}
@@ -179,13 +178,13 @@ func labels(boxes []scene.LabelBox) (all []string) {
 	return all
 }
 
-// maskIoU is that of the first mask with the right label, 0 if there is none.
-func maskIoU(sc *scene.Scene, sample scene.Sample, masks []task.Mask) (float64, error) {
-	for _, m := range masks {
-		if m.Label != sample.Boxes[0].Label || m.RLE == nil {
+// maskIoU is that of the first object with a mask and the right label, 0 if there is none.
+func maskIoU(sc *scene.Scene, sample scene.Sample, objects []task.Found) (float64, error) {
+	for _, o := range objects {
+		if o.Label != sample.Boxes[0].Label || o.Mask == nil || o.Mask.RLE == nil {
 			continue
 		}
-		pixels, err := mask.DecodeRLE(*m.RLE)
+		pixels, err := mask.DecodeRLE(*o.Mask.RLE)
 		if err != nil {
 			return 0, err
 		}
