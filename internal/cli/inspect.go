@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/demo"
 	"paligemma/internal/engine"
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
@@ -21,18 +22,24 @@ import (
 )
 
 type inspectOptions struct {
-	Path   string
-	Verify bool
+	Path    string
+	Verify  bool
+	Keys    bool
+	Tensors bool
 }
 
 func (a *app) inspectCommand() *cobra.Command {
 	o := &inspectOptions{}
 	cmd := &cobra.Command{
-		Use:   "inspect FILE",
-		Short: "Show the metadata and tensors of a model file",
-		Long: `Show the metadata and the tensors of a GGUF file, a safetensors file or a
-checkpoint folder. Shapes are given as the file has them: innermost dimension
-first in GGUF, last in safetensors.
+		Use:   "inspect [FILE]",
+		Short: "Show what is in a model file",
+		Long: `Show what a GGUF file, a safetensors file or a checkpoint folder holds; without
+FILE, the built-in model. Of a PaliGemma that is its family, type (with -v the
+number of tensors of each), pictures, context, masks, the memory it needs for one
+answer and for several at a time, its tokenizer and its origin.
+
+--keys adds the metadata, --tensors the tensors; JSON has both. Shapes are given
+as the file has them: innermost dimension first in GGUF, last in safetensors.
 
 Of a PaliGemma it also says what encodes texts: this program, from a compiled
 form of the tokenizer in the file, or Hugging Face's library, which takes a
@@ -43,14 +50,21 @@ a PaliGemma must load, with its tokenizer, and compute an answer to a made-up
 picture.`,
 		Example: `  paligemma inspect model.gguf
   paligemma inspect model.gguf --verify
+  paligemma inspect model.gguf --keys --tensors
   paligemma inspect paligemma-3b-mix-224 --json`,
-		Args: argsBetween(1, 1, "FILE"),
+		Args: argsBetween(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Path = args[0]
+			if len(args) > 0 {
+				if o.Path = args[0]; o.Path == "" {
+					return &engine.ModelError{Err: errEmpty}
+				}
+			}
 			return a.runInspect(cmd.Context(), o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.Verify, "verify", false, "read everything and check it")
+	cmd.Flags().BoolVar(&o.Keys, "keys", false, "show the metadata")
+	cmd.Flags().BoolVar(&o.Tensors, "tensors", false, "show the tensors")
 	return cmd
 }
 
@@ -64,6 +78,9 @@ type inspection struct {
 	Metadata   map[string]any    `json:"metadata"`
 	Tensors    []inspectedTensor `json:"tensors"`
 	Verified   bool              `json:"verified,omitempty"` // --verify found nothing wrong
+
+	// Model is what people ask first, of a PaliGemma's GGUF file.
+	Model *modelSummary `json:"model,omitempty"`
 
 	// Tokenizer says what encodes texts, of a PaliGemma's GGUF file.
 	Tokenizer *tokenizer.Encoding `json:"tokenizer,omitempty"`
@@ -110,12 +127,19 @@ func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 	if p.format != formatText {
 		return p.object(in)
 	}
-	return in.write(a.Out)
+	return in.write(a.Out, o, a.common.Verbose)
 }
 
-// inspectPath opens what path is: a folder, a GGUF file by its magic, an index
+// inspectPath opens what path is: the built-in model where it is empty, a folder, a GGUF file by its magic, an index
 // by its name, and otherwise a safetensors file.
 func inspectPath(path string) (*inspection, error) {
+	if path == "" {
+		f, err := demo.Open()
+		if err != nil {
+			return nil, err
+		}
+		return inspectFile(f), nil
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, pathError(path, err)
@@ -152,34 +176,54 @@ func firstBytes(path string, n int) ([]byte, error) {
 	return b[:got], err
 }
 
-// write prints the tables. Names and values come from the file: nothing of
-// them may break a line.
-func (i *inspection) write(out io.Writer) error {
-	clean := escapePath.Replace
+// write prints the summary and the tables that are asked for. Names and values come
+// from the file: nothing of them may break a line.
+func (i *inspection) write(out io.Writer, o *inspectOptions, histogram bool) error {
 	format := i.Format
 	if i.Version > 0 {
 		format = fmt.Sprintf("%s version %d", format, i.Version)
 	}
-	fmt.Fprintf(out, "%s: %s, %s, %s parameters, %s\n", clean(i.Path), format, units.Count(len(i.Tensors), "tensor", "tensors"), units.Number(i.Parameters), units.Bytes(i.Bytes))
+	fmt.Fprintf(out, "%s: %s, %s, %s parameters, %s\n", escapePath.Replace(i.Path), format, units.Count(len(i.Tensors), "tensor", "tensors"), units.Number(i.Parameters), units.Bytes(i.Bytes))
 	if i.Verified {
 		fmt.Fprintln(out, "verified: everything was read and is sound")
 	}
+	encoder := "not sound: --verify says why"
 	if i.Tokenizer != nil {
-		fmt.Fprintln(out, "tokenizer:", clean(i.Tokenizer.String()))
+		encoder = i.Tokenizer.String()
 	}
+	if i.Model != nil {
+		if err := i.Model.write(out, encoder, histogram); err != nil {
+			return err
+		}
+	}
+	if o.Keys {
+		if err := i.writeKeys(out); err != nil {
+			return err
+		}
+	}
+	if o.Tensors {
+		return i.writeTensors(out)
+	}
+	return nil
+}
+
+// writeKeys prints the metadata.
+func (i *inspection) writeKeys(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.DiscardEmptyColumns)
-	if len(i.keys) > 0 {
-		fmt.Fprintln(w, "\nKEY\tTYPE\tVALUE")
-	}
+	fmt.Fprintln(w, "\nKEY\tTYPE\tVALUE")
 	for n, key := range i.keys {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", clean(key), i.types[n], clean(shorten(i.Metadata[key])))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", escapePath.Replace(key), i.types[n], escapePath.Replace(shorten(i.Metadata[key])))
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
+	return w.Flush()
+}
+
+// writeTensors prints the tensors.
+func (i *inspection) writeTensors(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.DiscardEmptyColumns)
 	fmt.Fprintln(w, "\nTENSOR\tTYPE\tSHAPE\tBYTES")
 	for _, t := range i.Tensors {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", clean(t.Name), t.Type, strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", " × "), "[]"), t.Bytes)
+		shape := strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", " × "), "[]")
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", escapePath.Replace(t.Name), t.Type, shape, units.Number(t.Bytes))
 	}
 	return w.Flush()
 }

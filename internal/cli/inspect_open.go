@@ -39,7 +39,12 @@ func inspectGGUF(path string) (*inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &inspection{Path: path, Format: "gguf", Version: int(f.Version), Metadata: map[string]any{}, close: func() { f.Close() }}
+	return inspectFile(f), nil
+}
+
+// inspectFile describes an open GGUF file.
+func inspectFile(f *gguf.File) *inspection {
+	in := &inspection{Path: f.Path(), Model: summarize(f), Format: "gguf", Version: int(f.Version), Metadata: map[string]any{}, close: func() { f.Close() }}
 	for _, key := range f.Keys() {
 		in.add(key, f.KeyType(key), shownGGUF(f.Header, key))
 	}
@@ -54,7 +59,7 @@ func inspectGGUF(path string) (*inspection, error) {
 		in.Tokenizer = &e
 	}
 	in.verify = func(ctx context.Context, progress func(int64)) error { return verifyGGUF(ctx, f, progress) }
-	return in, nil
+	return in
 }
 
 // shownGGUF is a value, or its description if it is long.

@@ -140,6 +140,8 @@ func TestJSON(t *testing.T) {
 		{"answer failure answer", 3, []string{"detect", "cat", scene, bad, photo, "-m", m, "--draw", filepath.Join(dir, "d")}},
 		{"answer", 0, []string{"detect", "cat", photo, "-m", m, "--stop-repeats"}},
 		{"answer answer", 0, []string{"segment", "cat", scene, photo, "-m", fixture(t, "MASKMODEL"), "--mask-dir", filepath.Join(dir, "m")}},
+		{"coco", 0, []string{"parse", maskText + ";" + boxText, "--image", scene, "--mask-decoder", fixture(t, "CODEC")}},
+		{"coco", 3, []string{"detect", "cat", scene, bad, photo, "-m", m}},
 		{"score failure", 3, []string{"score", scene, bad, "-m", m, "--prompt", "a", "--suffix", "b", "--suffix", ""}},
 		{"score", 0, []string{"score", "-m", m, "--prompt", "a", "--suffix", "b"}},
 		{"parse", 0, []string{"parse", boxText, "--size", "64x48"}},
@@ -148,6 +150,7 @@ func TestJSON(t *testing.T) {
 		{"forward", 0, []string{"forward", "-m", m, "--prompt", "a", "-o", filepath.Join(dir, "b")}},
 		{"convert", 0, []string{"convert", fixture(t, "CHECKPOINT"), filepath.Join(dir, "c"), "--type", "q4_k_m"}},
 		{"convert", 0, []string{"quantize", fixture(t, "MASKMODEL"), filepath.Join(dir, "q"), "--type", "q4_k_m"}},
+		{"inspect", 0, []string{"inspect"}},
 		{"inspect", 0, []string{"inspect", m, "--verify"}},
 		{"inspect", 0, []string{"inspect", fixture(t, "CHECKPOINT")}},
 		{"inspect", 0, []string{"inspect", filepath.Join(dir, "a")}},
@@ -157,6 +160,9 @@ func TestJSON(t *testing.T) {
 		{"version", 0, []string{"version"}},
 	} {
 		for _, format := range []string{formatJSON, formatJSONL} {
+			if c.schemas == "coco" {
+				format = formatCOCO
+			}
 			args := append(slices.Clone(c.args), "--format", format)
 			switch args[0] {
 			case "caption", "vqa", "ocr", "generate":

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/convert"
+	"paligemma/internal/demo"
 	"paligemma/internal/engine"
 	"paligemma/internal/gguf"
 	"paligemma/internal/quote"
@@ -23,11 +24,11 @@ type quantizeOptions struct {
 func (a *app) quantizeCommand() *cobra.Command {
 	o := &quantizeOptions{}
 	cmd := &cobra.Command{
-		Use:   "quantize IN.gguf OUT.gguf --type TYPE",
+		Use:   "quantize [IN.gguf] OUT.gguf --type TYPE",
 		Short: "Make a GGUF file of another type",
 		Long: `Make a model of another type of a GGUF file that convert wrote, and print its
-path. IN stays as it is. A line with size, bits and types goes to stderr, and
-with -v what was chosen for each tensor.
+path. IN stays as it is; without it, the built-in model is taken. A line with
+size, bits and types goes to stderr, and with -v what was chosen for each tensor.
 
 From a file of type f32 this gives the very file that convert --type TYPE makes
 of the checkpoint; from bf16 or f16, too, if the checkpoint is of that type.
@@ -46,16 +47,22 @@ Types, widest first:
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
-				return usageError{errors.New("IN.gguf is missing")}
-			case len(args) == 1:
 				return usageError{errors.New("OUT.gguf is missing")}
+			case len(args) == 1 && exists(args[0]):
+				return usageError{fmt.Errorf("OUT.gguf is missing after %s (alone it is a new file, for the built-in model)", quote.Short(args[0]))}
 			case len(args) > 2:
 				return usageError{fmt.Errorf("unexpected argument %s", quote.Short(args[2]))}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runQuantize(cmd, o, args[0], args[1])
+			in := ""
+			if len(args) == 2 {
+				if in = args[0]; in == "" {
+					return &engine.ModelError{Err: errEmpty}
+				}
+			}
+			return a.runQuantize(cmd, o, in, args[len(args)-1])
 		},
 	}
 	cmd.Flags().StringVar(&o.Type, "type", "", "`TYPE` of the weights, see above")
@@ -77,12 +84,7 @@ func (a *app) runQuantize(cmd *cobra.Command, o *quantizeOptions, in, out string
 	if out == "" {
 		return errEmpty
 	}
-	if info, err := os.Stat(in); err != nil {
-		return explainModel(in, &engine.ModelError{Err: pathError(in, err)})
-	} else if info.IsDir() {
-		return &engine.ModelError{Err: fmt.Errorf("%s is a folder: make a GGUF file of a checkpoint with `paligemma convert`", in)}
-	}
-	src, err := gguf.Open(in, gguf.Options{})
+	src, err := openSource(in)
 	if err != nil {
 		return explainModel(in, &engine.ModelError{Err: err})
 	}
@@ -92,4 +94,23 @@ func (a *app) runQuantize(cmd *cobra.Command, o *quantizeOptions, in, out string
 			Type: typ, AllowRequantize: o.AllowRequantize, Overwrite: o.Overwrite, Threads: o.Threads, Progress: progress,
 		})
 	})
+}
+
+// exists reports whether there is something of a name.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// openSource opens what is to be quantized: the built-in model where path is empty.
+func openSource(path string) (*gguf.File, error) {
+	if path == "" {
+		return demo.Open()
+	}
+	if info, err := os.Stat(path); err != nil {
+		return nil, pathError(path, err)
+	} else if info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder: make a GGUF file of a checkpoint with `paligemma convert`", path)
+	}
+	return gguf.Open(path, gguf.Options{})
 }
