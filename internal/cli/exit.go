@@ -12,6 +12,7 @@ import (
 	"paligemma/internal/model"
 	"paligemma/internal/regular"
 	"paligemma/internal/tokenizer"
+	"paligemma/internal/units"
 )
 
 // Exit codes, as the documentation promises them.
@@ -48,7 +49,7 @@ type partlyError struct {
 }
 
 func (e partlyError) Error() string {
-	return fmt.Sprintf("%d of %d %s failed", e.failed, e.total, e.what)
+	return fmt.Sprintf("%s of %s %s failed", units.Number(e.failed), units.Number(e.total), e.what)
 }
 
 // errClosedPipe says that nobody reads the results any more.

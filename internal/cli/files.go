@@ -13,6 +13,7 @@ import (
 
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/draw"
+	"paligemma/internal/units"
 )
 
 // files are the pictures that a run writes. None is written twice, or over an
@@ -113,7 +114,7 @@ func drawingPaths(out string, names []string) (paths []string, folder string, er
 	pattern := out
 	if out == stdinName {
 		if len(names) > 1 {
-			return nil, "", usageError{fmt.Errorf("--draw - is one picture, but there are %d images: name a folder, or a pattern such as drawn/%s.jpg", len(names), namePlace)}
+			return nil, "", usageError{fmt.Errorf("--draw - is one picture, but there are %s images: name a folder, or a pattern such as drawn/%s.jpg", units.Number(len(names)), namePlace)}
 		}
 		return []string{out}, "", nil
 	}
@@ -126,7 +127,7 @@ func drawingPaths(out string, names []string) (paths []string, folder string, er
 	case err == nil && info.IsDir(), filepath.Ext(out) == "", os.IsPathSeparator(out[len(out)-1]):
 		folder, pattern = out, filepath.Join(out, namePlace+".png")
 	case len(names) > 1:
-		return nil, "", usageError{fmt.Errorf("--draw %s is one file, but there are %d images: name a folder, or a pattern such as drawn/%s.jpg", out, len(names), namePlace)}
+		return nil, "", usageError{fmt.Errorf("--draw %s is one file, but there are %s images: name a folder, or a pattern such as drawn/%s.jpg", out, units.Number(len(names)), namePlace)}
 	default:
 		pattern, folder = out, filepath.Dir(out)
 		names = []string{""}

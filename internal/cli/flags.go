@@ -170,8 +170,8 @@ type limitOptions struct {
 }
 
 func (o *limitOptions) flags(f *pflag.FlagSet) {
-	f.Var((*positive)(&o.MaxPixels), "max-pixels", "refuse images of more than `N` pixels (default: what fits a third of the free memory, at most 178956970)")
-	f.Var((*positive)(&o.MaxBytes), "max-bytes", "refuse image files of more than `N` bytes (default: a third of the free memory; 67108864 from a pipe)")
+	f.Var((*positive)(&o.MaxPixels), "max-pixels", "refuse images of more than `N` pixels (default: what fits a third of the free memory, at most 178,956,970)")
+	f.Var((*positive)(&o.MaxBytes), "max-bytes", "refuse image files of more than `N` bytes (default: a third of the free memory; 67.1 MB from a pipe)")
 }
 
 // positive is a flag's number, 1 or more; 0 where the flag is not given.

@@ -12,6 +12,7 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
+	"paligemma/internal/units"
 )
 
 type forwardOptions struct {
@@ -213,13 +214,13 @@ func (r *forwardRun) print() error {
 	result := r.result
 	if r.common.Timings {
 		t := result.Timings
-		r.say(fmt.Sprintf("load %.0f ms, image %.0f ms, vision %.0f ms, forward %.0f ms (%d tokens)", t.Load, t.Image, t.Vision, t.Forward, result.Tokens))
+		r.say(fmt.Sprintf("load %.0f ms, image %.0f ms, vision %.0f ms, forward %.0f ms (%s)", t.Load, t.Image, t.Vision, t.Forward, units.Count(result.Tokens, "token", "tokens")))
 	}
 	p := r.newPrinter(layout{})
 	if p.format != formatText {
 		return p.object(result)
 	}
-	line := []string{fmt.Sprintf("%s: %d tokens", result.Output, result.Tokens)}
+	line := []string{fmt.Sprintf("%s: %s", result.Output, units.Count(result.Tokens, "token", "tokens"))}
 	if result.Loss != nil {
 		line = append(line, fmt.Sprintf("loss %.6f", *result.Loss))
 	}

@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"paligemma/internal/units"
 )
 
 // maxLine bounds a line of input, in bytes, without its end.
 const maxLine = 1 << 20
 
 // errLongLine says that a line was skipped.
-var errLongLine = fmt.Errorf("more than the limit of %d bytes", maxLine)
+var errLongLine = fmt.Errorf("more than the limit of %s", units.Count(maxLine, "byte", "bytes"))
 
 // numberedLines returns the lines of data, from 1, without their ends.
 func numberedLines(data []byte) func(yield func(number int, line []byte) bool) {

@@ -11,6 +11,7 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/preview"
 	"paligemma/internal/quote"
+	"paligemma/internal/units"
 )
 
 const tableHelp = `
@@ -173,7 +174,7 @@ func (l *locator) prepareLabels(names, labels []string) error {
 	case l.options.LabelDir != "":
 		return l.files.checkLabelDir(l.options.LabelDir, names)
 	case l.app.common.Format == formatYOLO && len(names) > 1:
-		return usageError{fmt.Errorf("--format yolo has no place for the names of %d images: add --label-dir DIR, which gets a file for each", len(names))}
+		return usageError{fmt.Errorf("--format yolo has no place for the names of %s images: add --label-dir DIR, which gets a file for each", units.Number(len(names)))}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"paligemma/internal/preprocess"
 	"paligemma/internal/preview"
 	"paligemma/internal/task"
+	"paligemma/internal/units"
 )
 
 // target is what a text is about, and where the drawing of its objects goes.
@@ -209,7 +210,7 @@ func (l *locator) logNotes(found *objects, t target) {
 		}
 		l.noted = true
 	case found.Decodable == 0:
-		l.app.note("%s: masks stay codes: %d×%d pixels are more than the limit of %d", t.shown, t.size.X, t.size.Y, mask.MaxPixels)
+		l.app.note("%s: masks stay codes: %d×%d pixels are more than the limit of %s", t.shown, t.size.X, t.size.Y, units.Number(mask.MaxPixels))
 	case found.Decodable < found.Codes:
 		l.app.note("%s: there are %d masks of %d×%d pixels, the first %d are decoded", t.shown, found.Codes, t.size.X, t.size.Y, found.Decodable)
 	}
@@ -223,7 +224,7 @@ func (l *locator) logDropped() {
 	case d.pieces > 1 && d.texts == 1:
 		l.app.note("left out %d pieces of text that are not objects (-v lists them), the first in %s", d.pieces, d.first)
 	case d.pieces > 1:
-		l.app.note("left out %d pieces of %d texts that are not objects (-v lists them), the first in %s", d.pieces, d.texts, d.first)
+		l.app.note("left out %s pieces of %s texts that are not objects (-v lists them), the first in %s", units.Number(d.pieces), units.Number(d.texts), d.first)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"paligemma/internal/units"
 )
 
 // readAll reads a file, or standard input for "-", of at most limit bytes. It
@@ -41,7 +42,7 @@ func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
 		defer f.Close()
 		r = f
 		if info, err := f.Stat(); err == nil && info.Size() > limit {
-			return nil, fmt.Errorf("%d bytes are %w of %d", info.Size(), errTooLong, limit)
+			return nil, fmt.Errorf("%s are %w of %s", units.Count(info.Size(), "byte", "bytes"), errTooLong, units.Number(limit))
 		}
 	}
 	return readAtMost(r, limit)
@@ -58,7 +59,7 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 		if first, ok := firstPicture(data); ok && int64(len(first)) <= limit {
 			return data[:len(first)+1], nil // a picture of several, which the limit is about
 		}
-		return nil, fmt.Errorf("%w of %d bytes", errTooLong, limit)
+		return nil, fmt.Errorf("%w of %s", errTooLong, units.Count(limit, "byte", "bytes"))
 	case len(data) == 0:
 		return nil, errors.New("it is empty")
 	}

@@ -10,6 +10,7 @@ import (
 	"paligemma/internal/model"
 	"paligemma/internal/task"
 	"paligemma/internal/tokenizer"
+	"paligemma/internal/units"
 )
 
 // Result is one object of JSON output; docs/json.md describes it. Fields that
@@ -63,8 +64,8 @@ func (t Timings) String() string {
 	if t.Decode > 0 && t.DecodeTokens > 0 {
 		rate = fmt.Sprintf(", %.1f/s", 1000*float64(t.DecodeTokens)/t.Decode)
 	}
-	return fmt.Sprintf("load %.0f ms, image %.0f ms, vision %.0f ms, prefill %.0f ms (%d tokens), decode %.0f ms (%d tokens%s)",
-		t.Load, t.Image, t.Vision, t.Prefill, t.PrefillTokens, t.Decode, t.DecodeTokens, rate)
+	return fmt.Sprintf("load %.0f ms, image %.0f ms, vision %.0f ms, prefill %.0f ms (%s), decode %.0f ms (%s%s)",
+		t.Load, t.Image, t.Vision, t.Prefill, units.Count(t.PrefillTokens, "token", "tokens"), t.Decode, units.Count(t.DecodeTokens, "token", "tokens"), rate)
 }
 
 // Score is how likely a model is to write a text; the end token counts.
