@@ -25,10 +25,10 @@ const boxFormatsHelp = `
 Other programs read --format csv (a header, then a line for each object), coco (one
 object with images, annotations and categories, as pycocotools loads it) and yolo
 (a line "class x y width height" for each object, between 0 and 1, x and y being its
-middle; with --scores its confidence, too).`
+middle).`
 
-const labelDirHelp = ` With several images yolo needs --label-dir: a file
-of labels for each image, and classes.txt.`
+const labelDirHelp = ` With --scores yolo has the confidence, too, and with several
+images it needs --label-dir: a file of labels for each image, and classes.txt.`
 
 const drawUsage = "draw the objects into `OUT`: a .png or .jpg, a folder, a pattern in whose name {} stands for the image's, or - for standard output, without the table"
 
