@@ -69,6 +69,9 @@ func Run(ctx context.Context, args []string, s Streams) int {
 	flush := a.guard()
 	s = a.Streams
 	root := a.rootCommand()
+	if isCompletion(args) {
+		plainUsages(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(s.In)
 	root.SetOut(s.Out)

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/ggml"
@@ -192,15 +191,3 @@ func (p *positive) String() string { return strconv.FormatInt(int64(*p), 10) }
 
 // Type implements [pflag.Value].
 func (p *positive) Type() string { return "int" }
-
-// completeEnums lets shells complete the words that flags take.
-func completeEnums(cmd *cobra.Command) {
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { completeFlag(cmd, f.Name) })
-	cmd.PersistentFlags().VisitAll(func(f *pflag.Flag) { completeFlag(cmd, f.Name) })
-}
-
-func completeFlag(cmd *cobra.Command, name string) {
-	if words, ok := enums[name]; ok {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	}
-}

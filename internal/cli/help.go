@@ -25,7 +25,6 @@ func addGroup(root *cobra.Command, id, title string, commands ...*cobra.Command)
 
 // setHelp makes help fit the terminal, and what it says of this program's commands.
 func (a *app) setHelp(root *cobra.Command) {
-	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(toolsGroup)
 	width := min(a.Width, maxHelpWidth)
 	root.SetUsageTemplate(strings.NewReplacer(

@@ -45,6 +45,9 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 	root.SetVersionTemplate("paligemma {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if isCompletion([]string{cmd.Name()}) {
+			return nil
+		}
 		if err := applyEnv(cmd.Flags(), os.LookupEnv); err != nil {
 			return err
 		}
@@ -63,9 +66,11 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.benchCommand())
 	addGroup(root, toolsGroup, "Tools:",
 		a.parseCommand(), a.forwardCommand(), a.devicesCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
+	help := helpCommand()
+	root.SetHelpCommand(help)
 	a.setHelp(root)
-	for _, cmd := range append(root.Commands(), root) {
-		completeEnums(cmd)
+	for _, cmd := range append(root.Commands(), root, help) {
+		completeCommand(cmd)
 	}
 	return root
 }
