@@ -8,7 +8,7 @@
 #   make CUDA=1 | METAL=1 | VULKAN=1     switch a GPU backend on
 #   make HEIF=1       read HEIC and AVIF, too (docs/architecture.md says why not by default)
 #   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
-#   make install PREFIX=/usr/local       install the binary and its man pages
+#   make install PREFIX=/usr/local       install the binary, its man pages and completions
 #   make docs         rewrite what the documentation shows: outputs, pictures, the screencast
 #   make bench fmt lint race asan fuzz clean
 SHELL  := /bin/bash
@@ -229,13 +229,22 @@ lint: native fmt-check
 
 # --- the rest ---------------------------------------------------------------
 
+SHARE = $(DESTDIR)$(PREFIX)/share
+BASH_COMPLETION = $(SHARE)/bash-completion/completions/paligemma
+ZSH_COMPLETION  = $(SHARE)/zsh/site-functions/_paligemma
+FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/paligemma.fish
+
 install: bin/paligemma
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	install -m 755 bin/paligemma $(DESTDIR)$(PREFIX)/bin/paligemma
-	./bin/paligemma man --dir $(DESTDIR)$(PREFIX)/share/man/man1
+	./bin/paligemma man --dir $(SHARE)/man/man1
+	./bin/paligemma completion bash > $(BASH_COMPLETION)
+	./bin/paligemma completion zsh > $(ZSH_COMPLETION)
+	./bin/paligemma completion fish > $(FISH_COMPLETION)
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/paligemma $(DESTDIR)$(PREFIX)/share/man/man1/paligemma*.1
+	rm -f $(DESTDIR)$(PREFIX)/bin/paligemma $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	rm -f $(SHARE)/man/man1/paligemma.1 $(SHARE)/man/man1/paligemma-*.1
 
 clean:
 	rm -rf bin $(B) internal/ggml/link_generated.go third_party/tokenizers/hash_generated.go
