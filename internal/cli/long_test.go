@@ -302,7 +302,7 @@ func TestLongArray(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, format := range []string{formatText, formatJSON} {
-		code, out, errs := runArgs(t, t.Context(), false, "inspect", path, "--format", format)
+		code, out, errs := runArgs(t, t.Context(), false, "inspect", path, "--keys", "--format", format)
 		if code != exitOK || len(out) > 1000 || !strings.Contains(out, "a") || !strings.Contains(out, "60") {
 			t.Errorf("%s: exit code %d, %d bytes, %s", format, code, len(out), errs)
 		}

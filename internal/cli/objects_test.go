@@ -264,8 +264,8 @@ func TestDrawingPaths(t *testing.T) {
 		want   string
 		folder string
 	}{
-		{"out.png", "a", "out.png", ""},
-		{"out/x.JPEG", "a", "out/x.JPEG", ""},
+		{"out.png", "a", "out.png", "."},
+		{"out/x.JPEG", "a", "out/x.JPEG", "out"},
 		{"out", "a", "out/a.png", "out"},
 		{"out.d/", "a b", "out.d/a.png out.d/b.png", "out.d/"},
 		{dotted, "a b", dotted + "/a.png " + dotted + "/b.png", dotted},
@@ -275,7 +275,8 @@ func TestDrawingPaths(t *testing.T) {
 		{"out.bmp", "a", "", ""},
 		{"{}", "a", "", ""},
 		{"{}/a.png", "a", "", ""},
-		{"-", "a", "", ""},
+		{"-", "a", "-", ""},
+		{"-", "a b", "", ""},
 	} {
 		t.Run(c.draw+" "+c.names, func(t *testing.T) {
 			got, folder, err := drawingPaths(c.draw, strings.Fields(c.names))
