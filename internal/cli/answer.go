@@ -11,7 +11,7 @@ import (
 )
 
 // answer asks prompt n of an item about its images, and prints the result.
-func (r *run) answer(ctx context.Context, it *item, n int, images []*Image) error {
+func (r *run) answer(ctx context.Context, it *item, n int, images []*Image) (Result, error) {
 	result := r.newResult(it, n, images)
 	prompt := it.prompts[n]
 	if r.box != nil {
@@ -27,7 +27,7 @@ func (r *run) answer(ctx context.Context, it *item, n int, images []*Image) erro
 	if err == nil {
 		r.logTimings(&result)
 	}
-	return err
+	return result, err
 }
 
 // fitted returns the images as the engine takes them.

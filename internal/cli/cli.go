@@ -29,6 +29,8 @@ type Streams struct {
 	OutTTY bool
 	ErrTTY bool
 	Width  int // of Out in columns, where it is a terminal; 0: not known
+
+	interrupts *interrupts // nil: there are no signals
 }
 
 // Main runs the command line and returns the exit code. A signal ends the command
@@ -38,10 +40,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	endBySignal(cancel, stderr)
 	width, _ := terminalWidth(stdout)
 	return Run(ctx, args, Streams{
 		In: stdin, Out: stdout, Err: stderr, InTTY: isTTY(stdin), OutTTY: isTTY(stdout), ErrTTY: isTTY(stderr), Width: width,
+		interrupts: endBySignal(cancel, stderr),
 	})
 }
 

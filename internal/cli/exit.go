@@ -52,6 +52,11 @@ func (e partlyError) Error() string {
 	return fmt.Sprintf("%s of %s %s failed", units.Number(e.failed), units.Number(e.total), e.what)
 }
 
+// outputError says that results cannot be written.
+type outputError struct{ error }
+
+func (e outputError) Unwrap() error { return e.error }
+
 // errClosedPipe says that nobody reads the results any more.
 var errClosedPipe = errors.New("standard output was closed")
 
@@ -105,7 +110,7 @@ func (r *resultWriter) Write(p []byte) (int, error) {
 	case errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrClosedPipe):
 		r.err = errClosedPipe
 	case err != nil:
-		r.err = fmt.Errorf("write standard output: %w", cause(err))
+		r.err = outputError{fmt.Errorf("write standard output: %w", cause(err))}
 	}
 	return n, r.err
 }

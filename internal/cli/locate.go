@@ -48,6 +48,10 @@ func (o *objectOptions) pictured() bool { return o.Draw != "" || o.Preview }
 
 func (o *objectOptions) maskFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MaskDir, "mask-dir", "", "write the mask of each object as a PNG into the folder `DIR`")
+	o.maskDecoderFlag(f)
+}
+
+func (o *objectOptions) maskDecoderFlag(f *pflag.FlagSet) {
 	f.StringVar(&o.MaskDecoder, "mask-decoder", "", "decode masks with `FILE`: vae-oid.npz, or a GGUF that has the decoder")
 }
 

@@ -70,6 +70,7 @@ type request struct {
 	paths    bool     // text has the images' paths
 	masks    bool     // of the objects
 	labels   []string // that the objects are asked for by
+	keep     bool     // the files of the images, to draw on
 }
 
 // item is what prompts are asked of: an image, several or none.

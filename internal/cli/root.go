@@ -61,7 +61,7 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 	a.common.flags(root.PersistentFlags())
 	addGroup(root, "look", "Look at pictures:",
 		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.detectCommand(), a.segmentCommand(),
-		a.generateCommand(), a.scoreCommand())
+		a.generateCommand(), a.lookCommand(), a.scoreCommand())
 	addGroup(root, "models", "Models:",
 		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.benchCommand())
 	addGroup(root, toolsGroup, "Tools:",

@@ -130,7 +130,7 @@ func (r *run) logDone(took time.Duration) {
 
 func (r *run) answerPrompts(ctx context.Context, it *item, images []*Image) error {
 	for n := range it.prompts {
-		if err := r.answer(ctx, it, n, images); err != nil {
+		if _, err := r.answer(ctx, it, n, images); err != nil {
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ func (r *run) encodeImages(ctx context.Context, it *item) ([]*Image, error) {
 			r.bar.clear()
 			r.logWarnings(image.path, image.fitted.Warnings)
 		}
-		if r.locator == nil || !r.locator.pictures() {
+		if !r.keep && (r.locator == nil || !r.locator.pictures()) {
 			image.data = nil
 		}
 		images = append(images, image)

@@ -47,9 +47,43 @@ func (s *stopped) print(stderr io.Writer) {
 	s.printed.Do(func() { fmt.Fprintf(stderr, "paligemma: %s\n", s) })
 }
 
-// endBySignal cancels a context at the first signal, and ends the process at the
-// second one or when grace is over. A SIGHUP that is ignored (nohup) stays so.
-func endBySignal(cancel context.CancelCauseFunc, stderr io.Writer) {
+// interrupts is where a command takes SIGINT for itself. Where it is nil there are no
+// signals.
+type interrupts struct {
+	mu   sync.Mutex
+	call func() // nil: SIGINT ends the command
+}
+
+// take has SIGINT call a function, until it is given back.
+func (i *interrupts) take(call func()) (giveBack func()) {
+	set := func(call func()) {
+		if i == nil {
+			return
+		}
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.call = call
+	}
+	set(call)
+	return func() { set(nil) }
+}
+
+// taken calls who has taken SIGINT, and reports whether somebody has.
+func (i *interrupts) taken() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.call == nil {
+		return false
+	}
+	i.call()
+	return true
+}
+
+// endBySignal cancels a context at the first signal that no command takes for itself,
+// and ends the process at the second one or when grace is over. A SIGHUP that is
+// ignored (nohup) stays so.
+func endBySignal(cancel context.CancelCauseFunc, stderr io.Writer) *interrupts {
+	i := &interrupts{}
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT}
 	if !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)
@@ -58,6 +92,9 @@ func endBySignal(cancel context.CancelCauseFunc, stderr io.Writer) {
 	signal.Notify(received, signals...)
 	go func() {
 		first, _ := (<-received).(syscall.Signal)
+		for first == syscall.SIGINT && i.taken() {
+			first, _ = (<-received).(syscall.Signal)
+		}
 		s := &stopped{signal: first}
 		cancel(s)
 		select {
@@ -66,6 +103,7 @@ func endBySignal(cancel context.CancelCauseFunc, stderr io.Writer) {
 		}
 		s.leave(stderr)
 	}()
+	return i
 }
 
 // leave ends the process. Whatever may block has its time.
