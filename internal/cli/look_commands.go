@@ -26,9 +26,9 @@ type lookCommand struct {
 func lookCommands() []lookCommand {
 	return []lookCommand{
 		{":help", "", "list what there is", (*session).help},
-		{":draw", "FILE", "draw the objects of the last answer into a .png or .jpg", (*session).drawNew},
+		{":draw", "FILE", "draw the last answer's objects: .png or .jpg", (*session).drawNew},
 		{":draw!", "FILE", "the same, and replace a file that exists", (*session).drawOver},
-		{":show", "", "show that drawing in a terminal that can", (*session).show},
+		{":show", "", "show the drawing, in a terminal that can", (*session).show},
 		{":image", "FILE", "ask about another image, or a folder or pattern", (*session).imageOf},
 		{":add", "FILE", "ask about this image, too", (*session).addImage},
 		{":quit", "", "end, as Ctrl-D does", (*session).end},
