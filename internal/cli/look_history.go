@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -74,6 +75,9 @@ func (h *history) read(path string) (whole bool, err error) {
 	data := make([]byte, f.Size()-begin)
 	if _, err := f.ReadAt(data, begin); err != nil && !errors.Is(err, io.EOF) {
 		return false, err
+	}
+	if begin > 0 { // within a line
+		_, data, _ = bytes.Cut(data, []byte("\n"))
 	}
 	for _, text := range numberedLines(data) {
 		h.keep(string(text))
