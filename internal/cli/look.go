@@ -151,6 +151,7 @@ func (s *session) encode(ctx context.Context, items []item) (pictures []picture,
 		case len(items) == 1:
 			return nil, failure
 		default:
+			s.total++
 			s.fail(failure)
 			err = failure
 		}
