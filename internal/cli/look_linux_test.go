@@ -126,19 +126,19 @@ func TestLookSession(t *testing.T) {
 	p.expect("shapes.jpg: type a question", "> ")
 	for _, step := range []struct{ keys, want string }{
 		{"caption\r", "a small yellow square"},
-		{"what color is the circel?\x7f\x7f\x7fle?\r", "green"},               // backspace
-		{"detect crss\x1b[D\x1b[Do\r", "109.8\t38.0\t295.7\t219.7"},           // arrows
-		{":draw boxes.png\r", "drawn: boxes.png"},                             // the answer above
-		{":draw boxes.png\r", ":draw! boxes.png replaces it"},                 // it exists
-		{":draw! boxes.png\r", "drawn: boxes.png"},                            //
-		{":show\r", "this terminal shows no pictures"},                        //
-		{":hepl\r", "did you mean :help?"},                                    //
-		{":help\r", ":image FILE"},                                            //
-		{":image none.jpg\r", "none.jpg: no such file"},                       // the session goes on
-		{strings.Repeat("\x1b[A", 7) + "\r", "109.8\t38.0"}, // seven lines ago: detect
-		{":image lemon.jpg\r", "now asking about lemon.jpg"},                  //
-		{":draw other.png\r", "no objects to draw"},                           // of another image
-		{"ocr\r", "lemon"}, //
+		{"what color is the circel?\x7f\x7f\x7fle?\r", "green"},                  // backspace
+		{"detect crss\x1b[D\x1b[Do\r", "109.8\t38.0\t295.7\t219.7"},              // arrows
+		{":draw boxes.png\r", "drawn: boxes.png"},                                // the answer above
+		{":draw boxes.png\r", ":draw! boxes.png replaces it"},                    // it exists
+		{":draw! boxes.png\r", "drawn: boxes.png"},                               //
+		{":show\r", "this terminal shows no pictures"},                           //
+		{":hepl\r", "did you mean :help?"},                                       //
+		{":help\r", ":image FILE"},                                               //
+		{":image none.jpg\r", "none.jpg: no such file"},                          // the session goes on
+		{strings.Repeat("\x1b[A", 7) + "\r", "109.8\t38.0"},                      // seven lines ago: detect
+		{":image lemon.jpg\r", "now asking about lemon.jpg"},                     //
+		{":draw other.png\r", "no objects to draw"},                              // of another image
+		{"ocr\r", "lemon"},                                                       //
 		{":add shapes.jpg\r", "now asking about 2 images"},                       //
 		{"caption\r", "shapes.jpg\ta small yellow square"},                       // a line each
 		{"detect circle\r", "shapes.jpg\tcircle\t"},                              //
