@@ -15,6 +15,7 @@ import (
 var (
 	roffFont = regexp.MustCompile(`\\f[BIR]`)
 	roffRune = regexp.MustCompile(`\\\[u([0-9A-F]+)\]`)
+	roffAny  = regexp.MustCompile(`\\(\((rs|aq|ga|dq|ha|ti)|\[u[0-9A-F]+\]|f[BIR]|[-&])`)
 	roffBack = strings.NewReplacer(`\(rs`, `\`, `\-`, "-", `\(aq`, "'", `\(ga`, "`", `\(dq`, `"`, `\(ha`, "^", `\(ti`, "~", `\&`, "")
 )
 
@@ -30,6 +31,9 @@ func printed(t *testing.T, page string) string {
 		}
 		if strings.HasPrefix(l, "'") {
 			t.Errorf("a line begins with a quote, as requests do: %q", l)
+		}
+		if strings.Contains(roffAny.ReplaceAllString(l, ""), `\`) {
+			t.Errorf("a backslash is not escaped: %q", l)
 		}
 		l = roffRune.ReplaceAllStringFunc(roffFont.ReplaceAllString(l, ""), func(e string) string {
 			r, _ := strconv.ParseInt(roffRune.FindStringSubmatch(e)[1], 16, 32)
