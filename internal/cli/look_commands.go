@@ -126,6 +126,9 @@ func (s *session) show(ctx context.Context, _ string) error {
 // draw draws the objects of the last answer: into files, and on a screen if there is
 // one.
 func (s *session) draw(ctx context.Context, o objectOptions, screen *preview.Terminal) error {
+	if o.Draw == stdinName {
+		return errors.New(":draw - has no place to draw to: name a .png or .jpg file")
+	}
 	if s.last == nil || s.last.request.objects == nil {
 		return errors.New("the last answer has no objects to draw: ask for some, such as detect cat")
 	}
@@ -143,6 +146,7 @@ func (s *session) draw(ctx context.Context, o objectOptions, screen *preview.Ter
 	if err := s.openDecoder(l, q.masks); err != nil {
 		return err
 	}
+	l.preview = screen
 	for i, text := range s.last.texts {
 		t, image := l.targets[&q.items[i]], s.pictures[i].images[0]
 		t.size = image.fitted.Size
@@ -152,11 +156,10 @@ func (s *session) draw(ctx context.Context, o objectOptions, screen *preview.Ter
 		if _, err := l.locate(ctx, text, t, nil); err != nil {
 			return err
 		}
-		if screen != nil {
-			if err := screen.Show(t.canvas); err != nil {
-				return err
-			}
-		} else {
+		if err := l.finish(t); err != nil {
+			return err
+		}
+		if screen == nil {
 			s.note("drawn: %s", t.drawing)
 		}
 	}
