@@ -42,7 +42,7 @@ func startLook(t *testing.T, dir string, args ...string) *pseudoTerminal {
 	terminal := p.open()
 	defer terminal.Close()
 	p.cmd = exec.Command("paligemma", append([]string{"look"}, args...)...)
-	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), "XDG_STATE_HOME="+p.state, "TERM=xterm", "TERM_PROGRAM=")
+	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), "NO_COLOR=1", "XDG_STATE_HOME="+p.state, "TERM=xterm", "TERM_PROGRAM=")
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = terminal, terminal, terminal
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := p.cmd.Start(); err != nil {

@@ -44,20 +44,7 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 	}
 	root.SetVersionTemplate("paligemma {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		if isCompletion([]string{cmd.Name()}) {
-			return nil
-		}
-		if err := applyEnv(cmd.Flags(), os.LookupEnv); err != nil {
-			return err
-		}
-		ggml.Verbose(a.common.Verbose)
-		a.noteVariables(root, os.Environ())
-		if err := a.common.check(cmd.Flags()); err != nil {
-			return err
-		}
-		return a.checkBoxFormat(cmd)
-	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) }
 	a.common.flags(root.PersistentFlags())
 	addGroup(root, "look", "Look at pictures:",
 		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.detectCommand(), a.segmentCommand(),
@@ -73,6 +60,22 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 		completeCommand(cmd)
 	}
 	return root
+}
+
+// prepare applies the environment and the flags that all commands share.
+func (a *app) prepare(cmd *cobra.Command) error {
+	if isCompletion([]string{cmd.Name()}) {
+		return nil
+	}
+	if err := applyEnv(cmd.Flags(), os.LookupEnv); err != nil {
+		return err
+	}
+	ggml.Verbose(a.common.Verbose)
+	a.noteVariables(cmd.Root(), os.Environ())
+	if err := a.common.check(cmd.Flags()); err != nil {
+		return err
+	}
+	return a.checkBoxFormat(cmd)
 }
 
 // argsBetween allows low to high arguments, and says what is missing.

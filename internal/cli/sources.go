@@ -68,11 +68,13 @@ func (a *app) expandImages(ctx context.Context, args []string, o imageOptions) (
 }
 
 // paths reports whether text has the paths of images: those of several, and of one
-// that a folder, a pattern or a list led to, as grep does.
+// that a folder, a pattern, a list or a stream led to, as grep does.
 func (o *imageOptions) paths(args []string, sources []source) bool {
 	switch {
 	case o.WithPath || o.NoPath:
 		return o.WithPath
+	case o.Stream:
+		return true
 	case len(sources) == 1 && len(args) == 1 && o.FilesFrom == "":
 		return sources[0].path != notStdin(args[0]) && args[0] != stdinName
 	}
