@@ -7,13 +7,7 @@
 #include "isa_begin.h"
 #include "simd.h"
 #include "unpack_k.h"
-
-// What is constant for a type.
-struct traits {
-	enum ggml_type type;
-	int values, bytes; // of a block
-	int per;           // values that share a scale
-};
+#include "pack_k.h"
 
 // A block of a row.
 struct input {
@@ -126,223 +120,106 @@ INLINE void dots(const struct traits t, const struct strip * s, int64_t i, int64
 	}
 }
 
-// --- many rows --------------------------------------------------------------
-
-// A block of each of LANES rows of weights, unpacked and transposed: four values of each row, then the next four.
-struct panel {
-	uint8_t q[QK_K / 4][4 * LANES];
-	int32_t scale[QK_K / 16][LANES]; // where 32 values share one, in even places
-	int32_t low[QK_K / 32][LANES];   // two of 16 bits
-	float d[LANES], dmin[LANES];
-} __attribute__((aligned(64)));
-
-INLINE void store_q(struct panel * p, int at, __m512i q) {
-	_mm512_store_si512(p->q[at], q);
+// Returns sum + x · block, of which total is the product of the values with x.
+INLINE __m512 add_block(const int per, const struct heads * h, const struct input * x, __m512i total, __m512 sum) {
+	__m512i low = _mm512_setzero_si512();
+	UNROLL
+	for (int s = 0; s < QK_K / per / 2; s++) {
+		low = _mm512_dpwssd_epi32(low, _mm512_load_si512(h->low[s]), _mm512_set1_epi32(x->sums[s]));
+	}
+	const __m512 lows = _mm512_mul_ps(_mm512_cvtepi32_ps(low), _mm512_load_ps(h->dmin));
+	const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(total), _mm512_load_ps(h->d), lows);
+	return _mm512_fmadd_ps(all, _mm512_set1_ps(x->d), sum);
 }
 
-// 32 bytes: those of 32 values in the low bits, of the next 32 in the high ones.
-INLINE void pack_q4_K(const uint8_t * const * rows, size_t at, struct panel * p) {
+// --- few rows of q4_K -------------------------------------------------------
+
+// Up to SUP_ROWS rows meet weights in the registers in which they are unpacked: writing a panel costs more than few rows
+// gain by reading it. (In BLIS, such products, small and unpacked, are called sup.) More rows are slower this way, and
+// so are types that take more work to unpack.
+#define SUP_ROWS 4
+
+// total [rows] += scale · q · x over the 32 values from first: each byte of v has one in its four bits from shift.
+INLINE void multiply_nibbles(const int rows, const __m512i * v, const int shift, const int32_t * scale,
+							 const struct input * x, int first, __m512i * total) {
+	__m512i part[SUP_ROWS];
+	UNROLL
+	for (int r = 0; r < rows; r++) {
+		part[r] = _mm512_setzero_si512();
+	}
+	UNROLL
+	for (int c = 0; c < 8; c++) {
+		const __m512i q = bits(v[c], shift, 15, 0);
+		UNROLL
+		for (int r = 0; r < rows; r++) {
+			part[r] = _mm512_dpbusd_epi32(part[r], q, load4(x[r].q + first + 4 * c));
+		}
+	}
+	UNROLL
+	for (int r = 0; r < rows; r++) {
+		total[r] = _mm512_add_epi32(total[r], _mm512_mullo_epi32(part[r], _mm512_load_si512(scale)));
+	}
+}
+
+// sum [rows] += x · block of each of LANES rows of weights.
+INLINE void multiply_unpacked(const int rows, const uint8_t * const * weights, size_t at, const struct input * x,
+							  __m512 * sum, struct ahead next) {
+	struct heads h;
+	pack_heads_4(weights, at, &h);
+	__m512i total[SUP_ROWS];
+	UNROLL
+	for (int r = 0; r < rows; r++) {
+		total[r] = _mm512_setzero_si512();
+	}
 	for (int z = 0; z < 4; z++) {
+		prefetch_part(next, 1, z, 4);
 		__m512i v[8];
-		load_columns(rows, at + 16 + 32 * z, v);
-		UNROLL
-		for (int c = 0; c < 8; c++) {
-			store_q(p, 16 * z + c, bits(v[c], 0, 15, 0));
-			store_q(p, 16 * z + 8 + c, bits(v[c], 4, 15, 0));
-		}
-	}
-}
-
-INLINE void pack_q5_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i high[8];
-	load_columns(rows, at + 16, high);
-	for (int z = 0; z < 4; z++) {
-		__m512i v[8];
-		load_columns(rows, at + 48 + 32 * z, v);
-		UNROLL
-		for (int c = 0; c < 8; c++) {
-			store_q(p, 16 * z + c, _mm512_or_si512(bits(v[c], 0, 15, 0), bits(high[c], 0, 1, 4)));
-			store_q(p, 16 * z + 8 + c, _mm512_or_si512(bits(v[c], 4, 15, 0), bits(high[c], 1, 1, 4)));
-			high[c] = _mm512_srli_epi16(high[c], 2);
-		}
-	}
-}
-
-INLINE void pack_q6_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	for (int z = 0; z < 2; z++) {
-		__m512i high[8];
-		load_columns(rows, at + 128 + 32 * z, high);
-		UNROLL
-		for (int s = 0; s < 2; s++) { // 32 values, and 64 after them
-			__m512i v[8];
-			load_columns(rows, at + 64 * z + 32 * s, v);
-			UNROLL
-			for (int c = 0; c < 8; c++) {
-				const int to = 32 * z + 8 * s + c;
-				store_q(p, to, _mm512_or_si512(bits(v[c], 0, 15, 0), bits(high[c], 2 * s, 3, 4)));
-				store_q(p, to + 16, _mm512_or_si512(bits(v[c], 4, 15, 0), bits(high[c], 2 * s + 4, 3, 4)));
-			}
-		}
-	}
-}
-
-INLINE void pack_q2_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	for (int z = 0; z < 2; z++) {
-		__m512i v[8];
-		load_columns(rows, at + 16 + 32 * z, v);
-		UNROLL
-		for (int c = 0; c < 8; c++) {
-			UNROLL
-			for (int s = 0; s < 4; s++) {
-				store_q(p, 32 * z + 8 * s + c, bits(v[c], 2 * s, 3, 0));
-			}
-		}
-	}
-}
-
-INLINE void pack_q3_K(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i high[8];
-	load_columns(rows, at, high);
-	for (int z = 0; z < 2; z++) {
-		__m512i v[8];
-		load_columns(rows, at + 32 + 32 * z, v);
-		UNROLL
-		for (int c = 0; c < 8; c++) {
-			UNROLL
-			for (int s = 0; s < 4; s++) {
-				store_q(p, 32 * z + 8 * s + c, _mm512_or_si512(bits(v[c], 2 * s, 3, 0), bits(high[c], s, 1, 2)));
-			}
-			high[c] = _mm512_srli_epi16(high[c], 4);
-		}
-	}
-}
-
-INLINE void pack_iq4_xs(const uint8_t * const * rows, size_t at, struct panel * p) {
-	const __m512i codes = _mm512_broadcast_i32x4(codebook());
-	for (int z = 0; z < 4; z++) {
-		__m512i v[8];
-		load_columns(rows, at + 8 + 32 * z, v);
-		UNROLL
-		for (int c = 0; c < 8; c++) {
-			const int to = 16 * z + 8 * (c / 4) + c % 4;
-			store_q(p, to, _mm512_shuffle_epi8(codes, bits(v[c], 0, 15, 0)));
-			store_q(p, to + 4, _mm512_shuffle_epi8(codes, bits(v[c], 4, 15, 0)));
-		}
-	}
-}
-
-// Returns the first two bytes of four, or the second two, as 16 bits each.
-INLINE __m512i widen(__m512i v, int second) {
-	v = _mm512_srli_epi32(v, second ? 16 : 0);
-	const __m512i high = _mm512_and_si512(_mm512_slli_epi32(v, 8), _mm512_set1_epi32(0xff0000));
-	return _mm512_or_si512(_mm512_and_si512(v, _mm512_set1_epi32(0xff)), high);
-}
-
-// The heads of q4_K and q5_K (unpack_head), 16 at once.
-INLINE void pack_heads_4(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i v[4], scale[2], low[2];
-	load_heads(rows, at, v);
-	_mm512_store_ps(p->d, low_halves(v[0]));
-	_mm512_store_ps(p->dmin, high_halves(v[0]));
-	scale[0] = bits(v[1], 0, 63, 0);
-	scale[1] = _mm512_or_si512(bits(v[3], 0, 15, 0), bits(v[1], 6, 3, 4));
-	low[0] = bits(v[2], 0, 63, 0);
-	low[1] = _mm512_or_si512(bits(v[3], 4, 15, 0), bits(v[2], 6, 3, 4));
-	UNROLL
-	for (int s = 0; s < 8; s++) {
-		const __m512i byte = _mm512_and_si512(_mm512_srli_epi32(scale[s / 4], s % 4 * 8), _mm512_set1_epi32(255));
-		_mm512_store_si512(p->scale[2 * s], byte);
+		load_columns(weights, at + 16 + 32 * z, v);
+		multiply_nibbles(rows, v, 0, h.scale[4 * z], x, 64 * z, total);
+		multiply_nibbles(rows, v, 4, h.scale[4 * z + 2], x, 64 * z + 32, total);
 	}
 	UNROLL
-	for (int s = 0; s < 4; s++) {
-		_mm512_store_si512(p->low[s], widen(low[s / 2], s % 2));
+	for (int r = 0; r < rows; r++) {
+		sum[r] = add_block(32, &h, x + r, total[r], sum[r]);
 	}
 }
 
-// The head of q2_K: 16 scales in the low and lows in the high halves of bytes.
-INLINE void pack_heads_2(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i v[4];
-	load_heads(rows, at, v);
+// Multiplies up to LANES rows of weights with a number of rows that is constant, so that they stay in registers.
+INLINE void multiply_sup(const int rows, const struct strip * s) {
+	const uint8_t * weights[LANES];
+	find_weights(s, LANES, weights);
+	const __mmask16 columns = (__mmask16) ((1 << s->columns) - 1);
+	__m512 sum[SUP_ROWS];
 	UNROLL
-	for (int s = 0; s < 16; s++) {
-		const __m512i byte = _mm512_srli_epi32(v[s / 4], s % 4 * 8);
-		_mm512_store_si512(p->scale[s], _mm512_and_si512(byte, _mm512_set1_epi32(15)));
+	for (int r = 0; r < rows; r++) {
+		sum[r] = s->add ? _mm512_maskz_loadu_ps(columns, s->y + r * s->ldy) : _mm512_setzero_ps();
+	}
+	const int64_t blocks = s->k / QK_K, bytes = 144; // of a block
+	const struct input * x = s->x;
+	for (int64_t i = 0; i < blocks; i++, x += rows) {
+		const struct ahead next = next_weights(s, LANES, blocks * bytes, i * bytes, bytes);
+		multiply_unpacked(rows, weights, i * bytes, x, sum, next);
 	}
 	UNROLL
-	for (int s = 0; s < 8; s++) {
-		_mm512_store_si512(p->low[s], widen(bits(v[s / 2], 4, 15, 0), s % 2));
+	for (int r = 0; r < rows; r++) {
+		_mm512_mask_storeu_ps(s->y + r * s->ldy, columns, sum[r]);
 	}
-	const __m512i d = load_dwords(rows, at + 80);
-	_mm512_store_ps(p->d, low_halves(d));
-	_mm512_store_ps(p->dmin, high_halves(d));
 }
 
-// 16 scales of 8 bits each.
-INLINE void pack_heads_6(const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i v[4];
-	load_heads(rows, at + 192, v);
-	UNROLL
-	for (int s = 0; s < 16; s++) {
-		const __m512i top = _mm512_slli_epi32(v[s / 4], 24 - s % 4 * 8);
-		_mm512_store_si512(p->scale[s], _mm512_srai_epi32(top, 24));
-	}
-	UNROLL
-	for (int s = 0; s < 8; s++) { // 32 times two of them
-		const __m512i word = _mm512_srli_epi32(v[s / 2], s % 2 * 16), second = _mm512_slli_epi32(word, 16);
-		const __m512i first = _mm512_and_si512(_mm512_slli_epi32(word, 8), _mm512_set1_epi32(0xff00));
-		const __m512i pair = _mm512_or_si512(first, _mm512_and_si512(second, _mm512_set1_epi32((int) 0xff000000)));
-		_mm512_store_si512(p->low[s], _mm512_srai_epi16(pair, 3));
-	}
-	const __m512 d = high_halves(load_dwords(rows, at + 206));
-	_mm512_store_ps(p->d, d);
-	_mm512_store_ps(p->dmin, d);
-}
-
-// Any type, block by block.
-INLINE void pack_heads(const struct traits t, const uint8_t * const * rows, size_t at, struct panel * p) {
-	__m512i scale[LANES], low[LANES];
-	for (int r = 0; r < LANES; r++) {
-		const struct block b = unpack(t.type, rows[r] + at);
-		scale[r] = _mm512_cvtepi16_epi32(b.scale);
-		// where two neighbours are alike, those of even places
-		low[r] = t.per == 16 ? _mm512_zextsi256_si512(b.low) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.low));
-		p->d[r] = b.d;
-		p->dmin[r] = b.dmin;
-	}
-	transpose16x16(scale);
-	memcpy(p->scale, scale, sizeof p->scale);
-	transpose16x16(low);
-	memcpy(p->low, low, sizeof p->low);
-}
-
-INLINE void pack(const struct traits t, const uint8_t * const * rows, size_t at, int64_t n, struct panel * p) {
-	(void) n;
-	switch (t.type) {
-	case GGML_TYPE_Q2_K:
-		pack_q2_K(rows, at, p);
-		pack_heads_2(rows, at, p);
+static void sup_Q4_K(const struct strip * s) {
+	switch (s->rows) {
+	case 2:
+		multiply_sup(2, s);
 		break;
-	case GGML_TYPE_Q3_K:
-		pack_q3_K(rows, at, p);
-		pack_heads(t, rows, at, p);
-		break;
-	case GGML_TYPE_Q4_K:
-		pack_q4_K(rows, at, p);
-		pack_heads_4(rows, at, p);
-		break;
-	case GGML_TYPE_Q5_K:
-		pack_q5_K(rows, at, p);
-		pack_heads_4(rows, at, p);
-		break;
-	case GGML_TYPE_IQ4_XS:
-		pack_iq4_xs(rows, at, p);
-		pack_heads(t, rows, at, p);
+	case 3:
+		multiply_sup(3, s);
 		break;
 	default:
-		pack_q6_K(rows, at, p);
-		pack_heads_6(rows, at, p);
+		multiply_sup(4, s);
 	}
 }
+
+// --- many rows --------------------------------------------------------------
 
 // part = x · p over the values of scale s, for each row and vector.
 INLINE void multiply_group(const int per, const int nv, const int rows, int s, const struct panel * p,
@@ -378,23 +255,14 @@ INLINE void multiply_rows(const int per, const int nv, const int rows, const str
 		multiply_group(per, nv, rows, s, p, x, part);
 		UNROLL
 		for (int u = 0; u < rows * nv; u++) {
-			const __m512i scale = _mm512_load_si512(p[u % nv].scale[s * per / 16]);
+			const __m512i scale = _mm512_load_si512(p[u % nv].h.scale[s * per / 16]);
 			total[u] = _mm512_add_epi32(total[u], _mm512_mullo_epi32(part[u], scale));
 		}
 	}
 	UNROLL
 	for (int u = 0; u < rows * nv; u++) {
-		const struct panel * w = p + u % nv;
-		const struct input * row = x + u / nv;
 		float * sum = sums + u * LANES;
-		__m512i low = _mm512_setzero_si512();
-		UNROLL
-		for (int s = 0; s < QK_K / per / 2; s++) {
-			low = _mm512_dpwssd_epi32(low, _mm512_load_si512(w->low[s]), _mm512_set1_epi32(row->sums[s]));
-		}
-		const __m512 lows = _mm512_mul_ps(_mm512_cvtepi32_ps(low), _mm512_load_ps(w->dmin));
-		const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(total[u]), _mm512_load_ps(w->d), lows);
-		_mm512_store_ps(sum, _mm512_fmadd_ps(all, _mm512_set1_ps(row->d), _mm512_load_ps(sum)));
+		_mm512_store_ps(sum, add_block(per, &p[u % nv].h, x + u / nv, total[u], _mm512_load_ps(sum)));
 	}
 }
 
@@ -441,6 +309,7 @@ INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, c
 
 #define TYPE Q4_K
 #define TRAITS GGML_TYPE_Q4_K, QK_K, 144, 32
+#define SUP sup_Q4_K
 #include "matmul_type.h"
 
 #define TYPE Q5_K

@@ -1,5 +1,5 @@
 // The functions of a type of weights, from those for all types of a file: included once for each type, with TYPE,
-// its name, and TRAITS, what is constant for it.
+// its name, and TRAITS, what is constant for it; SUP, where it has one, multiplies up to SUP_ROWS rows without a panel.
 #define NAME(name) ISA_JOIN(name, TYPE)
 
 static void NAME(copy)(const void * x, int64_t n, void * to) {
@@ -23,9 +23,7 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 	float sums[MC * NR(2)] __attribute__((aligned(64)));
 	struct panel p[2];
 	const uint8_t * row[NR(2)];
-	for (int64_t r = 0; r < NR(nv); r++) { // the last one stands in for those that are missing
-		row[r] = s->a + (r < s->columns ? r : s->columns - 1) * s->stride;
-	}
+	find_weights(s, NR(nv), row);
 	if (!s->add || s->columns < NR(nv)) {
 		memset(sums, 0, s->rows * NR(nv) * sizeof(float));
 	}
@@ -40,10 +38,8 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 		for (int w = 0; w < nv; w++) {
 			pack(t, row + w * LANES, at, n, p + w);
 		}
-		// The next rows of weights are asked for in the order in which they lie, a part in each step, and a step early.
-		const int64_t all = NR(nv) * bytes, place = NR(nv) * at;
-		const uint8_t * lead = s->a + (NR(nv) + place / width) * s->stride + place % width + all;
-		struct ahead next = {(const char *) lead, all / parts};
+		struct ahead next = next_weights(s, NR(nv), width, (int64_t) at, bytes);
+		next.bytes /= parts;
 		for (int64_t k = 0; k < parts; k++, next.at += next.bytes) {
 			const int64_t from = s->rows * k / parts, rows = s->rows * (k + 1) / parts - from;
 			multiply(t, nv, (int) rows, n, p, x + from, sums + from * NR(nv), next);
@@ -55,6 +51,12 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 }
 
 static void NAME(narrow)(const struct strip * s) {
+#ifdef SUP
+	if (s->rows <= SUP_ROWS) {
+		SUP(s);
+		return;
+	}
+#endif
 	NAME(many)(s, 1);
 }
 
@@ -65,3 +67,4 @@ static void NAME(wide)(const struct strip * s) {
 #undef NAME
 #undef TYPE
 #undef TRAITS
+#undef SUP

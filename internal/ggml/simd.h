@@ -7,6 +7,21 @@ struct ahead {
 	int64_t bytes;
 };
 
+// Fills in where n rows of weights begin; the last one stands in for those that are missing.
+INLINE void find_weights(const struct strip * s, const int n, const uint8_t ** row) {
+	for (int r = 0; r < n; r++) {
+		row[r] = s->a + (r < s->columns ? r : s->columns - 1) * s->stride;
+	}
+}
+
+// Returns which weights to ask for while bytes of each of n rows, from the byte at of width, are multiplied: those of
+// the next rows in the order in which they lie, and a step early.
+INLINE struct ahead next_weights(const struct strip * s, const int n, int64_t width, int64_t at, int64_t bytes) {
+	const int64_t all = n * bytes, place = n * at;
+	const uint8_t * lead = s->a + (n + place / width) * s->stride + place % width + all;
+	return (struct ahead) {(const char *) lead, all};
+}
+
 // Asks for part i of n; where weights meet two vectors, for all of it in the first part.
 INLINE void prefetch_part(struct ahead a, const int nv, int i, int n) {
 	const int64_t from = nv == 1 ? a.bytes * i / n : 0, to = nv == 1 ? a.bytes * (i + 1) / n : i == 0 ? a.bytes : 0;
