@@ -3,14 +3,13 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 
 	"paligemma/internal/quote"
+	"paligemma/internal/strictjson"
 )
 
 // maxRequests bounds a file of requests, in bytes.
@@ -18,9 +17,9 @@ const maxRequests = 256 << 20
 
 // requestLine is a line of --requests.
 type requestLine struct {
-	Image  string   `json:"image"`
-	Images []string `json:"images"` // several in one prompt
-	Prompt *string  `json:"prompt"`
+	image  string
+	images []string // several in one prompt
+	prompt *string  // nil where it is missing
 }
 
 // readRequests reads --requests: an item for each run of lines about the same
@@ -75,25 +74,67 @@ func parseRequest(line []byte) (images []string, prompt string, err error) {
 	if len(line) > maxLine {
 		return nil, "", errLongLine
 	}
-	var r requestLine
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
-		return nil, "", fmt.Errorf(`want {"image": PATH, "prompt": TEXT}: %w`, quote.Error(err))
+	in, err := strictjson.NewReader(string(line))
+	if err != nil {
+		return nil, "", wrongRequest(err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	var r requestLine
+	if err := r.read(in); err != nil {
+		return nil, "", wrongRequest(err)
+	}
+	if in.End() != nil {
 		return nil, "", errors.New("want one JSON object a line")
 	}
-	if r.Prompt == nil {
+	if r.prompt == nil {
 		return nil, "", errors.New(`"prompt" is missing (it may be "")`)
 	}
-	if r.Image != "" {
-		if len(r.Images) > 0 {
+	if r.image != "" {
+		if len(r.images) > 0 {
 			return nil, "", errors.New(`"image" and "images" exclude each other`)
 		}
-		return []string{r.Image}, *r.Prompt, nil
+		return []string{r.image}, *r.prompt, nil
 	}
-	return r.Images, *r.Prompt, nil
+	return r.images, *r.prompt, nil
+}
+
+// wrongRequest says what a line should be.
+func wrongRequest(err error) error {
+	return fmt.Errorf(`want {"image": PATH, "prompt": TEXT}: %w`, quote.Error(err))
+}
+
+// read fills r from an object. null is a field that is missing.
+func (r *requestLine) read(in *strictjson.Reader) error {
+	return in.Object(func(key string) error {
+		if !slices.Contains([]string{"image", "images", "prompt"}, key) {
+			return fmt.Errorf("unknown field %s", quote.Short(key))
+		}
+		if null, err := in.Null(); null || err != nil {
+			return err
+		}
+		if err := r.readField(in, key); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	})
+}
+
+// readField reads the value of a field that requestLine has.
+func (r *requestLine) readField(in *strictjson.Reader, key string) (err error) {
+	switch key {
+	case "image":
+		r.image, err = in.String()
+	case "images":
+		err = in.List(func() error {
+			image, err := in.String()
+			r.images = append(r.images, image)
+			return err
+		})
+	case "prompt":
+		var prompt string
+		prompt, err = in.String()
+		r.prompt = &prompt
+	}
+	return err
 }
 
 // readObjects makes the objects in the answers to --requests part of JSON: boxes,
