@@ -31,7 +31,7 @@ func (existsError) Is(target error) bool { return target == fs.ErrExist }
 // goroutines.
 type File struct {
 	path      string // where Commit puts the file, symbolic links followed
-	shown     string // the path as given, for errors
+	shown     string // the path as the caller wrote it, for errors
 	overwrite bool
 
 	mu   sync.Mutex

@@ -76,7 +76,7 @@ func (b *bench) progress() {
 	}
 }
 
-// Measure runs the repetitions. Cancelling ctx ends it with ctx's error.
+// Measure runs the repetitions. Canceling ctx ends it with ctx's error.
 func Measure(ctx context.Context, o Options) (*Report, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 			b.report.Runs = append(b.report.Runs, run)
 		}
 	}
-	b.report.summarise()
+	b.report.summarize()
 	b.report.PeakRSS = peakRSS() // before the probe, which has matrices of its own
 	if o.Probe {
 		probe, err := runProbe(ctx, ggml.Options{Device: b.report.Device, Threads: b.report.Threads})

@@ -122,19 +122,19 @@ func TestMeasureRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	good.Progress = func(int, int) { cancel() }
 	if _, err := Measure(ctx, good); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("canceled: %v", err)
 	}
 }
 
 func TestMedians(t *testing.T) {
 	r := Report{Runs: []Run{{Open: 5, DecodeRate: 2}, {Open: 1, DecodeRate: 4}, {Open: 3, DecodeRate: 3}}}
-	r.summarise()
+	r.summarize()
 	low, high := r.Spread()
 	if r.Open != 3 || r.DecodeRate != 3 || low.Open != 1 || high.Open != 5 || low.DecodeRate != 2 || high.DecodeRate != 4 {
 		t.Errorf("%+v, %+v, %+v", r.Run, low, high)
 	}
 	r.Runs = append(r.Runs, Run{Open: 4, DecodeRate: 9})
-	if r.summarise(); r.Open != 3.5 || r.DecodeRate != 3.5 {
+	if r.summarize(); r.Open != 3.5 || r.DecodeRate != 3.5 {
 		t.Errorf("of four: %+v", r.Run)
 	}
 	// No field of Run is left out.
@@ -152,7 +152,7 @@ func TestMedians(t *testing.T) {
 	}
 	for name, v := range values {
 		if v == 0 {
-			t.Errorf("%s is no field", name)
+			t.Errorf("%s is not a field", name)
 		}
 	}
 }
@@ -236,7 +236,7 @@ func TestProbe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := runProbe(ctx, ggml.Options{Device: "cpu", Threads: 1}); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("canceled: %v", err)
 	}
 	if _, err := runProbe(t.Context(), ggml.Options{Device: "none"}); err == nil {
 		t.Error("a device that is not there")

@@ -17,7 +17,7 @@ type Probe struct {
 	Read float64 `json:"probe_read_gb_s"`   // an F32 matrix of 268 MB times a vector: its bytes over the time
 	F32  float64 `json:"probe_f32_gflops"`  // one product of a matrix [2048, 8192] of this type with 256 tokens, as a model has it:
 	BF16 float64 `json:"probe_bf16_gflops"` // its 2·2048·8192·256 operations over the time, what is done to the
-	Q8_0 float64 `json:"probe_q8_0_gflops"` // tokens first (quantise, round) included
+	Q8_0 float64 `json:"probe_q8_0_gflops"` // tokens first (quantize, round) included
 	Q4_K float64 `json:"probe_q4_k_gflops"`
 }
 

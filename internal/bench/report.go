@@ -117,8 +117,8 @@ func (r *Report) Unsteady() float64 {
 	return worst
 }
 
-// summarise sets the medians.
-func (r *Report) summarise() {
+// summarize sets the medians.
+func (r *Report) summarize() {
 	r.Run.Sequences = r.batches()
 	for _, field := range r.fields() {
 		values := r.values(field)

@@ -9,12 +9,12 @@ import (
 	"paligemma/internal/model"
 )
 
-// patternValues is about how many random values are quantised for each type
+// patternValues is about how many random values are quantized for each type
 // and width. More would look more like real weights and take longer; the speed
 // of a product does not depend on it.
 const patternValues = 1 << 18
 
-// rows are a few random rows of a matrix, quantised, that are repeated to fill
+// rows are a few random rows of a matrix, quantized, that are repeated to fill
 // one of any height.
 type rows struct {
 	data  []byte

@@ -85,7 +85,7 @@ func TestSequencesMedians(t *testing.T) {
 	for _, step := range []float64{3, 1, 2} {
 		r.Runs = append(r.Runs, Run{Sequences: []Batch{{N: 4, Step: step, Rate: 4000 / step}, {N: 2, Step: 9, Rate: 8}}})
 	}
-	r.summarise()
+	r.summarize()
 	low, high := r.Spread()
 	for _, c := range []struct {
 		name      string
@@ -137,8 +137,8 @@ func TestDecodeTogetherFails(t *testing.T) {
 	}{
 		{"no room", func(b *bench, _ *engine.Engine, _ context.CancelFunc) { b.ids = make([]int, 8150) }, "a prompt of 8150 tokens and 573 more"},
 		{"a prompt that is wrong", func(b *bench, _ *engine.Engine, _ context.CancelFunc) { b.ids = []int{1 << 20} }, "1048576"},
-		{"cancelled", func(_ *bench, _ *engine.Engine, cancel context.CancelFunc) { cancel() }, context.Canceled.Error()},
-		{"cancelled on the way", func(_ *bench, _ *engine.Engine, cancel context.CancelFunc) {
+		{"canceled", func(_ *bench, _ *engine.Engine, cancel context.CancelFunc) { cancel() }, context.Canceled.Error()},
+		{"canceled on the way", func(_ *bench, _ *engine.Engine, cancel context.CancelFunc) {
 			time.AfterFunc(20*time.Millisecond, cancel)
 		}, context.Canceled.Error()},
 	} {

@@ -127,7 +127,7 @@ func enoughMemory(w *gguf.Writer) error {
 }
 
 // Open parses the header and binds the weights, as if the memory were a mapped
-// file. There is no question whether that fits in memory: it is there.
+// file. It fits in memory: it is already there.
 func (s *Synthetic) Open(o engine.Options) (*engine.Engine, error) {
 	file, err := s.file.Reopen()
 	if err != nil {

@@ -47,12 +47,12 @@ func open(t *testing.T, s *Synthetic) *engine.Engine {
 // have more rows of position embeddings.
 func TestSyntheticParameters(t *testing.T) {
 	const tower = 412_442_352
-	beside := func(hidden int64) int64 { return 1216*hidden + (1152+1)*hidden + tower }
+	extra := func(hidden int64) int64 { return 1216*hidden + (1152+1)*hidden + tower }
 	for family, at224 := range map[string]int64{
 		"3b":      2_923_466_480,
 		"pg2-3b":  3_032_242_416,
-		"pg2-10b": 9_241_705_984 + beside(3584),
-		"pg2-28b": 27_227_128_320 + beside(4608),
+		"pg2-10b": 9_241_705_984 + extra(3584),
+		"pg2-28b": 27_227_128_320 + extra(4608),
 	} {
 		for pixels, positions := range map[string]int64{"224": 256, "448": 1024, "896": 4096} {
 			c, err := syntheticConfig(family + "-" + pixels)
@@ -203,7 +203,7 @@ func TestSyntheticRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := NewSynthetic(ctx, "tiny", ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("canceled: %v", err)
 	}
 	var w gguf.Writer
 	if err := w.AddTensor("huge", gguf.TypeF32, 1<<40, 1<<18); err != nil {

@@ -30,7 +30,7 @@ type Options struct {
 }
 
 // Convert writes a checkpoint (a folder, a safetensors file or an index, with
-// its JSON files next to it) as a GGUF file, whole or not at all. Cancelling ctx
+// its JSON files next to it) as a GGUF file, whole or not at all. Canceling ctx
 // stops it with ctx's error. Trouble with the output is an OutputError (of an
 // atomicfile.ErrExists if it exists and may not be overwritten), a checkpoint of
 // another model a model.ErrNotPaliGemma, and a bad Options.Type an ErrUnknownType.

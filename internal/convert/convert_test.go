@@ -20,7 +20,7 @@ import (
 	reader "paligemma/internal/tokenizer"
 )
 
-// TestEveryBlock compares every tensor of every type with ggml's own quantiser
+// TestEveryBlock compares every tensor of every type with ggml's own quantizer
 // applied to the whole padded tensor, and what the file says with the
 // configuration.
 func TestEveryBlock(t *testing.T) {

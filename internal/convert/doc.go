@@ -3,9 +3,9 @@
 // weights, configuration, tokenizer and the image processor's numbers. It also
 // makes such a file into one of another type.
 //
-//	folder.go     what a path is, and what to type where it is no checkpoint
+//	folder.go     what a path is, and what to type where it is not a checkpoint
 //	catalog.go    the checkpoint's tensors without what trainers add to names
-//	leftovers.go  tensors that are ignored, and those that are no plain weights
+//	leftovers.go  tensors that are ignored, and those that are not plain weights
 //	names.go      which tensor of the checkpoint is which of the file
 //	config.go     config.json → model.Config, sparse releases filled in by family
 //	processor.go  the image processor's JSON, checked against what the graph does

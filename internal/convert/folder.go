@@ -71,7 +71,7 @@ func firstBytes(path string) []byte {
 	return b[:n]
 }
 
-// explainMissing says what a name that is no file may be.
+// explainMissing says what a name may be that is not a file.
 func explainMissing(path string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -184,7 +184,7 @@ var weightsKinds = kinds{
 		"a GGUF model already: use it with --model, or change its type with `paligemma quantize`"},
 }
 
-// trainerState are pickles that a trainer leaves and that are no weights.
+// trainerState are pickles that a trainer leaves and that hold no weights.
 var trainerState = regexp.MustCompile(`^(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|tokenizer)[\w.]*\.(bin|pt|pth|pkl)$`)
 
 // explainFolder says what a folder is that lacks a file of a checkpoint. err

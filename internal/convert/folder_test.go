@@ -53,7 +53,7 @@ func TestRefuseTensors(t *testing.T) {
 			}
 		}
 	}
-	beside := func(suffixes ...string) func(*checkpoint) {
+	extra := func(suffixes ...string) func(*checkpoint) {
 		return each(func(c *checkpoint, module string) {
 			for _, s := range suffixes {
 				c.add(module+s, []int64{1}, []float32{1})
@@ -85,35 +85,35 @@ func TestRefuseTensors(t *testing.T) {
 			c.add(module+"lora_B.default.weight", []int64{1}, []float32{1})
 		}), []string{"unmerged LoRA", "merge_and_unload"}},
 		{"LoRA behind a prefix", func(c *checkpoint) {
-			beside("lora_A.weight")(c)
+			extra("lora_A.weight")(c)
 			prefixed("base_model.model.")(c)
 		}, []string{"unmerged LoRA"}},
-		{"DoRA", beside("lora_magnitude_vector.default.weight"), []string{"unmerged LoRA"}},
+		{"DoRA", extra("lora_magnitude_vector.default.weight"), []string{"unmerged LoRA"}},
 		{"LoRA of an embedding", func(c *checkpoint) {
 			c.add("language_model.model.embed_tokens.lora_embedding_A", []int64{1}, []float32{1})
 		}, []string{"unmerged LoRA"}},
-		{"LoHa", beside("hada_w1_a"), []string{"unmerged"}},
-		{"tokens trained alone", beside("token_adapter.trainable_tokens_delta.default"), []string{"unmerged", "merge_and_unload"}},
-		{"BOFT", beside("boft_R.default"), []string{"unmerged"}},
-		{"FourierFT", beside("fourierft_spectrum.default"), []string{"unmerged"}},
+		{"LoHa", extra("hada_w1_a"), []string{"unmerged"}},
+		{"tokens trained alone", extra("token_adapter.trainable_tokens_delta.default"), []string{"unmerged", "merge_and_unload"}},
+		{"BOFT", extra("boft_R.default"), []string{"unmerged"}},
+		{"FourierFT", extra("fourierft_spectrum.default"), []string{"unmerged"}},
 		{"prompt tuning", func(c *checkpoint) { c.add("prompt_embeddings", []int64{1}, []float32{1}) }, []string{"unmerged"}},
 
 		{"bitsandbytes 4-bit", func(c *checkpoint) {
 			retype(safetensors.U8)(c)
-			beside("weight.absmax", "weight.quant_map", "weight.quant_state.bitsandbytes__nf4")(c)
+			extra("weight.absmax", "weight.quant_map", "weight.quant_state.bitsandbytes__nf4")(c)
 		}, []string{"quantized by bitsandbytes", "--type"}},
-		{"bitsandbytes 8-bit", func(c *checkpoint) { retype(safetensors.I8)(c); beside("SCB")(c) }, []string{"quantized by bitsandbytes"}},
+		{"bitsandbytes 8-bit", func(c *checkpoint) { retype(safetensors.I8)(c); extra("SCB")(c) }, []string{"quantized by bitsandbytes"}},
 		{"GPTQ", instead("qweight", "qzeros", "scales", "g_idx"), []string{"quantized by", "GPTQ"}},
 		{"AWQ", instead("qweight", "qzeros", "scales"), []string{"quantized by AWQ"}},
 		{"compressed-tensors", instead("weight_packed", "weight_scale", "weight_shape"), []string{"quantized by compressed-tensors"}},
-		{"FP8", func(c *checkpoint) { retype(safetensors.F8E4M3)(c); beside("weight_scale")(c) }, []string{"quantized by FP8"}},
-		{"FP8 in blocks", func(c *checkpoint) { retype(safetensors.F8E4M3)(c); beside("weight_scale_inv")(c) }, []string{"quantized by FP8"}},
+		{"FP8", func(c *checkpoint) { retype(safetensors.F8E4M3)(c); extra("weight_scale")(c) }, []string{"quantized by FP8"}},
+		{"FP8 in blocks", func(c *checkpoint) { retype(safetensors.F8E4M3)(c); extra("weight_scale_inv")(c) }, []string{"quantized by FP8"}},
 		{"FP8 without scales", retype(safetensors.F8E5M2), []string{"is F8_E5M2", "quantized"}},
 		{"torchao", instead("weight:_data", "weight:_scale"), []string{"quantized by torchao"}},
 		{"torchao, newer", instead("_weight_qdata", "_weight_scale"), []string{"quantized by torchao"}},
 		{"Quanto", instead("weight._data", "weight._scale"), []string{"quantized by Quanto"}},
 		{"HQQ", instead("W_q", "meta"), []string{"quantized by HQQ"}},
-		{"MLX", func(c *checkpoint) { retype(safetensors.U32)(c); beside("scales", "biases")(c) }, []string{"quantized by MLX"}},
+		{"MLX", func(c *checkpoint) { retype(safetensors.U32)(c); extra("scales", "biases")(c) }, []string{"quantized by MLX"}},
 		{"integers", retype(safetensors.I8), []string{"is I8", "quantized"}},
 
 		{"ZeRO-3", each(func(c *checkpoint, module string) {
@@ -131,7 +131,7 @@ func TestRefuseTensors(t *testing.T) {
 		}, []string{"1 tensor is empty (lm_head.weight)"}},
 		{"no tensors", func(c *checkpoint) { c.tensors = nil }, []string{"hold no tensors", "download"}},
 		{"ColPali by its tensors", func(c *checkpoint) { c.add("custom_text_proj.weight", []int64{1}, []float32{1}) }, []string{"ColPali", "convert a PaliGemma"}},
-		{"an EMA beside it", func(c *checkpoint) {
+		{"an EMA next to it", func(c *checkpoint) {
 			for _, d := range c.tensors {
 				d.Name = "module." + d.Name
 				d.Bytes = append([]byte{1}, d.Bytes[1:]...)
@@ -230,7 +230,7 @@ func TestRefuseSettings(t *testing.T) {
 	}
 }
 
-// TestRefuseFolders: what is named is no checkpoint.
+// TestRefuseFolders: what is named is not a checkpoint.
 func TestRefuseFolders(t *testing.T) {
 	base := load(t, "pg1-tiny")
 	config := toJSON(base, "config.json")
@@ -263,7 +263,7 @@ func TestRefuseFolders(t *testing.T) {
 		{"FSDP", map[string]string{"config.json": config, "pytorch_model_fsdp_0/__0_0.distcp": "x"}, []string{"FSDP", "accelerate merge-weights"}},
 		{"metadata only", map[string]string{"config.json": config, "model.safetensors": "\x20\x00\x00\x00\x00\x00\x00\x00" + `{"__metadata__":{"format":"pt"}}`}, []string{"hold no tensors"}},
 		{"tokenizer.model only", map[string]string{"tokenizer.model": "x", "tokenizer.json": ""}, []string{"tokenizer.json is missing", "AutoTokenizer"}},
-		{"no tokenizer beside an optimizer", map[string]string{"tokenizer.json": "", "optimizer.pt": "x", "other.bin": "x", "zero_to_fp32.py": "x"}, []string{"tokenizer.json is missing", "copy"}},
+		{"no tokenizer next to an optimizer", map[string]string{"tokenizer.json": "", "optimizer.pt": "x", "other.bin": "x", "zero_to_fp32.py": "x"}, []string{"tokenizer.json is missing", "copy"}},
 		{"weights and no config.json", map[string]string{"model.safetensors": "x", "optimizer.pt": "x", "pytorch_model.bin": "x"}, []string{"config.json is missing", "copy"}},
 		{"an optimizer only", map[string]string{"optimizer.pt": "x", "scheduler.pt": "x"}, []string{"no config.json"}},
 		{"no tokenizer", map[string]string{"tokenizer.json": ""}, []string{"tokenizer.json is missing", "copy"}},
@@ -326,13 +326,13 @@ func TestRefuseNames(t *testing.T) {
 	}
 	for _, path := range []string{"google/paligemma-3b-mix-224", filepath.Join(dir, "none")} {
 		if _, err := Convert(context.Background(), path, filepath.Join(t.TempDir(), "o"), Options{}); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%v is no ErrNotExist", err)
+			t.Errorf("%v is not ErrNotExist", err)
 		}
 	}
 	c := load(t, "pg1-tiny")
 	c.config()["model_type"] = "colpali"
 	if err := fails(t, c.save(), Options{}); !errors.Is(err, model.ErrNotPaliGemma) {
-		t.Errorf("%v is no ErrNotPaliGemma", err)
+		t.Errorf("%v is not ErrNotPaliGemma", err)
 	}
 }
 

@@ -93,7 +93,7 @@ func errColPali(why string) error {
 	return fmt.Errorf("this is a ColPali (%s), which finds pages and writes no text: convert a PaliGemma checkpoint, such as google/paligemma-3b-mix-224", why)
 }
 
-// leftovers notes the tensors that the model has no use for. Those under the
+// leftovers notes the tensors that the model does not use. Those under the
 // model's own prefixes are an error: another model has them.
 func (c *catalog) leftovers(used map[string]bool) error {
 	var computed, pooling, outside, unknown []string

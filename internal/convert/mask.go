@@ -34,7 +34,7 @@ func ReadMaskDecoder(path string) (map[string][]float32, error) {
 		}
 		for _, v := range values {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return nil, fmt.Errorf("%s: array %s holds a value that is no number", path, t.Source)
+				return nil, fmt.Errorf("%s: array %s contains NaN or an infinity", path, t.Source)
 			}
 		}
 		out[t.Name] = values

@@ -146,7 +146,7 @@ type Choice struct {
 //     token embedding is the head too when they are tied; it gets what
 //     llama.cpp gives a head: q6_k, or q8_0 for q8_0. Of a separate pair the
 //     head does, and the embedding gets the base type.
-//  2. If n is no multiple of the type's block, rows are padded with zeros to
+//  2. If n is not a multiple of the type's block, rows are padded with zeros to
 //     the next multiple, if that adds at most an eighth (1152 → 1280, 4304 →
 //     4352). Else the type falls back to one of blocks of 32 (q4_k → q5_0, q5_k
 //     → q5_1, q6_k → q8_0; q2_k, q3_k, iq4_xs → iq4_nl), padded whatever that
@@ -154,7 +154,7 @@ type Choice struct {
 //
 // Zeros in the padding change nothing: the graph pads the other side, too.
 // Vectors (norms, biases) and position embeddings are F32. So are the weights of
-// a mask decoder, unless typ is f16: it is small, and never quantised.
+// a mask decoder, unless typ is f16: it is small, and never quantized.
 func Plan(c model.Config, typ string) ([]Choice, error) {
 	m, err := findMix(typ)
 	if err != nil {

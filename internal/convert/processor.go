@@ -29,7 +29,7 @@ func (s *settings) readProcessor(dir string, errs *[]error, vision object, posit
 	if found {
 		resized, tokens = s.checkProcessor(p, v)
 	} else {
-		s.notes = append(s.notes, "no preprocessor_config.json or processor_config.json: images are resized and normalised as the releases' are")
+		s.notes = append(s.notes, "no preprocessor_config.json or processor_config.json: images are resized and normalized as the releases' are")
 	}
 	v.ImageSize = vision.int("image_size", resized)
 	if v.ImageSize == 0 {

@@ -16,7 +16,7 @@ import (
 // QuantizeOptions say how to make a model of another type.
 type QuantizeOptions struct {
 	Type            string                  // a name of Types, in upper or lower case; "" is q8_0
-	AllowRequantize bool                    // take tensors that were quantised before, too
+	AllowRequantize bool                    // take tensors that were quantized before, too
 	Overwrite       bool                    // replace an existing output
 	Threads         int                     // workers; 0: one for each core
 	Progress        func(done, total int64) // bytes of output written; called from one goroutine
@@ -24,15 +24,15 @@ type QuantizeOptions struct {
 	chunk int // values converted at a time, for tests; 0: chunkValues
 }
 
-// ErrQuantized is wrapped where a tensor would be quantised a second time.
-var ErrQuantized = errors.New("quantised already, and rounding again loses more; start from the checkpoint or an f32, f16 or bf16 file, or say --allow-requantize")
+// ErrQuantized is wrapped where a tensor would be quantized a second time.
+var ErrQuantized = errors.New("quantized already, and rounding again loses more; start from the checkpoint or an f32, f16 or bf16 file, or say --allow-requantize")
 
 // Quantize writes a model as another of the type given, whole or not at all:
 // from a file of type f32 the very bytes that Convert would have made of its
 // checkpoint. src is checked as model.Load would and stays open; it may lie in
 // memory (gguf.FromBytes). Tensors that are of the right type already are copied
-// as they are; others that were quantised are an ErrQuantized unless
-// opts.AllowRequantize. Cancelling ctx stops it with ctx's error. Trouble with
+// as they are; others that were quantized are an ErrQuantized unless
+// opts.AllowRequantize. Canceling ctx stops it with ctx's error. Trouble with
 // the output is an OutputError, another model a model.ErrNotPaliGemma, and a bad
 // opts.Type an ErrUnknownType.
 func Quantize(ctx context.Context, src *gguf.File, out string, opts QuantizeOptions) (*Report, error) {
@@ -118,7 +118,7 @@ func requantized(src *gguf.File, config model.Config, m mix, allowed bool, repor
 		all = append(all, t)
 	}
 	if again > 0 {
-		report.Notes = append(report.Notes, fmt.Sprintf("%d tensors were quantised before: what that lost stays lost, and any further rounding adds to it", again))
+		report.Notes = append(report.Notes, fmt.Sprintf("%d tensors were quantized before: what that lost stays lost, and any further rounding adds to it", again))
 	}
 	return all, nil
 }

@@ -22,7 +22,7 @@ import (
 	reader "paligemma/internal/tokenizer"
 )
 
-// again quantises and opens the result.
+// again quantizes and opens the result.
 func again(t testing.TB, src *gguf.File, opts QuantizeOptions) (*gguf.File, *Report) {
 	t.Helper()
 	before := bytes.Clone(src.Bytes())
@@ -45,7 +45,7 @@ func again(t testing.TB, src *gguf.File, opts QuantizeOptions) (*gguf.File, *Rep
 	return f, report
 }
 
-// refuses quantises and wants an error that has all the parts, and no file left.
+// refuses quantizes and wants an error that has all the parts, and no file left.
 func refuses(t *testing.T, src *gguf.File, opts QuantizeOptions, parts ...string) error {
 	t.Helper()
 	folder := t.TempDir()
@@ -124,16 +124,16 @@ func TestQuantizeMaskDecoder(t *testing.T) {
 	}
 }
 
-// TestRequantize starts from quantised files.
+// TestRequantize starts from quantized files.
 func TestRequantize(t *testing.T) {
 	for _, name := range []string{"pg1-odd", "pg2-tiny"} {
 		src, _ := run(t, tinyDir(name), Options{Type: "q5_0"})
 		for _, to := range []string{"q4_0", "q8_0", "f32", "bf16"} {
-			err := refuses(t, src, QuantizeOptions{Type: to}, "quantize ", "out.gguf: tensor ", " is q5_0: quantised already", "--allow-requantize")
+			err := refuses(t, src, QuantizeOptions{Type: to}, "quantize ", "out.gguf: tensor ", " is q5_0: quantized already", "--allow-requantize")
 			if !errors.Is(err, ErrQuantized) {
-				t.Errorf("%v is no ErrQuantized", err)
+				t.Errorf("%v is not ErrQuantized", err)
 			}
-			// Each tensor is what the quantiser makes of the values there are.
+			// Each tensor is what the quantizer makes of the values there are.
 			got, report := again(t, src, QuantizeOptions{Type: to, AllowRequantize: true, chunk: 900})
 			config, err := model.ReadConfig(got.Header)
 			if err != nil {
@@ -163,7 +163,7 @@ func TestRequantize(t *testing.T) {
 					t.Errorf("%s to %s: tensor %s differs", name, to, spec.Name)
 				}
 			}
-			if len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "tensors were quantised before") || lossy == 0 {
+			if len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "tensors were quantized before") || lossy == 0 {
 				t.Errorf("notes %q, %d tensors", report.Notes, lossy)
 			}
 		}
@@ -209,8 +209,8 @@ func rebuilt(t testing.TB, src *gguf.File, keys func(w *gguf.Writer), tensors []
 // TestQuantizeKeys keeps what a file says, wherever it says its type.
 func TestQuantizeKeys(t *testing.T) {
 	src, _ := run(t, tinyDir("pg1-tiny"), Options{Type: "f32"})
-	turned := slices.Clone(src.Tensors)
-	slices.Reverse(turned)
+	reversed := slices.Clone(src.Tensors)
+	slices.Reverse(reversed)
 	odd := rebuilt(t, src, func(w *gguf.Writer) {
 		w.SetUint32("general.alignment", 128)
 		w.SetUint32("general.quantization_version", 1)
@@ -221,7 +221,7 @@ func TestQuantizeKeys(t *testing.T) {
 				w.CopyKey(src.Header, k)
 			}
 		}
-	}, turned)
+	}, reversed)
 	for to, want := range map[string]struct{ file, version any }{"q4_0": {uint32(2), uint32(2)}, "bf16": {uint32(32), nil}} {
 		got, _ := again(t, odd, QuantizeOptions{Type: to})
 		plain, _ := again(t, src, QuantizeOptions{Type: to})
@@ -252,7 +252,7 @@ func encoded(t *testing.T, f *gguf.File, key string) []byte {
 	return b.Bytes()
 }
 
-// TestQuantizeRefuses gives files that are no models.
+// TestQuantizeRefuses gives files that are not models.
 func TestQuantizeRefuses(t *testing.T) {
 	src, _ := run(t, tinyDir("pg1-tiny"), Options{Type: "f32"})
 	without := func(key string) func(w *gguf.Writer) {
@@ -287,11 +287,11 @@ func TestQuantizeRefuses(t *testing.T) {
 	} {
 		err := refuses(t, rebuilt(t, src, c.keys, c.tensors), QuantizeOptions{Type: "q4_0", AllowRequantize: true}, "quantize memory: ", c.want)
 		if strings.Contains(c.want, "PaliGemma") && !errors.Is(err, model.ErrNotPaliGemma) {
-			t.Errorf("%v is no ErrNotPaliGemma", err)
+			t.Errorf("%v is not ErrNotPaliGemma", err)
 		}
 	}
 	if err := refuses(t, src, QuantizeOptions{Type: "q9"}, "q9"); !errors.Is(err, ErrUnknownType) {
-		t.Errorf("%v is no ErrUnknownType", err)
+		t.Errorf("%v is not ErrUnknownType", err)
 	}
 	src.Close()
 	refuses(t, src, QuantizeOptions{Type: "q4_0"}, "file already closed")

@@ -112,7 +112,7 @@ func TestReject(t *testing.T) {
 			c.change(ck)
 			err := fails(t, ck.save(), Options{}, c.want...)
 			if strings.HasPrefix(c.name, "another") && !strings.Contains(c.name, "tower") && !errors.Is(err, model.ErrNotPaliGemma) {
-				t.Errorf("%v is no ErrNotPaliGemma", err)
+				t.Errorf("%v is not ErrNotPaliGemma", err)
 			}
 		})
 	}
@@ -174,10 +174,10 @@ func TestFolders(t *testing.T) {
 		fails(t, c.dir, Options{}, c.want...)
 	}
 	if _, err := Convert(context.Background(), filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "o"), Options{}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v is no ErrNotExist", err)
+		t.Errorf("%v is not ErrNotExist", err)
 	}
 	if err := fails(t, tinyDir("pg1-tiny"), Options{Type: "q7"}, "q7", "q8_0"); !errors.Is(err, ErrUnknownType) {
-		t.Errorf("%v is no ErrUnknownType", err)
+		t.Errorf("%v is not ErrUnknownType", err)
 	}
 	if _, report := run(t, remove("processor_config.json"), Options{}); len(report.Notes) != 1 {
 		t.Errorf("notes %q", report.Notes)

@@ -209,7 +209,7 @@ var variants = []variant{
 		c.json["special_tokens_map.json"] = map[string]any{"bos_token": "<bos>", "eos_token": map[string]any{"content": "<eos>"}}
 	}, nil},
 
-	// Files beside the checkpoint.
+	// Files next to the checkpoint.
 	{"an adapter", func(c *checkpoint) { c.files["adapter_config.json"], c.files["adapter_model.safetensors"] = "{}", "x" },
 		[]string{"the adapter in the folder (adapter_model.safetensors) is not applied"}},
 	{"consolidated weights", func(c *checkpoint) {
@@ -448,7 +448,7 @@ func TestStopTokens(t *testing.T) {
 		{"generation before config", []any{1, 107}, 5, 6, []int{1, 107}},
 		{"config list", nil, []any{1, 107}, 1, []int{1, 107}},
 		{"config number", nil, 107, 1, []int{107}},
-		{"config beside the base model's generation", 1, 107, 107, []int{1, 107}},
+		{"config next to the base model's generation", 1, 107, 107, []int{1, 107}},
 		{"text", nil, nil, 107, []int{107}},
 		{"twice", []any{107, 1, 107}, nil, nil, []int{1, 107}},
 		{"none", -1, nil, nil, nil},

@@ -1,7 +1,7 @@
 // Package demo holds the built-in model: a small PaliGemma, trained from scratch
 // on drawn scenes (internal/demo/scene, scripts/train_demo), in F16 with its mask
 // decoder. It takes the place of a model where none is named, and is what
-// `make eval` quantises and marks.
+// `make eval` quantizes and marks.
 package demo
 
 import (

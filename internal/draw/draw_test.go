@@ -13,12 +13,12 @@ import (
 	"testing"
 )
 
-var grey = color.NRGBA{100, 100, 100, 255}
+var gray = color.NRGBA{100, 100, 100, 255}
 
-// canvas is a grey picture.
+// canvas is a gray picture.
 func canvas(t *testing.T, w, h int) *image.NRGBA {
 	t.Helper()
-	img, err := FromRGB(bytes.Repeat([]byte{grey.R}, 3*w*h), w, h)
+	img, err := FromRGB(bytes.Repeat([]byte{gray.R}, 3*w*h), w, h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestDrawBox(t *testing.T) {
 		inner := outer.Inset(3)
 		for y := range 80 {
 			for x := range 100 {
-				want := grey
+				want := gray
 				if p := image.Pt(x, y); p.In(outer) && !p.In(inner) {
 					want = LabelColor("")
 				}
@@ -79,7 +79,7 @@ func TestDrawMask(t *testing.T) {
 	if got := img.NRGBAAt(20, 20); got.R != want || got.A != 255 {
 		t.Errorf("the middle is %v, want red %d", got, want)
 	}
-	if got := img.NRGBAAt(9, 15); got != grey {
+	if got := img.NRGBAAt(9, 15); got != gray {
 		t.Errorf("outside is %v", got)
 	}
 }
@@ -106,20 +106,20 @@ func TestDrawLabel(t *testing.T) {
 		}
 		drawBox(without, boxRect(c.box, without.Bounds()), LabelColor(c.label), 1)
 		var changed image.Rectangle
-		colours := map[color.NRGBA]bool{}
+		colors := map[color.NRGBA]bool{}
 		for y := range c.h {
 			for x := range c.w {
 				if got := with.NRGBAAt(x, y); got != without.NRGBAAt(x, y) {
 					changed = changed.Union(image.Rect(x, y, x+1, y+1))
-					colours[got] = true
+					colors[got] = true
 				}
 			}
 		}
 		if changed.Dx() < 10 || changed.Dy() < 7 || !changed.In(c.where) {
 			t.Errorf("%s: the label lies at %v, want inside %v", c.name, changed, c.where)
 		}
-		if !colours[LabelColor(c.label)] || len(colours) < 2 {
-			t.Errorf("%s: no plate or no text: %v", c.name, colours)
+		if !colors[LabelColor(c.label)] || len(colors) < 2 {
+			t.Errorf("%s: no plate or no text: %v", c.name, colors)
 		}
 	}
 }
@@ -158,7 +158,7 @@ func TestDrawAnySize(t *testing.T) {
 				t.Fatalf("%v: %v", size, err)
 			}
 		}
-		if img.NRGBAAt(10, 10) == grey {
+		if img.NRGBAAt(10, 10) == gray {
 			t.Errorf("%v: nothing is drawn", size)
 		}
 		for y := range h + 20 {

@@ -66,7 +66,7 @@ func begin(t *testing.T, e *Engine, r Request) (*generation, context.CancelFunc)
 	return g, cancel
 }
 
-// released reports whether a generation has ended as cancelled and its sequence is
+// released reports whether a generation has ended as canceled and its sequence is
 // free.
 func (g *generation) released() bool {
 	return errors.Is(g.err, context.Canceled) && g.seq != nil && *g.seq == model.Sequence{}
@@ -80,7 +80,7 @@ func owned(t *testing.T, e *Engine, f func(ctx context.Context) error) {
 	}
 }
 
-// A request that waits for the model ends at once when it is cancelled, whatever
+// A request that waits for the model ends at once when it is canceled, whatever
 // the model does.
 func TestCancelQueued(t *testing.T) {
 	e := openTiny(t, 1)
@@ -162,7 +162,7 @@ func TestCancelInTower(t *testing.T) {
 	}
 }
 
-// A sequence is free when its prefill was cancelled.
+// A sequence is free when its prefill was canceled.
 func TestCancelInPrefill(t *testing.T) {
 	e := openTiny(t, 1)
 	want := alone(t, e, 1)
@@ -204,7 +204,7 @@ func TestCancelInPrefill(t *testing.T) {
 	}
 }
 
-// The sequence of a text is free one step after it was cancelled, its cells are
+// The sequence of a text is free one step after it was canceled, its cells are
 // used again, and the other texts are what they are alone.
 func TestCancelDecoding(t *testing.T) {
 	e := openTiny(t, 3)

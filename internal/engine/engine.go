@@ -4,7 +4,7 @@
 //
 // A request's life: [Engine.NewImage] fits a picture to the vision tower,
 // [Engine.Encode] computes its features, [Engine.Generate] lays out the prompt,
-// waits for a place among the sequences, and returns the text. Cancelling a
+// waits for a place among the sequences, and returns the text. Canceling a
 // request's context frees its sequence and disturbs no other.
 package engine
 

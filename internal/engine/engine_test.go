@@ -154,7 +154,7 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// A request that is cancelled at any moment, waiting, in the tower, in prefill or
+// A request that is canceled at any moment, waiting, in the tower, in prefill or
 // decoding, ends, and disturbs no other.
 func TestCancel(t *testing.T) {
 	e := open(t, converted(t, "pg1-tiny"), 4)
@@ -188,13 +188,13 @@ func TestCancel(t *testing.T) {
 				tokens++
 			}
 			if _, err := e.Generate(ctx, r); !errors.Is(err, context.Canceled) {
-				t.Errorf("cancelled: %v", err)
+				t.Errorf("canceled: %v", err)
 			}
 		})
 		wg.Go(func() {
 			got, err := e.Generate(t.Context(), steady)
 			if err != nil || !reflect.DeepEqual(got.Tokens, want.Tokens) {
-				t.Errorf("beside a cancelled one: %v, %v", got.Tokens, err)
+				t.Errorf("next to a canceled one: %v, %v", got.Tokens, err)
 			}
 		})
 	}

@@ -25,7 +25,7 @@ func TestNeed(t *testing.T) {
 		{"it fits", need{mapped: 2 * gib, own: gib}, with(func(m *limits.Memory) { m.Physical = 3 * gib }), ""},
 		{"mapped counts", need{mapped: 2*gib + 1, own: gib}, with(func(m *limits.Memory) { m.Physical = 3 * gib }), "needs 3.2 GB, has 3.2 GB"},
 		{"address space", need{mapped: 2 * gib}, with(func(m *limits.Memory) { m.Address = 2 * gib }), "needs 3.2 GB, has 2.1 GB"},
-		{"mapped is no data", need{mapped: 2 * gib, own: gib}, with(func(m *limits.Memory) { m.Data = gib }), ""},
+		{"mapped is not data", need{mapped: 2 * gib, own: gib}, with(func(m *limits.Memory) { m.Data = gib }), ""},
 		{"data", need{own: 3 * gib}, with(func(m *limits.Memory) { m.Data = gib }), "needs 3.2 GB, has 1.1 GB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

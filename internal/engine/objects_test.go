@@ -112,7 +112,7 @@ func TestOnMask(t *testing.T) {
 			t.Errorf("%v after %d masks", err, calls)
 		}
 	})
-	t.Run("cancelled", func(t *testing.T) {
+	t.Run("canceled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		calls := 0
 		_, err := engine.FindObjects(ctx, maskText+";"+maskText, engine.ObjectOptions{Size: size, Masks: masks,

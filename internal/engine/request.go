@@ -235,7 +235,7 @@ func (e *Engine) Forward(ctx context.Context, p Prompt, suffix *string, o model.
 	return t, err
 }
 
-// checkNaN finds results that are no use to anyone.
+// checkNaN finds results that contain NaN.
 func (t *Trace) checkNaN() error {
 	if t.Loss != t.Loss || slices.ContainsFunc(t.Logits, func(v float32) bool { return v != v }) {
 		return model.ErrNaN

@@ -189,7 +189,7 @@ func (e *Engine) compute(ctx context.Context, f func(context.Context) error) err
 	return e.cause(err)
 }
 
-// cause is ErrClosed where a cancelled computation was the engine's end.
+// cause is ErrClosed where a canceled computation was the engine's end.
 func (e *Engine) cause(err error) error {
 	if errors.Is(err, context.Canceled) && e.ctx.Err() != nil {
 		return ErrClosed

@@ -34,7 +34,7 @@ struct work {
 
 	float *query, *score;    // [ROWS, wide], [ROWS, CHUNK + SLACK]
 	float *chunk, *sum;      // results
-	uint16_t *keys, *values; // [CHUNK, wide]: cells with zeros at their end, if d is no multiple of LINE
+	uint16_t *keys, *values; // [CHUNK, wide]: cells with zeros at their end, if d is not a multiple of LINE
 };
 
 // The result of some chunks for up to ROWS heads: the largest score, the sum of weights, and [rows, wide] sums of
@@ -198,7 +198,7 @@ static void finish(const struct work * w, int64_t token, int64_t head, int rows,
 	}
 }
 
-// Returns 1, 2, 4 or 8: kernels take so many rows.
+// Returns 1, 2, 4 or 8, the numbers of rows that kernels take.
 static int padded_rows(int rows) {
 	return rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : ROWS;
 }

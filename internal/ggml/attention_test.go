@@ -72,7 +72,7 @@ func roundBF16(values []float32) {
 }
 
 // TestFlashAttention compares tiles with attention written out, at sizes below
-// and above a tile, with shared key heads and widths that are no multiple of 16. A
+// and above a tile, with shared key heads and widths that are not multiples of 16. A
 // graph that is not exact may round weights to BF16, besides its operands.
 func TestFlashAttention(t *testing.T) {
 	cases := []heads{

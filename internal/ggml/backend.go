@@ -47,7 +47,7 @@ const MaxStored = MaxNodes
 // ErrMemory says that the system refused memory.
 var ErrMemory = errors.New("not enough memory: use a smaller model or picture, or raise the limit (ulimit -v, the container's)")
 
-// reserved is the address space that ggml's scheduler takes for so many tensors; of
+// reserved is the address space that ggml's scheduler takes for a number of tensors; of
 // its memory it uses next to nothing. On 64-bit machines a tensor has 336 bytes, and
 // a node 60 of them and four numbers for each.
 const reserved = maxTensors*60*(336+16) + 64<<20

@@ -267,7 +267,7 @@ func TestProgress(t *testing.T) {
 	x := g.Float32s(random(256*256, 5), 256, 256)
 	y := x
 	for range products {
-		y = g.MulMat(x, g.Reshape(y, 256, 256)) // a view is no operation
+		y = g.MulMat(x, g.Reshape(y, 256, 256)) // a view is not an operation
 	}
 	g.Output(y)
 	if p := e.Progress(); p != (Progress{}) {

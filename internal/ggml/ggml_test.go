@@ -149,7 +149,7 @@ func TestQuantizeRefuses(t *testing.T) {
 		"dst too short":      Quantize(gguf.TypeQ8_0, make([]byte, 34), src, 32),
 		"dst too long":       Quantize(gguf.TypeQ8_0, make([]byte, 102), src, 32),
 		"ragged rows":        Quantize(gguf.TypeF32, make([]byte, 4*63), src[:63], 32),
-		"no quantiser":       Quantize(gguf.TypeI32, make([]byte, 256), src, 64),
+		"no quantizer":       Quantize(gguf.TypeI32, make([]byte, 256), src, 64),
 		"unknown type":       Quantize(gguf.Type(999), make([]byte, 256), src, 64),
 		"to float of i8":     Dequantize(gguf.TypeI8, src, make([]byte, 64), 64),
 		"short source":       Dequantize(gguf.TypeQ8_0, src, make([]byte, 67), 64),
@@ -336,12 +336,12 @@ func TestRefuses(t *testing.T) {
 	e := newBackend(t)
 	ints := []int32{0, 1}
 	for name, op := range map[string]func(*Graph, Tensor) Tensor{
-		"add":           func(g *Graph, x Tensor) Tensor { return g.Add(x, g.Float32s(make([]float32, 4), 4)) },
-		"add ints":      func(g *Graph, x Tensor) Tensor { return g.Add(g.Int32s(ints, 2), g.Int32s(ints, 2)) },
-		"mul missing":   func(g *Graph, x Tensor) Tensor { return g.Mul(x, Tensor{}) },
-		"matmul":        func(g *Graph, x Tensor) Tensor { return g.MulMat(x, g.Float32s(make([]float32, 4), 4)) },
-		"matmul ints":   func(g *Graph, x Tensor) Tensor { return g.MulMat(g.Int32s(ints, 2), g.Float32s(make([]float32, 2), 2)) },
-		"matmul turned": func(g *Graph, x Tensor) Tensor { return g.MulMat(g.Transpose(x), g.Float32s(make([]float32, 2), 2)) },
+		"add":               func(g *Graph, x Tensor) Tensor { return g.Add(x, g.Float32s(make([]float32, 4), 4)) },
+		"add ints":          func(g *Graph, x Tensor) Tensor { return g.Add(g.Int32s(ints, 2), g.Int32s(ints, 2)) },
+		"mul missing":       func(g *Graph, x Tensor) Tensor { return g.Mul(x, Tensor{}) },
+		"matmul":            func(g *Graph, x Tensor) Tensor { return g.MulMat(x, g.Float32s(make([]float32, 4), 4)) },
+		"matmul ints":       func(g *Graph, x Tensor) Tensor { return g.MulMat(g.Int32s(ints, 2), g.Float32s(make([]float32, 2), 2)) },
+		"matmul transposed": func(g *Graph, x Tensor) Tensor { return g.MulMat(g.Transpose(x), g.Float32s(make([]float32, 2), 2)) },
 		"matmul too large": func(g *Graph, x Tensor) Tensor {
 			y := g.Float32s(make([]float32, 1<<16), 1, 1<<16)
 			y = g.MulMat(y, y)
@@ -351,11 +351,11 @@ func TestRefuses(t *testing.T) {
 		"matmul heads": func(g *Graph, x Tensor) Tensor {
 			return g.MulMat(g.Float32s(make([]float32, 6), 3, 1, 2), g.Float32s(make([]float32, 9), 3, 1, 3))
 		},
-		"geglu":        func(g *Graph, x Tensor) Tensor { return g.geglu(x, g.Transpose(x), rowFormat{gguf.TypeF32, 3}) },
-		"gelu turned":  func(g *Graph, x Tensor) Tensor { return g.Gelu(g.Transpose(x)) },
-		"scale view":   func(g *Graph, x Tensor) Tensor { return g.Scale(g.Slice(x, 0, 0, 2), 2) },
-		"norm NaN":     func(g *Graph, x Tensor) Tensor { return g.Norm(x, float32(math.NaN())) },
-		"softmax mask": func(g *Graph, x Tensor) Tensor { return g.SoftMax(x, g.Float32s(make([]float32, 3), 3), 1) },
+		"geglu":           func(g *Graph, x Tensor) Tensor { return g.geglu(x, g.Transpose(x), rowFormat{gguf.TypeF32, 3}) },
+		"gelu transposed": func(g *Graph, x Tensor) Tensor { return g.Gelu(g.Transpose(x)) },
+		"scale view":      func(g *Graph, x Tensor) Tensor { return g.Scale(g.Slice(x, 0, 0, 2), 2) },
+		"norm NaN":        func(g *Graph, x Tensor) Tensor { return g.Norm(x, float32(math.NaN())) },
+		"softmax mask":    func(g *Graph, x Tensor) Tensor { return g.SoftMax(x, g.Float32s(make([]float32, 3), 3), 1) },
 		"rope odd": func(g *Graph, x Tensor) Tensor {
 			return g.rope(g.Reshape(x, 3, 1, 2), g.Int32s(ints, 2), g.Float32s(make([]float32, 1), 1))
 		},
@@ -365,22 +365,22 @@ func TestRefuses(t *testing.T) {
 		"rope factors": func(g *Graph, x Tensor) Tensor {
 			return g.rope(g.Reshape(x, 2, 1, 3), g.Int32s([]int32{0, 1, 2}, 3), g.Float32s(make([]float32, 2), 2))
 		},
-		"reshape":         func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 5) },
-		"reshape zero":    func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 6, 0) },
-		"reshape 5 dims":  func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 6, 1, 1, 1, 1) },
-		"reshape turned":  func(g *Graph, x Tensor) Tensor { return g.Reshape(g.Transpose(x), 6) },
-		"slice end":       func(g *Graph, x Tensor) Tensor { return g.Slice(x, 1, 1, 2) },
-		"slice negative":  func(g *Graph, x Tensor) Tensor { return g.Slice(x, 1, -1, 1) },
-		"slice dimension": func(g *Graph, x Tensor) Tensor { return g.Slice(x, 4, 0, 1) },
-		"permute":         func(g *Graph, x Tensor) Tensor { return g.Permute(x, [4]int{0, 0, 1, 2}) },
-		"cont":            func(g *Graph, x Tensor) Tensor { return g.Cont(x, 4) },
-		"copy":            func(g *Graph, x Tensor) Tensor { return g.Copy(x, g.Float32s(make([]float32, 5), 5)) },
-		"concat":          func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Float32s(make([]float32, 4), 4), 1) },
-		"concat dim":      func(g *Graph, x Tensor) Tensor { return g.Concat(x, x, 4) },
-		"rows":            func(g *Graph, x Tensor) Tensor { return g.GetRows(x, x) },
-		"pad":             func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeF32, 2}) },
-		"pad type":        func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeQ8_0, 32}) },
-		"pad part":        func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeQ8_K, 300}) },
+		"reshape":            func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 5) },
+		"reshape zero":       func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 6, 0) },
+		"reshape 5 dims":     func(g *Graph, x Tensor) Tensor { return g.Reshape(x, 6, 1, 1, 1, 1) },
+		"reshape transposed": func(g *Graph, x Tensor) Tensor { return g.Reshape(g.Transpose(x), 6) },
+		"slice end":          func(g *Graph, x Tensor) Tensor { return g.Slice(x, 1, 1, 2) },
+		"slice negative":     func(g *Graph, x Tensor) Tensor { return g.Slice(x, 1, -1, 1) },
+		"slice dimension":    func(g *Graph, x Tensor) Tensor { return g.Slice(x, 4, 0, 1) },
+		"permute":            func(g *Graph, x Tensor) Tensor { return g.Permute(x, [4]int{0, 0, 1, 2}) },
+		"cont":               func(g *Graph, x Tensor) Tensor { return g.Cont(x, 4) },
+		"copy":               func(g *Graph, x Tensor) Tensor { return g.Copy(x, g.Float32s(make([]float32, 5), 5)) },
+		"concat":             func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Float32s(make([]float32, 4), 4), 1) },
+		"concat dim":         func(g *Graph, x Tensor) Tensor { return g.Concat(x, x, 4) },
+		"rows":               func(g *Graph, x Tensor) Tensor { return g.GetRows(x, x) },
+		"pad":                func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeF32, 2}) },
+		"pad type":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeQ8_0, 32}) },
+		"pad part":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeQ8_K, 300}) },
 		"matmul rows": func(g *Graph, x Tensor) Tensor {
 			x = g.convertRows(x, rowFormat{gguf.TypeQ8_K, 256})
 			return g.MulMat(x, x)

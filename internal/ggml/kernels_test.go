@@ -12,7 +12,7 @@ import (
 )
 
 // TestGelu compares GELU with its formula from where it is zero to where it is
-// x, for a number of values that is no multiple of a vector.
+// x, for a number of values that is not a multiple of a vector.
 func TestGelu(t *testing.T) {
 	plain, err := NewBackend(Options{Device: "cpu", Threads: 1, Plain: true})
 	if err != nil {
@@ -63,7 +63,7 @@ func TestRows(t *testing.T) {
 	e := newBackend(t)
 	x, more, w, b := random(n*rows, 1), random(n*rows, 2), random(n, 3), random(n, 4)
 	for i := range x {
-		x[i] += 100 // the variance is small beside the mean
+		x[i] += 100 // the variance is small next to the mean
 	}
 	var norm, rms, gelu, geglu, add []float64
 	for r := range rows {
@@ -127,9 +127,9 @@ func TestPadTurnedRows(t *testing.T) {
 	near(t, "padded", got, []float64{0, 1, 0, 4, 5, 0, 2, 3, 0, 6, 7, 0}, 0)
 }
 
-// TestQuantisedRows compares products of rows that our kernels quantise with
-// those that ggml quantises itself: the same to the last bit, few rows or many.
-func TestQuantisedRows(t *testing.T) {
+// TestQuantizedRows compares products of rows that our kernels quantize with
+// those that ggml quantizes itself: the same to the last bit, few rows or many.
+func TestQuantizedRows(t *testing.T) {
 	const n, k, wide = 600, 768, 2304
 	e := newKernels(t)
 	e.ggmlProducts = true
@@ -150,7 +150,7 @@ func TestQuantisedRows(t *testing.T) {
 				gguf.TypeQ4_K: gguf.TypeQ8_K, gguf.TypeQ6_K: gguf.TypeQ8_K, gguf.TypeIQ4_XS: gguf.TypeQ8_K,
 				gguf.TypeQ8_0: gguf.TypeQ8_0, gguf.TypeQ5_0: gguf.TypeQ8_0, gguf.TypeBF16: gguf.TypeBF16,
 			} {
-				quantised := rowFormat{rowsType, k}
+				quantized := rowFormat{rowsType, k}
 				rowBytes, err := typ.RowBytes(k)
 				if err != nil {
 					t.Fatal(err)
@@ -166,7 +166,7 @@ func TestQuantisedRows(t *testing.T) {
 				weight := store.Tensors()[0]
 				product := func(r rowFormat) []float32 {
 					got, err := compute(t, e, func(g *Graph) Tensor {
-						if want := g.rowsFor(n, weight); want != quantised {
+						if want := g.rowsFor(n, weight); want != quantized {
 							t.Errorf("rows for %v: %v", weight, want)
 						}
 						return g.MulMat(weight, op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(random(n, 4), n), g.Float32s(random(n, 5), n), r))
@@ -176,7 +176,7 @@ func TestQuantisedRows(t *testing.T) {
 					}
 					return got
 				}
-				ours, theirs := product(quantised), product(plain)
+				ours, theirs := product(quantized), product(plain)
 				for i := range theirs {
 					if ours[i] != theirs[i] {
 						t.Errorf("%s, %v, %d rows: value %d is %v, ggml's is %v", name, typ, rows, i, ours[i], theirs[i])
@@ -228,11 +228,11 @@ func TestProduct(t *testing.T) {
 						if rows == 1 {
 							x = g.Float32s(random(int(k), 1), k)
 						}
-						quantised := g.rowsFor(k, w)
-						if quantised.Type == gguf.TypeF32 {
-							t.Errorf("rows for %v are %v", w, quantised)
+						quantized := g.rowsFor(k, w)
+						if quantized.Type == gguf.TypeF32 {
+							t.Errorf("rows for %v are %v", w, quantized)
 						}
-						return g.MulMat(w, g.convertRows(x, quantised))
+						return g.MulMat(w, g.convertRows(x, quantized))
 					})
 					if err != nil {
 						t.Fatal(err)

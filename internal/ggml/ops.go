@@ -109,7 +109,7 @@ func (g *Graph) Sigmoid(a Tensor) Tensor {
 }
 
 // Gelu is the tanh form of GELU (https://arxiv.org/abs/1606.08415). On the CPU
-// it is a kernel of our own (gelu.c), exact to about 2e-6 of the value: ggml's
+// it is a custom kernel (gelu.c), exact to about 2e-6 of the value: ggml's
 // goes through a table of half-precision values, and takes longer.
 func (g *Graph) Gelu(a Tensor) Tensor {
 	if !g.okContiguous("gelu", a) {
@@ -192,13 +192,13 @@ func (g *Graph) okRow(op string, a, row Tensor) bool {
 		return false
 	}
 	if row.shape() != [4]int64{a.Dim(0), 1, 1, 1} {
-		g.fail("%s: %v is no row of %v", op, row, a)
+		g.fail("%s: %v is not a row of %v", op, row, a)
 		return false
 	}
 	return true
 }
 
-// custom is an operation of our own on the CPU, with a result of type t and
+// custom is a custom operation on the CPU, with a result of type t and
 // shape ne.
 func (g *Graph) custom(t gguf.Type, ne [4]int64, op C.ggml_custom_op_t, args ...Tensor) Tensor {
 	var list [3]*C.struct_ggml_tensor
@@ -219,7 +219,7 @@ func (g *Graph) Relu(a Tensor) Tensor {
 	return Tensor{C.ggml_relu(g.ctx, a.c)}
 }
 
-// --- normalisation ----------------------------------------------------------
+// --- normalization ----------------------------------------------------------
 
 // Norm is (a − mean)/sqrt(variance + eps) over dimension 0.
 func (g *Graph) Norm(a Tensor, eps float32) Tensor {
@@ -296,7 +296,7 @@ func (g *Graph) Tiles(queries int64) bool { return !g.options.Plain && queries >
 // FlashAttention is softmax(cap(scale·Q·Kᵀ))·V for q [d, T, heads], k [d, n,
 // kv_heads] and v [dv, n, kv_heads], all F32 and each query seeing all keys:
 // [dv, heads, T]. Query head h uses key head h·kv_heads/heads. The scores exist
-// only in tiles. softcap 0 is none. It is a kernel of our own (attention.c), for
+// only in tiles. softcap 0 is none. It is a custom kernel (attention.c), for
 // graphs that are not Plain.
 func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
 	if !g.okF32("flash attention", q, k, v) {
@@ -313,17 +313,17 @@ func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
 // --- products ---------------------------------------------------------------
 
 // MulMat is the product of a [k, n, …] with each row of b [k, T, …]: [n, T, …].
-// a may be quantised and is repeated over dimensions 2 and 3 of b, which is F32
+// a may be quantized and is repeated over dimensions 2 and 3 of b, which is F32
 // or has the type that rowsFor gives for a.
 func (g *Graph) MulMat(a, b Tensor) Tensor {
 	if !g.ok(a, b) {
 		return Tensor{}
 	}
-	quantised := quantises(b.Type())
-	if !quantised && !g.okF32("matmul", b) {
+	quantized := quantizes(b.Type())
+	if !quantized && !g.okF32("matmul", b) {
 		return Tensor{}
 	}
-	if quantised && (!b.contiguous() || g.rowsFor(b.Dim(0), a).Type != b.Type()) {
+	if quantized && (!b.contiguous() || g.rowsFor(b.Dim(0), a).Type != b.Type()) {
 		return g.fail("matmul: %v does not take %v", a, b)
 	}
 	if !g.okShapes(a, b) {
@@ -331,7 +331,7 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	}
 	cost := 2*float64(b.Elements())*float64(a.Dim(1)) + 4*float64(a.size())
 	g.cost += cost
-	if quantised && g.ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
+	if quantized && g.ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.backend.threads))}
 	}
 	g.native += cost
@@ -464,7 +464,7 @@ func (g *Graph) Permute(a Tensor, axes [4]int) Tensor {
 	var seen [4]bool
 	for _, x := range axes {
 		if x < 0 || x > 3 || seen[x] {
-			return g.fail("permute: %v is no permutation", axes)
+			return g.fail("permute: %v is not a permutation", axes)
 		}
 		seen[x] = true
 	}

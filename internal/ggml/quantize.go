@@ -25,7 +25,7 @@ func typeSizes(t gguf.Type) (name string, blockSize, blockBytes int) {
 	return C.GoString(C.ggml_type_name(c)), int(C.ggml_blck_size(c)), int(C.ggml_type_size(c))
 }
 
-// Quantize converts rows of rowLen values to type t with ggml's own quantiser
+// Quantize converts rows of rowLen values to type t with ggml's own quantizer
 // and appends nothing: dst must have room for exactly that many rows. It may be
 // called from several goroutines.
 func Quantize(t gguf.Type, dst []byte, src []float32, rowLen int) error {
@@ -41,13 +41,13 @@ func Quantize(t gguf.Type, dst []byte, src []float32, rowLen int) error {
 	case gguf.TypeF16, gguf.TypeBF16, gguf.TypeQ4_0, gguf.TypeQ4_1, gguf.TypeQ5_0, gguf.TypeQ5_1, gguf.TypeQ8_0,
 		gguf.TypeQ2_K, gguf.TypeQ3_K, gguf.TypeQ4_K, gguf.TypeQ5_K, gguf.TypeQ6_K, gguf.TypeIQ4_NL, gguf.TypeIQ4_XS:
 	default:
-		return fmt.Errorf("cannot quantise to %v", t)
+		return fmt.Errorf("cannot quantize to %v", t)
 	}
 	C.ggml_quantize_init(C.enum_ggml_type(t))
 	n := C.ggml_quantize_chunk(C.enum_ggml_type(t), (*C.float)(&src[0]), unsafe.Pointer(&dst[0]), 0,
 		C.int64_t(rows), C.int64_t(rowLen), nil)
 	if int(n) != len(dst) {
-		return fmt.Errorf("quantising to %v gave %d bytes, want %d", t, int(n), len(dst))
+		return fmt.Errorf("quantizing to %v gave %d bytes, want %d", t, int(n), len(dst))
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func Dequantize(t gguf.Type, dst []float32, src []byte, rowLen int) error {
 		return nil
 	}
 	if C.pg_has_to_float(C.enum_ggml_type(t)) == 0 {
-		return fmt.Errorf("cannot dequantise %v", t)
+		return fmt.Errorf("cannot dequantize %v", t)
 	}
 	C.pg_to_float(C.enum_ggml_type(t), unsafe.Pointer(&src[0]), (*C.float)(&dst[0]), C.int64_t(len(dst)))
 	return nil
@@ -78,7 +78,7 @@ func checkRows(t gguf.Type, packed, values, rowLen int) (rows int, err error) {
 		return 0, err
 	}
 	if rowLen < 1 || values%rowLen != 0 {
-		return 0, fmt.Errorf("%d values are no rows of %d", values, rowLen)
+		return 0, fmt.Errorf("%d values are not rows of %d", values, rowLen)
 	}
 	rows = values / rowLen
 	if int64(packed) != int64(rows)*rowBytes {

@@ -20,7 +20,7 @@ type rowFormat struct {
 }
 
 // rowsFor returns how rows of n values are written best where products with all of
-// the weights follow: as long as theirs, and quantised once for all if that is
+// the weights follow: as long as theirs, and quantized once for all if that is
 // what each of those products would do. It is F32 of n values where the weights
 // do not agree, or where none follow.
 func (g *Graph) rowsFor(n int64, weights ...Tensor) rowFormat {
@@ -44,21 +44,21 @@ func (g *Graph) rowsFor(n int64, weights ...Tensor) rowFormat {
 	return rows
 }
 
-// rowsType is the type that products with matrices of type t quantise their
+// rowsType is the type that products with matrices of type t quantize their
 // operand to, if it is one that we can make.
 func rowsType(t gguf.Type) gguf.Type {
 	if !MatrixType(t) {
 		return gguf.TypeF32
 	}
-	if t := gguf.Type(C.pg_rows_type(C.enum_ggml_type(t))); quantises(t) {
+	if t := gguf.Type(C.pg_rows_type(C.enum_ggml_type(t))); quantizes(t) {
 		return t
 	}
 	return gguf.TypeF32
 }
 
-// quantises reports whether t is one of the types of rows beside F32 that our
+// quantizes reports whether t is one of the types of rows other than F32 that our
 // kernels write, to the same bits as the ggml at hand.
-func quantises(t gguf.Type) bool {
+func quantizes(t gguf.Type) bool {
 	switch t {
 	case gguf.TypeQ8_K:
 		return knowsQ8K()
@@ -87,7 +87,7 @@ func (g *Graph) SplitRows(x Tensor, f func(*Graph, Tensor) Tensor) Tensor {
 }
 
 // splitAt is after how many of x's rows they are best split, x.Dim(1) if not at
-// all, as where products are kernels of our own. ggml multiplies
+// all, as where products are custom kernels. ggml multiplies
 // K-quants with up to 256 rows at once and makes such groups equally long, in
 // bands of 16, of which it computes the last one whole: 264 rows are 2·9 bands,
 // but 256 and 8 rows are 16 and 1. (Fewer than 8 rows go another way, which is
@@ -124,7 +124,7 @@ func (g *Graph) okRows(op string, a Tensor, r rowFormat) bool {
 	if r.Type == gguf.TypeF32 {
 		return true
 	}
-	if quantises(r.Type) && r.Len%int64(r.Type.BlockSize()) == 0 && !g.options.Plain {
+	if quantizes(r.Type) && r.Len%int64(r.Type.BlockSize()) == 0 && !g.options.Plain {
 		return true
 	}
 	g.fail("%s: rows of %d values of type %v", op, r.Len, r.Type)

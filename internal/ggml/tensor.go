@@ -47,7 +47,7 @@ func (t Tensor) shape() [4]int64 {
 	return [4]int64{t.Dim(0), t.Dim(1), t.Dim(2), t.Dim(3)}
 }
 
-// stride is the distance in bytes between neighbours in dimension i.
+// stride is the distance in bytes between neighbors in dimension i.
 func (t Tensor) stride(i int) int64 { return int64(t.c.nb[i]) }
 
 // contiguous reports whether the elements lie in order without gaps.

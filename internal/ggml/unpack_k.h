@@ -10,7 +10,7 @@ struct block {
 	float d, dmin;
 };
 
-// 32 bytes twice, shifted to the right by so many bits; bits come over from the byte above.
+// 32 bytes twice, shifted to the right by a number of bits; bits come over from the byte above.
 INLINE __m512i dup(const uint8_t * p, short first, short second) {
 	const __m512i shift = _mm512_inserti64x4(_mm512_set1_epi16(first), _mm256_set1_epi16(second), 1);
 	return _mm512_srlv_epi16(_mm512_broadcast_i64x4(_mm256_loadu_si256((const void *) p)), shift);

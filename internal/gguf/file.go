@@ -101,7 +101,7 @@ func FromBytes(name string, data []byte) (*File, error) {
 func (f *File) Path() string { return f.path }
 
 // SameFile reports whether path names the file that was opened, in whatever way.
-// Bytes in memory (FromBytes) are no file.
+// It is false for bytes in memory (FromBytes).
 func (f *File) SameFile(path string) bool {
 	return f.file != nil && f.file.Is(path)
 }

@@ -54,7 +54,7 @@ func (s *scanner) skip(n int64) {
 }
 
 // take returns the next n bytes, or nil after an error. They are valid until
-// the next read; n is no more than a window.
+// the next read; n is at most a window.
 func (s *scanner) take(n int64) []byte {
 	if !s.has(n) {
 		return nil

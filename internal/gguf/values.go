@@ -45,7 +45,7 @@ type value struct {
 	count int    // of an array's elements
 	start int64  // of the bytes in the file
 	size  int64  // of the bytes
-	kept  []byte // the bytes, if they are no more than maxKept
+	kept  []byte // the bytes, if they are at most maxKept
 }
 
 // describe names the value's type for people.

@@ -1,7 +1,7 @@
 // Package guard ends the process with one line where a mapped file cannot be read
 // any more: it was cut short while it was in use, or its disk fails. The system
 // then sends SIGBUS to whatever thread reads, which is as often one of ggml's as
-// one of Go's, and there is nothing to go back to.
+// one of Go's, and no Go code to return to.
 //
 // The handler is C code that is installed after Go's own, so it sees every fault
 // first. Those outside of guarded mappings are Go's, as before. It calls only what

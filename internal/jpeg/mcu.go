@@ -112,7 +112,7 @@ func (m *mcuReader) row() error {
 // before it. Where another marker is there, it does what libjpeg does
 // (jpeg_resync_to_restart in jdmarker.c): a marker up to two ahead stays for
 // later, and the data that is due counts as lost; one up to two after, and codes
-// that are no markers, are passed over; any other restart marker stands for the
+// that are not markers, are passed over; any other restart marker stands for the
 // one that is due.
 func (m *mcuReader) restart() error {
 	due := m.restarts & 7

@@ -139,7 +139,7 @@ func isBare(marker byte) bool {
 	return marker == markerTEM || marker >= markerRST0 && marker <= markerRST7
 }
 
-// isApplication reports whether a segment is of no use to a decoder, but for what
+// isApplication reports whether a decoder can do without a segment, but for what
 // [Decoder.application] reads.
 func isApplication(marker byte) bool {
 	return marker >= markerAPP0 && marker <= markerAPP15 || marker == markerCOM || marker == markerDNL

@@ -63,11 +63,11 @@ func (p *plane) blendRows(sums []int32, y int) {
 }
 
 // triangle doubles a row of sums. even and odd are what is added before the
-// shift to round samples left and right of a sum's centre.
+// shift to round samples left and right of a sum's center.
 func triangle(dst []byte, sums []int32, even, odd int32, shift uint) {
 	shift &= 31 // known to the compiler
 	v := sums[0]
-	before := v // at the ends the sample stands for its neighbour
+	before := v // at the ends the sample stands for its neighbor
 	for i, after := range sums[1:] {
 		pair := (*[2]byte)(dst[2*i:])
 		pair[0] = byte((3*v + before + even) >> shift)

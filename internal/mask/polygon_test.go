@@ -83,7 +83,7 @@ func TestPolygonArea(t *testing.T) {
 }
 
 // fill returns mask with what the outside cannot reach, going to any of the
-// eight neighbours, filled in.
+// eight neighbors, filled in.
 func fill(mask []byte, w, h int) []byte {
 	filled := bytes.Repeat([]byte{1}, w*h)
 	type point struct{ x, y int }
@@ -109,7 +109,7 @@ func fill(mask []byte, w, h int) []byte {
 	return filled
 }
 
-// paint fills polygons, even-odd, pixel centres deciding.
+// paint fills polygons, even-odd, pixel centers deciding.
 func paint(polygons [][]float64, w, h int) []byte {
 	mask := make([]byte, w*h)
 	for _, p := range polygons {

@@ -87,7 +87,7 @@ func TestDecodeRLERejects(t *testing.T) {
 		}
 	}
 	if mask, err := DecodeRLE(RLE{[2]int{2, 2}, "4"}); err != nil || !bytes.Equal(mask, make([]byte, 4)) {
-		t.Errorf("the valid neighbour: %v, %v", mask, err)
+		t.Errorf("the valid neighbor: %v, %v", mask, err)
 	}
 	// Every prefix of a good one is too short.
 	g := readGoldens(t)[0].RLE

@@ -23,7 +23,7 @@ type TensorSpec struct {
 	Name  string
 	Shape []int // true dimensions, innermost first
 	Role  Role
-	Layer int // of its block, -1 outside; the quantisation policy looks at it
+	Layer int // of its block, -1 outside; the quantization policy looks at it
 }
 
 // Tensors lists the tensors of a model, in file order: no more and no fewer may

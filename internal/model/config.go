@@ -13,7 +13,7 @@ const (
 // Config is everything about a model that is not a weight.
 type Config struct {
 	Arch   string // ArchPaliGemma or ArchPaliGemma2
-	Name   string // general.name, for people
+	Name   string // general.name, for humans
 	Text   TextConfig
 	Vision VisionConfig
 	Tokens TokenConfig
@@ -48,7 +48,7 @@ type VisionConfig struct {
 	Heads       int // divides Hidden
 	NormEps     float32
 	ImageTokens int        // (ImageSize/PatchSize)²
-	Mean, Std   [3]float32 // of the normalisation
+	Mean, Std   [3]float32 // of the normalization
 }
 
 // TokenConfig names the ids that have a meaning of their own.

@@ -38,7 +38,7 @@ func TestLogSumExp(t *testing.T) {
 			}
 		}
 	}
-	// Each term beside the one that is certain.
+	// Each term next to the one that is certain.
 	for d := 0.0; d > -800; d -= 0.0137 {
 		logits := []float32{0, float32(d)}
 		if got, want := logSumExp(logits), plainLogSumExp(logits); math.Abs(got-want) > 4e-16 {

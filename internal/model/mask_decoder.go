@@ -210,8 +210,8 @@ func (d *MaskDecoder) conv(g *ggml.Graph, layer string, x ggml.Tensor, pad int) 
 func shuffle(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 	w, h, c, n := x.Dim(0), x.Dim(1), x.Dim(2)/4, x.Dim(3)
 	x = g.Reshape(x, w, h, 2, 2*c*n)
-	x = g.Cont(g.Permute(x, [4]int{1, 2, 0, 3}), 2*w, h, 2, c*n) // px beside x
-	x = g.Permute(x, [4]int{0, 2, 1, 3})                         // py beside y
+	x = g.Cont(g.Permute(x, [4]int{1, 2, 0, 3}), 2*w, h, 2, c*n) // px next to x
+	x = g.Permute(x, [4]int{0, 2, 1, 3})                         // py next to y
 	return g.Cont(x, 2*w, 2*h, c, n)
 }
 

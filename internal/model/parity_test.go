@@ -17,7 +17,7 @@ import (
 const f32Tolerance = 1e-5
 
 // checkpoints are tiny random models in the layout of save_pretrained: both
-// families, and one with widths that are no multiple of 32.
+// families, and one with widths that are not multiples of 32.
 var checkpoints = []string{"pg1-tiny", "pg1-odd", "pg2-tiny"}
 
 func TestForwardMatchesTransformers(t *testing.T) {

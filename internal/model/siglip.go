@@ -15,7 +15,7 @@ type Features struct {
 }
 
 // Encode runs the vision tower and the projector on the pixels of one image,
-// [3, S, S] row-major and normalised, S being the configuration's ImageSize.
+// [3, S, S] row-major and normalized, S being the configuration's ImageSize.
 func (m *Model) Encode(ctx context.Context, pixels []float32) (Features, error) {
 	v := m.config.Vision
 	if want := 3 * v.ImageSize * v.ImageSize; len(pixels) != want {

@@ -16,7 +16,7 @@ import (
 
 // FuzzNPZ: no panic, and what is accepted survives writing and reading. Run it
 // with -fuzzminimizetime 20x: the coverage of package flate varies from run to
-// run, which keeps the minimiser busy.
+// run, which keeps the minimizer busy.
 func FuzzNPZ(f *testing.F) {
 	for _, name := range []string{"stored.npz", "deflated.npz"} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))

@@ -168,7 +168,7 @@ func (p *literal) blanks() int {
 	return p.pos
 }
 
-// peek returns the next byte that is no space, 0 at the end.
+// peek returns the next byte that is not a space, 0 at the end.
 func (p *literal) peek() byte {
 	if p.blanks() == len(p.text) {
 		return 0
@@ -233,7 +233,7 @@ func (p *literal) tuple() []int64 {
 		comma = p.accept(",")
 	}
 	if len(shape) == 1 && !comma {
-		p.fail("the shape is no tuple")
+		p.fail("the shape is not a tuple")
 	}
 	return shape
 }
@@ -248,7 +248,7 @@ func (p *literal) dimension() int64 {
 	}
 	switch {
 	case p.pos == start:
-		p.fail("no number in the shape")
+		p.fail("the shape has something that is not a number")
 	case p.text[start] == '0':
 		p.fail("a dimension of 0, or with a leading 0")
 	case v > MaxArrayBytes:

@@ -295,9 +295,9 @@ func TestArchiveRejects(t *testing.T) {
 	}{
 		{"nothing", nil, ErrInvalid},
 		{"a name twice", makeZip(t, a, a), ErrInvalid},
-		{"a name that is no array", makeZip(t, a, entry{"a.txt", zip.Store, good}), ErrInvalid},
+		{"a name that is not an array", makeZip(t, a, entry{"a.txt", zip.Store, good}), ErrInvalid},
 		{"no name", makeZip(t, entry{".npy", zip.Store, good}), ErrInvalid},
-		{"a name that is no UTF-8", makeZip(t, entry{"\xff.npy", zip.Store, good}), ErrInvalid},
+		{"a name that is not UTF-8", makeZip(t, entry{"\xff.npy", zip.Store, good}), ErrInvalid},
 		{"a folder", makeZip(t, entry{"a.npy/", zip.Store, nil}), ErrInvalid},
 		{"too many", makeZip(t, many...), ErrTooLarge},
 		{"encrypted", patch(valid, 8, 1), ErrUnsupported},

@@ -114,7 +114,7 @@ func refusal(kind string) string {
 	case ok:
 		return fmt.Sprintf("this is %s; convert it first: %s", kind, convert)
 	case kind == "":
-		return "the type is not recognised (" + readKinds + ")"
+		return "the type is not recognized (" + readKinds + ")"
 	}
 	return fmt.Sprintf("this is %s (%s)", kind, readKinds)
 }

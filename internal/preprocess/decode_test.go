@@ -108,7 +108,7 @@ func TestUnsupported(t *testing.T) {
 		"SVG":              "<svg xmlns=",
 		"RIFF":             "RIFF\x24\x00\x00\x00WAVEfmt ",
 		"an empty file":    "",
-		"not recognised":   "hello, world",
+		"not recognized":   "hello, world",
 		"12 bits a sample": jpegFrame(0xC1, 12, 8, 8, 1),
 		"lossless":         jpegFrame(0xC3, 8, 8, 8, 3),
 		"2 components":     jpegFrame(0xC0, 8, 8, 8, 2),

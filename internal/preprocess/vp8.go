@@ -36,7 +36,7 @@ func fromVP8(m *image.YCbCr, alpha []byte, stride int) *RGB {
 }
 
 // upsampleVP8 doubles a row of chroma: 9/16 of the nearest sample, 3/16 of each
-// of its two neighbours towards the pixel, 1/16 of the one across, in two steps
+// of its two neighbors towards the pixel, 1/16 of the one across, in two steps
 // that each round.
 func upsampleVP8(dst, near, far []byte) {
 	end := func(i int) byte { return byte((3*uint32(near[i]) + uint32(far[i]) + 2) >> 2) }

@@ -69,7 +69,7 @@ func Int64s(dtype DType, data []byte) ([]int64, error) {
 func decodeAll[T any](dtype DType, data []byte, decode func([]byte) T) ([]T, error) {
 	size := int(dtype.Size())
 	if len(data)%size != 0 {
-		return nil, fmt.Errorf("%d bytes are no whole number of %s", len(data), dtype)
+		return nil, fmt.Errorf("%d bytes are not a multiple of the size of %s", len(data), dtype)
 	}
 	all := make([]T, len(data)/size)
 	for i := range all {

@@ -323,7 +323,7 @@ func tokenAt(text string, pos int) (token, bool) {
 	return token{}, false
 }
 
-// number reads prefix, exactly so many digits and '>' at the start of s.
+// number reads prefix, the given number of digits and '>' at the start of s.
 func number(s, prefix string, digits int) (v int, ok bool) {
 	n := len(prefix) + digits
 	if len(s) <= n || s[:len(prefix)] != prefix || s[n] != '>' {

@@ -11,7 +11,7 @@ func transformed(paint tables.PaintTable) (inner tables.PaintTable, m affine, ok
 	if inner, m, ok = scaled(paint); ok {
 		return inner, m, true
 	}
-	return turned(paint)
+	return rotated(paint)
 }
 
 func moved(paint tables.PaintTable) (tables.PaintTable, affine, bool) {
@@ -52,7 +52,7 @@ func scaled(paint tables.PaintTable) (tables.PaintTable, affine, bool) {
 	return nil, identity, false
 }
 
-func turned(paint tables.PaintTable) (tables.PaintTable, affine, bool) {
+func rotated(paint tables.PaintTable) (tables.PaintTable, affine, bool) {
 	switch t := paint.(type) {
 	case tables.PaintRotate:
 		return t.Paint, rotation(t.Angle), true

@@ -196,7 +196,7 @@ def cpu_model():
 
 
 def notes(o, rounds, programs, load):
-    """What a reader has to know beside the table."""
+    """What a reader has to know in addition to the table."""
     lines = [f"Medians of {len(rounds)} rounds (minimum–maximum), {o.threads} threads. Ratios are taken within each round: below 1 we are faster in "
              "times, above 1 in rates; memory is better below 1."]
     if load > 0.5:

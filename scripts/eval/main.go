@@ -1,4 +1,4 @@
-// Command eval marks the built-in model, quantised to several types, on drawn
+// Command eval marks the built-in model, quantized to several types, on drawn
 // scenes that it was not trained on, through the paligemma binary.
 //
 //	go run ./scripts/eval -scenes 1000 -seed 1
@@ -42,7 +42,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.scenes, "scenes", 1000, "scenes to draw")
 	flag.IntVar(&o.seed, "seed", 1, "another number draws other scenes")
-	flag.StringVar(&o.types, "types", "f16,q8_0,q6_k,q5_k_m,q4_k_m,q4_0,q3_k_m,q2_k", "types to quantise to")
+	flag.StringVar(&o.types, "types", "f16,q8_0,q6_k,q5_k_m,q4_k_m,q4_0,q3_k_m,q2_k", "types to quantize to")
 	flag.StringVar(&o.binary, "binary", "bin/paligemma", "the program to run")
 	flag.StringVar(&o.model, "model", "", "a GGUF file to mark as it is, in place of the built-in model")
 	flag.BoolVar(&o.asJSON, "json", false, "print JSON in place of the table")

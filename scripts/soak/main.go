@@ -1,5 +1,5 @@
 // Command soak sends thousands of requests to one engine, 16 at a time: images,
-// texts of all lengths, scores and masks, a fifth of them cancelled on the way.
+// texts of all lengths, scores and masks, a fifth of them canceled on the way.
 // It prints the resident memory after every thousand, which should stay the same.
 //
 //	go run ./scripts/soak -n 10000                   # the built-in model
@@ -92,18 +92,18 @@ func run(path, image string, n int) error {
 		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		fmt.Printf("%6d requests, %d cancelled, %d goroutines: %.1f MB, %.2f MB of it Go's objects\n",
-			done, c.cancelled.Load(), runtime.NumGoroutine(), float64(rss)/1e6, float64(m.HeapAlloc)/1e6)
+		fmt.Printf("%6d requests, %d canceled, %d goroutines: %.1f MB, %.2f MB of it Go's objects\n",
+			done, c.canceled.Load(), runtime.NumGoroutine(), float64(rss)/1e6, float64(m.HeapAlloc)/1e6)
 	}
 	return nil
 }
 
 // client sends requests.
 type client struct {
-	engine    *engine.Engine
-	masks     *engine.Masks
-	image     []byte
-	cancelled atomic.Int64
+	engine   *engine.Engine
+	masks    *engine.Masks
+	image    []byte
+	canceled atomic.Int64
 }
 
 // ask sends request i; the number says what it is.
@@ -115,7 +115,7 @@ func (c *client) ask(i int) error {
 	}
 	err := c.send(ctx, i)
 	if errors.Is(err, context.Canceled) {
-		c.cancelled.Add(1)
+		c.canceled.Add(1)
 		err = nil
 	}
 	return err

@@ -11,9 +11,9 @@ TURNS = 16  # frequencies of a coordinate's waves, half a turn to 32 turns over 
 
 
 class Head(nn.Module):
-    """kind, colour, shape and size of the patch's object; its box as offsets from the patch and, so that the language model
+    """kind, color, shape and size of the patch's object; its box as offsets from the patch and, so that the language model
     need only copy, as waves like those of the <loc> embeddings; the object's mask in this patch and, coarser, in its box; the
-    letters that stand there; the words of the sign. The first layer is asked for what a patch and its neighbours suffice for: kind, colour and mask."""
+    letters that stand there; the words of the sign. The first layer is asked for what a patch and its neighbors suffice for: kind, color and mask."""
 
     def __init__(self, hidden, words, patch):
         super().__init__()
@@ -32,7 +32,7 @@ class Head(nn.Module):
         label = {k: torch.from_numpy(v) for k, v in labels.items()}
         kind = label["kind"].flatten().long()
         parts = dict(zip(self.parts, self.out(seen).flatten(0, 1).float().split(list(self.parts.values()), 1)))
-        thing, object, card = (x.nonzero()[:, 0] for x in (kind > 0, (kind == scenes.OBJECT) | (kind == scenes.CENTRE), kind == scenes.CARD))
+        thing, object, card = (x.nonzero()[:, 0] for x in (kind > 0, (kind == scenes.OBJECT) | (kind == scenes.CENTER), kind == scenes.CARD))
         loss = F.cross_entropy(parts["kind"], kind)
         notes = {"kind": (parts["kind"].argmax(1) == kind).float().mean().item()}
         for k in ("color", "shape", "size"):
@@ -42,8 +42,8 @@ class Head(nn.Module):
         box = label["box"].flatten(0, 1)[thing]
         rows = math.isqrt(patches)
         place = torch.arange(patches)
-        centre = (torch.stack([place % rows, place // rows], 1).repeat(n, 2)[thing] + 0.5) / rows
-        off = parts["box"][thing] + centre - box
+        center = (torch.stack([place % rows, place // rows], 1).repeat(n, 2)[thing] + 0.5) / rows
+        off = parts["box"][thing] + center - box
         angle = box[:, :, None] * self.turns
         waves = torch.cat([angle.sin(), angle.cos()], 2).flatten(1)
         loss = loss + 25 * F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.01) + 6 * F.mse_loss(parts["waves"][thing], waves)

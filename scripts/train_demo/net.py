@@ -42,7 +42,7 @@ def norm(module, x):
 
 
 def level(x):
-    """RMS normalisation without weights."""
+    """RMS normalization without weights."""
     return F.rms_norm(x, x.shape[-1:])
 
 

@@ -15,7 +15,7 @@ def turns(sample, labels):
     """labels of one scene's patches (scenes.Pool) -> [patches], 0 to TURNS - 1"""
     kind, out = labels["kind"], np.zeros(len(labels["kind"]), np.int64)
     middle = labels["box"][:, 0] + labels["box"][:, 2]
-    thing = (kind == scenes.OBJECT) | (kind == scenes.CENTRE)
+    thing = (kind == scenes.OBJECT) | (kind == scenes.CENTER)
     if sample["task"] == "ocr":
         out[kind == scenes.CARD] = 1
     elif sample["task"] == "caption":

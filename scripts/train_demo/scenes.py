@@ -16,7 +16,7 @@ COLORS = ["red", "green", "blue", "yellow", "orange", "purple", "black", "white"
 SHAPES = ["circle", "square", "triangle", "star", "cross", "ring"]
 SIZES = ["small", "medium", "large"]
 SIGN = 5  # in the map of what each pixel shows
-BACKGROUND, OBJECT, CENTRE, CARD = range(4)  # kinds of patches; CENTRE is the one in which the middle of an object's box lies
+BACKGROUND, OBJECT, CENTER, CARD = range(4)  # kinds of patches; CENTER is the one in which the middle of an object's box lies
 CELL = 2  # pixels of a cell of a patch's coarse mask
 CROP = 16  # cells of a side of an object's coarse mask
 LETTERS = 4  # columns of a patch, from left to right, each with its letter
@@ -114,11 +114,11 @@ def _labels(scene, where, letters, patch, index):
     for i, o in enumerate(scene["objects"]):
         box = np.array(o["box"], np.float32) / scale
         x, y = (box[:2] + box[2:]) / 2
-        at, centre = best == i + 1, int(y * n) * n + int(x * n)
-        at[centre] |= best[centre] == 0  # a ring's hole
+        at, center = best == i + 1, int(y * n) * n + int(x * n)
+        at[center] |= best[center] == 0  # a ring's hole
         out["kind"][at] = OBJECT
-        if at[centre]:
-            out["kind"][centre] = CENTRE
+        if at[center]:
+            out["kind"][center] = CENTER
         out["color"][at], out["shape"][at] = COLORS.index(o["color"]), SHAPES.index(o["shape"])
         out["size"][at], out["box"][at] = SIZES.index(o["size"]), box
         out["which"][at] = i

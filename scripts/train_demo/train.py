@@ -108,7 +108,7 @@ class Trainer:
             table.normal_(0, 0.02)
             table[self.loc:self.loc + 1024] = smooth_rows(hidden) * 0.02 * hidden ** 0.5
             see_edges(model.model.vision_tower, self.pool)
-            look_at_neighbours(model.model.vision_tower)
+            look_at_neighbors(model.model.vision_tower)
         return model
 
     # --- checkpoints ---
@@ -241,7 +241,7 @@ class Trainer:
 
     def joint_step(self, rng):
         """The handicap is added to the end token's logit where an answer of boxes begins. A coordinate's probability is spread over dozens of
-        neighbours, and so the most probable token would be the end long before an empty answer is more probable than a box."""
+        neighbors, and so the most probable token would be the end long before an empty answer is more probable than a box."""
         at = rng.integers(0, len(self.pool), self.o.joint_batch)
         seen, aux, notes = self.look(at)
         rows = [(k, *rest) for k, i in enumerate(at) for rest in self.texts(i, rng)]
@@ -249,7 +249,7 @@ class Trainer:
         total, turning, speaking, right, count = 0, 0, torch.zeros(()), 0, 0
         with torch.autocast("cpu", torch.bfloat16):
             features = self.model.model.multi_modal_projector(seen)
-            for part in (rows[:len(rows) // 2], rows[len(rows) // 2:]):  # short ones beside short ones
+            for part in (rows[:len(rows) // 2], rows[len(rows) // 2:]):  # short ones next to short ones
                 logits, labels, row, answer, picture = self.predict(features[[r[0] for r in part]], [r[1] for r in part], self.text, self.o.astray)
                 start = torch.cat([torch.ones(1, dtype=torch.bool), row[1:] != row[:-1]]) & torch.tensor([r[4] for r in part])[row]
                 logits = logits + self.o.handicap * start[:, None] * F.one_hot(torch.tensor(1), logits.shape[1])
@@ -334,7 +334,7 @@ class Trainer:
 
 
 class Optimizer:
-    """Muon (Jordan et al. 2024) for the layers' matrices, in so many rounds of its iteration, AdamW for everything else. parts are
+    """Muon (Jordan et al. 2024) for the layers' matrices, with a number of rounds of its iteration, AdamW for everything else. parts are
     (module, share of the rate)."""
 
     def __init__(self, parts, rate, matrix_rate, rounds):
@@ -378,7 +378,7 @@ def encode_all(codec, pool):
 
 
 def see_edges(tower, pool):
-    """The patch embedding begins as the principal components of the pictures' patches, each scaled to the same variance: colour
+    """The patch embedding begins as the principal components of the pictures' patches, each scaled to the same variance: color
     would drown edges otherwise. The first 64 values are left to positions."""
     e, side = tower.embeddings.patch_embedding, tower.config.patch_size
     x = torch.from_numpy(pool.input(slice(0, 1000))).unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
@@ -389,11 +389,11 @@ def see_edges(tower, pool):
     e.bias.zero_()
 
 
-def look_at_neighbours(tower):
+def look_at_neighbors(tower):
     """The first two layers begin as convolutions: their four heads look left, right, up and down.
 
     The first 64 values of a position's embedding are waves whose products are zero unless places are the same: for frequencies
-    w = π(k + ½)/16, k from 0 to 15, the sum of cos(w d) is 0 for every whole d but 0. A query is that of the neighbour.
+    w = π(k + ½)/16, k from 0 to 15, the sum of cos(w d) is 0 for every whole d but 0. A query is that of the neighbor.
     """
     e = tower.embeddings
     hidden, heads = e.position_embedding.weight.shape[1], tower.config.num_attention_heads
@@ -422,7 +422,7 @@ def look_at_neighbours(tower):
 
 def smooth_rows(width):
     """Rows of <loc0000> to <loc1023>: sines and cosines of the value, half a turn to 256 turns over the whole range, so
-    that neighbours are alike; of length 1."""
+    that neighbors are alike; of length 1."""
     turns = torch.logspace(-1, 8, width // 2, base=2.0)
     angle = 2 * math.pi * torch.linspace(0, 1, 1024)[:, None] * turns
     fade = (1 + turns).rsqrt()

@@ -125,7 +125,7 @@ func TestSpeakingOfWhatIsAbsent(t *testing.T) {
 		}
 	})
 	if v := s.Labels["1"].Value(); v >= 1 {
-		t.Errorf("labels %v with a box where there is nothing", v)
+		t.Errorf("labels %v with a box on empty ground", v)
 	}
 	if s.Absent.N == 0 || s.Absent.Value() != 0 {
 		t.Errorf("absent: %v of %d, want 0", s.Absent.Value(), s.Absent.N)

@@ -22,7 +22,7 @@ type Answer struct {
 	Error   string       `json:"error"`
 }
 
-// Mean is a sum over so many.
+// Mean is a sum and the number of its terms.
 type Mean struct {
 	Sum float64
 	N   int

@@ -40,7 +40,7 @@ var spanishShapes = map[string]noun{
 	"star": {"estrella", true}, "cross": {"cruz", true}, "ring": {"anillo", false},
 }
 
-// spanish are colours and sizes, masculine; an o at the end becomes an a.
+// spanish are colors and sizes, masculine; an o at the end becomes an a.
 var spanish = map[string]string{
 	"red": "rojo", "green": "verde", "blue": "azul", "yellow": "amarillo",
 	"orange": "naranja", "purple": "morado", "black": "negro", "white": "blanco",
@@ -220,8 +220,8 @@ func relationAt(fields []string) (name string, n int) {
 }
 
 // facts are the statements of a caption: of every object that there is such a
-// shape, of what colour, and of what size; of every two neighbours their
-// relation (a "right of" or "below" is turned round); that there is a sign.
+// shape, of what color, and of what size; of every two neighbors their
+// relation (a "right of" or "below" is reversed); that there is a sign.
 func (c Caption) facts() []string {
 	var f []string
 	for _, o := range c.Objects {

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 )
 
-// Colors are the colours of objects.
+// Colors are the colors of objects.
 var Colors = []string{"red", "green", "blue", "yellow", "orange", "purple", "black", "white"}
 
 type rgb [3]float64 // 0 to 255, sRGB
@@ -22,14 +22,14 @@ var palette = map[string]rgb{
 }
 
 // minDistance is the least distance in CIELAB between an object and the
-// background's colours, before light, grain and JPEG.
+// background's colors, before light, grain and JPEG.
 const minDistance = 34
 
 // minContrast is the least contrast ratio between a sign's text and its card
 // (WCAG 2.2, 1.4.3).
 const minContrast = 4.5
 
-// lab is the colour in CIELAB under D65, from sRGB.
+// lab is the color in CIELAB under D65, from sRGB.
 func (c rgb) lab() [3]float64 {
 	r, g, b := linear(c[0]), linear(c[1]), linear(c[2])
 	x := (0.4124*r + 0.3576*g + 0.1805*b) / 0.95047
@@ -53,13 +53,13 @@ func linear(v float64) float64 {
 	return math.Pow((v+0.055)/1.055, 2.4)
 }
 
-// distance is the distance of two colours in CIELAB (ΔE of 1976).
+// distance is the distance of two colors in CIELAB (ΔE of 1976).
 func distance(a, b rgb) float64 {
 	p, q := a.lab(), b.lab()
 	return math.Sqrt((p[0]-q[0])*(p[0]-q[0]) + (p[1]-q[1])*(p[1]-q[1]) + (p[2]-q[2])*(p[2]-q[2]))
 }
 
-// contrast is the WCAG contrast ratio of two colours, 1 to 21.
+// contrast is the WCAG contrast ratio of two colors, 1 to 21.
 func contrast(a, b rgb) float64 {
 	l := func(c rgb) float64 {
 		return 0.2126*linear(c[0]) + 0.7152*linear(c[1]) + 0.0722*linear(c[2]) + 0.05
@@ -86,7 +86,7 @@ func lerp(a, b rgb, t float64) rgb {
 	return rgb{a[0] + (b[0]-a[0])*t, a[1] + (b[1]-a[1])*t, a[2] + (b[2]-a[2])*t}
 }
 
-// shadeOf is a colour of the palette, a little off, as paint is.
+// shadeOf is a color of the palette, a little off, as paint is.
 func shadeOf(name string, r *rand.Rand) rgb {
 	c := palette[name]
 	k := uniform(r, 0.93, 1.05)
@@ -96,7 +96,7 @@ func shadeOf(name string, r *rand.Rand) rgb {
 	return c.clamped()
 }
 
-// hsv is the colour with hue, saturation and value of 0 to 1.
+// hsv is the color with hue, saturation and value of 0 to 1.
 func hsv(h, s, v float64) rgb {
 	var c rgb
 	for i, n := range [3]float64{5, 3, 1} {
@@ -106,7 +106,7 @@ func hsv(h, s, v float64) rgb {
 	return c
 }
 
-// groundColors picks the two colours of a background, both far enough from all
+// groundColors picks the two colors of a background, both far enough from all
 // of avoid and not too far from each other.
 func groundColors(r *rand.Rand, avoid []rgb) (a, b rgb) {
 	pick := func(near *rgb) (best rgb) {
@@ -135,7 +135,7 @@ func groundColors(r *rand.Rand, avoid []rgb) (a, b rgb) {
 	a = pick(nil)
 	for range 20 {
 		b = pick(&a)
-		// The straight line between them passes no object's colour.
+		// The straight line between them passes no object's color.
 		ok := true
 		for _, o := range avoid {
 			ok = ok && distance(lerp(a, b, 0.5), o) >= minDistance

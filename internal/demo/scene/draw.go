@@ -148,7 +148,7 @@ func (s *Scene) throw(r *rand.Rand, n int, small bool, c *card) []placed {
 		if r.Float64() < 0.3 {
 			o.Angle = 0
 		}
-		contours, w, h := turned(outline(o.Shape), o.Angle, o.Scale*side)
+		contours, w, h := rotated(outline(o.Shape), o.Angle, o.Scale*side)
 		roomX, roomY := float64(s.W)-w-4, float64(s.H)-h-4
 		if roomX < 0 || roomY < 0 {
 			return nil
@@ -171,7 +171,7 @@ func (s *Scene) throw(r *rand.Rand, n int, small bool, c *card) []placed {
 }
 
 // settle works out what hides what, sorts the objects from left to right, and
-// reports whether the scene is clear: little is hidden, neighbours can be told
+// reports whether the scene is clear: little is hidden, neighbors can be told
 // apart, and every relation a caption names is beyond doubt.
 func (s *Scene) settle(objects []placed) bool {
 	for i := range objects {
@@ -241,7 +241,7 @@ func apart(a, b *placed, area int) bool {
 		distance(a.fill, b.fill) >= minDistance
 }
 
-// orderGap is the least distance of two objects' centres from left to right, as
+// orderGap is the least distance of two objects' centers from left to right, as
 // a share of the width: the order in which a caption names them is visible.
 const orderGap = 0.04
 

@@ -12,7 +12,7 @@ import (
 // Backgrounds are the kinds of background.
 var Backgrounds = []string{"gradient", "stripes", "texture", "noise"}
 
-// paintBackground fills img with a background whose colours are far from avoid.
+// paintBackground fills img with a background whose colors are far from avoid.
 func paintBackground(img *image.RGBA, r *rand.Rand, kind string, avoid []rgb) {
 	a, b := groundColors(r, avoid)
 	var ramp [256][3]uint8
@@ -22,7 +22,7 @@ func paintBackground(img *image.RGBA, r *rand.Rand, kind string, avoid []rgb) {
 	w, h := img.Rect.Dx(), img.Rect.Dy()
 	long := float64(max(w, h))
 	sin, cos := math.Sincos(uniform(r, 0, 2*math.Pi))
-	var at func(x, y float64) float64 // 0 to 1: between the two colours
+	var at func(x, y float64) float64 // 0 to 1: between the two colors
 	switch kind {
 	case "gradient":
 		cx, cy := uniform(r, 0, 1)*float64(w), uniform(r, 0, 1)*float64(h)
@@ -55,7 +55,7 @@ func paintBackground(img *image.RGBA, r *rand.Rand, kind string, avoid []rgb) {
 	}
 }
 
-// texture is a checkerboard, a weave or dots with cells of so many pixels.
+// texture is a checkerboard, a weave or dots; cell is the size of a cell in pixels.
 func texture(r *rand.Rand, sin, cos, cell float64) func(x, y float64) float64 {
 	switch r.IntN(3) {
 	case 0: // checkerboard
@@ -77,7 +77,7 @@ func texture(r *rand.Rand, sin, cos, cell float64) func(x, y float64) float64 {
 	}
 }
 
-// sines returns the sine of so many turns, from a table.
+// sines returns the sine of an angle in turns, from a table.
 func sines() func(turns float64) float64 {
 	const n = 256
 	var table [n]float64
@@ -87,7 +87,7 @@ func sines() func(turns float64) float64 {
 	return func(turns float64) float64 { return table[int((turns-math.Floor(turns))*n)%n] }
 }
 
-// clouds is smooth noise of two scales, the coarser one of so many pixels.
+// clouds is smooth noise of two scales, the coarser one with cells of cell pixels.
 func clouds(r *rand.Rand, w, h int, cell float64) func(x, y float64) float64 {
 	a, b := valueNoise(r, w, h, cell), valueNoise(r, w, h, cell/3)
 	return func(x, y float64) float64 { return 1.6*(0.7*a(x, y)+0.3*b(x, y)) - 0.3 }

@@ -94,7 +94,7 @@ func askCount(s *Scene, r *rand.Rand) (q, a string, ok bool) {
 	return "how many " + what + " are there?", strconv.Itoa(len(s.find(n))), true
 }
 
-// askPosition asks in which ninth of the picture an object's centre is, unless
+// askPosition asks in which ninth of the picture an object's center is, unless
 // it is near the border of two.
 func askPosition(s *Scene, r *rand.Rand) (q, a string, ok bool) {
 	name, o := s.single(r)
@@ -114,7 +114,7 @@ func (s *Scene) single(r *rand.Rand) (named, *Object) {
 	return name, nil
 }
 
-// position is the ninth of the picture in which the centre of an object lies, ""
+// position is the ninth of the picture in which the center of an object lies, ""
 // if it is within 0.03 of a border between two.
 func (s *Scene) position(o *Object) string {
 	x, y := s.center(o)

@@ -128,8 +128,8 @@ func (s *Scene) present(r *rand.Rand) named {
 	return named{o.Color, o.Shape}
 }
 
-// absent is a name that finds nothing; often something near: the wrong colour,
-// or a colour and a shape that are there, but not together.
+// absent is a name that finds nothing; often something near: the wrong color,
+// or a color and a shape that are there, but not together.
 func (s *Scene) absent(r *rand.Rand) named {
 	for {
 		o := choice(r, s.Objects)
@@ -163,7 +163,7 @@ func (s *Scene) detect(r *rand.Rand) Sample {
 		default:
 			name = named{shape: sign}
 		}
-		// Neither twice the same nor "circle" beside "red circle".
+		// Neither twice the same nor "circle" together with "red circle".
 		clash := slices.ContainsFunc(names, func(o named) bool { return o.shape == name.shape && (o.color == "" || name.color == "" || o == name) })
 		if clash {
 			n--

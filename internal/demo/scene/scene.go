@@ -38,7 +38,7 @@ const (
 // Options changes what is drawn; the zero value is the standard that training
 // and evaluation share.
 type Options struct {
-	Objects int      // so many objects if they find room, 1 to MaxObjects; 0: drawn by chance
+	Objects int      // how many, if they find room, 1 to MaxObjects; 0: drawn by chance
 	Words   []string // one or two words on a sign; none: both drawn by chance
 	Sign    bool     // a sign for certain
 	NoSign  bool     // no sign
@@ -53,7 +53,7 @@ type Scene struct {
 	H          int             `json:"height"`
 	Background string          `json:"background"` // one of Backgrounds
 	Quality    int             `json:"quality"`    // of the JPEG it went through, 0 for none
-	Objects    []Object        `json:"objects"`    // from left to right, by the centres of their boxes
+	Objects    []Object        `json:"objects"`    // from left to right, by the centers of their boxes
 	Sign       *Sign           `json:"sign,omitempty"`
 }
 
@@ -77,7 +77,7 @@ type Object struct {
 	Shape string  `json:"shape"` // one of Shapes
 	Size  string  `json:"size"`  // one of Sizes
 	Scale float64 `json:"scale"` // the number behind Size, MinSize to MaxSize
-	Angle float64 `json:"angle"` // turned clockwise, radians
+	Angle float64 `json:"angle"` // rotated clockwise, radians
 	Layer int     `json:"layer"` // objects of higher layers hide those of lower ones
 	Box   [4]int  `json:"box"`   // x0, y0, x1, y1 of the visible pixels; x1 and y1 are just outside
 
@@ -297,7 +297,7 @@ func newRand(seed, stream uint64) *rand.Rand {
 func Rand(seed uint64) *rand.Rand { return newRand(seed, 1) }
 
 // mix is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable
-// pseudorandom number generators, 2014): neighbouring seeds become unrelated.
+// pseudorandom number generators, 2014): neighboring seeds become unrelated.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

@@ -163,7 +163,7 @@ func checkLayers(t *testing.T, s *Scene, i int) {
 			t.Errorf("seed %d: objects %d and %d share %d of %d pixels", s.Seed, i, j, both, area)
 		}
 		if both > 0 && o.Color == s.Objects[j].Color {
-			t.Errorf("seed %d: objects %d and %d of one colour overlap", s.Seed, i, j)
+			t.Errorf("seed %d: objects %d and %d of one color overlap", s.Seed, i, j)
 		}
 	}
 	if !bytes.Equal(hidden, visible) {
@@ -177,7 +177,7 @@ func checkLayers(t *testing.T, s *Scene, i int) {
 func fromBytes(p []byte) rgb { return rgb{float64(p[0]), float64(p[1]), float64(p[2])} }
 
 // TestObjectsStandOut compares the finished pixels of each object with those
-// around it, light, grain and JPEG included, and with what its colour should be.
+// around it, light, grain and JPEG included, and with what its color should be.
 func TestObjectsStandOut(t *testing.T) {
 	for _, s := range scenes(t) {
 		index := make([]byte, s.W*s.H) // 1: some object or the sign

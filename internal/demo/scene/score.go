@@ -30,7 +30,7 @@ func (c Counts) F1() float64 {
 }
 
 // ScoreCaption counts the facts of a caption, in either language: that there is
-// such a shape, of such a colour, of such a size, so related to another, and
+// such a shape, of such a color, of such a size, so related to another, and
 // that there is a sign. Each is right as often as the scene has it. A relation
 // that is true but not among those that the scene's own caption names is
 // neither right nor wrong.

@@ -73,7 +73,7 @@ func TestScoreCaption(t *testing.T) {
 		{"a small red star below a medium blue square right of a large red circle", false, Counts{11, 0, 0}},
 		// One size is wrong.
 		{"a small red circle left of a medium blue square above a small red star", false, Counts{10, 1, 1}},
-		// One colour is wrong, and with it size and relation.
+		// One color is wrong, and with it size and relation.
 		{"a large green circle left of a medium blue square above a small red star", false, Counts{8, 3, 3}},
 		// A true relation that the scene's caption does not name.
 		{"a large red circle above a small red star", false, Counts{6, 0, 5}},

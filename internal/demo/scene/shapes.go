@@ -71,9 +71,9 @@ func corners(n int, a, b float64) []point {
 	return p
 }
 
-// turned returns the contours turned by angle, and scaled and moved so that the
-// box around them has its centre at the origin and the area side².
-func turned(contours [][]point, angle, side float64) (out [][]point, w, h float64) {
+// rotated returns the contours rotated by angle, and scaled and moved so that the
+// box around them has its center at the origin and the area side².
+func rotated(contours [][]point, angle, side float64) (out [][]point, w, h float64) {
 	sin, cos := math.Sincos(angle)
 	lo := point{math.Inf(1), math.Inf(1)}
 	hi := point{math.Inf(-1), math.Inf(-1)}

@@ -164,7 +164,7 @@ func (c *card) place(r *rand.Rand, W, H int) {
 		int(math.Ceil(c.cx+bw/2)), int(math.Ceil(c.cy+bh/2))).Intersect(image.Rect(0, 0, W, H)))
 }
 
-// typeset writes lines of words, centred, and cuts the margins off. The cells of
+// typeset writes lines of words, centered, and cuts the margins off. The cells of
 // the glyphs count from the top left of what is left.
 func typeset(face font.Face, lines [][]string) (*image.Alpha, []glyph) {
 	m := face.Metrics()
@@ -208,7 +208,7 @@ func uniformColor(c rgb) *image.Uniform {
 	return image.NewUniform(color.RGBA{b[0], b[1], b[2], 255})
 }
 
-// extent is the size of the box around the turned card.
+// extent is the size of the box around the rotated card.
 func (c *card) extent() (w, h float64) {
 	sin, cos := math.Sincos(c.angle)
 	iw, ih := float64(c.img.Rect.Dx()), float64(c.img.Rect.Dy())

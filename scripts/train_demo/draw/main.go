@@ -38,7 +38,7 @@ func main() {
 	flag.IntVar(&o.count, "count", 0, "scenes to draw (0: no end)")
 	flag.IntVar(&o.size, "size", 112, "side of the squashed pictures")
 	flag.IntVar(&o.maxSide, "max-side", 0, "longest side of the pictures before that (0: the standard)")
-	flag.IntVar(&o.signEvery, "sign-every", 0, "of so many scenes one has a sign for certain (0: all by chance)")
+	flag.IntVar(&o.signEvery, "sign-every", 0, "every `N`th scene has a sign for certain (0: all by chance)")
 	flag.StringVar(&o.out, "out", "", "write PNG files and scenes.jsonl to this folder")
 	words := flag.Bool("words", false, "print the words of all prompts and answers, one a line, and end")
 	signWords := flag.Bool("sign-words", false, "print the words that may stand on signs, one a line, and end")
