@@ -15,10 +15,8 @@ var palette = [...]color.NRGBA{
 	{0x00, 0x00, 0x9c, 0xff}, {0xff, 0x69, 0xb4, 0xff}, {0x6a, 0x5a, 0xcd, 0xff}, {0xff, 0xbf, 0x00, 0xff},
 }
 
-// LabelColor returns the color that a label has in every picture where no label before
-// it has the same.
-func LabelColor(label string) color.NRGBA { return palette[paletteIndex(label)] }
-
+// paletteIndex returns the color of the palette that a label has in every picture
+// where no label before it has the same.
 func paletteIndex(label string) int {
 	h := fnv.New32a()
 	h.Write([]byte(label)) // never fails
@@ -26,8 +24,8 @@ func paletteIndex(label string) int {
 	return int((sum ^ sum>>16) % uint32(len(palette)))
 }
 
-// Colors returns a color for each label of a picture, no two the same: LabelColor for
-// the first label that has it, the next free one of the palette for others, and when
+// Colors returns a color for each label of a picture, no two the same: that of
+// paletteIndex for the first label that has it, the next free one of the palette for others, and when
 // the palette is used up, more colors that differ from all. The same labels in the same
 // order have the same colors. Beyond some thousand labels colors repeat.
 func Colors(labels []string) map[string]color.NRGBA {

@@ -8,17 +8,20 @@ import (
 	"testing"
 )
 
+// labelColor returns the color of a label that is alone in its picture.
+func labelColor(label string) color.NRGBA { return palette[paletteIndex(label)] }
+
 // TestLabelColor: fixed for ever, and not one for all.
 func TestLabelColor(t *testing.T) {
 	for label, want := range map[string]color.NRGBA{"cat": {0xf0, 0x32, 0xe6, 0xff}, "dog": {0xff, 0x69, 0xb4, 0xff}} {
-		if got := LabelColor(label); got != want {
+		if got := labelColor(label); got != want {
 			t.Errorf("%s is %v, want %v", label, got, want)
 		}
 	}
 	seen := map[color.NRGBA]int{}
 	for a := 'a'; a <= 'z'; a++ {
 		for b := 'a'; b <= 'z'; b++ {
-			seen[LabelColor(string(a)+string(b))]++
+			seen[labelColor(string(a)+string(b))]++
 		}
 	}
 	if len(seen) != len(palette) {
@@ -72,16 +75,16 @@ func TestColorsKept(t *testing.T) {
 	labels := []string{"cat", "dog", "bird"}
 	for range 5000 { // find a label that collides with "cat"
 		labels = append(labels, labels[len(labels)-1]+"x")
-		if LabelColor(labels[len(labels)-1]) == LabelColor("cat") {
+		if labelColor(labels[len(labels)-1]) == labelColor("cat") {
 			break
 		}
 	}
 	rival := labels[len(labels)-1]
 	colors := Colors([]string{"cat", rival, "dog", "cat"})
-	if colors["cat"] != LabelColor("cat") || colors["dog"] != LabelColor("dog") || colors[rival] == LabelColor("cat") {
+	if colors["cat"] != labelColor("cat") || colors["dog"] != labelColor("dog") || colors[rival] == labelColor("cat") {
 		t.Errorf("%v", colors)
 	}
-	if swapped := Colors([]string{rival, "cat"}); swapped[rival] != LabelColor(rival) {
+	if swapped := Colors([]string{rival, "cat"}); swapped[rival] != labelColor(rival) {
 		t.Errorf("the first label does not keep its color: %v", swapped)
 	}
 	for range 5 {

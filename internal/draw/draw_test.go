@@ -50,7 +50,7 @@ func TestDrawBox(t *testing.T) {
 			for x := range 100 {
 				want := gray
 				if p := image.Pt(x, y); p.In(outer) && !p.In(inner) {
-					want = LabelColor("")
+					want = labelColor("")
 				}
 				if got := img.NRGBAAt(x, y); got != want {
 					t.Fatalf("box %v: pixel %d, %d is %v, want %v", box, x, y, got, want)
@@ -71,7 +71,7 @@ func TestDrawMask(t *testing.T) {
 	if _, err := Objects(img, []Object{{Label: "", Box: [4]float64{0, 0, 1, 1}, Mask: mask}}, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	c := LabelColor("")
+	c := labelColor("")
 	if got := img.NRGBAAt(10, 15); got != c {
 		t.Errorf("the rim is %v, want %v", got, c)
 	}
@@ -100,27 +100,29 @@ func TestDrawLabel(t *testing.T) {
 		{"at the bottom", 200, 100, [4]float64{0, 99, 10, 100}, "cat", image.Rect(0, 60, 100, 99)},
 		{"too long", 200, 100, [4]float64{0, 60, 10, 90}, strings.Repeat("very long ", 100000), image.Rect(0, 30, 200, 60)},
 	} {
-		without, with := canvas(t, c.w, c.h), canvas(t, c.w, c.h)
-		if _, err := Objects(with, []Object{{Label: c.label, Box: c.box}}, Options{}); err != nil {
-			t.Fatal(err)
-		}
-		drawBox(without, boxRect(c.box, without.Bounds()), LabelColor(c.label), 1)
-		var changed image.Rectangle
-		colors := map[color.NRGBA]bool{}
-		for y := range c.h {
-			for x := range c.w {
-				if got := with.NRGBAAt(x, y); got != without.NRGBAAt(x, y) {
-					changed = changed.Union(image.Rect(x, y, x+1, y+1))
-					colors[got] = true
+		t.Run(c.name, func(t *testing.T) {
+			without, with := canvas(t, c.w, c.h), canvas(t, c.w, c.h)
+			if _, err := Objects(with, []Object{{Label: c.label, Box: c.box}}, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			drawBox(without, boxRect(c.box, without.Bounds()), labelColor(c.label), 1)
+			var changed image.Rectangle
+			colors := map[color.NRGBA]bool{}
+			for y := range c.h {
+				for x := range c.w {
+					if got := with.NRGBAAt(x, y); got != without.NRGBAAt(x, y) {
+						changed = changed.Union(image.Rect(x, y, x+1, y+1))
+						colors[got] = true
+					}
 				}
 			}
-		}
-		if changed.Dx() < 10 || changed.Dy() < 7 || !changed.In(c.where) {
-			t.Errorf("%s: the label lies at %v, want inside %v", c.name, changed, c.where)
-		}
-		if !colors[LabelColor(c.label)] || len(colors) < 2 {
-			t.Errorf("%s: no plate or no text: %v", c.name, colors)
-		}
+			if changed.Dx() < 10 || changed.Dy() < 7 || !changed.In(c.where) {
+				t.Errorf("the label lies at %v, want inside %v", changed, c.where)
+			}
+			if !colors[labelColor(c.label)] || len(colors) < 2 {
+				t.Errorf("no plate or no text: %v", colors)
+			}
+		})
 	}
 }
 
@@ -177,14 +179,16 @@ func TestDrawRejects(t *testing.T) {
 		"NaN":                    {Box: [4]float64{0, math.NaN(), 1, 1}},
 		"infinity":               {Box: [4]float64{0, 0, math.Inf(1), 1}},
 	} {
-		img := canvas(t, 4, 4)
-		before := slices.Clone(img.Pix)
-		if _, err := Objects(img, []Object{{Box: [4]float64{0, 0, 4, 4}}, o}, Options{}); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-		if !bytes.Equal(img.Pix, before) {
-			t.Errorf("%s: the picture has changed", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			img := canvas(t, 4, 4)
+			before := slices.Clone(img.Pix)
+			if _, err := Objects(img, []Object{{Box: [4]float64{0, 0, 4, 4}}, o}, Options{}); err == nil {
+				t.Error("no error")
+			}
+			if !bytes.Equal(img.Pix, before) {
+				t.Error("the picture has changed")
+			}
+		})
 	}
 	if _, err := Objects(image.NewNRGBA(image.Rectangle{}), nil, Options{}); err == nil {
 		t.Error("a picture without pixels is accepted")
@@ -275,7 +279,7 @@ func TestDrawMasksFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, o := range objects {
-		if err := Mask(got, LabelColor(o.Label), o.Mask, Options{LineWidth: 4}); err != nil {
+		if err := Mask(got, labelColor(o.Label), o.Mask, Options{LineWidth: 4}); err != nil {
 			t.Fatal(err)
 		}
 		objects[i].Mask = nil
@@ -286,7 +290,7 @@ func TestDrawMasksFirst(t *testing.T) {
 	if !bytes.Equal(got.Pix, want.Pix) {
 		t.Error("the pictures differ")
 	}
-	if err := Mask(got, LabelColor("x"), make([]byte, W), Options{}); err == nil {
+	if err := Mask(got, labelColor("x"), make([]byte, W), Options{}); err == nil {
 		t.Error("a mask of another size is drawn")
 	}
 }

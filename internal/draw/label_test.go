@@ -142,7 +142,9 @@ func TestLegend(t *testing.T) {
 	}
 	texts := map[string]string{}
 	for _, p := range got {
-		texts[p.name] = p.line.Text
+		t.Run(p.name, func(t *testing.T) {
+			texts[p.name] = p.line.Text
+		})
 	}
 	if want := map[string]string{"猫": "2", "cat": "cat", "1": "1", "חתול\n": "3"}; !reflect.DeepEqual(texts, want) {
 		t.Errorf("labels %q, want %q", texts, want)

@@ -44,9 +44,6 @@ func (w *Writer) SetUint32(key string, value uint32) { setScalar(w, key, kindUin
 // SetUint64 adds a uint64.
 func (w *Writer) SetUint64(key string, value uint64) { setScalar(w, key, kindUint64, value) }
 
-// SetInt32 adds an int32.
-func (w *Writer) SetInt32(key string, value int32) { setScalar(w, key, kindInt32, value) }
-
 // SetFloat32 adds a float32.
 func (w *Writer) SetFloat32(key string, value float32) { setScalar(w, key, kindFloat32, value) }
 
@@ -65,9 +62,6 @@ func (w *Writer) SetStrings(key string, value []string) {
 
 // SetInt32s adds an array of int32.
 func (w *Writer) SetInt32s(key string, value []int32) { setSlice(w, key, kindInt32, value) }
-
-// SetUint32s adds an array of uint32.
-func (w *Writer) SetUint32s(key string, value []uint32) { setSlice(w, key, kindUint32, value) }
 
 // SetFloat32s adds an array of float32.
 func (w *Writer) SetFloat32s(key string, value []float32) { setSlice(w, key, kindFloat32, value) }
