@@ -153,7 +153,7 @@ func (r *Report) describe(e *engine.Engine) {
 }
 
 // typeName is the output type that a file was converted to; for a file that
-// does not say, or not one of ours, the type of most of its bytes.
+// does not say, or says a type unknown here, the type of most of its bytes.
 func typeName(f *gguf.File) string {
 	if n, err := f.Int(gguf.KeyFileType); err == nil {
 		for _, t := range convert.Types() {

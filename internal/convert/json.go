@@ -97,7 +97,7 @@ func readObject(path string, errs *[]error) (object, error) {
 	return o, nil
 }
 
-// ReadConfig reads a JSON file of a checkpoint that holds an object, for people:
+// ReadConfig reads a JSON file of a checkpoint that holds an object, for humans:
 // numbers are float64, and text where JSON has no such number.
 func ReadConfig(path string) (map[string]any, error) {
 	var errs []error

@@ -1,7 +1,6 @@
 // Package ggml binds the ggml tensor library (https://github.com/ggml-org/ggml).
-// It is the one package with cgo.
 //
-// An [Backend] holds the device that was asked for, the CPU as its fallback, a
+// A [Backend] holds the device that was asked for, the CPU as its fallback, a
 // persistent thread pool and the scheduler that spreads a graph over both.
 // A [Store] has tensors that live as long as a model or a cache; a [Graph] is built anew for every computation and dies with it.
 //

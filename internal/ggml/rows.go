@@ -56,7 +56,7 @@ func rowsType(t gguf.Type) gguf.Type {
 	return gguf.TypeF32
 }
 
-// quantizes reports whether t is one of the types of rows other than F32 that our
+// quantizes reports whether t is one of the types of rows other than F32 that the
 // kernels write, to the same bits as the ggml at hand.
 func quantizes(t gguf.Type) bool {
 	switch t {

@@ -48,7 +48,7 @@ type value struct {
 	kept  []byte // the bytes, if they are at most maxKept
 }
 
-// describe names the value's type for people.
+// describe names the value's type for humans.
 func (v value) describe() string {
 	if v.kind == kindArray {
 		return fmt.Sprintf("array of %d %s", v.count, kindNames[v.elem])

@@ -1,5 +1,5 @@
 // Package strictjson reads JSON that comes from outside: the one reader of
-// checkpoints' configurations, tokenizers and safetensors headers. It refuses
+// checkpoints' configurations, tokenizers, safetensors headers and requests. It refuses
 // what encoding/json accepts or mends in silence: a key that an object has
 // twice, field names in another case, bytes that are not UTF-8, text after the
 // value, and nesting beyond maxDepth. It reads value by value, so that a caller

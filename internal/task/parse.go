@@ -29,7 +29,7 @@ type Note struct {
 	Problem string // lower case, no full stop
 }
 
-// String returns one line for people: the problem, the place, the beginning of
+// String returns one line for humans: the problem, the place, the beginning of
 // the text.
 func (n Note) String() string {
 	return fmt.Sprintf("%s at byte %d: %s", n.Problem, n.Offset, quote.Short(n.Text))
