@@ -99,12 +99,14 @@ func TestSources(t *testing.T) {
 			"blk.3.post_ffw_norm.weight":       "language_model.model.layers.3.post_feedforward_layernorm.weight",
 		},
 	} {
-		_, report := run(t, tinyDir(name), Options{Type: "f32"})
-		for _, row := range report.Rows {
-			if want, ok := pairs[row.Name]; ok && row.Source != want {
-				t.Errorf("%s comes from %s, want %s", row.Name, row.Source, want)
+		t.Run(name, func(t *testing.T) {
+			_, report := run(t, tinyDir(name), Options{Type: "f32"})
+			for _, row := range report.Rows {
+				if want, ok := pairs[row.Name]; ok && row.Source != want {
+					t.Errorf("%s comes from %s, want %s", row.Name, row.Source, want)
+				}
 			}
-		}
+		})
 	}
 }
 

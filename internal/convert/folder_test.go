@@ -417,26 +417,28 @@ func TestCache(t *testing.T) {
 func TestFolderNames(t *testing.T) {
 	top := t.TempDir()
 	for _, name := range []string{"paligemma-3b.v1.2", "model.safetensors", "a.index.json", ".hidden", "mit Leerzeichen"} {
-		dir := filepath.Join(top, name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		load(t, "pg1-tiny").saveIn(dir)
-		for _, path := range []string{dir, dir + "/", dir + "/.", filepath.Join(dir, "x") + "/.."} {
-			if strings.HasSuffix(path, "..") {
-				if err := os.Mkdir(filepath.Join(dir, "x"), 0o755); err != nil {
-					t.Fatal(err)
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(top, name)
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			load(t, "pg1-tiny").saveIn(dir)
+			for _, path := range []string{dir, dir + "/", dir + "/.", filepath.Join(dir, "x") + "/.."} {
+				if strings.HasSuffix(path, "..") {
+					if err := os.Mkdir(filepath.Join(dir, "x"), 0o755); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got := DefaultOutput(path, "f16"); got != name+"-f16.gguf" {
+					t.Errorf("%s is called %s", path, got)
 				}
 			}
-			if got := DefaultOutput(path, "f16"); got != name+"-f16.gguf" {
-				t.Errorf("%s is called %s", path, got)
+			_, report := run(t, dir+"/", Options{Name: "test"})
+			if report.Config.Name != "test" {
+				t.Error(report.Config.Name)
 			}
-		}
-		_, report := run(t, dir+"/", Options{Name: "test"})
-		if report.Config.Name != "test" {
-			t.Error(report.Config.Name)
-		}
-		isCalled(t, dir, name)
+			isCalled(t, dir, name)
+		})
 	}
 }
 

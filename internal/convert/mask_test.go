@@ -171,15 +171,17 @@ func TestMaskDecoderRefused(t *testing.T) {
 			return 0
 		}, "decoder.0.bias"},
 	} {
-		arrays := codecArrays()
-		c.edit(arrays)
-		out := filepath.Join(t.TempDir(), "m.gguf")
-		_, err := Convert(context.Background(), "../../testdata/checkpoints/pg1-tiny", out, Options{MaskDecoder: writeCodec(t, arrays, c.value)})
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := os.Stat(out); err == nil {
-			t.Errorf("%s: there is an output", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			arrays := codecArrays()
+			c.edit(arrays)
+			out := filepath.Join(t.TempDir(), "m.gguf")
+			_, err := Convert(context.Background(), "../../testdata/checkpoints/pg1-tiny", out, Options{MaskDecoder: writeCodec(t, arrays, c.value)})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Error(err)
+			}
+			if _, err := os.Stat(out); err == nil {
+				t.Error("there is an output")
+			}
+		})
 	}
 }

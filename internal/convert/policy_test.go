@@ -43,17 +43,19 @@ func releases(t testing.TB) map[string]model.Config {
 func TestSparse(t *testing.T) {
 	all := releases(t)
 	for name, want := range map[string]int64{"3B": 2923466480, "2 3B": 3032242416} {
-		var n int64
-		for _, spec := range all[name].Tensors() {
-			size := int64(1)
-			for _, d := range spec.Shape {
-				size *= int64(d)
+		t.Run(name, func(t *testing.T) {
+			var n int64
+			for _, spec := range all[name].Tensors() {
+				size := int64(1)
+				for _, d := range spec.Shape {
+					size *= int64(d)
+				}
+				n += size
 			}
-			n += size
-		}
-		if n != want {
-			t.Errorf("%s has %d weights, want %d", name, n, want)
-		}
+			if n != want {
+				t.Errorf("%s has %d weights, want %d", name, n, want)
+			}
+		})
 	}
 	if s := all["2 28B"].Text.AttnScale; s != float32(1.0/12) {
 		t.Errorf("28B scales by %v", s)

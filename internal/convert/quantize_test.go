@@ -58,35 +58,37 @@ func refuses(t *testing.T, src *gguf.File, opts QuantizeOptions, parts ...string
 func TestQuantizeAsConvert(t *testing.T) {
 	codec := writeCodec(t, codecArrays(), smallValue)
 	for _, name := range tiny {
-		opts := Options{Type: "f32"}
-		if name == "pg1-tiny" {
-			opts.MaskDecoder = codec
-		}
-		src, _ := run(t, tinyDir(name), opts)
-		if name == "pg2-tiny" {
-			var err error
-			if src, err = gguf.FromBytes("embedded", src.Bytes()); err != nil {
-				t.Fatal(err)
+		t.Run(name, func(t *testing.T) {
+			opts := Options{Type: "f32"}
+			if name == "pg1-tiny" {
+				opts.MaskDecoder = codec
 			}
-		}
-		for i, typ := range Types() {
-			if name != "pg1-odd" && !slices.Contains([]string{"f16", "q8_0", "q4_k_m", "q2_k"}, typ.Name) {
-				continue
-			}
-			opts.Type = typ.Name
-			want, converted := run(t, tinyDir(name), opts)
-			got, report := again(t, src, QuantizeOptions{Type: strings.ToUpper(typ.Name), Threads: i % 4, chunk: 700 * (i % 3)})
-			sameFile(t, want, got)
-			if report.Type != typ.Name || !reflect.DeepEqual(report.Config, converted.Config) || len(report.Notes) > 0 {
-				t.Errorf("%s %s: report of %s with notes %q", name, typ.Name, report.Type, report.Notes)
-			}
-			for j, row := range report.Rows {
-				other := converted.Rows[j]
-				if row.Source != row.Name || row.From != "f32" || row.Why != other.Why || row.Type != other.Type || row.Bytes != other.Bytes {
-					t.Errorf("%s %s: row %+v, convert has %+v", name, typ.Name, row, other)
+			src, _ := run(t, tinyDir(name), opts)
+			if name == "pg2-tiny" {
+				var err error
+				if src, err = gguf.FromBytes("embedded", src.Bytes()); err != nil {
+					t.Fatal(err)
 				}
 			}
-		}
+			for i, typ := range Types() {
+				if name != "pg1-odd" && !slices.Contains([]string{"f16", "q8_0", "q4_k_m", "q2_k"}, typ.Name) {
+					continue
+				}
+				opts.Type = typ.Name
+				want, converted := run(t, tinyDir(name), opts)
+				got, report := again(t, src, QuantizeOptions{Type: strings.ToUpper(typ.Name), Threads: i % 4, chunk: 700 * (i % 3)})
+				sameFile(t, want, got)
+				if report.Type != typ.Name || !reflect.DeepEqual(report.Config, converted.Config) || len(report.Notes) > 0 {
+					t.Errorf("%s %s: report of %s with notes %q", name, typ.Name, report.Type, report.Notes)
+				}
+				for j, row := range report.Rows {
+					other := converted.Rows[j]
+					if row.Source != row.Name || row.From != "f32" || row.Why != other.Why || row.Type != other.Type || row.Bytes != other.Bytes {
+						t.Errorf("%s %s: row %+v, convert has %+v", name, typ.Name, row, other)
+					}
+				}
+			}
+		})
 	}
 }
 
@@ -127,52 +129,54 @@ func TestQuantizeMaskDecoder(t *testing.T) {
 // TestRequantize starts from quantized files.
 func TestRequantize(t *testing.T) {
 	for _, name := range []string{"pg1-odd", "pg2-tiny"} {
-		src, _ := run(t, tinyDir(name), Options{Type: "q5_0"})
-		for _, to := range []string{"q4_0", "q8_0", "f32", "bf16"} {
-			err := refuses(t, src, QuantizeOptions{Type: to}, "quantize ", "out.gguf: tensor ", " is q5_0: quantized already", "--allow-requantize")
-			if !errors.Is(err, ErrQuantized) {
-				t.Errorf("%v is not ErrQuantized", err)
-			}
-			// Each tensor is what the quantizer makes of the values there are.
-			got, report := again(t, src, QuantizeOptions{Type: to, AllowRequantize: true, chunk: 900})
-			config, err := model.ReadConfig(got.Header)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lossy := 0
-			for _, spec := range config.Tensors() {
-				from, _ := src.Lookup(spec.Name)
-				tensor, _ := got.Lookup(spec.Name)
-				wide := make([]float32, from.Elements())
-				if err := ggml.Dequantize(from.Type, wide, src.Data(from), int(from.Shape[0])); err != nil {
+		t.Run(name, func(t *testing.T) {
+			src, _ := run(t, tinyDir(name), Options{Type: "q5_0"})
+			for _, to := range []string{"q4_0", "q8_0", "f32", "bf16"} {
+				err := refuses(t, src, QuantizeOptions{Type: to}, "quantize ", "out.gguf: tensor ", " is q5_0: quantized already", "--allow-requantize")
+				if !errors.Is(err, ErrQuantized) {
+					t.Errorf("%v is not ErrQuantized", err)
+				}
+				// Each tensor is what the quantizer makes of the values there are.
+				got, report := again(t, src, QuantizeOptions{Type: to, AllowRequantize: true, chunk: 900})
+				config, err := model.ReadConfig(got.Header)
+				if err != nil {
 					t.Fatal(err)
 				}
-				var values []float32
-				for i := 0; i < len(wide); i += int(from.Shape[0]) {
-					values = append(values, wide[i:i+spec.Shape[0]]...)
-					values = append(values, make([]float32, int(tensor.Shape[0])-spec.Shape[0])...)
-				}
-				want := src.Data(from)
-				if from.Type != tensor.Type {
-					want = quantize(t, tensor.Type, values, int(tensor.Shape[0]))
-					if from.Type != gguf.TypeF32 {
-						lossy++
+				lossy := 0
+				for _, spec := range config.Tensors() {
+					from, _ := src.Lookup(spec.Name)
+					tensor, _ := got.Lookup(spec.Name)
+					wide := make([]float32, from.Elements())
+					if err := ggml.Dequantize(from.Type, wide, src.Data(from), int(from.Shape[0])); err != nil {
+						t.Fatal(err)
+					}
+					var values []float32
+					for i := 0; i < len(wide); i += int(from.Shape[0]) {
+						values = append(values, wide[i:i+spec.Shape[0]]...)
+						values = append(values, make([]float32, int(tensor.Shape[0])-spec.Shape[0])...)
+					}
+					want := src.Data(from)
+					if from.Type != tensor.Type {
+						want = quantize(t, tensor.Type, values, int(tensor.Shape[0]))
+						if from.Type != gguf.TypeF32 {
+							lossy++
+						}
+					}
+					if !bytes.Equal(got.Data(tensor), want) {
+						t.Errorf("%s to %s: tensor %s differs", name, to, spec.Name)
 					}
 				}
-				if !bytes.Equal(got.Data(tensor), want) {
-					t.Errorf("%s to %s: tensor %s differs", name, to, spec.Name)
+				if len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "tensors were quantized before") || lossy == 0 {
+					t.Errorf("notes %q, %d tensors", report.Notes, lossy)
 				}
 			}
-			if len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "tensors were quantized before") || lossy == 0 {
-				t.Errorf("notes %q, %d tensors", report.Notes, lossy)
+			// Of the right type already: a copy.
+			got, report := again(t, src, QuantizeOptions{Type: "q5_0", chunk: 900})
+			sameFile(t, src, got)
+			if len(report.Notes) > 0 {
+				t.Errorf("notes %q of a copy", report.Notes)
 			}
-		}
-		// Of the right type already: a copy.
-		got, report := again(t, src, QuantizeOptions{Type: "q5_0", chunk: 900})
-		sameFile(t, src, got)
-		if len(report.Notes) > 0 {
-			t.Errorf("notes %q of a copy", report.Notes)
-		}
+		})
 	}
 }
 

@@ -129,9 +129,11 @@ func TestRejectGemma2(t *testing.T) {
 			m["layer_types"] = []any{"full_attention", "full_attention"}
 		},
 	} {
-		c := load(t, "pg2-tiny")
-		change(c.text())
-		fails(t, c.save(), Options{}, name)
+		t.Run(name, func(t *testing.T) {
+			c := load(t, "pg2-tiny")
+			change(c.text())
+			fails(t, c.save(), Options{}, name)
+		})
 	}
 }
 

@@ -396,14 +396,16 @@ func TestIndex(t *testing.T) {
 		"vision_tower.encoder.layers.0.self_attn.q_proj.weight":       nil,
 		"language_model.model.layers.0.mlp.another_projection.weight": "model-00001-of-00003.safetensors",
 	} {
-		c := load(t, "pg1-tiny")
-		c.shards = 3
-		c.index[name] = entry
-		got, report := run(t, c.save(), Options{Type: "f32"})
-		sameTensors(t, want, got)
-		if len(report.Notes) != 1 || !strings.HasPrefix(report.Notes[0], "model.safetensors.index.json ") || !strings.Contains(report.Notes[0], name) {
-			t.Errorf("%s: notes %q", name, report.Notes)
-		}
+		t.Run(name, func(t *testing.T) {
+			c := load(t, "pg1-tiny")
+			c.shards = 3
+			c.index[name] = entry
+			got, report := run(t, c.save(), Options{Type: "f32"})
+			sameTensors(t, want, got)
+			if len(report.Notes) != 1 || !strings.HasPrefix(report.Notes[0], "model.safetensors.index.json ") || !strings.Contains(report.Notes[0], name) {
+				t.Errorf("notes %q", report.Notes)
+			}
+		})
 	}
 	c := load(t, "pg1-tiny")
 	c.shards = 3

@@ -185,16 +185,18 @@ func TestGetters(t *testing.T) {
 		"an integer":       func(k string) error { _, err := h.Int(k); return err },
 	}
 	for want, get := range getters {
-		var missing *MissingKeyError
-		if err := get("nope"); !errors.As(err, &missing) || missing.Key != "nope" || !strings.Contains(err.Error(), `"nope"`) {
-			t.Errorf("%s: a missing key gives %v", want, err)
-		}
-		for _, key := range []string{"a.f64", "b.f64", "b.bool"} {
-			var typ *TypeError
-			if err := get(key); !errors.As(err, &typ) || typ.Key != key || typ.Want != want || !strings.Contains(err.Error(), key) {
-				t.Errorf("%s: %s gives %v", want, key, err)
+		t.Run(want, func(t *testing.T) {
+			var missing *MissingKeyError
+			if err := get("nope"); !errors.As(err, &missing) || missing.Key != "nope" || !strings.Contains(err.Error(), `"nope"`) {
+				t.Errorf("a missing key gives %v", err)
 			}
-		}
+			for _, key := range []string{"a.f64", "b.f64", "b.bool"} {
+				var typ *TypeError
+				if err := get(key); !errors.As(err, &typ) || typ.Key != key || typ.Want != want || !strings.Contains(err.Error(), key) {
+					t.Errorf("%s gives %v", key, err)
+				}
+			}
+		})
 	}
 	var typ *TypeError
 	var missing *MissingKeyError

@@ -257,9 +257,11 @@ func TestAllocations(t *testing.T) {
 		"4 bytes of magic": []byte("GGUF"),
 	}
 	for name, b := range files {
-		if got := allocated(func() { parse(b) }); got > 64<<10 {
-			t.Errorf("%s: %d bytes allocated for %d", name, got, len(b))
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := allocated(func() { parse(b) }); got > 64<<10 {
+				t.Errorf("%d bytes allocated for %d", got, len(b))
+			}
+		})
 	}
 }
 

@@ -212,10 +212,12 @@ func TestWriterData(t *testing.T) {
 		{"an error", func(Tensor, io.Writer) error { return bad }, "bad data"},
 	}
 	for _, test := range tests {
-		err := full(t).Encode(io.Discard, test.data)
-		if err == nil || !strings.Contains(err.Error(), `tensor "a"`) || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: got %v", test.name, err)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			err := full(t).Encode(io.Discard, test.data)
+			if err == nil || !strings.Contains(err.Error(), `tensor "a"`) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 	size, err := full(t).Size()
 	if err != nil {

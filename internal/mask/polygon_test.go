@@ -54,11 +54,13 @@ func TestPolygons(t *testing.T) {
 			"#.#.",
 			"##.#"}, [][]float64{{0, 0, 3, 0, 3, 2, 2, 2, 2, 1, 1, 1, 1, 2, 2, 2, 2, 3, 0, 3}, {3, 2, 4, 2, 4, 3, 3, 3}}},
 	} {
-		mask, w, h := picture(c.rows...)
-		got, err := Polygons(mask, w, h)
-		if err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s: %v, %v; want %v", c.name, got, err, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			mask, w, h := picture(c.rows...)
+			got, err := Polygons(mask, w, h)
+			if err != nil || !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%v, %v; want %v", got, err, c.want)
+			}
+		})
 	}
 	for _, c := range [][3]int{{3, 2, 2}, {0, -1, 1}, {0, 1 << 40, 1 << 40}} {
 		if got, err := Polygons(make([]byte, c[0]), c[1], c[2]); err == nil {

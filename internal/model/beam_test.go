@@ -48,67 +48,71 @@ func beamGoldens(t *testing.T, name string) map[string]beamGolden {
 
 func TestBeamSearchMatchesTransformers(t *testing.T) {
 	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
-		m := load(t, name, "f32")
-		want := beamGoldens(t, name)
-		for _, g := range goldens(t, name) {
-			golden, ok := want[g.Case]
-			if !ok {
-				continue
-			}
-			p := g.prompt(t, m)
-			for n, beams := range map[int]string{2: "2", 4: "4"} {
-				gen, err := m.BeamSearch(context.Background(), p, n, 20)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got := gen.Beams
-				if len(got) != n {
-					t.Errorf("%s %s: %d beams of %d", name, g.Case, len(got), n)
+		t.Run(name, func(t *testing.T) {
+			m := load(t, name, "f32")
+			want := beamGoldens(t, name)
+			for _, g := range goldens(t, name) {
+				golden, ok := want[g.Case]
+				if !ok {
 					continue
 				}
-				for i, w := range golden.Beams[beams] {
-					ids, stop := w.IDs, false
-					if end := slices.Index(ids, 1); end >= 0 {
-						ids, stop = ids[:end], true
+				p := g.prompt(t, m)
+				for n, beams := range map[int]string{2: "2", 4: "4"} {
+					gen, err := m.BeamSearch(context.Background(), p, n, 20)
+					if err != nil {
+						t.Fatal(err)
 					}
-					if !sameInts(got[i].Tokens, ids) || got[i].Stop != stop || math.Abs(got[i].Score-w.Score) > 1e-4 {
-						t.Errorf("%s %s: beam %d of %d is %v (%.5f), want %v (%.5f)", name, g.Case, i, n, got[i].Tokens, got[i].Score, ids, w.Score)
+					got := gen.Beams
+					if len(got) != n {
+						t.Errorf("%s %s: %d beams of %d", name, g.Case, len(got), n)
+						continue
+					}
+					for i, w := range golden.Beams[beams] {
+						ids, stop := w.IDs, false
+						if end := slices.Index(ids, 1); end >= 0 {
+							ids, stop = ids[:end], true
+						}
+						if !sameInts(got[i].Tokens, ids) || got[i].Stop != stop || math.Abs(got[i].Score-w.Score) > 1e-4 {
+							t.Errorf("%s %s: beam %d of %d is %v (%.5f), want %v (%.5f)", name, g.Case, i, n, got[i].Tokens, got[i].Score, ids, w.Score)
+						}
 					}
 				}
 			}
-		}
+		})
 	}
 }
 
 func TestScoreMatchesTransformers(t *testing.T) {
 	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
-		m := load(t, name, "f32")
-		want := beamGoldens(t, name)
-		for _, g := range goldens(t, name) {
-			golden, ok := want[g.Case]
-			if !ok {
-				continue
-			}
-			var suffixes [][]int
-			for _, s := range golden.Scores {
-				suffixes = append(suffixes, s.IDs)
-			}
-			p := g.prompt(t, m)
-			got, err := m.Score(context.Background(), p, suffixes)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, w := range golden.Scores {
-				for j, lp := range w.LogProbs {
-					if math.Abs(got[i].LogProbs[j]-lp) > 1e-4 {
-						t.Errorf("%s %s: suffix %d, token %d: %.6f, want %.6f", name, g.Case, i, j, got[i].LogProbs[j], lp)
+		t.Run(name, func(t *testing.T) {
+			m := load(t, name, "f32")
+			want := beamGoldens(t, name)
+			for _, g := range goldens(t, name) {
+				golden, ok := want[g.Case]
+				if !ok {
+					continue
+				}
+				var suffixes [][]int
+				for _, s := range golden.Scores {
+					suffixes = append(suffixes, s.IDs)
+				}
+				p := g.prompt(t, m)
+				got, err := m.Score(context.Background(), p, suffixes)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, w := range golden.Scores {
+					for j, lp := range w.LogProbs {
+						if math.Abs(got[i].LogProbs[j]-lp) > 1e-4 {
+							t.Errorf("%s %s: suffix %d, token %d: %.6f, want %.6f", name, g.Case, i, j, got[i].LogProbs[j], lp)
+						}
+					}
+					if math.Abs(got[i].Sum-w.Sum) > 1e-4*math.Abs(w.Sum) || math.Abs(got[i].Mean-w.Mean) > 1e-4*math.Abs(w.Mean) {
+						t.Errorf("%s %s: suffix %d: sum %v mean %v, want %v %v", name, g.Case, i, got[i].Sum, got[i].Mean, w.Sum, w.Mean)
 					}
 				}
-				if math.Abs(got[i].Sum-w.Sum) > 1e-4*math.Abs(w.Sum) || math.Abs(got[i].Mean-w.Mean) > 1e-4*math.Abs(w.Mean) {
-					t.Errorf("%s %s: suffix %d: sum %v mean %v, want %v %v", name, g.Case, i, got[i].Sum, got[i].Mean, w.Sum, w.Mean)
-				}
 			}
-		}
+		})
 	}
 }
 

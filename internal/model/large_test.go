@@ -78,27 +78,29 @@ func TestLargeGraphs(t *testing.T) {
 		"10B on a long prompt": {narrow(42, 16, 8), 6000},
 		"most layers":          {narrow(256, 1, 1), 4},
 	} {
-		f := zeros(t, c.config)
-		e, err := ggml.NewBackend(testDevice())
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := model.Load(f, e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids := make([]int, c.tokens)
-		for i := range ids {
-			ids[i] = 5
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		_, err = m.Generate(ctx, model.Prompt{IDs: ids}, model.GenerateOptions{MaxTokens: 1})
-		cancel()
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: %v", name, err)
-		}
-		m.Close()
-		e.Close()
+		t.Run(name, func(t *testing.T) {
+			f := zeros(t, c.config)
+			e, err := ggml.NewBackend(testDevice())
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := model.Load(f, e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids := make([]int, c.tokens)
+			for i := range ids {
+				ids[i] = 5
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+			_, err = m.Generate(ctx, model.Prompt{IDs: ids}, model.GenerateOptions{MaxTokens: 1})
+			cancel()
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			m.Close()
+			e.Close()
+		})
 	}
 }
 

@@ -201,14 +201,16 @@ func TestLoadRefuses(t *testing.T) {
 		"one more dimension": {tensors: change("mm.0.weight", func(t *gguf.Tensor) { t.Shape = []int64{48, 64, 1} }),
 			want: "mm.0.weight has the shape"},
 	} {
-		from := c.from
-		if from == "" {
-			from = "pg1-tiny"
-		}
-		err := tryLoad(t, rewrite(t, convertTo(t, from, "f32"), c.keys, c.tensors), nil)
-		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: got %v, want one line with %q", name, err, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			from := c.from
+			if from == "" {
+				from = "pg1-tiny"
+			}
+			err := tryLoad(t, rewrite(t, convertTo(t, from, "f32"), c.keys, c.tensors), nil)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one line with %q", err, c.want)
+			}
+		})
 	}
 }
 
@@ -219,9 +221,11 @@ func TestLoadAccepts(t *testing.T) {
 		"padding is image":  {"tokenizer.ggml.padding_token_id": 2176},
 		"the least context": {"paligemma.context_length": 19},
 	} {
-		if err := tryLoad(t, rewrite(t, convertTo(t, "pg1-tiny", "f32"), keys, nil), nil); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := tryLoad(t, rewrite(t, convertTo(t, "pg1-tiny", "f32"), keys, nil), nil); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -337,9 +341,11 @@ func TestBadPrompts(t *testing.T) {
 		"too few image tokens":   {IDs: many[:image.Tokens-1], Images: []model.Features{image}},
 		"an image but no tokens": {IDs: []int{2, 14}, Images: []model.Features{image}},
 	} {
-		if _, err := m.Generate(context.Background(), p, model.GenerateOptions{MaxTokens: 1}); err == nil {
-			t.Errorf("%s: no error", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := m.Generate(context.Background(), p, model.GenerateOptions{MaxTokens: 1}); err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 	for _, n := range []int{0, size - 1, size + 1} {
 		if _, err := m.Encode(context.Background(), make([]float32, n)); err == nil {

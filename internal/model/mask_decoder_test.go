@@ -175,14 +175,16 @@ func TestMaskDecoderRefuses(t *testing.T) {
 		"mask.decoder.12.bias":        func(w map[string][]float32) { w["mask.decoder.12.bias"][0] = float32(math.Inf(1)) },
 		"mask.decoder.2.net.0.weight": func(w map[string][]float32) { w["mask.decoder.2.net.0.weight"] = nil },
 	} {
-		w := maskWeights()
-		spoil(w)
-		d, err := model.NewMaskDecoder(e, w)
-		if err == nil {
-			d.Close()
-		}
-		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			w := maskWeights()
+			spoil(w)
+			d, err := model.NewMaskDecoder(e, w)
+			if err == nil {
+				d.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -68,9 +68,11 @@ xx..
 ...x
 `},
 	} {
-		if got := draw(c.cells, c.window); got != c.want[1:] {
-			t.Errorf("%s:\n%swant:%s", name, got, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := draw(c.cells, c.window); got != c.want[1:] {
+				t.Errorf("%s:\n%swant:%s", name, got, c.want)
+			}
+		})
 	}
 }
 

@@ -58,12 +58,14 @@ func TestSampling(t *testing.T) {
 		"more than there are":   {Sampling{Temperature: 1, TopK: 99, TopP: 1}, []float64{0.1, 0.4, 0.3, 0.2}},
 		"next to no randomness": {Sampling{Temperature: 1e-3}, []float64{0, 1, 0, 0}},
 	} {
-		c.o.Seed = 11
-		for i, got := range shares(t, c.o, logits) {
-			if math.Abs(got-c.want[i]) > 0.015 {
-				t.Errorf("%s: token %d came in %.3f of the draws, want %.3f", name, i, got, c.want[i])
+		t.Run(name, func(t *testing.T) {
+			c.o.Seed = 11
+			for i, got := range shares(t, c.o, logits) {
+				if math.Abs(got-c.want[i]) > 0.015 {
+					t.Errorf("token %d came in %.3f of the draws, want %.3f", i, got, c.want[i])
+				}
 			}
-		}
+		})
 	}
 }
 

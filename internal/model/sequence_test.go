@@ -421,64 +421,66 @@ func TestCanceled(t *testing.T) {
 // at a time: each must come out as transformers has it.
 func TestDecodingsTogether(t *testing.T) {
 	for _, name := range checkpoints {
-		m := load(t, name, "f32")
-		cache, err := m.NewCache(64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer cache.Close()
-		type run struct {
-			golden
-			*model.Decoding
-			seq    *model.Sequence
-			logits []float32
-		}
-		var runs []*run
-		for _, g := range goldens(t, name) {
-			if g.Suffix != nil {
-				continue
-			}
-			d, err := m.NewDecoding(model.GenerateOptions{MaxTokens: 20})
+		t.Run(name, func(t *testing.T) {
+			m := load(t, name, "f32")
+			cache, err := m.NewCache(64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &run{golden: g, Decoding: d, seq: cache.NewSequence(4)}
-			if r.logits, err = m.Prefill(t.Context(), r.seq, g.prompt(t, m)); err != nil {
-				t.Fatal(err)
+			defer cache.Close()
+			type run struct {
+				golden
+				*model.Decoding
+				seq    *model.Sequence
+				logits []float32
 			}
-			runs = append(runs, r)
-		}
-		for len(runs) > 0 {
-			var tokens []model.Token
-			runs = slices.DeleteFunc(runs, func(r *run) bool {
-				id, done, err := r.Accept(r.logits)
+			var runs []*run
+			for _, g := range goldens(t, name) {
+				if g.Suffix != nil {
+					continue
+				}
+				d, err := m.NewDecoding(model.GenerateOptions{MaxTokens: 20})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !done {
-					tokens = append(tokens, model.Token{Sequence: r.seq, ID: id})
-					return false
+				r := &run{golden: g, Decoding: d, seq: cache.NewSequence(4)}
+				if r.logits, err = m.Prefill(t.Context(), r.seq, g.prompt(t, m)); err != nil {
+					t.Fatal(err)
 				}
-				r.seq.Release()
-				want := r.Generated
-				if r.StoppedByEOS {
-					want = want[:len(want)-1]
-				}
-				if !sameInts(r.Tokens, want) || (r.FinishReason == model.FinishStop) != r.StoppedByEOS {
-					t.Errorf("%s %s: %v (%s), want %v", name, r.Case, r.Tokens, r.FinishReason, want)
-				}
-				return true
-			})
-			logits, err := m.Step(t.Context(), tokens)
-			if err != nil {
-				t.Fatal(err)
+				runs = append(runs, r)
 			}
-			for i, r := range runs {
-				r.logits = logits[i]
+			for len(runs) > 0 {
+				var tokens []model.Token
+				runs = slices.DeleteFunc(runs, func(r *run) bool {
+					id, done, err := r.Accept(r.logits)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !done {
+						tokens = append(tokens, model.Token{Sequence: r.seq, ID: id})
+						return false
+					}
+					r.seq.Release()
+					want := r.Generated
+					if r.StoppedByEOS {
+						want = want[:len(want)-1]
+					}
+					if !sameInts(r.Tokens, want) || (r.FinishReason == model.FinishStop) != r.StoppedByEOS {
+						t.Errorf("%s %s: %v (%s), want %v", name, r.Case, r.Tokens, r.FinishReason, want)
+					}
+					return true
+				})
+				logits, err := m.Step(t.Context(), tokens)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, r := range runs {
+					r.logits = logits[i]
+				}
 			}
-		}
-		if n := cache.Used(); n != 0 {
-			t.Error(fmt.Sprint(n, " cells are in use by nobody"))
-		}
+			if n := cache.Used(); n != 0 {
+				t.Error(fmt.Sprint(n, " cells are in use by nobody"))
+			}
+		})
 	}
 }

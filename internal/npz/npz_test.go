@@ -90,38 +90,40 @@ func TestNumPy(t *testing.T) {
 	shapes := map[string][]int{"scalar": {}, "vector": {5}}
 	refused := map[string]error{"big": ErrUnsupported, "complex": ErrUnsupported, "empty": ErrInvalid, "five": ErrInvalid, "none": ErrNotFound}
 	for _, file := range []string{"stored.npz", "deflated.npz"} {
-		a, err := Open(filepath.Join("testdata", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		names := a.names
-		if wantNames := []string{"f4", "f2", "f8", "i8", "u1", "bool", "fortran", "scalar", "vector", "big", "complex", "empty", "five"}; !slices.Equal(names, wantNames) {
-			t.Errorf("%s: names %q", file, names)
-		}
-		for name, want := range want {
-			shape := shapes[name]
-			if shape == nil {
-				shape = []int{2, 3, 4}
+		t.Run(file, func(t *testing.T) {
+			a, err := Open(filepath.Join("testdata", file))
+			if err != nil {
+				t.Fatal(err)
 			}
-			data, gotShape, err := a.Float32(name)
-			if err != nil || !slices.Equal(data, want) || !slices.Equal(gotShape, shape) {
-				t.Errorf("%s, %s: %v %v, %v; want %v %v", file, name, gotShape, data, err, shape, want)
+			names := a.names
+			if wantNames := []string{"f4", "f2", "f8", "i8", "u1", "bool", "fortran", "scalar", "vector", "big", "complex", "empty", "five"}; !slices.Equal(names, wantNames) {
+				t.Errorf("names %q", names)
 			}
-		}
-		for name, want := range refused {
-			data, _, err := a.Float32(name)
-			if !errors.Is(err, want) || data != nil {
-				t.Errorf("%s, %s: %v, want %v", file, name, err, want)
-			} else if !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), `"`+name+`"`) {
-				t.Errorf("the error names no file or array: %v", err)
+			for name, want := range want {
+				shape := shapes[name]
+				if shape == nil {
+					shape = []int{2, 3, 4}
+				}
+				data, gotShape, err := a.Float32(name)
+				if err != nil || !slices.Equal(data, want) || !slices.Equal(gotShape, shape) {
+					t.Errorf("%s, %s: %v %v, %v; want %v %v", file, name, gotShape, data, err, shape, want)
+				}
 			}
-		}
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
-		if _, _, err := a.Float32("f4"); err == nil {
-			t.Error("a closed archive is read")
-		}
+			for name, want := range refused {
+				data, _, err := a.Float32(name)
+				if !errors.Is(err, want) || data != nil {
+					t.Errorf("%s, %s: %v, want %v", file, name, err, want)
+				} else if !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), `"`+name+`"`) {
+					t.Errorf("the error names no file or array: %v", err)
+				}
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, _, err := a.Float32("f4"); err == nil {
+				t.Error("a closed archive is read")
+			}
+		})
 	}
 }
 
@@ -160,18 +162,20 @@ func TestReadNPY(t *testing.T) {
 		{"i2 u2", npy(1, 0, "{'descr': '<i2', 'fortran_order': False, 'shape': (2,)}\n", []int16{-3, 300}), []float32{-3, 300}, []int{2}},
 		{"u4", npy(1, 0, "{'descr': '<u4', 'fortran_order': False, 'shape': (1,)}\n", []uint32{1 << 31}), []float32{1 << 31}, []int{1}},
 	} {
-		data, shape, err := readNPY(bytes.NewReader(c.data), int64(len(c.data)))
-		if err != nil || !slices.Equal(data, c.want) || !slices.Equal(shape, c.shape) {
-			t.Errorf("%s: %v %v, %v; want %v %v", c.name, shape, data, err, c.shape, c.want)
-		}
-		for i := range c.data {
-			if _, _, err := readNPY(bytes.NewReader(c.data[:i]), int64(i)); err == nil {
-				t.Errorf("%s: the first %d bytes are accepted", c.name, i)
+		t.Run(c.name, func(t *testing.T) {
+			data, shape, err := readNPY(bytes.NewReader(c.data), int64(len(c.data)))
+			if err != nil || !slices.Equal(data, c.want) || !slices.Equal(shape, c.shape) {
+				t.Errorf("%v %v, %v; want %v %v", shape, data, err, c.shape, c.want)
 			}
-			if _, _, err := readNPY(bytes.NewReader(c.data[:i]), int64(len(c.data))); err == nil {
-				t.Errorf("%s: %d bytes are accepted as %d", c.name, i, len(c.data))
+			for i := range c.data {
+				if _, _, err := readNPY(bytes.NewReader(c.data[:i]), int64(i)); err == nil {
+					t.Errorf("the first %d bytes are accepted", i)
+				}
+				if _, _, err := readNPY(bytes.NewReader(c.data[:i]), int64(len(c.data))); err == nil {
+					t.Errorf("%d bytes are accepted as %d", i, len(c.data))
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -236,9 +240,11 @@ func TestReadNPYRejects(t *testing.T) {
 		{"a bool of 2", npy(1, 0, header("|b1", "(1,)"), []byte{2}), ErrUnsupported},
 		{"f8 beyond float32", npy(1, 0, header("<f8", "(1,)"), []float64{1e39}), ErrUnsupported},
 	} {
-		if data, _, err := readNPY(bytes.NewReader(c.data), int64(len(c.data))); !errors.Is(err, c.want) || data != nil {
-			t.Errorf("%s: %v, want %v", c.name, err, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if data, _, err := readNPY(bytes.NewReader(c.data), int64(len(c.data))); !errors.Is(err, c.want) || data != nil {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+		})
 	}
 	if _, _, err := readNPY(strings.NewReader(""), MaxArrayBytes+1); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a size over the limit: %v", err)
@@ -309,9 +315,11 @@ func TestArchiveRejects(t *testing.T) {
 		{"past the end", patch(valid, 42, 0xff, 0xff), ErrInvalid},
 		{"overlapping", overlap, ErrInvalid},
 	} {
-		if _, err := parse(c.data); !errors.Is(err, c.want) {
-			t.Errorf("%s: %v, want %v", c.name, err, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := parse(c.data); !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+		})
 	}
 	if _, err := Parse(bytes.NewReader(nil), -1); !errors.Is(err, ErrInvalid) {
 		t.Errorf("negative size: %v", err)

@@ -57,45 +57,47 @@ func TestPrefixes(t *testing.T) {
 		"extra/odd.webp", "extra/lossy_alpha.webp", "extra/exif5.webp", "extra/anim_offset.webp",
 		"kinds/palette4.bmp", "kinds/rgb24.bmp", "kinds/plain.pbm", "kinds/binary.ppm", "kinds/rgb_lzw.tif", "kinds/gray_deflate.tif",
 	} {
-		data := goldens.File(t, file)
-		want, err := Decode(data, Limits{})
-		if err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		whole := strings.HasSuffix(file, ".jpg") || strings.HasSuffix(file, ".webp")
-		for n := range data {
-			got, err := Decode(data[:n:n], Limits{})
+		t.Run(file, func(t *testing.T) {
+			data := goldens.File(t, file)
+			want, err := Decode(data, Limits{})
 			if err != nil {
-				if strings.Contains(err.Error(), "decoder failed") {
-					t.Errorf("%s: %d of %d bytes: %v", file, n, len(data), err)
+				t.Fatal(err)
+			}
+			whole := strings.HasSuffix(file, ".jpg") || strings.HasSuffix(file, ".webp")
+			for n := range data {
+				got, err := Decode(data[:n:n], Limits{})
+				if err != nil {
+					if strings.Contains(err.Error(), "decoder failed") {
+						t.Errorf("%d of %d bytes: %v", n, len(data), err)
+					}
+					continue
 				}
-				continue
+				// A JPEG may lack its end marker.
+				noEnd := len(data)-n <= 2 && slices.Equal(got.Warnings, []string{"there is no end marker"})
+				if whole && !(strings.HasSuffix(file, ".jpg") && noEnd) {
+					t.Errorf("accepted with %d of %d bytes", n, len(data))
+				}
+				if strings.HasSuffix(file, ".png") && len(got.Warnings) == 0 && n < len(data)-4 {
+					t.Errorf("no warning with %d of %d bytes", n, len(data))
+				}
+				if most, _, err := difference(got, want); file != "extra/exif.png" && (err != nil || most != 0) {
+					t.Errorf("another picture from %d of %d bytes", n, len(data))
+				}
 			}
-			// A JPEG may lack its end marker.
-			noEnd := len(data)-n <= 2 && slices.Equal(got.Warnings, []string{"there is no end marker"})
-			if whole && !(strings.HasSuffix(file, ".jpg") && noEnd) {
-				t.Errorf("%s: accepted with %d of %d bytes", file, n, len(data))
+			if n := len(data) - 4; whole {
+				if _, err := Decode(data[:n], Limits{}); err == nil || !strings.Contains(err.Error(), errTruncated.Error()) {
+					t.Errorf("%s without its end: %v, want it to say that it is cut short", file, err)
+				}
 			}
-			if strings.HasSuffix(file, ".png") && len(got.Warnings) == 0 && n < len(data)-4 {
-				t.Errorf("%s: no warning with %d of %d bytes", file, n, len(data))
+			for _, junk := range []string{"\x00", "trailing junk", "\xff\xd9\xff\xda", string(data)} {
+				got, err := Decode(append(bytes.Clone(data), junk...), Limits{})
+				if err != nil {
+					t.Errorf("%d bytes of junk after it: %v", len(junk), err)
+				} else if most, _, err := difference(got, want); err != nil || most != 0 {
+					t.Errorf("another picture with %d bytes of junk after it", len(junk))
+				}
 			}
-			if most, _, err := difference(got, want); file != "extra/exif.png" && (err != nil || most != 0) {
-				t.Errorf("%s: another picture from %d of %d bytes", file, n, len(data))
-			}
-		}
-		if n := len(data) - 4; whole {
-			if _, err := Decode(data[:n], Limits{}); err == nil || !strings.Contains(err.Error(), errTruncated.Error()) {
-				t.Errorf("%s without its end: %v, want it to say that it is cut short", file, err)
-			}
-		}
-		for _, junk := range []string{"\x00", "trailing junk", "\xff\xd9\xff\xda", string(data)} {
-			got, err := Decode(append(bytes.Clone(data), junk...), Limits{})
-			if err != nil {
-				t.Errorf("%s: %d bytes of junk after it: %v", file, len(junk), err)
-			} else if most, _, err := difference(got, want); err != nil || most != 0 {
-				t.Errorf("%s: another picture with %d bytes of junk after it", file, len(junk))
-			}
-		}
+		})
 	}
 }
 
@@ -114,10 +116,12 @@ func TestUnsupported(t *testing.T) {
 		"2 components":     jpegFrame(0xC0, 8, 8, 8, 2),
 		"PAM":              "P7\nWIDTH 1\n",
 	} {
-		_, err := Decode([]byte(data), Limits{})
-		if !errors.Is(err, ErrUnsupported) || !strings.Contains(fmt.Sprint(err), name) {
-			t.Errorf("%s: error %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			_, err := Decode([]byte(data), Limits{})
+			if !errors.Is(err, ErrUnsupported) || !strings.Contains(fmt.Sprint(err), name) {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 
@@ -173,22 +177,24 @@ func TestBombs(t *testing.T) {
 		"webp animation":   {riff("VP8X\x0a\x00\x00\x00\x02\x00\x00\x00\xff\xff\xff\xff\xff\xffANMF\x1e\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\x3f\x00\xff\x3f\x00\x00\x00\x00\x00" + vp8l), false},
 		"webp small outer": {riff("VP8X\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + vp8l), true},
 	} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, err := Decode([]byte(c.data), Limits{})
-		if !c.lies && !errors.Is(err, ErrTooLarge) || name != "webp small outer" && !errors.Is(err, ErrTooLarge) || err == nil {
-			t.Errorf("%s: error %v, want too large", name, err)
-		}
-		if c.lies {
-			_, err := Decode([]byte(c.data), Limits{MaxPixels: 1 << 62})
-			if err == nil || name != "webp small outer" && !errors.Is(err, errTruncated) {
-				t.Errorf("%s: error %v, want cut short", name, err)
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := Decode([]byte(c.data), Limits{})
+			if !c.lies && !errors.Is(err, ErrTooLarge) || name != "webp small outer" && !errors.Is(err, ErrTooLarge) || err == nil {
+				t.Errorf("error %v, want too large", err)
 			}
-		}
-		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
-			t.Errorf("%s: allocated %d bytes", name, n)
-		}
+			if c.lies {
+				_, err := Decode([]byte(c.data), Limits{MaxPixels: 1 << 62})
+				if err == nil || name != "webp small outer" && !errors.Is(err, errTruncated) {
+					t.Errorf("error %v, want cut short", err)
+				}
+			}
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+				t.Errorf("allocated %d bytes", n)
+			}
+		})
 	}
 }
 
@@ -201,9 +207,11 @@ func TestEmptyPictures(t *testing.T) {
 		"webp":         riff("VP8 \x0a\x00\x00\x00\x10\x00\x00\x9d\x01\x2a\x00\x00\x05\x00"),
 		"webp, no VP8": riff("VP8X\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
 	} {
-		if img, err := Decode([]byte(data), Limits{}); err == nil {
-			t.Errorf("%s: decoded to %d×%d", name, img.W, img.H)
-		}
+		t.Run(name, func(t *testing.T) {
+			if img, err := Decode([]byte(data), Limits{}); err == nil {
+				t.Errorf("decoded to %d×%d", img.W, img.H)
+			}
+		})
 	}
 }
 

@@ -136,10 +136,12 @@ func TestExifOrientation(t *testing.T) {
 		"another is beyond":   {append(append(bytes.Clone(good[:8]), 2, 0, 0, 1, 3, 0, 99, 0, 0, 0, 99, 0, 0, 0), good[10:]...), -1},
 		"count too large":     {edit(8, 200), 6}, // the entry that is there counts
 	} {
-		got, ok := exifOrientation(c.block)
-		if ok != (c.want >= 0) || ok && got != c.want {
-			t.Errorf("%s: %d, %t, want %d", name, got, ok, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			got, ok := exifOrientation(c.block)
+			if ok != (c.want >= 0) || ok && got != c.want {
+				t.Errorf("%d, %t, want %d", got, ok, c.want)
+			}
+		})
 	}
 	for n := range good {
 		if got, ok := exifOrientation(good[:n]); ok && n < 22 {

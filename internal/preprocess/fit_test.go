@@ -32,44 +32,48 @@ func withOrientation(data []byte, orientation byte) []byte {
 func TestFit(t *testing.T) {
 	files := goldens.Glob(t, 40, jpegs...)
 	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for orientation := byte(1); orientation <= 8; orientation++ {
-			data := withOrientation(data, orientation)
-			img, err := Decode(data, Limits{})
+		t.Run(file, func(t *testing.T) {
+			data, err := os.ReadFile(file)
 			if err != nil {
-				t.Fatalf("%s: %v", file, err)
+				t.Fatal(err)
 			}
-			for _, size := range []int{14, 60} {
-				want := Resize(img, size, size)
-				for name, fit := range map[string]func([]byte, int, Limits) (Fitted, error){"Fit": Fit, "by bands": fitStreamed} {
-					got, err := fit(data, size, DefaultLimits)
-					if err != nil {
-						t.Fatalf("%s, %s: %v", file, name, err)
-					}
-					if !bytes.Equal(got.RGB.Pix, want.Pix) || got.Size != image.Pt(img.W, img.H) || !slices.Equal(got.Warnings, img.Warnings) {
-						t.Errorf("%s, orientation %d, to %d, %s: another picture", file, orientation, size, name)
+			for orientation := byte(1); orientation <= 8; orientation++ {
+				data := withOrientation(data, orientation)
+				img, err := Decode(data, Limits{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, size := range []int{14, 60} {
+					want := Resize(img, size, size)
+					for name, fit := range map[string]func([]byte, int, Limits) (Fitted, error){"Fit": Fit, "by bands": fitStreamed} {
+						got, err := fit(data, size, DefaultLimits)
+						if err != nil {
+							t.Fatalf("%s, %s: %v", file, name, err)
+						}
+						if !bytes.Equal(got.RGB.Pix, want.Pix) || got.Size != image.Pt(img.W, img.H) || !slices.Equal(got.Warnings, img.Warnings) {
+							t.Errorf("%s, orientation %d, to %d, %s: another picture", file, orientation, size, name)
+						}
 					}
 				}
 			}
-		}
+		})
 	}
 }
 
 // TestFitOthers: what is not a JPEG is decoded and resized.
 func TestFitOthers(t *testing.T) {
 	for _, file := range []string{"scene.png", "anim.gif", "lossy.webp"} {
-		data := goldens.File(t, file)
-		img, err := Decode(data, Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := Fit(data, 30, Limits{})
-		if err != nil || !bytes.Equal(got.RGB.Pix, Resize(img, 30, 30).Pix) || got.Size != image.Pt(img.W, img.H) {
-			t.Errorf("%s: %v, or another picture", file, err)
-		}
+		t.Run(file, func(t *testing.T) {
+			data := goldens.File(t, file)
+			img, err := Decode(data, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Fit(data, 30, Limits{})
+			if err != nil || !bytes.Equal(got.RGB.Pix, Resize(img, 30, 30).Pix) || got.Size != image.Pt(img.W, img.H) {
+				t.Errorf("%v, or another picture", err)
+			}
+		})
 	}
 	for _, size := range []int{0, -1, 1<<14 + 1} {
 		if _, err := Fit(goldens.File(t, "one.png"), size, Limits{}); err == nil {

@@ -53,20 +53,22 @@ func TestFitPixels(t *testing.T) {
 	half := [3]float32{0.5, 0.5, 0.5}
 	all := goldens.Read(t, "goldens.bin.gz")
 	for file, size := range map[string]image.Point{"scene.png": {200, 150}, "rgba.png": {120, 90}, "lossy.webp": {120, 80}, "anim.gif": {90, 60}} {
-		f, err := Fit(goldens.File(t, file), 56, Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := Normalize(f.RGB, half, half)
-		want := all[file+".resized_56"].Pix
-		if f.Size != size || len(got) != len(want) {
-			t.Fatalf("%s: %v, %d numbers", file, f.Size, len(got))
-		}
-		for i, v := range want {
-			if at := i%3*56*56 + i/3; got[at] != float32(v)/127.5-1 {
-				t.Fatalf("%s: number %d is %v", file, at, got[at])
+		t.Run(file, func(t *testing.T) {
+			f, err := Fit(goldens.File(t, file), 56, Limits{})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			got := Normalize(f.RGB, half, half)
+			want := all[file+".resized_56"].Pix
+			if f.Size != size || len(got) != len(want) {
+				t.Fatalf("%v, %d numbers", f.Size, len(got))
+			}
+			for i, v := range want {
+				if at := i%3*56*56 + i/3; got[at] != float32(v)/127.5-1 {
+					t.Fatalf("number %d is %v", at, got[at])
+				}
+			}
+		})
 	}
 	if f, err := Fit(goldens.File(t, "exif6.jpg"), 14, Limits{}); err != nil || f.Size != image.Pt(100, 150) {
 		t.Errorf("rotated picture: %v, %v", f.Size, err)

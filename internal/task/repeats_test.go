@@ -37,35 +37,37 @@ func TestRepeats(t *testing.T) {
 		{"bytes of a character", a + " <0xC3> <0xA9> ; " + a + " <0xC3> <0xA9> ;", 6},
 		{"locations in a word", "x<loc0001> x<loc0001> x<loc0001> x<loc0001> ; " + a + " ; " + a, -1},
 	} {
-		var r Repeats
-		keep := -1
-		pieces := strings.Fields(strings.ReplaceAll(c.pieces, "_", "▁"))
-		for i, piece := range pieces {
-			k, repeated := r.Push(piece)
-			if repeated {
-				keep = k
-				if i < len(pieces)-1 {
-					t.Errorf("%s: seen after %d of %d tokens", c.name, i+1, len(pieces))
+		t.Run(c.name, func(t *testing.T) {
+			var r Repeats
+			keep := -1
+			pieces := strings.Fields(strings.ReplaceAll(c.pieces, "_", "▁"))
+			for i, piece := range pieces {
+				k, repeated := r.Push(piece)
+				if repeated {
+					keep = k
+					if i < len(pieces)-1 {
+						t.Errorf("seen after %d of %d tokens", i+1, len(pieces))
+					}
+					break
 				}
-				break
 			}
-		}
-		if keep != c.keep {
-			t.Errorf("%s: keep %d, want %d", c.name, keep, c.keep)
-		}
-		if keep < 0 {
-			continue
-		}
-		// What is kept holds every object once, as Parse reads it.
-		kept := Parse(strings.ReplaceAll(strings.Join(pieces[:keep], ""), "▁", " "), 10, 10).Objects
-		all := Parse(strings.ReplaceAll(strings.Join(pieces, ""), "▁", " "), 10, 10).Objects
-		for i, o := range kept {
-			if slices.ContainsFunc(kept[:i], func(p Object) bool { return p.Label == o.Label && p.Box == o.Box && slices.Equal(p.Codes, o.Codes) }) {
-				t.Errorf("%s: %q is kept twice", c.name, o.Label)
+			if keep != c.keep {
+				t.Errorf("keep %d, want %d", keep, c.keep)
 			}
-		}
-		if len(kept) != len(all)-1 {
-			t.Errorf("%s: %d objects of %d are kept", c.name, len(kept), len(all))
-		}
+			if keep < 0 {
+				return
+			}
+			// What is kept holds every object once, as Parse reads it.
+			kept := Parse(strings.ReplaceAll(strings.Join(pieces[:keep], ""), "▁", " "), 10, 10).Objects
+			all := Parse(strings.ReplaceAll(strings.Join(pieces, ""), "▁", " "), 10, 10).Objects
+			for i, o := range kept {
+				if slices.ContainsFunc(kept[:i], func(p Object) bool { return p.Label == o.Label && p.Box == o.Box && slices.Equal(p.Codes, o.Codes) }) {
+					t.Errorf("%q is kept twice", o.Label)
+				}
+			}
+			if len(kept) != len(all)-1 {
+				t.Errorf("%d objects of %d are kept", len(kept), len(all))
+			}
+		})
 	}
 }

@@ -88,14 +88,16 @@ func TestCompileRefuses(t *testing.T) {
 		"long added token":     change(`"<s>"`, `"`+strings.Repeat("s", 300)+`"`),
 		"no json":              good[1:],
 	} {
-		pieces := src.Pieces
-		switch name {
-		case "long added token", "normalizes to others", "a byte is missing":
-			pieces = sourceOf(t, []byte(text)).Pieces
-		}
-		if c, err := compile(text, pieces); err == nil {
-			t.Errorf("%s: %v", name, c)
-		}
+		t.Run(name, func(t *testing.T) {
+			pieces := src.Pieces
+			switch name {
+			case "long added token", "normalizes to others", "a byte is missing":
+				pieces = sourceOf(t, []byte(text)).Pieces
+			}
+			if c, err := compile(text, pieces); err == nil {
+				t.Errorf("%v", c)
+			}
+		})
 	}
 }
 
@@ -128,17 +130,19 @@ func TestHostileCompiled(t *testing.T) {
 		"normalized twice": {Added: []int32{7, 2, 7, 3}},
 		"many added":       {Added: make([]int32, 2*maxAdded+2)},
 	} {
-		if _, err := newEncoder(&c, src.Pieces); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-		if name == "twice" || name == "added beyond" {
-			src.Compiled = &c
-			tok := openSource(t, src, false)
-			if _, err := tok.Encode("x"); err == nil || tok.Ready() == nil {
-				t.Errorf("%s: the tokenizer encodes", name)
+		t.Run(name, func(t *testing.T) {
+			if _, err := newEncoder(&c, src.Pieces); err == nil {
+				t.Error("no error")
 			}
-			tok.Close()
-		}
+			if name == "twice" || name == "added beyond" {
+				src.Compiled = &c
+				tok := openSource(t, src, false)
+				if _, err := tok.Encode("x"); err == nil || tok.Ready() == nil {
+					t.Error("the tokenizer encodes")
+				}
+				tok.Close()
+			}
+		})
 	}
 	for name, pieces := range map[string][]string{
 		"no pieces":        nil,
@@ -146,9 +150,11 @@ func TestHostileCompiled(t *testing.T) {
 		"lower-case bytes": strings.Split(strings.ToLower(strings.Join(src.Pieces, "|")), "|")[:len(src.Pieces)],
 		"an empty token":   slices.Concat([]string{""}, src.Pieces[1:]),
 	} {
-		if _, err := newEncoder(good, pieces); err == nil {
-			t.Errorf("%s: no error", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := newEncoder(good, pieces); err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 	// Merges that make no sense still come to an end.
 	loop, err := newEncoder(&Compiled{Merges: []int32{5, 5, 5, 0, 5, 6, 6, 0, 6, 5, 5, 0}}, slices.Concat([]string{"", "\xff", "\xe2", "ab", "", "a", "b"}, byteTokens()))

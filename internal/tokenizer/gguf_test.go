@@ -62,17 +62,19 @@ func TestOpenGGUF(t *testing.T) {
 			return err == nil && slices.Equal(got, ids)
 		},
 	} {
-		tok, err := OpenGGUF(h, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !ask(tok) {
-			t.Errorf("%s: not what it is from the source", name)
-		}
-		if err := tok.Ready(); err != nil || tok.own == nil {
-			t.Errorf("%s: not compiled, %v", name, err)
-		}
-		tok.Close()
+		t.Run(name, func(t *testing.T) {
+			tok, err := OpenGGUF(h, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ask(tok) {
+				t.Error("not what it is from the source")
+			}
+			if err := tok.Ready(); err != nil || tok.own == nil {
+				t.Errorf("not compiled, %v", err)
+			}
+			tok.Close()
+		})
 	}
 }
 
@@ -88,20 +90,22 @@ func TestOpenGGUFErrors(t *testing.T) {
 		{"a type too few", func(src *Source) { src.Types = src.Types[1:] }, "2177 pieces with 2176 types", false},
 		{"an unknown type", func(src *Source) { src.Types[5] = 7 }, "token 5 is of the unknown type 7", true},
 	} {
-		h := header(t, c.change)
-		tok, err := OpenGGUF(h, false)
-		if (err == nil) != c.later {
-			t.Errorf("%s: opening gives %v", c.name, err)
-		}
-		if err == nil {
-			err = tok.Ready()
-			tok.Close()
-		}
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.want)
-		}
-		if _, err := FromGGUF(h); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: FromGGUF gives %v, want %q", c.name, err, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			h := header(t, c.change)
+			tok, err := OpenGGUF(h, false)
+			if (err == nil) != c.later {
+				t.Errorf("opening gives %v", err)
+			}
+			if err == nil {
+				err = tok.Ready()
+				tok.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			if _, err := FromGGUF(h); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("FromGGUF gives %v, want %q", err, c.want)
+			}
+		})
 	}
 }

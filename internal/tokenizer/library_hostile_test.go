@@ -103,9 +103,11 @@ func TestTextBeyondContext(t *testing.T) {
 		"Prompt": func(text string) ([]int, error) { return tok.Prompt(text, 0, 1) },
 		"Suffix": tok.Suffix,
 	} {
-		if ids, err := encode(strings.Repeat("ab", 10) + "a"); err == nil || !strings.Contains(err.Error(), "context of 10 tokens") {
-			t.Errorf("%s: a text of 21 bytes is %v, %v", name, ids, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if ids, err := encode(strings.Repeat("ab", 10) + "a"); err == nil || !strings.Contains(err.Error(), "context of 10 tokens") {
+				t.Errorf("a text of 21 bytes is %v, %v", ids, err)
+			}
+		})
 	}
 	for _, c := range []struct{ context, want int }{{0, maxText}, {1 << 24, 1 << 25}, {1 << 40, maxText}, {3, 6}} {
 		if got := textLimit(src.Pieces, c.context); got != c.want {

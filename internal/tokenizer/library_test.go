@@ -163,14 +163,16 @@ func TestSourceOfHeader(t *testing.T) {
 		"cut":        {file(Pipeline, c.Merges[:len(c.Merges)-2], c.Added), false, false, false},
 		"changed":    {file(Pipeline, c.Merges[:len(c.Merges)-4], c.Added), true, true, false},
 	} {
-		tok := openSource(t, k.src, false)
-		if err := tok.Ready(); (err == nil) != k.loads || (tok.own != nil) != k.own {
-			t.Errorf("%s: loads with %v, own encoder %v", name, err, tok.own != nil)
-		}
-		tok.Close()
-		if err := k.src.Verify(); (err == nil) != k.verifies {
-			t.Errorf("%s: Verify: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			tok := openSource(t, k.src, false)
+			if err := tok.Ready(); (err == nil) != k.loads || (tok.own != nil) != k.own {
+				t.Errorf("loads with %v, own encoder %v", err, tok.own != nil)
+			}
+			tok.Close()
+			if err := k.src.Verify(); (err == nil) != k.verifies {
+				t.Errorf("Verify: %v", err)
+			}
+		})
 	}
 }
 

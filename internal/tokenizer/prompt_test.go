@@ -10,64 +10,66 @@ import (
 func TestPromptGoldens(t *testing.T) {
 	tok := open(t, false)
 	for _, name := range []string{"pg1-tiny.json", "pg2-tiny.json", "pg1-odd.json"} {
-		var file struct {
-			Cases []struct {
-				Case      string          `json:"case"`
-				Image     json.RawMessage `json:"image"`
-				Prompt    string          `json:"prompt"`
-				Suffix    *string         `json:"suffix"`
-				IDs       []int           `json:"input_ids"`
-				Types     []int64         `json:"token_type_ids"`
-				Labels    []int64         `json:"labels"`
-				Generated []int           `json:"generated_ids"`
-				Text      string          `json:"generated_text"`
-			} `json:"cases"`
-		}
-		golden(t, name, &file)
-		if len(file.Cases) < 16 {
-			t.Errorf("%s: %d cases", name, len(file.Cases))
-		}
-		for _, c := range file.Cases {
-			images := 1
-			var several []string
-			if json.Unmarshal(c.Image, &several) == nil {
-				images = len(several)
+		t.Run(name, func(t *testing.T) {
+			var file struct {
+				Cases []struct {
+					Case      string          `json:"case"`
+					Image     json.RawMessage `json:"image"`
+					Prompt    string          `json:"prompt"`
+					Suffix    *string         `json:"suffix"`
+					IDs       []int           `json:"input_ids"`
+					Types     []int64         `json:"token_type_ids"`
+					Labels    []int64         `json:"labels"`
+					Generated []int           `json:"generated_ids"`
+					Text      string          `json:"generated_text"`
+				} `json:"cases"`
 			}
-			tokens := 16
-			if name == "pg1-odd.json" {
-				tokens = countOf(c.IDs, tok.src.Image) / images
+			golden(t, name, &file)
+			if len(file.Cases) < 16 {
+				t.Errorf("%d cases", len(file.Cases))
 			}
-			ids, err := tok.Prompt(c.Prompt, images, tokens)
-			if err != nil {
-				t.Fatal(err)
-			}
-			prefix := len(ids)
-			var suffix []int
-			if c.Suffix != nil {
-				if suffix, err = tok.Suffix(*c.Suffix); err != nil {
+			for _, c := range file.Cases {
+				images := 1
+				var several []string
+				if json.Unmarshal(c.Image, &several) == nil {
+					images = len(several)
+				}
+				tokens := 16
+				if name == "pg1-odd.json" {
+					tokens = countOf(c.IDs, tok.src.Image) / images
+				}
+				ids, err := tok.Prompt(c.Prompt, images, tokens)
+				if err != nil {
 					t.Fatal(err)
 				}
-			}
-			ids = append(ids, suffix...)
-			if !slices.Equal(ids, c.IDs) {
-				t.Errorf("%s %s: ids %v, want %v", name, c.Case, ids, c.IDs)
-			}
-			if types := TokenTypes(prefix, len(suffix)); !slices.Equal(types, c.Types) {
-				t.Errorf("%s %s: token types %v, want %v", name, c.Case, types, c.Types)
-			}
-			for i, label := range c.Labels {
-				want := int64(-100)
-				if i >= prefix {
-					want = int64(suffix[i-prefix])
+				prefix := len(ids)
+				var suffix []int
+				if c.Suffix != nil {
+					if suffix, err = tok.Suffix(*c.Suffix); err != nil {
+						t.Fatal(err)
+					}
 				}
-				if label != want {
-					t.Errorf("%s %s: label %d is %d, want %d", name, c.Case, i, label, want)
+				ids = append(ids, suffix...)
+				if !slices.Equal(ids, c.IDs) {
+					t.Errorf("%s %s: ids %v, want %v", name, c.Case, ids, c.IDs)
+				}
+				if types := TokenTypes(prefix, len(suffix)); !slices.Equal(types, c.Types) {
+					t.Errorf("%s %s: token types %v, want %v", name, c.Case, types, c.Types)
+				}
+				for i, label := range c.Labels {
+					want := int64(-100)
+					if i >= prefix {
+						want = int64(suffix[i-prefix])
+					}
+					if label != want {
+						t.Errorf("%s %s: label %d is %d, want %d", name, c.Case, i, label, want)
+					}
+				}
+				if got := tok.Decode(c.Generated); got != c.Text {
+					t.Errorf("%s %s: text %q, want %q", name, c.Case, got, c.Text)
 				}
 			}
-			if got := tok.Decode(c.Generated); got != c.Text {
-				t.Errorf("%s %s: text %q, want %q", name, c.Case, got, c.Text)
-			}
-		}
+		})
 	}
 }
 
