@@ -126,11 +126,13 @@ func TestStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"out", long} {
-		f, err := Create(filepath.Join(dir, name), false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Abort()
+		t.Run(name, func(t *testing.T) {
+			f, err := Create(filepath.Join(dir, name), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Abort()
+		})
 	}
 	wantNames(t, dir, ".out.0123ABCD.tmp", ".out.0123abc.tmp", ".out.0123abcd.tm", ".out.0123abce.tmp", ".out2.0123abcd.tmp", "out.0123abcd.tmp")
 }

@@ -154,9 +154,11 @@ func TestQuantizeRefuses(t *testing.T) {
 		"to float of i8":     Dequantize(gguf.TypeI8, src, make([]byte, 64), 64),
 		"short source":       Dequantize(gguf.TypeQ8_0, src, make([]byte, 67), 64),
 	} {
-		if err == nil {
-			t.Errorf("%s: no error", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 }
 
@@ -209,11 +211,13 @@ func TestNorms(t *testing.T) {
 		}
 		return g.rmsNorm(x, g.Float32s(ones, n), eps, rowFormat{gguf.TypeF32, n})
 	}, rms}} {
-		got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, n, rows), eps) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, name, got, c.want, 2e-6)
+		t.Run(name, func(t *testing.T) {
+			got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, n, rows), eps) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, name, got, c.want, 2e-6)
+		})
 	}
 }
 
@@ -233,29 +237,31 @@ func TestRoPE(t *testing.T) {
 			return float64(float32(position) * (1 / float32(math.Pow(theta, 2*float64(i)/d))))
 		}},
 	} {
-		want := make([]float64, len(x))
-		for p := range tokens {
-			for h := range heads {
-				for i := range d / 2 {
-					at := (p*heads+h)*d + i
-					sin, cos := math.Sincos(c.angle(positions[p], i))
-					a, b := float64(x[at]), float64(x[at+d/2])
-					want[at], want[at+d/2] = a*cos-b*sin, a*sin+b*cos
+		t.Run(name, func(t *testing.T) {
+			want := make([]float64, len(x))
+			for p := range tokens {
+				for h := range heads {
+					for i := range d / 2 {
+						at := (p*heads+h)*d + i
+						sin, cos := math.Sincos(c.angle(positions[p], i))
+						a, b := float64(x[at]), float64(x[at+d/2])
+						want[at], want[at+d/2] = a*cos-b*sin, a*sin+b*cos
+					}
 				}
 			}
-		}
-		g := e.NewGraph(c.options)
-		defer g.Close()
-		out := g.RoPE(g.Float32s(x, d, heads, tokens), g.NewRotary(positions, d, theta))
-		g.Output(out)
-		if err := g.Compute(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		got, err := g.Read(out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, name, got, want, 1e-6)
+			g := e.NewGraph(c.options)
+			defer g.Close()
+			out := g.RoPE(g.Float32s(x, d, heads, tokens), g.NewRotary(positions, d, theta))
+			g.Output(out)
+			if err := g.Compute(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got, err := g.Read(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, name, got, want, 1e-6)
+		})
 	}
 }
 
@@ -321,11 +327,13 @@ func TestShapes(t *testing.T) {
 		"rows":      {func(g *Graph, x Tensor) Tensor { return g.GetRows(x, g.Int32s([]int32{1, 0, 1}, 3)) }, []float64{3, 4, 5, 0, 1, 2, 3, 4, 5}},
 		"scale":     {func(g *Graph, x Tensor) Tensor { return g.ScaleBias(g.Scale(x, 2), 1, 1) }, []float64{1, 3, 5, 7, 9, 11}},
 	} {
-		got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, 3, 2)) })
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		near(t, name, got, c.want, 0)
+		t.Run(name, func(t *testing.T) {
+			got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, 3, 2)) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, name, got, c.want, 0)
+		})
 	}
 }
 
@@ -405,9 +413,11 @@ func TestRefuses(t *testing.T) {
 		"conv too small": func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 25), 5, 5, 1, 1), x, 1) },
 		"nothing":        func(g *Graph, x Tensor) Tensor { return Tensor{} },
 	} {
-		if _, err := compute(t, e, func(g *Graph) Tensor { return op(g, g.Float32s(make([]float32, 6), 3, 2)) }); err == nil {
-			t.Errorf("%s: no error", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := compute(t, e, func(g *Graph) Tensor { return op(g, g.Float32s(make([]float32, 6), 3, 2)) }); err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 }
 

@@ -105,13 +105,15 @@ func TestRows(t *testing.T) {
 		}, gelu, 1e-6},
 		"add bias": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.AddBias(x, more, b) }, add, 1e-5},
 	} {
-		got, err := compute(t, e, func(g *Graph) Tensor {
-			return c.op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(w, n), g.Float32s(b, n))
+		t.Run(name, func(t *testing.T) {
+			got, err := compute(t, e, func(g *Graph) Tensor {
+				return c.op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(w, n), g.Float32s(b, n))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, name, got, c.want, c.tol)
 		})
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		near(t, name, got, c.want, c.tol)
 	}
 }
 
@@ -127,7 +129,7 @@ func TestPadTurnedRows(t *testing.T) {
 	near(t, "padded", got, []float64{0, 1, 0, 4, 5, 0, 2, 3, 0, 6, 7, 0}, 0)
 }
 
-// TestQuantizedRows compares products of rows that our kernels quantize with
+// TestQuantizedRows compares products of rows that custom kernels quantize with
 // those that ggml quantizes itself: the same to the last bit, few rows or many.
 func TestQuantizedRows(t *testing.T) {
 	const n, k, wide = 600, 768, 2304

@@ -227,31 +227,35 @@ func TestDamagedJPEG(t *testing.T) {
 		"spectral selection": {"progressive_odd.jpg", at(sos, 12, 5), "coefficients 0 to 5"},
 		"bits":               {"progressive_odd.jpg", at(sos, 13, 0x31), "bits from 3 to 1"},
 	} {
-		path := filepath.Join("extra", c.file)
-		if c.file == "gray" {
-			path = "gray.jpg"
-		}
-		data := c.change(bytes.Clone(goldens.File(t, path)))
-		if _, err := decode(data); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "decoder failed") {
-			t.Errorf("%s: %v, want %q in it", name, err, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("extra", c.file)
+			if c.file == "gray" {
+				path = "gray.jpg"
+			}
+			data := c.change(bytes.Clone(goldens.File(t, path)))
+			if _, err := decode(data); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "decoder failed") {
+				t.Errorf("%v, want %q in it", err, c.want)
+			}
+		})
 	}
 	// Bytes of a scan that are wrong anywhere: an error or some picture.
 	for _, file := range []string{"extra/restart.jpg", "extra/progressive_odd.jpg", "extra/ycck_half.jpg"} {
-		data := goldens.File(t, file)
-		r := rand.New(rand.NewPCG(3, 4))
-		failed := 0
-		for range 2000 {
-			bad := bytes.Clone(data)
-			bad[r.IntN(len(bad))] = byte(r.Uint32())
-			_, err := decode(bad)
-			if err != nil {
-				failed++
+		t.Run(file, func(t *testing.T) {
+			data := goldens.File(t, file)
+			r := rand.New(rand.NewPCG(3, 4))
+			failed := 0
+			for range 2000 {
+				bad := bytes.Clone(data)
+				bad[r.IntN(len(bad))] = byte(r.Uint32())
+				_, err := decode(bad)
+				if err != nil {
+					failed++
+				}
 			}
-		}
-		if failed < 50 {
-			t.Errorf("%s: only %d errors", file, failed)
-		}
+			if failed < 50 {
+				t.Errorf("only %d errors", failed)
+			}
+		})
 	}
 }
 
@@ -274,12 +278,14 @@ func TestWarnings(t *testing.T) {
 		"progressive_dc_cut":      {"a scan ends early", "the scans are incomplete: details are estimated"},
 		"segment_cut_after_scan":  {"there is no end marker"},
 	} {
-		img, err := decode(goldens.File(t, filepath.Join("damaged", file+".jpg")))
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
-		} else if !slices.Equal(img.warnings, want) {
-			t.Errorf("%s: %q, want %q", file, img.warnings, want)
-		}
+		t.Run(file, func(t *testing.T) {
+			img, err := decode(goldens.File(t, filepath.Join("damaged", file+".jpg")))
+			if err != nil {
+				t.Error(err)
+			} else if !slices.Equal(img.warnings, want) {
+				t.Errorf("%q, want %q", img.warnings, want)
+			}
+		})
 	}
 }
 
@@ -297,45 +303,49 @@ func TestNoEndMarker(t *testing.T) {
 		"damaged/progressive_three_scans.jpg":  false,
 		"damaged/progressive_scan_missing.jpg": false,
 	} {
-		data := goldens.File(t, file)
-		want, err := decode(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := decode(data[:len(data)-2])
-		switch {
-		case !ok && !errors.Is(err, ErrTruncated):
-			t.Errorf("%s: %v", file, err)
-		case ok && err != nil:
-			t.Errorf("%s: %v", file, err)
-		case ok && (!bytes.Equal(got.pix, want.pix) || !slices.Equal(got.warnings, []string{"there is no end marker"})):
-			t.Errorf("%s: another picture, or %q", file, got.warnings)
-		}
+		t.Run(file, func(t *testing.T) {
+			data := goldens.File(t, file)
+			want, err := decode(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := decode(data[:len(data)-2])
+			switch {
+			case !ok && !errors.Is(err, ErrTruncated):
+				t.Error(err)
+			case ok && err != nil:
+				t.Error(err)
+			case ok && (!bytes.Equal(got.pix, want.pix) || !slices.Equal(got.warnings, []string{"there is no end marker"})):
+				t.Errorf("another picture, or %q", got.warnings)
+			}
+		})
 	}
 }
 
 // TestTolerated: harmless oddities between segments and at the end of scans.
 func TestTolerated(t *testing.T) {
 	for _, file := range []string{"extra/restart.jpg", "extra/progressive_odd.jpg", "extra/h2v1.jpg"} {
-		data := goldens.File(t, file)
-		want, err := decode(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, odd := range map[string][]byte{
-			"fill bytes":      bytes.ReplaceAll(data, []byte("\xff\xc4"), []byte("\xff\xff\xff\xc4")),
-			"junk":            bytes.ReplaceAll(data, []byte("\xff\xc4"), []byte("junk\xff\xc4")),
-			"after scans":     bytes.ReplaceAll(data, []byte("\xff\xd9"), []byte("\x00\xff\x00\xff\xd7\xff\xff\xd9")),
-			"doubled stuffed": bytes.ReplaceAll(data, []byte("\xff\x00"), []byte("\xff\xff\x00")),
-			"comment":         bytes.Replace(data, []byte("\xff\xda"), []byte("\xff\xfe\x00\x06\xff\xd9oh\xff\xda"), 1),
-		} {
-			got, err := decode(odd)
+		t.Run(file, func(t *testing.T) {
+			data := goldens.File(t, file)
+			want, err := decode(data)
 			if err != nil {
-				t.Errorf("%s, %s: %v", file, name, err)
-			} else if !bytes.Equal(got.pix, want.pix) {
-				t.Errorf("%s, %s: another picture", file, name)
+				t.Fatal(err)
 			}
-		}
+			for name, odd := range map[string][]byte{
+				"fill bytes":      bytes.ReplaceAll(data, []byte("\xff\xc4"), []byte("\xff\xff\xff\xc4")),
+				"junk":            bytes.ReplaceAll(data, []byte("\xff\xc4"), []byte("junk\xff\xc4")),
+				"after scans":     bytes.ReplaceAll(data, []byte("\xff\xd9"), []byte("\x00\xff\x00\xff\xd7\xff\xff\xd9")),
+				"doubled stuffed": bytes.ReplaceAll(data, []byte("\xff\x00"), []byte("\xff\xff\x00")),
+				"comment":         bytes.Replace(data, []byte("\xff\xda"), []byte("\xff\xfe\x00\x06\xff\xd9oh\xff\xda"), 1),
+			} {
+				got, err := decode(odd)
+				if err != nil {
+					t.Errorf("%s, %s: %v", file, name, err)
+				} else if !bytes.Equal(got.pix, want.pix) {
+					t.Errorf("%s, %s: another picture", file, name)
+				}
+			}
+		})
 	}
 }
 

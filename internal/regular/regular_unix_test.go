@@ -32,31 +32,35 @@ func TestOpen(t *testing.T) {
 	}
 	defer listener.Close()
 	for name, target := range map[string]string{"link": "file", "fifolink": "fifo"} {
-		if err := os.Symlink(target, path(name)); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := os.Symlink(target, path(name)); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 	for name, want := range map[string]string{
 		path("file"): "", path("link"): "",
 		dir: "is a folder", path("fifo"): "is a pipe", path("fifolink"): "is a pipe",
 		socket: "is a socket", os.DevNull: "is a device", path("none"): "no such file",
 	} {
-		done := make(chan error, 1)
-		go func() {
-			f, err := Open(name)
-			if err == nil {
-				f.Close()
+		t.Run(name, func(t *testing.T) {
+			done := make(chan error, 1)
+			go func() {
+				f, err := Open(name)
+				if err == nil {
+					f.Close()
+				}
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %q", err, want)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("Open waits")
 			}
-			done <- err
-		}()
-		select {
-		case err := <-done:
-			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %v, want %q", name, err, want)
-			}
-		case <-time.After(10 * time.Second):
-			t.Errorf("%s: Open waits", name)
-		}
+		})
 	}
 	if _, err := Open(path("none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)

@@ -64,9 +64,11 @@ func TestPerfectAnswers(t *testing.T) {
 		"caption": s.CaptionF1(), "vqa": s.VQAMean(), "detect": s.Detect.F1(), "box": s.Box.Value(),
 		"mask": s.Mask.Value(), "ocr": s.OCR.Value(), "absent": s.Absent.Value(),
 	} {
-		if v != 1 {
-			t.Errorf("%s: %v of perfect answers, want 1", name, v)
-		}
+		t.Run(name, func(t *testing.T) {
+			if v != 1 {
+				t.Errorf("%v of perfect answers, want 1", v)
+			}
+		})
 	}
 	for what, means := range map[string]map[string]Mean{"labels": s.Labels, "found": s.Found} {
 		for name, m := range means {
@@ -142,9 +144,11 @@ func TestAnswersAreOfTheirPrompts(t *testing.T) {
 		"other": `{"prompt": "what?"}`,
 		"error": `{"error": "no such file"}`,
 	} {
-		if _, err := Mark(cases, strings.NewReader(text)); err == nil {
-			t.Errorf("%s: no error", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := Mark(cases, strings.NewReader(text)); err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 }
 

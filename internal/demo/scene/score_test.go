@@ -134,11 +134,13 @@ func TestScoreBoxes(t *testing.T) {
 		{"inverted", []LabelBox{a}, []LabelBox{{"a", [4]float64{10, 10, 0, 0}}}, Counts{0, 1, 1}, []float64{0}},
 		{"not a number", []LabelBox{a}, []LabelBox{{"a", [4]float64{math.NaN(), 0, 10, 10}}}, Counts{0, 1, 1}, []float64{0}},
 	} {
-		counts, ious := ScoreBoxes(c.want, c.got)
-		same := slices.EqualFunc(ious, c.ious, func(x, y float64) bool { return math.Abs(x-y) < 1e-12 })
-		if counts != c.counts || !same {
-			t.Errorf("%s: %+v %v, want %+v %v", c.name, counts, ious, c.counts, c.ious)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			counts, ious := ScoreBoxes(c.want, c.got)
+			same := slices.EqualFunc(ious, c.ious, func(x, y float64) bool { return math.Abs(x-y) < 1e-12 })
+			if counts != c.counts || !same {
+				t.Errorf("%+v %v, want %+v %v", counts, ious, c.counts, c.ious)
+			}
+		})
 	}
 }
 
