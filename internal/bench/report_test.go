@@ -21,7 +21,7 @@ func TestUnsteady(t *testing.T) {
 			other := steady
 			c.change(&other)
 			r := Report{DecodeTokens: 20, Runs: []Run{steady, steady, other}}
-			r.summarise()
+			r.summarize()
 			if got := r.Unsteady(); got != c.want {
 				t.Errorf("%v, want %v", got, c.want)
 			}
@@ -29,7 +29,7 @@ func TestUnsteady(t *testing.T) {
 	}
 	t.Run("what takes no time", func(t *testing.T) {
 		r := Report{DecodeTokens: 2, Runs: []Run{{Vision: 1, Prefill: 1, DecodeRate: 1000, Caption20: 5}, {Vision: 9, Prefill: 9, DecodeRate: 100, Caption20: 15}}}
-		r.summarise()
+		r.summarize()
 		if got := r.Unsteady(); got != 0 {
 			t.Error(got)
 		}
