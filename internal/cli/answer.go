@@ -193,17 +193,8 @@ func (r *run) printResult(ctx context.Context, it *item, images []*Image, result
 	t := r.locator.targets[it].numbered(images[0])
 	t.size = images[0].fitted.Size
 	r.detail("%s: the model wrote %q", t.shown, *result.Text)
-	if r.locator.pictures() {
-		var err error
-		if t.canvas, _, err = newCanvas(images[0].data, r.app.limits(images[0].path, r.request.limits)); err != nil {
-			return imageError{pathError(t.shown, err)}
-		}
-	}
-	found, err := r.locator.locate(ctx, *result.Text, t, spans)
+	found, err := r.locator.locateOn(ctx, images[0], r.request.limits, *result.Text, t, spans)
 	if err != nil {
-		return err
-	}
-	if err := r.locator.finish(t); err != nil {
 		return err
 	}
 	if done, err := r.locator.print(r.printer, result.Image, t, &found, r.sampling.Scores); done || err != nil {

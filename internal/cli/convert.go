@@ -40,7 +40,7 @@ What was written is opened again, header and tokenizer, before it gets its name.
 
 With --mask-decoder the decoder of PaliGemma's mask codec goes into the file,
 and segment gives masks. Its weights are those of big_vision's vae-oid.npz; they
-are stored as f16 if that is the type, else as f32, and never quantised.
+are stored as f16 if that is the type, else as f32, and never quantized.
 
 Types, widest first:
 

@@ -195,6 +195,17 @@ func TestJSON(t *testing.T) {
 		}
 	}
 	var out strings.Builder
+	asked := Streams{In: strings.NewReader("caption\n" + strings.Repeat("x ", 9000) + "\n"), Out: &out, Err: io.Discard}
+	if code := Run(t.Context(), []string{"look", scene, "--format", "jsonl"}, asked); code != exitPartly {
+		t.Errorf("a line that is too long for the model: exit code %d", code)
+	}
+	for i, v := range decodeResults(t, out.String(), formatJSONL) {
+		title := []string{"answer", "failure"}[i]
+		for _, wrong := range all[title].check(title, v) {
+			t.Errorf("look: %s", wrong)
+		}
+	}
+	out.Reset()
 	long := Streams{In: strings.NewReader(strings.Repeat("x", maxLine+1)), Out: &out, Err: io.Discard}
 	if code := Run(t.Context(), []string{"parse", "--image", scene, "--format", "jsonl"}, long); code != exitPartly {
 		t.Errorf("a line that is too long: exit code %d", code)

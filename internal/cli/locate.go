@@ -43,9 +43,6 @@ type objectOptions struct {
 	Overwrite   bool
 }
 
-// pictured reports whether pictures with the objects are asked for.
-func (o *objectOptions) pictured() bool { return o.Draw != "" || o.Preview }
-
 func (o *objectOptions) maskFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MaskDir, "mask-dir", "", "write the mask of each object as a PNG into the folder `DIR`")
 	o.maskDecoderFlag(f)
@@ -183,6 +180,9 @@ func (l *locator) prepareLabels(names, labels []string) error {
 	return nil
 }
 
+// noPictures says why a preview is not shown.
+const noPictures = "this terminal shows no pictures, as far as it says"
+
 // openPreview opens the terminal that --preview asks for; nil: there is nothing to
 // show pictures in.
 func (a *app) openPreview(o *objectOptions) *preview.Terminal {
@@ -195,7 +195,7 @@ func (a *app) openPreview(o *objectOptions) *preview.Terminal {
 	}
 	t, ok := preview.Open(a.screen)
 	if !ok {
-		a.note("this terminal shows no pictures, as far as it says: --draw FILE makes a file of the drawing")
+		a.note(noPictures + ": --draw FILE makes a file of the drawing")
 		return nil
 	}
 	return t

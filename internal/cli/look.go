@@ -46,7 +46,9 @@ then says that some failed.
 			return a.runLook(cmd, o)
 		},
 	}
-	askFlags(cmd, &o.ask, maxTokensObjects)
+	o.ask.model.flags(cmd.Flags())
+	o.ask.image.flags(cmd.Flags())
+	o.ask.sampling.flags(cmd.Flags(), maxTokensObjects)
 	o.ask.sampling.repeatFlag(cmd.Flags())
 	o.objects.maskDecoderFlag(cmd.Flags())
 	return cmd
@@ -151,7 +153,7 @@ func (s *session) encode(ctx context.Context, items []item) (pictures []picture,
 		case len(items) == 1:
 			return nil, failure
 		default:
-			s.total++
+			s.done++
 			s.fail(failure)
 			err = failure
 		}

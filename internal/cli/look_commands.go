@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/preview"
 	"paligemma/internal/quote"
@@ -63,7 +61,7 @@ func (s *session) command(ctx context.Context, text string) error {
 // findLookCommand returns the command of a name or of a beginning of one.
 func findLookCommand(name string) (lookCommand, error) {
 	var found []lookCommand
-	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	var names []string
 	for _, c := range lookCommands() {
 		if c.name == name {
 			return c, nil
@@ -71,16 +69,15 @@ func findLookCommand(name string) (lookCommand, error) {
 		if name != ":" && strings.HasPrefix(c.name, name) {
 			found = append(found, c)
 		}
-		names.AddCommand(&cobra.Command{Use: c.name, Run: func(*cobra.Command, []string) {}})
+		names = append(names, c.name)
 	}
 	if len(found) == 1 || len(found) == 2 && found[1].name == found[0].name+"!" {
 		return found[0], nil
 	}
-	message := fmt.Sprintf("unknown command %s", quote.Short(name))
-	if like := names.SuggestionsFor(name); len(like) > 0 {
-		return lookCommand{}, fmt.Errorf("%s (did you mean %s?)", message, strings.Join(like, " or "))
+	if like := nearest(name, names); like != "" {
+		return lookCommand{}, fmt.Errorf("unknown command %s%s", quote.Short(name), didYouMean(like))
 	}
-	return lookCommand{}, fmt.Errorf("%s: :help lists what there is", message)
+	return lookCommand{}, fmt.Errorf("unknown command %s: :help lists what there is", quote.Short(name))
 }
 
 // help prints what can be typed. It is an answer only to who types it.
@@ -120,7 +117,7 @@ func (s *session) show(ctx context.Context, _ string) error {
 			return s.draw(ctx, objectOptions{}, t)
 		}
 	}
-	return errors.New("this terminal shows no pictures, as far as it says: :draw FILE makes a file of the drawing")
+	return errors.New(noPictures + ": :draw FILE makes a file of the drawing")
 }
 
 // draw draws the objects of the last answer: into files, and on a screen if there is
@@ -150,13 +147,7 @@ func (s *session) draw(ctx context.Context, o objectOptions, screen *preview.Ter
 	for i, text := range s.last.texts {
 		t, image := l.targets[&q.items[i]], s.pictures[i].images[0]
 		t.size = image.fitted.Size
-		if t.canvas, _, err = newCanvas(image.data, s.app.limits(image.path, q.limits)); err != nil {
-			return imageError{pathError(t.shown, err)}
-		}
-		if _, err := l.locate(ctx, text, t, nil); err != nil {
-			return err
-		}
-		if err := l.finish(t); err != nil {
+		if _, err := l.locateOn(ctx, image, q.limits, text, t, nil); err != nil {
 			return err
 		}
 		if screen == nil {

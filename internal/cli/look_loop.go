@@ -14,7 +14,7 @@ import (
 )
 
 // session is a run whose prompts come a line at a time. Its request is what those of
-// all lines are made from.
+// all lines are made from; it counts the lines and images that were tried.
 type session struct {
 	run
 	recursive   bool   // folders with the folders in them
@@ -25,8 +25,6 @@ type session struct {
 	masks       *engine.Masks // nil: none yet, or none there is
 	opened      bool          // masks is settled
 	quit        bool
-	total       int // lines and images that were tried
-	failed      int
 	stop        atomic.Pointer[context.CancelFunc] // of the line that is carried out
 }
 
@@ -50,7 +48,7 @@ func (s *session) loop(ctx context.Context, lines iter.Seq[line]) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case s.failed > 0 && !s.interactive:
-		return partlyError{s.failed, s.total, "lines and images"}
+		return partlyError{s.failed, s.done, "lines and images"}
 	}
 	return nil
 }
@@ -63,7 +61,7 @@ func (s *session) carryOut(ctx context.Context, l line) error {
 	if strings.TrimSpace(l.text) == "" && l.err == nil {
 		return nil
 	}
-	s.total++
+	s.done++
 	err := l.err
 	if err == nil {
 		err = s.handle(ctx, l.text)

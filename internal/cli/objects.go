@@ -72,7 +72,7 @@ func (l *locator) makeFolders() error {
 	return nil
 }
 
-// close frees the mask decoder, and logs how much text was left out.
+// close frees the mask decoder, and logs what was left out or not found.
 func (l *locator) close() {
 	l.logDropped()
 	l.logEmpty()
@@ -121,6 +121,22 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 		l.app.note("%s: no font has label %d: %s", t.shown, e.Number, e.Label)
 	}
 	return found, err
+}
+
+// locateOn is locate for a text about an image, on which the objects are drawn if
+// pictures are asked for.
+func (l *locator) locateOn(ctx context.Context, i *Image, o limitOptions, text string, t target, spans []engine.TokenSpan) (objects, error) {
+	if l.pictures() {
+		var err error
+		if t.canvas, _, err = newCanvas(i.data, l.app.limits(i.path, o)); err != nil {
+			return objects{}, imageError{pathError(t.shown, err)}
+		}
+	}
+	found, err := l.locate(ctx, text, t, spans)
+	if err != nil {
+		return found, err
+	}
+	return found, l.finish(t)
 }
 
 // pictures reports whether objects are drawn.

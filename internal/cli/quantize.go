@@ -35,7 +35,7 @@ of the checkpoint; from bf16 or f16, too, if the checkpoint is of that type.
 All metadata is kept, and so is a mask decoder. A tokenizer that was not compiled
 when IN was made is compiled if it can be; to do only that, name IN's own type.
 
-A quantised file is refused: what it lost is lost, and rounding again loses
+A quantized file is refused: what it lost is lost, and rounding again loses
 more than rounding the original once. --allow-requantize takes it anyway.
 Tensors that are of the wanted type already are copied and lose nothing.
 
@@ -66,7 +66,7 @@ Types, widest first:
 		},
 	}
 	cmd.Flags().StringVar(&o.Type, "type", "", "`TYPE` of the weights, see above")
-	cmd.Flags().BoolVar(&o.AllowRequantize, "allow-requantize", false, "take a model that is quantised already, and lose more")
+	cmd.Flags().BoolVar(&o.AllowRequantize, "allow-requantize", false, "take a model that is quantized already, and lose more")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace OUT if it exists")
 	cmd.Flags().IntVarP(&o.Threads, "threads", "t", 0, "`N` workers (default: one for each core)")
 	completeTypes(cmd)

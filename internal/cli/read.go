@@ -6,19 +6,26 @@ import (
 	"fmt"
 	"io"
 	"os"
+
 	"paligemma/internal/units"
 )
 
 // readAll reads a file, or standard input for "-", of at most limit bytes. It
 // returns when ctx ends, even if a pipe or a terminal gives nothing.
 func (a *app) readAll(ctx context.Context, path string, limit int64) ([]byte, error) {
+	return await(ctx, func() ([]byte, error) { return readLimited(path, a.In, limit) })
+}
+
+// await returns what a read returns, or earlier if ctx ends: the read, which cannot
+// be interrupted, is then left behind.
+func await(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
 	type result struct {
 		data []byte
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		data, err := readLimited(path, a.In, limit)
+		data, err := read()
 		done <- result{data, err}
 	}()
 	select {

@@ -40,11 +40,13 @@ const (
 
 const imageKinds = `
 IMAGE is a JPEG, PNG, GIF, WebP, BMP, TIFF or PPM file, - for standard input, a
-folder (-r: with the folders in it) or a pattern such as '*.jpg'. With
+folder (-r: with the folders in it) or a pattern such as '*.jpg'.`
+
+const streamKinds = imageKinds + ` With
 --stream-images - is any number of PNG or JPEG pictures, one after the other, as
 ffmpeg -f image2pipe writes them; they are called -#1, -#2 and so on.`
 
-const imageHelp = imageKinds + ` With more than one, each result is a line: the path, a
+const imageHelp = streamKinds + ` With more than one, each result is a line: the path, a
 tab and the text, in which backslash, newline and carriage return are escaped
 as \\, \n and \r.`
 

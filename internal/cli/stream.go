@@ -41,7 +41,7 @@ func (s *stream) next(ctx context.Context) (*Image, error) {
 		return nil, io.EOF
 	}
 	start := time.Now()
-	data, err := s.read(ctx)
+	data, err := await(ctx, s.scanner.Next)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -68,25 +68,6 @@ func (s *stream) next(ctx context.Context) (*Image, error) {
 		return nil, imageError{fmt.Errorf("%s: %w", source.shown(), err)}
 	}
 	return &Image{source: source, data: data, decoded: decoded, took: time.Since(start)}, nil
-}
-
-// read reads the bytes of a picture, and returns when ctx ends.
-func (s *stream) read(ctx context.Context) ([]byte, error) {
-	type result struct {
-		data []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() { // a read cannot be interrupted; it is left behind
-		data, err := s.scanner.Next()
-		done <- result{data, err}
-	}()
-	select {
-	case r := <-done:
-		return r.data, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // numbered returns the target of a picture of a stream: names with its number.
