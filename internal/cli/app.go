@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"paligemma/internal/quote"
-	"strings"
 )
 
 // app is what all commands share.

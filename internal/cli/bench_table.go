@@ -3,11 +3,12 @@ package cli
 import (
 	"bytes"
 	"fmt"
-	"paligemma/internal/bench"
-	"paligemma/internal/units"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"paligemma/internal/bench"
+	"paligemma/internal/units"
 )
 
 // benchRow is a line of the table.

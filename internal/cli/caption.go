@@ -1,13 +1,14 @@
 package cli
 
 import (
-	"paligemma/internal/demo"
-	"paligemma/internal/quote"
-	"paligemma/internal/task"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"paligemma/internal/demo"
+	"paligemma/internal/quote"
+	"paligemma/internal/task"
 )
 
 type captionOptions struct {

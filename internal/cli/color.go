@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"slices"
 	"strings"
 
 	"paligemma/internal/quote"
@@ -35,14 +36,9 @@ func styled(style, text string) string { return style + quote.Terminal(text) + s
 func boldLines(table string, words ...string) string {
 	var b strings.Builder
 	for line := range strings.Lines(table) {
-		first, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		text, end := strings.TrimSuffix(line, "\n"), line[len(strings.TrimSuffix(line, "\n")):]
-		bold := false
-		for _, word := range words {
-			bold = bold || first == word
-		}
-		if bold {
-			b.WriteString(styled(styleBold, text) + end)
+		text := strings.TrimSuffix(line, "\n")
+		if first, _, _ := strings.Cut(text, " "); slices.Contains(words, first) {
+			b.WriteString(styled(styleBold, text) + line[len(text):])
 		} else {
 			b.WriteString(quote.Terminal(line))
 		}

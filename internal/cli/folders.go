@@ -24,6 +24,12 @@ var otherExtensions = []string{
 	".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw",
 }
 
+// namedAsPicture reports whether a path has the extension of a picture, read or not.
+func namedAsPicture(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return slices.Contains(imageExtensions, ext) || slices.Contains(otherExtensions, ext)
+}
+
 // folderSearch looks for images in a folder and, if recursive, in those in it.
 type folderSearch struct {
 	ctx       context.Context

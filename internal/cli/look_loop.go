@@ -141,7 +141,8 @@ func (s *session) newRun(prompt string) (*run, error) {
 		r.request.objects, r.request.masks = &objectOptions{MaskDecoder: s.decoder}, asksMasks(prompt)
 	}
 	several := len(r.items) > 1
-	r.printer.layout = layout{many: true, lines: several || !s.interactive || r.sampling.NumReturn > 1, paths: several}
+	s.printer = s.printer.with(layout{many: true, lines: several || !s.interactive || r.sampling.NumReturn > 1, paths: several})
+	r.printer = s.printer
 	return &r, s.locate(&r)
 }
 

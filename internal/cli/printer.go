@@ -29,6 +29,13 @@ func (a *app) newPrinter(l layout) *printer {
 	return &printer{layout: l, w: a.Out, format: a.common.Format}
 }
 
+// with returns a printer that goes on where p is, in another layout.
+func (p *printer) with(l layout) *printer {
+	next := *p
+	next.layout = l
+	return &next
+}
+
 // begin starts the text of a result, for streaming.
 func (p *printer) begin(path string) error {
 	p.open = true

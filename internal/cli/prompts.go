@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -84,6 +83,5 @@ func looksLikePath(arg string) bool {
 	if strings.ContainsAny(arg, " \t\n") {
 		return false
 	}
-	ext := strings.ToLower(filepath.Ext(arg))
-	return slices.Contains(imageExtensions, ext) || slices.Contains(otherExtensions, ext) || strings.ContainsRune(arg, os.PathSeparator)
+	return namedAsPicture(arg) || strings.ContainsRune(arg, os.PathSeparator)
 }

@@ -3,10 +3,11 @@ package cli
 import (
 	"fmt"
 	"os"
-	"paligemma/internal/ggml"
-	"paligemma/internal/quote"
 
 	"github.com/spf13/cobra"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/quote"
 )
 
 func (a *app) rootCommand() *cobra.Command {

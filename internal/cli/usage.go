@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -99,7 +98,7 @@ func unknownFlag(cmd *cobra.Command, missing *pflag.NotExistError) error {
 // unknownCommand says which command may be meant. A picture in its place is most
 // likely to be captioned.
 func unknownCommand(cmd *cobra.Command, name string) error {
-	if info, err := os.Stat(name); err == nil && isPicture(name, info) {
+	if info, err := os.Stat(name); err == nil && (info.IsDir() || namedAsPicture(name)) {
 		return usageError{fmt.Errorf("a command is missing: try `paligemma caption %s`", quote.Line(name, quote.Max))}
 	}
 	var names []string
@@ -113,10 +112,4 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		like = strings.Join(more, " or ")
 	}
 	return usageError{fmt.Errorf("unknown command %s%s", quote.Short(name), didYouMean(like))}
-}
-
-// isPicture reports whether a path is one of a picture or a folder, by its name.
-func isPicture(path string, info os.FileInfo) bool {
-	ext := strings.ToLower(filepath.Ext(path))
-	return info.IsDir() || slices.Contains(imageExtensions, ext) || slices.Contains(otherExtensions, ext)
 }

@@ -2,10 +2,11 @@ package cli
 
 import (
 	"fmt"
-	"paligemma/internal/ggml"
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"paligemma/internal/ggml"
 )
 
 // versions is the result of version in JSON.

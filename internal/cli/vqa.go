@@ -3,12 +3,13 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"paligemma/internal/quote"
-	"paligemma/internal/task"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"paligemma/internal/quote"
+	"paligemma/internal/task"
 )
 
 type vqaOptions struct {

@@ -9,9 +9,10 @@ import (
 	"image/color"
 	"image/draw"
 	"math"
+	"slices"
+
 	"paligemma/internal/mask"
 	"paligemma/internal/typeset"
-	"slices"
 )
 
 // Object is an object to draw.

@@ -6,9 +6,10 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
-	"paligemma/internal/mask"
 	"path/filepath"
 	"strings"
+
+	"paligemma/internal/mask"
 )
 
 // Format is a picture format that is written.

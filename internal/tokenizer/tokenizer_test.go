@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
-	"paligemma/internal/gguf"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"paligemma/internal/gguf"
 )
 
 const testdata = "../../testdata"
