@@ -26,6 +26,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 	"draw":          completeFiles("png", "jpg", "jpeg"),
 	"files-from":    completeAnyFile,
 	"image":         completeImages,
+	"label-dir":     completeFolders,
 	"lang":          cobra.FixedCompletions(languages, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder),
 	"mask-decoder":  completeFiles("npz", "gguf"),
 	"mask-dir":      completeFolders,

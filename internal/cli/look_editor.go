@@ -77,21 +77,7 @@ func (e *editor) read(ctx context.Context) (string, error) {
 	defer func() { _ = term.Restore(int(e.in.Fd()), state) }()
 	e.canceled = false
 	e.resize()
-	type result struct {
-		text string
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		text, err := e.terminal.ReadLine()
-		done <- result{text, err}
-	}()
-	select {
-	case r := <-done:
-		return r.text, r.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
+	return await(ctx, e.terminal.ReadLine)
 }
 
 // resize tells the line editor how large the terminal is now.

@@ -152,7 +152,8 @@ func optionText(f *pflag.Flag) string {
 	return usage + " (default " + escapeRoff(f.DefValue) + ")"
 }
 
-// manEnvironment lists the variables that stand for the flags of a command.
+// manEnvironment lists the variables that stand for the flags of a command, and
+// those of colors.
 func manEnvironment(r *roff, cmd *cobra.Command) {
 	r.section("ENVIRONMENT")
 	r.line(escapeRoff("A variable stands for a flag. The flag on the command line wins, also over the variables of flags that it excludes; an empty variable counts as unset."))
@@ -163,6 +164,8 @@ func manEnvironment(r *roff, cmd *cobra.Command) {
 	}
 	cmd.NonInheritedFlags().VisitAll(list)
 	cmd.InheritedFlags().VisitAll(list)
+	r.item(bold("NO_COLOR"), escapeRoff("If it is not empty, nothing is written in colors."))
+	r.item(bold("CLICOLOR_FORCE"), escapeRoff("If it is neither empty nor 0, colors are written to other places than terminals, too."))
 }
 
 func manFileList(r *roff, cmd *cobra.Command) {

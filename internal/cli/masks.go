@@ -3,13 +3,11 @@ package cli
 import (
 	"bytes"
 	"fmt"
-	"io"
 
 	"paligemma/internal/convert"
 	"paligemma/internal/engine"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
-	"paligemma/internal/regular"
 )
 
 // addDecoder says how to get a mask decoder.
@@ -47,16 +45,13 @@ func newMasks(path string, open func(map[string][]float32) (*engine.Masks, error
 }
 
 func readMaskDecoder(path string) (map[string][]float32, error) {
-	f, err := regular.Open(path)
-	if err != nil {
+	magic, err := firstBytes(path, 4)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	defer f.Close()
-	var magic [4]byte
-	if _, err := io.ReadFull(f, magic[:]); err != nil {
+	case len(magic) < 4:
 		return nil, fmt.Errorf("%s: neither an npz nor a GGUF file", path)
-	}
-	if bytes.Equal(magic[:], []byte("GGUF")) {
+	case bytes.Equal(magic, []byte("GGUF")):
 		return readGGUFDecoder(path)
 	}
 	return convert.ReadMaskDecoder(path)

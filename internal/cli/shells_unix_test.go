@@ -176,6 +176,7 @@ func completionTests() []completionTest {
 		{"paligemma inspect ", models},
 		{"paligemma segment --mask-decoder ", []string{"BIG.GGUF", "masks.npz", "model.gguf", "models", "my dir"}},
 		{"paligemma segment --mask-dir ", []string{"models", "my dir"}},
+		{"paligemma detect --label-dir ", []string{"models", "my dir"}},
 		{"paligemma detect --draw ", []string{"SCAN.PNG", "models", "my dir", "photo.jpg"}},
 		{"paligemma caption --files-from no", []string{"notes.txt"}},
 		{"paligemma caption --max-tokens ", nil},
