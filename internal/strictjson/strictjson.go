@@ -305,10 +305,16 @@ func (r *Reader) float() (float64, error) {
 
 // Raw reads a value of any kind and returns its text.
 func (r *Reader) Raw() (Raw, error) {
+	text, err := r.Text(r.Skip)
+	return Raw(text), err
+}
+
+// Text calls read, which must read a value, and returns the value's text.
+func (r *Reader) Text(read func() error) (string, error) {
 	r.space()
 	start := r.at
-	err := r.Skip()
-	return Raw(r.text[start:r.at]), err
+	err := read()
+	return r.text[start:r.at], err
 }
 
 // Skip reads a value of any kind.

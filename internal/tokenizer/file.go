@@ -22,7 +22,7 @@ type File struct {
 	Unk    string         // model.unk_token
 
 	text                   string
-	vocab, merges          strictjson.Raw // of model, as written
+	vocab, merges          string // of model, as written
 	byteFallback           bool
 	ignoreMerges           bool
 	fuseUnk                bool
@@ -61,7 +61,7 @@ func ParseFile(text string) (*File, error) {
 		"normalizer":    &normalizer,
 		"pre_tokenizer": &splitter,
 		"model": func() (err error) {
-			m, err = readModel(r)
+			m, err = f.readModel(r)
 			return err
 		},
 	})
@@ -115,21 +115,30 @@ type fileModel struct {
 	dropout               float64
 	fuseUnk, byteFallback bool
 	ignoreMerges          bool
-	vocab, merges         strictjson.Raw
+	vocab, merges         string
 }
 
-func readModel(r *strictjson.Reader) (*fileModel, error) {
+// readModel reads the model part, the vocabulary and the merges into f. Those of
+// another kind, as other models have them, are left to setModel.
+func (f *File) readModel(r *strictjson.Reader) (*fileModel, error) {
 	m := new(fileModel)
 	return m, r.Fields(map[string]any{
 		"type": &m.kind, "dropout": &m.dropout, "unk_token": &m.unk,
 		"continuing_subword_prefix": &m.prefix, "end_of_word_suffix": &m.suffix,
 		"fuse_unk": &m.fuseUnk, "byte_fallback": &m.byteFallback, "ignore_merges": &m.ignoreMerges,
-		"vocab": &m.vocab, "merges": &m.merges,
+		"vocab": func() (err error) {
+			m.vocab, err = r.Text(func() error { return f.readVocab(r) })
+			return err
+		},
+		"merges": func() (err error) {
+			m.merges, err = r.Text(func() error { return f.readMerges(r) })
+			return err
+		},
 	})
 }
 
-// setModel checks the model part and decodes its vocabulary and merges.
-func (f *File) setModel(m *fileModel) (err error) {
+// setModel checks the model part and takes it over.
+func (f *File) setModel(m *fileModel) error {
 	switch {
 	case m == nil:
 		return errors.New("model is missing")
@@ -141,61 +150,57 @@ func (f *File) setModel(m *fileModel) (err error) {
 		return errors.New("prefixes and suffixes of subwords are not Gemma's")
 	case m.unk == "":
 		return errors.New("model: unk_token is missing")
-	case m.vocab == nil:
+	case m.vocab == "":
 		return errors.New("model: vocab is missing")
-	case m.merges == nil:
+	case m.merges == "":
 		return errors.New("model: merges is missing")
+	case f.Vocab == nil:
+		return errors.New("model: vocab is not an object")
+	case f.Merges == nil:
+		return errors.New("model: merges is not a list")
 	}
 	f.Unk, f.vocab, f.merges = m.unk, m.vocab, m.merges
 	f.byteFallback, f.ignoreMerges, f.fuseUnk = m.byteFallback, m.ignoreMerges, m.fuseUnk
-	if f.Vocab, err = readVocab(string(m.vocab)); err != nil {
-		return fmt.Errorf("model: vocab: %w", err)
-	}
-	if f.Merges, err = readMerges(string(m.merges)); err != nil {
-		return fmt.Errorf("model: merges: %w", err)
-	}
 	return nil
 }
 
-// readVocab reads the ids of pieces.
-func readVocab(text string) (map[string]int, error) {
-	r, err := strictjson.NewReader(text)
-	if err != nil {
-		return nil, err
+// readVocab reads the ids of pieces. Vocab stays nil if they are no object.
+func (f *File) readVocab(r *strictjson.Reader) error {
+	if r.Kind() != strictjson.Object {
+		return r.Skip()
 	}
-	vocab := map[string]int{}
-	return vocab, r.Object(func(piece string) error {
+	f.Vocab = map[string]int{}
+	return r.Object(func(piece string) error {
 		id, err := r.Int(0, math.MaxInt32)
 		if err != nil {
 			return fmt.Errorf("%s: %w", quote.Short(piece), err)
 		}
-		vocab[piece] = int(id)
+		f.Vocab[piece] = int(id)
 		return nil
 	})
 }
 
 // readMerges reads merges in either of their forms, [["a","b"]] or ["a b"].
-func readMerges(text string) ([]Merge, error) {
-	r, err := strictjson.NewReader(text)
-	if err != nil {
-		return nil, err
+// Merges stays nil if they are no list.
+func (f *File) readMerges(r *strictjson.Reader) error {
+	if r.Kind() != strictjson.List {
+		return r.Skip()
 	}
-	var merges []Merge
+	f.Merges = []Merge{}
 	kind := strictjson.Invalid // of all merges
-	err = r.List(func() error {
-		if next := r.Kind(); len(merges) > 0 && next != kind {
-			return fmt.Errorf("merge %d is not of the form of those before", len(merges))
+	return r.List(func() error {
+		if next := r.Kind(); len(f.Merges) > 0 && next != kind {
+			return fmt.Errorf("merge %d is not of the form of those before", len(f.Merges))
 		} else {
 			kind = next
 		}
 		m, err := readMerge(r)
 		if err != nil {
-			return fmt.Errorf("merge %d: %w", len(merges), err)
+			return fmt.Errorf("merge %d: %w", len(f.Merges), err)
 		}
-		merges = append(merges, m)
+		f.Merges = append(f.Merges, m)
 		return nil
 	})
-	return merges, err
 }
 
 // readMerge reads ["a","b"] or "a b".

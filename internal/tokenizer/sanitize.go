@@ -61,7 +61,7 @@ func sanitize(text string) ([]byte, error) {
 		Splitter:   splitters.encode(f.splitters),
 		Model: libraryModel{
 			Type: "BPE", Unk: f.Unk, FuseUnk: f.fuseUnk, ByteFallback: f.byteFallback, IgnoreMerges: f.ignoreMerges,
-			Vocab: f.vocab, Merges: f.merges,
+			Vocab: strictjson.Raw(f.vocab), Merges: strictjson.Raw(f.merges),
 		},
 	})
 }
