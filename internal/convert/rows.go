@@ -1,11 +1,8 @@
 package convert
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 
-	"paligemma/internal/half"
 	"paligemma/internal/safetensors"
 )
 
@@ -44,8 +41,8 @@ func (c checkpointRows) read(dst []float32, row int, s *scratch) error {
 	if err := c.ckpt.ReadAt(c.entry, s.bytes, int64(row)*int64(c.width)*size); err != nil {
 		return err
 	}
-	if err := decode(dst, c.entry.DType, s.bytes); err != nil {
-		return fmt.Errorf("tensor %s: %w", c.entry.Name, err)
+	if !safetensors.DecodeFloat32s(dst, c.entry.DType, s.bytes) {
+		return fmt.Errorf("tensor %s: its type is %s, want F32, F16, BF16 or F64", c.entry.Name, c.entry.DType)
 	}
 	if c.plusOne {
 		for i := range dst {
@@ -76,31 +73,4 @@ func spread(values []float32, width, stored int) {
 		copy(values[r*stored:], values[r*width:(r+1)*width])
 		clear(values[r*stored+width : (r+1)*stored])
 	}
-}
-
-// decode converts little-endian values to float32, exactly but for F64, which is
-// rounded.
-func decode(dst []float32, dtype safetensors.DType, src []byte) error {
-	le := binary.LittleEndian
-	switch dtype {
-	case safetensors.F64:
-		for i := range dst {
-			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
-		}
-	case safetensors.F32:
-		for i := range dst {
-			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
-		}
-	case safetensors.BF16:
-		for i := range dst {
-			dst[i] = half.FromBF16(le.Uint16(src[2*i:]))
-		}
-	case safetensors.F16:
-		for i := range dst {
-			dst[i] = half.FromF16(le.Uint16(src[2*i:]))
-		}
-	default:
-		return fmt.Errorf("its type is %s, want F32, F16, BF16 or F64", dtype)
-	}
-	return nil
 }

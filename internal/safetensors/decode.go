@@ -9,24 +9,43 @@ import (
 	"paligemma/internal/quote"
 )
 
-// Float32s decodes little-endian F64, F32, F16 or BF16 to float32 (F64 is
-// rounded).
-func Float32s(dtype DType, data []byte) ([]float32, error) {
-	var decode func(b []byte) float32
+// DecodeFloat32s fills dst with the first values of data, which is little-endian
+// and has as many. They are exact but for F64, which is rounded. It reports
+// whether the type is one that it decodes: F64, F32, F16 or BF16.
+func DecodeFloat32s(dst []float32, dtype DType, data []byte) bool {
 	le := binary.LittleEndian
 	switch dtype {
 	case F64:
-		decode = func(b []byte) float32 { return float32(math.Float64frombits(le.Uint64(b))) }
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(le.Uint64(data[8*i:])))
+		}
 	case F32:
-		decode = func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }
+		for i := range dst {
+			dst[i] = math.Float32frombits(le.Uint32(data[4*i:]))
+		}
 	case F16:
-		decode = func(b []byte) float32 { return half.FromF16(le.Uint16(b)) }
+		for i := range dst {
+			dst[i] = half.FromF16(le.Uint16(data[2*i:]))
+		}
 	case BF16:
-		decode = func(b []byte) float32 { return half.FromBF16(le.Uint16(b)) }
+		for i := range dst {
+			dst[i] = half.FromBF16(le.Uint16(data[2*i:]))
+		}
 	default:
+		return false
+	}
+	return true
+}
+
+// Float32s decodes all of data as DecodeFloat32s does.
+func Float32s(dtype DType, data []byte) ([]float32, error) {
+	if !DecodeFloat32s(nil, dtype, nil) {
 		return nil, fmt.Errorf("dtype %s is not a floating-point type", quote.Short(dtype))
 	}
-	return decodeAll(dtype, data, decode)
+	n, err := count(dtype, data)
+	all := make([]float32, n)
+	DecodeFloat32s(all, dtype, data)
+	return all, err
 }
 
 // Int64s decodes any little-endian integer type or BOOL to int64. A U64 above
@@ -59,21 +78,22 @@ func Int64s(dtype DType, data []byte) ([]int64, error) {
 	default:
 		return nil, fmt.Errorf("dtype %s is not an integer type", quote.Short(dtype))
 	}
-	all, err := decodeAll(dtype, data, decode)
+	n, err := count(dtype, data)
+	all := make([]int64, n)
+	for i := range all {
+		all[i] = decode(data[i*int(dtype.Size()):])
+	}
 	if tooBig {
 		return nil, fmt.Errorf("a %s does not fit an int64", dtype)
 	}
 	return all, err
 }
 
-func decodeAll[T any](dtype DType, data []byte, decode func([]byte) T) ([]T, error) {
+// count returns the number of values in data, 0 with an error.
+func count(dtype DType, data []byte) (int, error) {
 	size := int(dtype.Size())
 	if len(data)%size != 0 {
-		return nil, fmt.Errorf("%d bytes are not a multiple of the size of %s", len(data), dtype)
+		return 0, fmt.Errorf("%d bytes are not a multiple of the size of %s", len(data), dtype)
 	}
-	all := make([]T, len(data)/size)
-	for i := range all {
-		all[i] = decode(data[i*size:])
-	}
-	return all, nil
+	return len(data) / size, nil
 }
