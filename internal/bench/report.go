@@ -155,12 +155,8 @@ func (r *Report) describe(e *engine.Engine) {
 // typeName is the output type that a file was converted to; for a file that
 // does not say, or says a type unknown here, the type of most of its bytes.
 func typeName(f *gguf.File) string {
-	if n, err := f.Int(gguf.KeyFileType); err == nil {
-		for _, t := range convert.Types() {
-			if int(t.FileType) == n {
-				return t.Name
-			}
-		}
+	if name := convert.TypeOf(f.Header); name != "" {
+		return name
 	}
 	bytes := map[gguf.Type]int64{}
 	var most gguf.Type

@@ -75,17 +75,17 @@ func NewSynthetic(ctx context.Context, name, typ string) (*Synthetic, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, err := convert.FindType(typ)
+	if err != nil {
+		return nil, err
+	}
 	plan, err := convert.Plan(c, typ)
 	if err != nil {
 		return nil, err
 	}
 	var w gguf.Writer
 	c.SetKeys(&w)
-	for _, t := range convert.Types() {
-		if strings.EqualFold(t.Name, typ) || typ == "" && t.Name == "q8_0" {
-			w.SetUint32(gguf.KeyFileType, t.FileType)
-		}
-	}
+	w.SetUint32(gguf.KeyFileType, info.FileType)
 	if err := convert.SetTokenizer(&w, vocabulary.MakeUp(c.Tokens.Pieces), c.Text.Vocab); err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func summarize(f *gguf.File) *modelSummary {
 	}
 	tokens := c.Vision.ImageTokens + summaryTokens
 	s := &modelSummary{
-		Name: c.Name, Family: "PaliGemma", Type: typeOf(f), Types: map[string]int{},
+		Name: c.Name, Family: "PaliGemma", Type: convert.TypeOf(f.Header), Types: map[string]int{},
 		ImageSize: c.Vision.ImageSize, ImageTokens: c.Vision.ImageTokens, Context: c.Text.Context,
 		Memory: int64(len(f.Bytes())) + c.WorkingMemory(tokens, 0), Sequences: engine.DefaultParallel,
 		Provenance: provenance(f.Header),
@@ -63,20 +63,6 @@ func summarize(f *gguf.File) *modelSummary {
 	}
 	_, s.Masks = f.Lookup(model.MaskTensors()[0].Name)
 	return s
-}
-
-// typeOf returns the type that a file was converted to; "" if it does not say so.
-func typeOf(f *gguf.File) string {
-	n, err := f.Int(gguf.KeyFileType)
-	if err != nil {
-		return ""
-	}
-	for _, t := range convert.Types() {
-		if int(t.FileType) == n {
-			return t.Name
-		}
-	}
-	return ""
 }
 
 // provenance returns the keys that say where a model comes from, with their values.

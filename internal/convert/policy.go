@@ -252,7 +252,31 @@ type TypeInfo struct {
 func Types() []TypeInfo {
 	var all []TypeInfo
 	for _, m := range mixes {
-		all = append(all, TypeInfo{m.name, m.about, m.fileType})
+		all = append(all, m.info())
 	}
 	return slices.Clip(all)
+}
+
+func (m mix) info() TypeInfo { return TypeInfo{m.name, m.about, m.fileType} }
+
+// FindType finds an output type by its name in any case; "" is q8_0. Others are
+// an ErrUnknownType.
+func FindType(name string) (TypeInfo, error) {
+	m, err := findMix(name)
+	return m.info(), err
+}
+
+// TypeOf returns the name of the output type that a file was converted to; "" if
+// it does not say, or says one unknown here.
+func TypeOf(h *gguf.Header) string {
+	n, err := h.Int(gguf.KeyFileType)
+	if err != nil {
+		return ""
+	}
+	for _, m := range mixes {
+		if int(m.fileType) == n {
+			return m.name
+		}
+	}
+	return ""
 }

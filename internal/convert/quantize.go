@@ -11,6 +11,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	reader "paligemma/internal/tokenizer"
+	"paligemma/internal/units"
 )
 
 // QuantizeOptions say how to make a model of another type.
@@ -118,7 +119,7 @@ func requantized(src *gguf.File, config model.Config, m mix, allowed bool, repor
 		all = append(all, t)
 	}
 	if again > 0 {
-		report.Notes = append(report.Notes, fmt.Sprintf("%d tensors were quantized before: what that lost stays lost, and any further rounding adds to it", again))
+		report.Notes = append(report.Notes, units.Count(again, "tensor was", "tensors were")+" quantized before: what that lost stays lost, and any further rounding adds to it")
 	}
 	return all, nil
 }

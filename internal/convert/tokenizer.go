@@ -144,7 +144,7 @@ func (t *tokenizer) nameUnused() {
 // classify sets the types of bytes, of added tokens and of <unk>.
 func (t *tokenizer) classify(file *reader.File) {
 	for b := range 256 {
-		if id, ok := t.ids[fmt.Sprintf("<0x%02X>", b)]; ok {
+		if id, ok := t.ids[reader.ByteToken(byte(b))]; ok {
 			t.types[id] = reader.TypeByte
 		}
 	}

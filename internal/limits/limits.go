@@ -1,5 +1,9 @@
 // Package limits finds out how much of the machine the process may use: cgroups of
 // both versions (containers, systemd), resource limits (ulimit) and what is free.
+//
+// On Linux with cgo a constructor in C (start_linux.go) ends a program that has this
+// package with one line, before Go's runtime starts, if a resource limit is too low
+// for that. Under any limit of address space it keeps malloc to one arena.
 package limits
 
 import (

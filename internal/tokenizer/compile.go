@@ -127,12 +127,12 @@ func (f *File) checkVocab(pieces []string) error {
 		}
 	}
 	return checkBytes(
-		func(b byte) bool { _, ok := f.Vocab[byteToken(b)]; return ok },
+		func(b byte) bool { _, ok := f.Vocab[ByteToken(b)]; return ok },
 		func(r rune) bool { _, ok := f.Vocab[string(r)]; return ok })
 }
 
-// byteToken is the piece that stands for a byte.
-func byteToken(b byte) string { return fmt.Sprintf("<0x%02X>", b) }
+// ByteToken returns the piece that stands for a byte.
+func ByteToken(b byte) string { return fmt.Sprintf("<0x%02X>", b) }
 
 // checkBytes refuses a vocabulary in which a byte may be asked for that has no
 // token: the library then falls back to the unknown token. Released Gemmas have
@@ -142,7 +142,7 @@ func checkBytes(hasByte func(byte) bool, hasCharacter func(rune) bool) error {
 	for i := range 256 {
 		b := byte(i)
 		if !hasByte(b) && (b >= utf8.RuneSelf || !hasCharacter(rune(b))) {
-			return fmt.Errorf("the vocabulary has no %s", byteToken(b))
+			return fmt.Errorf("the vocabulary has no %s", ByteToken(b))
 		}
 	}
 	return nil

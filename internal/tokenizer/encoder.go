@@ -87,7 +87,7 @@ func (e *encoder) indexPieces(pieces []string) error {
 	for id, piece := range pieces {
 		if r, ok := character(piece); ok {
 			e.setSymbol(r, int32(id)+1)
-		} else if b, ok := byteOf(piece); ok && piece == byteToken(b) {
+		} else if b, ok := byteOf(piece); ok && piece == ByteToken(b) {
 			e.bytes[b], seen[b] = int32(id), true
 		}
 	}

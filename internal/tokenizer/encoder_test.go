@@ -169,7 +169,7 @@ func TestHostileCompiled(t *testing.T) {
 func byteTokens() []string {
 	all := make([]string, 256)
 	for b := range all {
-		all[b] = fmt.Sprintf("<0x%02X>", b)
+		all[b] = ByteToken(byte(b))
 	}
 	return all
 }

@@ -3,7 +3,6 @@
 package tokenizer
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -24,7 +23,7 @@ func TestDecodeRandom(t *testing.T) {
 	// Byte tokens spell whole characters by chance too rarely: these do.
 	bytesOf := func(s string) (ids []int) {
 		for _, b := range []byte(s) {
-			ids = append(ids, slices.Index(tok.src.Pieces, fmt.Sprintf("<0x%02X>", b)))
+			ids = append(ids, slices.Index(tok.src.Pieces, ByteToken(b)))
 		}
 		return ids
 	}

@@ -137,7 +137,7 @@ func randomTokenizer(t *testing.T, r *rand.Rand) (text string, parts []string) {
 	}
 	for b := range 256 {
 		if _, ok := ids[string(rune(b))]; !ok || b >= 0x80 || r.IntN(2) == 0 {
-			add(byteToken(byte(b)))
+			add(ByteToken(byte(b)))
 		}
 	}
 	merges := [][]string{}
