@@ -27,9 +27,7 @@ func header(t *testing.T, change func(src *Source)) *gguf.Header {
 	}
 	w.SetStrings(gguf.KeyTokens, src.Pieces)
 	w.SetInt32s(gguf.KeyTokenTypes, src.Types)
-	w.SetString(KeyPipeline, Pipeline)
-	w.SetInt32s(KeyMerges, compiled.Merges)
-	w.SetInt32s(KeyAdded, compiled.Added)
+	compiled.SetKeys(&w)
 	return headerOf(t, &w)
 }
 

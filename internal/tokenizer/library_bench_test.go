@@ -32,9 +32,7 @@ func BenchmarkOpen(b *testing.B) {
 	w.SetString(KeyJSON, src.JSON)
 	w.SetStrings(gguf.KeyTokens, src.Pieces)
 	w.SetInt32s(gguf.KeyTokenTypes, src.Types)
-	w.SetString(KeyPipeline, Pipeline)
-	w.SetInt32s(KeyMerges, src.Compiled.Merges)
-	w.SetInt32s(KeyAdded, src.Compiled.Added)
+	src.Compiled.SetKeys(&w)
 	h := headerOf(b, &w)
 	b.Run("header", func(b *testing.B) {
 		for b.Loop() {
