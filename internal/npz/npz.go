@@ -43,7 +43,6 @@ var (
 type Archive struct {
 	path   string // for errors; may be empty
 	file   *regular.File
-	names  []string
 	arrays map[string]*zip.File
 }
 
@@ -102,7 +101,6 @@ func Parse(r io.ReaderAt, size int64) (*Archive, error) {
 			return nil, fmt.Errorf("array %s: %w: it runs past the end of the file", quote.Short(name), ErrInvalid)
 		}
 		spans = append(spans, span{start, end})
-		a.names = append(a.names, name)
 		a.arrays[name] = f
 	}
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.start, b.start) })
