@@ -52,9 +52,9 @@ func (h heads) attend(head, i, lo, hi int64) []float64 {
 }
 
 // flash computes all of it in tiles: [d, heads, tokens].
-func (h heads) flash(t *testing.T, e *Backend, o GraphOptions) []float32 {
+func (h heads) flash(t *testing.T, b *Backend, o GraphOptions) []float32 {
 	t.Helper()
-	got, err := computeWith(t, e, o, func(g *Graph) Tensor {
+	got, err := computeWith(t, b, o, func(g *Graph) Tensor {
 		return g.FlashAttention(g.Float32s(h.q, h.d, h.tokens, h.heads), g.Float32s(h.k, h.d, h.keys, h.kv), g.Float32s(h.v, h.d, h.keys, h.kv), h.scale, h.softcap)
 	})
 	if err != nil {

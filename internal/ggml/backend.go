@@ -101,82 +101,82 @@ func NewBackend(opts Options) (*Backend, error) {
 	if !allocatable(reserved) {
 		return nil, ErrMemory
 	}
-	e := &Backend{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, tiles: cmp.Or(opts.Tiles, tileQueries)}
-	e.refused = threads - e.threads
-	if err := e.open(); err != nil {
-		e.Close()
+	b := &Backend{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, tiles: cmp.Or(opts.Tiles, tileQueries)}
+	b.refused = threads - b.threads
+	if err := b.open(); err != nil {
+		b.Close()
 		return nil, err
 	}
-	return e, nil
+	return b, nil
 }
 
-func (e *Backend) open() error {
-	if e.device.Kind != KindCPU {
-		backend := C.ggml_backend_dev_init(e.device.handle, nil)
+func (b *Backend) open() error {
+	if b.device.Kind != KindCPU {
+		backend := C.ggml_backend_dev_init(b.device.handle, nil)
 		if backend == nil {
-			return fmt.Errorf("device %s does not start", e.device.Name)
+			return fmt.Errorf("device %s does not start", b.device.Name)
 		}
-		e.backends = append(e.backends, backend)
+		b.backends = append(b.backends, backend)
 	}
 	cpu := C.ggml_backend_cpu_init()
 	if cpu == nil {
 		return errors.New("ggml's cpu backend does not start")
 	}
-	e.backends = append(e.backends, cpu)
-	if e.pool = C.pg_threadpool(C.int(e.threads)); e.pool == nil {
-		return fmt.Errorf("cannot start %d threads", e.threads)
+	b.backends = append(b.backends, cpu)
+	if b.pool = C.pg_threadpool(C.int(b.threads)); b.pool == nil {
+		return fmt.Errorf("cannot start %d threads", b.threads)
 	}
-	if e.single = C.pg_threadpool(1); e.single == nil {
+	if b.single = C.pg_threadpool(1); b.single == nil {
 		return ErrMemory
 	}
-	if e.threads > 1 {
-		e.team = C.pg_team_new(C.int(e.threads))
+	if b.threads > 1 {
+		b.team = C.pg_team_new(C.int(b.threads))
 	}
-	if !e.watch.open(cpu) {
+	if !b.watch.open(cpu) {
 		return ErrMemory
 	}
-	e.sched = C.ggml_backend_sched_new(&e.backends[0], nil, C.int(len(e.backends)), maxTensors, false, true)
-	if e.sched == nil {
+	b.sched = C.ggml_backend_sched_new(&b.backends[0], nil, C.int(len(b.backends)), maxTensors, false, true)
+	if b.sched == nil {
 		return errors.New("ggml's scheduler does not start")
 	}
 	return nil
 }
 
 // Close frees the scheduler, the backends and the threads.
-func (e *Backend) Close() {
-	if e.sched != nil {
-		C.ggml_backend_sched_free(e.sched)
-		e.sched = nil
+func (b *Backend) Close() {
+	if b.sched != nil {
+		C.ggml_backend_sched_free(b.sched)
+		b.sched = nil
 	}
-	for _, b := range e.backends {
-		C.ggml_backend_free(b)
+	for _, backend := range b.backends {
+		C.ggml_backend_free(backend)
 	}
-	e.backends = nil
-	for _, pool := range []**C.struct_ggml_threadpool{&e.pool, &e.single} {
+	b.backends = nil
+	for _, pool := range []**C.struct_ggml_threadpool{&b.pool, &b.single} {
 		if *pool != nil {
 			C.ggml_threadpool_free(*pool)
 			*pool = nil
 		}
 	}
-	C.pg_team_free(e.team)
-	e.team = nil
-	e.watch.close()
+	C.pg_team_free(b.team)
+	b.team = nil
+	b.watch.close()
 }
 
 // Device is what the backend computes on.
-func (e *Backend) Device() Device { return e.device }
+func (b *Backend) Device() Device { return b.device }
 
 // Threads is the number of CPU threads.
-func (e *Backend) Threads() int { return e.threads }
+func (b *Backend) Threads() int { return b.threads }
 
 // Refused is the number of threads that were wanted but that the system did not
 // start (ulimit -u, a container's limit of processes).
-func (e *Backend) Refused() int { return e.refused }
+func (b *Backend) Refused() int { return b.refused }
 
-func (e *Backend) cpuOnly() bool { return e.device.Kind == KindCPU }
+func (b *Backend) cpuOnly() bool { return b.device.Kind == KindCPU }
 
 // primary is the backend that weights and caches live on.
-func (e *Backend) primary() C.ggml_backend_t { return e.backends[0] }
+func (b *Backend) primary() C.ggml_backend_t { return b.backends[0] }
 
 // smallCost is the cost (see Graph) below which a graph is computed by one thread,
 // in some 6 ms: a second one gains little where hundreds of operations are small, and
@@ -197,14 +197,14 @@ type staff struct {
 
 // staff chooses one thread for a small graph, the team where custom operations are
 // nearly all of a graph, and else ggml's threads. Those not chosen sleep.
-func (e *Backend) staff(g *Graph) staff {
+func (b *Backend) staff(g *Graph) staff {
 	switch {
-	case g.cost < smallCost && !e.all:
-		return staff{pool: e.single, threads: 1}
-	case e.team != nil && g.native <= nativeShare*g.cost:
-		return staff{pool: e.single, threads: 1, team: e.team}
+	case g.cost < smallCost && !b.all:
+		return staff{pool: b.single, threads: 1}
+	case b.team != nil && g.native <= nativeShare*g.cost:
+		return staff{pool: b.single, threads: 1, team: b.team}
 	}
-	return staff{pool: e.pool, threads: e.threads}
+	return staff{pool: b.pool, threads: b.threads}
 }
 
 // slack is more than the small allocations of a computation need, at which ggml, Go
@@ -213,19 +213,19 @@ const slack = 64 << 20
 
 // run allocates and computes a graph whose inputs are set by upload in between.
 // A context that ends stops the computation between two operations.
-func (e *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) {
+func (b *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			e.topology = 0 // the plan may be of a graph that got no memory
+			b.topology = 0 // the plan may be of a graph that got no memory
 		}
 	}()
-	e.watch.reset()
+	b.watch.reset()
 	flagged := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		e.watch.abort()
+		b.watch.abort()
 		close(flagged)
 	})
 	defer func() {
@@ -233,22 +233,22 @@ func (e *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) 
 			<-flagged // the flag's memory must outlive the function that sets it
 		}
 	}()
-	C.ggml_backend_sched_reset(e.sched)
-	planned := allocatable(slack) && e.prepare(g)
+	C.ggml_backend_sched_reset(b.sched)
+	planned := allocatable(slack) && b.prepare(g)
 	for _, t := range g.scratch { // which nothing else ties to a backend
-		C.ggml_backend_sched_set_tensor_backend(e.sched, t.c, e.primary())
+		C.ggml_backend_sched_set_tensor_backend(b.sched, t.c, b.primary())
 	}
-	if !planned || !bool(C.ggml_backend_sched_alloc_graph(e.sched, g.graph)) || !allocatable(slack) {
+	if !planned || !bool(C.ggml_backend_sched_alloc_graph(b.sched, g.graph)) || !allocatable(slack) {
 		return ErrMemory
 	}
 	upload()
-	s := e.staff(g)
-	cpu := e.backends[len(e.backends)-1]
+	s := b.staff(g)
+	cpu := b.backends[len(b.backends)-1]
 	C.ggml_backend_cpu_set_n_threads(cpu, C.int(s.threads))
 	C.ggml_backend_cpu_set_threadpool(cpu, s.pool)
-	e.watch.begin(g)
-	defer e.watch.end()
-	switch status := C.pg_compute(e.sched, g.graph, s.team); status {
+	b.watch.begin(g)
+	defer b.watch.end()
+	switch status := C.pg_compute(b.sched, g.graph, s.team); status {
 	case C.GGML_STATUS_SUCCESS:
 		return nil
 	case C.GGML_STATUS_ABORTED:

@@ -29,8 +29,8 @@ type CellPart struct {
 // Cells reports whether AppendCells and AttendCells are there for graphs with such
 // options: kernels that take keys and values of any number of sequences from their
 // cells. Values then lie as keys do.
-func (e *Backend) Cells(o GraphOptions) bool {
-	return !o.Exact && !o.Plain && !e.plain && e.cpuOnly()
+func (b *Backend) Cells(o GraphOptions) bool {
+	return !o.Exact && !o.Plain && !b.plain && b.cpuOnly()
 }
 
 // Cells reports whether AppendCells and AttendCells are there.

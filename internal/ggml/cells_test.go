@@ -49,7 +49,7 @@ func byToken(values []float32, d, n, heads, from int64) []float32 {
 }
 
 // attend writes all cells of some members and lets their tokens see theirs.
-func (c company) attend(t *testing.T, e *Backend, members []member) []float32 {
+func (c company) attend(t *testing.T, b *Backend, members []member) []float32 {
 	t.Helper()
 	var specs []Spec
 	for _, m := range members {
@@ -59,12 +59,12 @@ func (c company) attend(t *testing.T, e *Backend, members []member) []float32 {
 			}
 		}
 	}
-	store, err := e.NewStore(specs)
+	store, err := b.NewStore(specs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	got, err := computeWith(t, e, GraphOptions{}, func(g *Graph) Tensor {
+	got, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
 		var parts []CellPart
 		var q []float32
 		append1 := func(q, k, v []float32, parts []CellPart) (Tensor, CellParts) {

@@ -45,15 +45,15 @@ func newKernels(t *testing.T) *Backend {
 }
 
 // compute runs one graph and returns its output.
-func compute(t *testing.T, e *Backend, build func(*Graph) Tensor) ([]float32, error) {
+func compute(t *testing.T, b *Backend, build func(*Graph) Tensor) ([]float32, error) {
 	t.Helper()
-	return computeWith(t, e, GraphOptions{Exact: true}, build)
+	return computeWith(t, b, GraphOptions{Exact: true}, build)
 }
 
 // computeWith is compute with other options.
-func computeWith(t *testing.T, e *Backend, o GraphOptions, build func(*Graph) Tensor) ([]float32, error) {
+func computeWith(t *testing.T, b *Backend, o GraphOptions, build func(*Graph) Tensor) ([]float32, error) {
 	t.Helper()
-	g := e.NewGraph(o)
+	g := b.NewGraph(o)
 	defer g.Close()
 	out := build(g)
 	g.Output(out)

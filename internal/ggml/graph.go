@@ -58,9 +58,9 @@ func (o GraphOptions) CellType() gguf.Type {
 
 // NewGraph starts a computation. The caller closes it; tensors made by it are
 // then gone.
-func (e *Backend) NewGraph(o GraphOptions) *Graph {
-	o.Plain = o.Plain || e.plain || !e.cpuOnly()
-	g := &Graph{backend: e, options: o}
+func (b *Backend) NewGraph(o GraphOptions) *Graph {
+	o.Plain = o.Plain || b.plain || !b.cpuOnly()
+	g := &Graph{backend: b, options: o}
 	size := C.size_t(MaxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
 	if !allocatable(int64(size) + slack) {
 		g.err = ErrMemory

@@ -24,7 +24,7 @@ func TestGelu(t *testing.T) {
 	}
 }
 
-func testGelu(t *testing.T, e *Backend) {
+func testGelu(t *testing.T, b *Backend) {
 	const n = 4099
 	x, up := make([]float32, n), random(n, 5)
 	for i := range x {
@@ -38,7 +38,7 @@ func testGelu(t *testing.T, e *Backend) {
 		"gelu":  {func(g *Graph) Tensor { return g.Gelu(g.Float32s(x, n)) }, func(int) float64 { return 1 }},
 		"geglu": {func(g *Graph) Tensor { return g.geglu(g.Float32s(x, n), g.Float32s(up, n), rowFormat{gguf.TypeF32, n}) }, func(i int) float64 { return float64(up[i]) }},
 	} {
-		got, err := compute(t, e, c.build)
+		got, err := compute(t, b, c.build)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func testGelu(t *testing.T, e *Backend) {
 			}
 		}
 	}
-	got, err := compute(t, e, func(g *Graph) Tensor { return g.Gelu(g.Float32s([]float32{float32(math.NaN())}, 1)) })
+	got, err := compute(t, b, func(g *Graph) Tensor { return g.Gelu(g.Float32s([]float32{float32(math.NaN())}, 1)) })
 	if err != nil || got[0] == got[0] {
 		t.Errorf("gelu(NaN) is %v, %v", got, err)
 	}
@@ -299,7 +299,7 @@ func TestProductRowsAlone(t *testing.T) {
 }
 
 // checkRowsAlone compares products of weights [k, n] and some rows with those of each row.
-func checkRowsAlone(t *testing.T, e *Backend, typ gguf.Type, k, n int64) {
+func checkRowsAlone(t *testing.T, b *Backend, typ gguf.Type, k, n int64) {
 	t.Helper()
 	const distinct = 19
 	rowBytes, err := typ.RowBytes(k)
@@ -310,13 +310,13 @@ func checkRowsAlone(t *testing.T, e *Backend, typ gguf.Type, k, n int64) {
 	if err := Quantize(typ, packed, random(int(k*n), uint64(k)), int(k)); err != nil {
 		t.Fatal(err)
 	}
-	store, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, n}, Data: packed}}, nil)
+	store, err := b.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, n}, Data: packed}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
 	product := func(x []float32) []float32 {
-		got, err := compute(t, e, func(g *Graph) Tensor {
+		got, err := compute(t, b, func(g *Graph) Tensor {
 			w := store.Tensors()[0]
 			return g.MulMat(w, g.convertRows(g.Float32s(x, k, int64(len(x))/k), g.rowsFor(k, w)))
 		})

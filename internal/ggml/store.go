@@ -141,7 +141,7 @@ func declare(specs []Spec) (*C.struct_ggml_context, []Tensor, error) {
 // NewWeights places a model's tensors. If mapping is memory outside Go's heap
 // that holds every spec's data (a mapped file), a device that can read it uses
 // it in place, and it must outlive the store; otherwise the data are copied.
-func (e *Backend) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
+func (b *Backend) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
 	for _, spec := range specs {
 		size, err := spec.check()
 		if err != nil {
@@ -151,7 +151,7 @@ func (e *Backend) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
 			return nil, fmt.Errorf("tensor %s has %d bytes, want %d", spec.Name, len(spec.Data), size)
 		}
 	}
-	s, err := e.place(specs, mapping, e.runsOnDevice)
+	s, err := b.place(specs, mapping, b.runsOnDevice)
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -162,7 +162,7 @@ func (e *Backend) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
 // place puts the tensors that the device can compute with into its memory, and
 // the others into the CPU's: ggml aborts on a weight in the memory of a device
 // that cannot multiply with its type.
-func (e *Backend) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) (*Store, error) {
+func (b *Backend) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) (*Store, error) {
 	s := &Store{tensors: make([]Tensor, len(specs))}
 	if len(specs) > MaxStored {
 		return s, fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
@@ -175,11 +175,11 @@ func (e *Backend) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) 
 			host = append(host, i)
 		}
 	}
-	cpu := e.backends[len(e.backends)-1]
+	cpu := b.backends[len(b.backends)-1]
 	for _, group := range []struct {
 		indices []int
 		backend C.ggml_backend_t
-	}{{device, e.primary()}, {host, cpu}} {
+	}{{device, b.primary()}, {host, cpu}} {
 		if len(group.indices) == 0 {
 			continue
 		}
@@ -199,8 +199,8 @@ func (e *Backend) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) 
 }
 
 // runsOnDevice asks the device whether it multiplies with a weight.
-func (e *Backend) runsOnDevice(spec Spec) bool {
-	if e.cpuOnly() || len(spec.Shape) != 2 || !MatrixType(spec.Type) {
+func (b *Backend) runsOnDevice(spec Spec) bool {
+	if b.cpuOnly() || len(spec.Shape) != 2 || !MatrixType(spec.Type) {
 		return true
 	}
 	ctx := C.ggml_init(C.struct_ggml_init_params{mem_size: 8 * C.ggml_tensor_overhead(), no_alloc: true})
@@ -210,7 +210,7 @@ func (e *Backend) runsOnDevice(spec Spec) bool {
 	defer C.ggml_free(ctx)
 	w := C.ggml_new_tensor_2d(ctx, C.enum_ggml_type(spec.Type), C.int64_t(spec.Shape[0]), C.int64_t(spec.Shape[1]))
 	x := C.ggml_new_tensor_2d(ctx, C.GGML_TYPE_F32, C.int64_t(spec.Shape[0]), 16)
-	return bool(C.ggml_backend_dev_supports_op(e.device.handle, C.ggml_mul_mat(ctx, w, x)))
+	return bool(C.ggml_backend_dev_supports_op(b.device.handle, C.ggml_mul_mat(ctx, w, x)))
 }
 
 // add makes tensors with their data, in place where they can be.
@@ -277,7 +277,7 @@ func (s *Store) allocate(ctx *C.struct_ggml_context, backend C.ggml_backend_t) (
 }
 
 // NewStore allocates tensors on the device, with undefined values; Data is not read.
-func (e *Backend) NewStore(specs []Spec) (*Store, error) {
+func (b *Backend) NewStore(specs []Spec) (*Store, error) {
 	for _, spec := range specs {
 		if _, err := spec.check(); err != nil {
 			return nil, err
@@ -292,7 +292,7 @@ func (e *Backend) NewStore(specs []Spec) (*Store, error) {
 		return nil, err
 	}
 	s.ctxs, s.tensors = append(s.ctxs, ctx), tensors
-	if _, err := s.allocate(ctx, e.primary()); err != nil {
+	if _, err := s.allocate(ctx, b.primary()); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -68,13 +68,13 @@ import "C"
 // are connected differently; a tensor may then lie over one that is still
 // needed. Unless the new graph is built exactly like the last one (as each
 // decoding step is), the plan is dropped first.
-func (e *Backend) prepare(g *Graph) bool {
+func (b *Backend) prepare(g *Graph) bool {
 	topology := uint64(C.pg_topology(g.graph, g.ctx))
-	if topology != e.topology {
-		if !bool(C.pg_forget_plan(e.sched)) {
+	if topology != b.topology {
+		if !bool(C.pg_forget_plan(b.sched)) {
 			return false
 		}
-		e.topology = topology
+		b.topology = topology
 	}
 	return true
 }

@@ -67,12 +67,12 @@ type Progress struct {
 // Progress tells how far the computation under way has come. It is zero if there
 // is none, or on a device that does not count. Any goroutine may call it until
 // Close.
-func (e *Backend) Progress() Progress {
-	c := e.watch.running.Load()
-	if c == nil || !e.cpuOnly() {
+func (b *Backend) Progress() Progress {
+	c := b.watch.running.Load()
+	if c == nil || !b.cpuOnly() {
 		return Progress{}
 	}
-	return Progress{min(e.watch.done(), c.operations), c.operations, time.Since(c.start)}
+	return Progress{min(b.watch.done(), c.operations), c.operations, time.Since(c.start)}
 }
 
 // watch follows and stops a computation from outside.
