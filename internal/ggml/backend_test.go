@@ -13,6 +13,8 @@ import (
 	"paligemma/internal/gguf"
 )
 
+// TestPlanIsNotReused computes two graphs with as many tensors of the same sizes
+// but other connections: ggml would lay the second's result over its input.
 func TestPlanIsNotReused(t *testing.T) {
 	e := newBackend(t)
 	x := []float32{0, 1, 2, 3, 4, 5}
@@ -138,6 +140,8 @@ func TestJoin(t *testing.T) {
 	near(t, "joined", product(joined[0]), want, 1e-6)
 }
 
+// TestPlacement splits weights between a device and the CPU, as for types that
+// the device cannot compute with.
 func TestPlacement(t *testing.T) {
 	e := newBackend(t)
 	var specs []Spec
@@ -238,6 +242,8 @@ func TestPhysicalCores(t *testing.T) {
 	}
 }
 
+// TestAfterOutOfMemory computes a graph that there is no memory for, twice: the
+// second must fail as the first did, and others still work.
 func TestAfterOutOfMemory(t *testing.T) {
 	e := newBackend(t)
 	const n = 1 << 23

@@ -211,9 +211,10 @@ func (m *Model) stepParts(tokens []Token) ([]*part, error) {
 func (m *Model) passParts(parts []*part) int {
 	// Tensors that a layer makes: for the pass, for a part, for the own cells of a
 	// fork, for those that it shares.
-	const layer, each, own, shared = 80, 24, 6, 6
+	const layer = 80
+	each, own, shared := 24, 6, 6
 	if m.backend.Cells(m.options) {
-		return len(parts)
+		each, own, shared = 2, 2, 0 // views of runs of cells
 	}
 	room := ggml.MaxNodes/(m.config.Text.Layers+2) - layer
 	for i, p := range parts {

@@ -277,10 +277,13 @@ func TestForksInTurns(t *testing.T) {
 // TestManySequences makes a step of more sequences than fit in a graph: forks of one
 // prompt, forks of two in turns, and sequences of their own.
 func TestManySequences(t *testing.T) {
-	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
+	for _, c := range []struct {
+		name, kind string
+		sequences  int
+	}{{"pg1-tiny", "f32", 700}, {"pg2-tiny", "f32", 700}, {"pg1-tiny", "bf16", 2500}} {
 		for roots := range 3 {
-			t.Run(fmt.Sprintf("%s, %d prompts", name, roots), func(t *testing.T) {
-				m := load(t, name, "f32")
+			t.Run(fmt.Sprintf("%s %s, %d prompts", c.name, c.kind, roots), func(t *testing.T) {
+				m := load(t, c.name, c.kind)
 				cache, err := m.NewCache(64)
 				if err != nil {
 					t.Fatal(err)
@@ -295,7 +298,7 @@ func TestManySequences(t *testing.T) {
 				}
 				first := []*model.Sequence{begin(), begin()}
 				var tokens []model.Token
-				for i := range 700 {
+				for i := range c.sequences {
 					var s *model.Sequence
 					if roots == 0 {
 						s = begin()
