@@ -203,11 +203,5 @@ static void FN(matmul)(int64_t rows, int64_t k, int64_t n, const float * a, cons
 	}
 }
 
-static void FN(scale)(int64_t n, float * restrict y, const float * restrict x, float s) {
-	for (int64_t i = 0; i < n; i++) {
-		y[i] = x[i] * s;
-	}
-}
-
 #undef MR
 #endif

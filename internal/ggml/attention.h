@@ -6,7 +6,6 @@
 
 #define QUERIES 96 // of a tile
 #define KEYS 128
-#define LINE 16 // floats of a cache line, and lanes of sums
 
 // One thread's work. Tiles of queries are numbered head after head.
 struct attention {
@@ -20,10 +19,6 @@ struct attention {
 	float *largest, *total; // scratch: the largest score and the sum of weights of each query of a group
 	char * scratch;         // the kernel's
 };
-
-static inline int64_t round_up(int64_t n, int64_t unit) {
-	return (n + unit - 1) / unit * unit;
-}
 
 static inline const float * row_of(const struct ggml_tensor * t, int64_t i, int64_t head) {
 	return (const float *) ((const char *) t->data + i * t->nb[1] + head * t->nb[2]);

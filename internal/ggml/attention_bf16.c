@@ -88,11 +88,6 @@ static void load_keys(const struct attention * a, int64_t head, int64_t from, in
 	}
 }
 
-// Returns sum + a·b, pairs side by side.
-INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
-	return _mm512_dpbf16_ps(sum, (__m512bh) a, (__m512bh) b);
-}
-
 // sum [BLOCK, nv] += x [BLOCK, n] · y [n, nv], of pairs; ldx and ldy are numbers from one row to the next.
 INLINE void multiply(const int nv, int64_t n, const uint32_t * x, int64_t ldx, const uint32_t * y, int64_t ldy,
 					 __m512 * sum) {

@@ -18,7 +18,6 @@
 #define CHUNK 64
 #define MOST 64  // query heads of a part that share a key head, up to which its chunks are dealt out to threads
 #define ROWS 8   // query heads at once
-#define LINE 16  // floats of a cache line, and lanes of sums
 #define SLACK 16 // scores of a row that are written beyond the last one
 
 #define KERNEL "cells_loops.h"
@@ -45,14 +44,6 @@ struct result {
 
 static struct result result_at(float * space) {
 	return (struct result) {space, space + ROWS, space + LINE};
-}
-
-static int64_t round_up(int64_t n, int64_t unit) {
-	return (n + unit - 1) / unit * unit;
-}
-
-static int64_t least(int64_t a, int64_t b) {
-	return a < b ? a : b;
 }
 
 // Returns the floats of a result.

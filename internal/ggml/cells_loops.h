@@ -172,10 +172,4 @@ static void FN(merge)(int64_t n, float * restrict y, const float * restrict x, f
 	}
 }
 
-static void FN(scale)(int64_t n, float * restrict y, const float * restrict x, float s) {
-	for (int64_t i = 0; i < n; i++) {
-		y[i] = x[i] * s;
-	}
-}
-
 #undef SUMS

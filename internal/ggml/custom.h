@@ -24,7 +24,16 @@ static inline struct params params_of(void * userdata) {
 	return p;
 }
 
-#define CACHE_LINE 64
+#define CACHE_LINE 64 // bytes
+#define LINE 16       // floats of a cache line, and lanes of sums
+
+static inline int64_t round_up(int64_t n, int64_t unit) {
+	return (n + unit - 1) / unit * unit;
+}
+
+static inline int64_t least(int64_t a, int64_t b) {
+	return a < b ? a : b;
+}
 
 // An operation with scratch memory has one dimension: its values, then bytes for each thread. The result is
 // a view of the values in the shape ne.

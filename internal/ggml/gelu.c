@@ -1,4 +1,5 @@
 #ifndef ISA
+#include "custom.h"
 #include "kernels.h"
 #include "rows.h"
 #include "team.h"
@@ -6,16 +7,16 @@
 #define KERNEL "gelu.c"
 #include "foreach_isa.h"
 
-#define FLOATS_PER_LINE 16 // of a cache line, where a thread's part begins
-#define GEGLU_PART 1024    // values of a row that are dealt out at once
+#define GEGLU_PART 1024 // values of a row that are dealt out at once
 
 void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	if (pg_together(pg_gelu, dst, userdata, ggml_nelements(dst))) {
 		return;
 	}
-	const int64_t n = ggml_nelements(dst), lines = (n + FLOATS_PER_LINE - 1) / FLOATS_PER_LINE;
+	// Parts begin at cache lines.
+	const int64_t n = ggml_nelements(dst), lines = (n + LINE - 1) / LINE;
 	for (struct parts p = pg_parts(lines, ith, nth); pg_next(&p);) {
-		const int64_t from = p.from * FLOATS_PER_LINE, end = p.to * FLOATS_PER_LINE, to = end > n ? n : end;
+		const int64_t from = p.from * LINE, end = p.to * LINE, to = end > n ? n : end;
 		DISPATCH(gelu)(to - from, (float *) dst->data + from, (const float *) dst->src[0]->data + from);
 	}
 }

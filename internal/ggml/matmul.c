@@ -9,11 +9,11 @@
 #ifdef PG_PRODUCTS
 
 static const struct matmul_type * find(enum ggml_type type) {
-	const struct matmul_type * lists[] = {pg_types_q8_K, pg_types_q8_0, pg_types_bf16};
+	const struct matmul_type * const * lists[] = {pg_types_q8_K, pg_types_q8_0, pg_types_bf16};
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-		for (const struct matmul_type * t = lists[i]; t->values > 0; t++) {
-			if (t->type == type) {
-				return t;
+		for (const struct matmul_type * const * t = lists[i]; *t; t++) {
+			if ((*t)->type == type) {
+				return *t;
 			}
 		}
 	}
@@ -27,10 +27,6 @@ int pg_multiplies(enum ggml_type type, int64_t k) {
 		   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
 		   __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
 		   __builtin_cpu_supports("f16c") && (type != GGML_TYPE_BF16 || __builtin_cpu_supports("avx512bf16"));
-}
-
-static int64_t least(int64_t a, int64_t b) {
-	return a < b ? a : b;
 }
 
 static int64_t steps(int64_t k) {

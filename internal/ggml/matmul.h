@@ -68,7 +68,7 @@ struct matmul_type {
 	void (*wide)(const struct strip * s);
 };
 
-// Those of matmul_q8_k.c, matmul_q8_0.c and matmul_bf16.c; the last one of each has no values.
-extern const struct matmul_type pg_types_q8_K[], pg_types_q8_0[], pg_types_bf16[];
+// Those of matmul_q8_k.c, matmul_q8_0.c and matmul_bf16.c; NULL ends each list.
+extern const struct matmul_type *const pg_types_q8_K[], *const pg_types_q8_0[], *const pg_types_bf16[];
 
 #endif

@@ -9,7 +9,6 @@
 
 #define PAIR 4    // bytes of two values, which are multiplied at once
 #define VECTOR 32 // values of a vector
-#define FEW 16    // rows
 
 // What is constant for a type.
 struct traits {
@@ -27,11 +26,6 @@ INLINE void copy(const struct traits t, const void * x, int64_t n, struct input 
 		memset(to, 0, sizeof *to);
 	}
 	memcpy(to, x, n / t.values * t.bytes);
-}
-
-// Returns sum + a·b, pairs side by side.
-INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
-	return _mm512_dpbf16_ps(sum, (__m512bh) a, (__m512bh) b);
 }
 
 // Returns up to a vector of values, then zeros.
@@ -149,31 +143,22 @@ INLINE void multiply_rows(const int nv, const int rows, int64_t n, const struct 
 	}
 }
 
-#define NV 1
-#define MULTIPLY multiply_1
-#define MULTIPLY_ROWS(rows) multiply_rows(1, rows, n, p, x, sums, next)
+#define MULTIPLY multiply
+#define MULTIPLY_ROWS(rows) multiply_rows(NV, rows, n, p, x, sums, next)
 #include "matmul_rows.h"
 
-#define NV 2
-#define MULTIPLY multiply_2
-#define MULTIPLY_ROWS(rows) multiply_rows(2, rows, n, p, x, sums, next)
-#include "matmul_rows.h"
+// --- types ------------------------------------------------------------------
 
-INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, const struct panel * p,
-					 const struct input * x, float * sums, struct ahead next) {
-	(void) t;
-	(nv == 1 ? multiply_1 : multiply_2)(rows, n, p, x, sums, next);
-}
+#define X_TYPE GGML_TYPE_BF16
+#define VALUES 2 // of a block
+#define FEW 16
 
 #define TYPE BF16
-#define TRAITS GGML_TYPE_BF16, 2, PAIR
+#define BYTES PAIR
 #include "matmul_type.h"
 
 #include "isa_end.h"
 
-const struct matmul_type pg_types_bf16[] = {
-	{GGML_TYPE_BF16, GGML_TYPE_BF16, 2, PAIR, sizeof(struct input), FEW, copy_BF16, dots_BF16, narrow_BF16, wide_BF16},
-	{0},
-};
+const struct matmul_type * const pg_types_bf16[] = {&type_BF16, NULL};
 
 #endif

@@ -217,49 +217,39 @@ INLINE void multiply_rows(const int nv, const int rows, int64_t n, const struct 
 	}
 }
 
-#define NV 1
-#define MULTIPLY multiply_1
-#define MULTIPLY_ROWS(rows) multiply_rows(1, rows, n, p, x, sums, next)
+#define MULTIPLY multiply
+#define MULTIPLY_ROWS(rows) multiply_rows(NV, rows, n, p, x, sums, next)
 #include "matmul_rows.h"
-
-#define NV 2
-#define MULTIPLY multiply_2
-#define MULTIPLY_ROWS(rows) multiply_rows(2, rows, n, p, x, sums, next)
-#include "matmul_rows.h"
-
-INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, const struct panel * p,
-					 const struct input * x, float * sums, struct ahead next) {
-	(void) t;
-	(nv == 1 ? multiply_1 : multiply_2)(rows, n, p, x, sums, next);
-}
 
 // --- types ------------------------------------------------------------------
 
+#define X_TYPE GGML_TYPE_Q8_0
+#define VALUES QK_0 // of a block
+#define FEW 1
+
 // of each, the bytes of a block and which of the values is 0
 #define TYPE Q8_0
-#define TRAITS GGML_TYPE_Q8_0, QK_0, 34, 128
+#define BYTES 34
+#define MORE 128
 #include "matmul_type.h"
 
 #define TYPE Q5_0
-#define TRAITS GGML_TYPE_Q5_0, QK_0, 22, 16
+#define BYTES 22
+#define MORE 16
 #include "matmul_type.h"
 
 #define TYPE Q4_0
-#define TRAITS GGML_TYPE_Q4_0, QK_0, 18, 8
+#define BYTES 18
+#define MORE 8
 #include "matmul_type.h"
 
 #define TYPE IQ4_NL
-#define TRAITS GGML_TYPE_IQ4_NL, QK_0, 18, 128
+#define BYTES 18
+#define MORE 128
 #include "matmul_type.h"
 
 #include "isa_end.h"
 
-#define ENTRY(name, bytes)                                                                 \
-	{GGML_TYPE_##name, GGML_TYPE_Q8_0, QK_0,          bytes,      sizeof(struct input), 1, \
-	 copy_##name,      dots_##name,    narrow_##name, wide_##name}
-
-const struct matmul_type pg_types_q8_0[] = {
-	ENTRY(Q8_0, 34), ENTRY(Q5_0, 22), ENTRY(Q4_0, 18), ENTRY(IQ4_NL, 18), {0},
-};
+const struct matmul_type * const pg_types_q8_0[] = {&type_Q8_0, &type_Q5_0, &type_Q4_0, &type_IQ4_NL, NULL};
 
 #endif

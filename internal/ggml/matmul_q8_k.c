@@ -267,71 +267,65 @@ INLINE void multiply_rows(const int per, const int nv, const int rows, const str
 }
 
 // For types whose scales are of 16 and of 32 values.
-#define NV 1
-#define MULTIPLY multiply_16_1
-#define MULTIPLY_ROWS(rows) multiply_rows(16, 1, rows, p, x, sums, next)
+#define MULTIPLY multiply_16
+#define MULTIPLY_ROWS(rows) multiply_rows(16, NV, rows, p, x, sums, next)
 #include "matmul_rows.h"
 
-#define NV 2
-#define MULTIPLY multiply_16_2
-#define MULTIPLY_ROWS(rows) multiply_rows(16, 2, rows, p, x, sums, next)
-#include "matmul_rows.h"
-
-#define NV 1
-#define MULTIPLY multiply_32_1
-#define MULTIPLY_ROWS(rows) multiply_rows(32, 1, rows, p, x, sums, next)
-#include "matmul_rows.h"
-
-#define NV 2
-#define MULTIPLY multiply_32_2
-#define MULTIPLY_ROWS(rows) multiply_rows(32, 2, rows, p, x, sums, next)
+#define MULTIPLY multiply_32
+#define MULTIPLY_ROWS(rows) multiply_rows(32, NV, rows, p, x, sums, next)
 #include "matmul_rows.h"
 
 INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, const struct panel * p,
 					 const struct input * x, float * sums, struct ahead next) {
 	if (t.per == 16) {
-		(nv == 1 ? multiply_16_1 : multiply_16_2)(rows, n, p, x, sums, next);
+		multiply_16(t, nv, rows, n, p, x, sums, next);
 	} else {
-		(nv == 1 ? multiply_32_1 : multiply_32_2)(rows, n, p, x, sums, next);
+		multiply_32(t, nv, rows, n, p, x, sums, next);
 	}
 }
 
 // --- types ------------------------------------------------------------------
 
+#define X_TYPE GGML_TYPE_Q8_K
+#define VALUES QK_K // of a block
+#define FEW 1
+
 // of each, the bytes of a block and the values that share a scale
 #define TYPE Q2_K
-#define TRAITS GGML_TYPE_Q2_K, QK_K, 84, 16
+#define BYTES 84
+#define MORE 16
 #include "matmul_type.h"
 
 #define TYPE Q3_K
-#define TRAITS GGML_TYPE_Q3_K, QK_K, 110, 16
+#define BYTES 110
+#define MORE 16
 #include "matmul_type.h"
 
 #define TYPE Q4_K
-#define TRAITS GGML_TYPE_Q4_K, QK_K, 144, 32
+#define BYTES 144
+#define MORE 32
 #define SUP sup_Q4_K
 #include "matmul_type.h"
 
 #define TYPE Q5_K
-#define TRAITS GGML_TYPE_Q5_K, QK_K, 176, 32
+#define BYTES 176
+#define MORE 32
 #include "matmul_type.h"
 
 #define TYPE Q6_K
-#define TRAITS GGML_TYPE_Q6_K, QK_K, 210, 16
+#define BYTES 210
+#define MORE 16
 #include "matmul_type.h"
 
 #define TYPE IQ4_XS
-#define TRAITS GGML_TYPE_IQ4_XS, QK_K, 136, 32
+#define BYTES 136
+#define MORE 32
 #include "matmul_type.h"
 
 #include "isa_end.h"
 
-#define ENTRY(name, bytes)                                                                 \
-	{GGML_TYPE_##name, GGML_TYPE_Q8_K, QK_K,          bytes,      sizeof(struct input), 1, \
-	 copy_##name,      dots_##name,    narrow_##name, wide_##name}
-
-const struct matmul_type pg_types_q8_K[] = {
-	ENTRY(Q2_K, 84), ENTRY(Q3_K, 110), ENTRY(Q4_K, 144), ENTRY(Q5_K, 176), ENTRY(Q6_K, 210), ENTRY(IQ4_XS, 136), {0},
+const struct matmul_type * const pg_types_q8_K[] = {
+	&type_Q2_K, &type_Q3_K, &type_Q4_K, &type_Q5_K, &type_Q6_K, &type_IQ4_XS, NULL,
 };
 
 #endif

@@ -1,6 +1,12 @@
-// The functions of a type of weights, from those for all types of a file: included once for each type, with TYPE,
-// its name, and TRAITS, what is constant for it; SUP, where it has one, multiplies up to SUP_ROWS rows without a panel.
+// A type of weights, from the functions for all types of a file: included once for each type, with TYPE, its name,
+// BYTES of a block and MORE that is constant for it, if anything; SUP, where it has one, multiplies up to SUP_ROWS rows
+// without a panel. What a file's types have in common: X_TYPE, the type of the rows that they multiply, VALUES of a
+// block, and FEW (matmul_type).
 #define NAME(name) ISA_JOIN(name, TYPE)
+#ifndef MORE
+#define MORE
+#endif
+#define TRAITS ISA_JOIN(GGML_TYPE, TYPE), VALUES, BYTES, MORE
 
 static void NAME(copy)(const void * x, int64_t n, void * to) {
 	const struct traits t = {TRAITS};
@@ -64,7 +70,22 @@ static void NAME(wide)(const struct strip * s) {
 	NAME(many)(s, 2);
 }
 
+static const struct matmul_type NAME(type) = {
+	.type = ISA_JOIN(GGML_TYPE, TYPE),
+	.x_type = X_TYPE,
+	.values = VALUES,
+	.bytes = BYTES,
+	.input = sizeof(struct input),
+	.few = FEW,
+	.copy = NAME(copy),
+	.dots = NAME(dots),
+	.narrow = NAME(narrow),
+	.wide = NAME(wide),
+};
+
 #undef NAME
-#undef TYPE
 #undef TRAITS
+#undef TYPE
+#undef BYTES
+#undef MORE
 #undef SUP

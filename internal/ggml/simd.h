@@ -1,4 +1,4 @@
-// Small pieces of vector code that products share; included where instructions are chosen (ISA_BEGIN).
+// Small pieces of vector code that products share; included where instructions are chosen (isa_begin.h).
 #pragma once
 
 // Memory to ask for during a piece of work.
@@ -56,6 +56,13 @@ INLINE __m128i codebook(void) {
 	return _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, (char) 129, (char) 141, (char) 153, (char) 166, (char) 181,
 						 (char) 197, (char) 217, (char) 241);
 }
+
+#if ISA_SET == ISA_BF16
+// Returns sum + a·b, pairs side by side.
+INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
+	return _mm512_dpbf16_ps(sum, (__m512bh) a, (__m512bh) b);
+}
+#endif
 
 // Transposes 16 × 16 numbers of 32 bits.
 INLINE void transpose16x16(__m512i * v) {

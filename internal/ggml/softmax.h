@@ -1,5 +1,4 @@
-// Part of a file of loops (isa.h): softmax over scores that come in parts, for each instruction set. LINE is how many
-// lanes sums have.
+// Part of a file of loops (isa.h): softmax over scores that come in parts, for each instruction set.
 #include "exp.h"
 
 // Returns the largest of n numbers and most.
@@ -62,4 +61,10 @@ static void FN(softmax)(int64_t n, float * x, float cap, float * largest, float 
 	*correction = expf(*largest - most);
 	*sum = *sum * *correction + all;
 	*largest = most;
+}
+
+static void FN(scale)(int64_t n, float * restrict y, const float * restrict x, float s) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = x[i] * s;
+	}
 }
