@@ -36,8 +36,8 @@ func (b *Backend) Cells(o GraphOptions) bool {
 // Cells reports whether AppendCells and AttendCells are there.
 func (g *Graph) Cells() bool { return g.backend.Cells(g.options) }
 
-// CellParts are parts as operations take them. They are good until the graph is
-// closed.
+// CellParts are parts as operations take them: for one AppendCells and one
+// AttendCells, until the graph is closed.
 type CellParts struct {
 	c      *C.struct_cell_parts
 	tokens int64
