@@ -86,14 +86,14 @@ func (t *typeface) colored(id font.GID, g *glyph) bool {
 	if err != nil {
 		return false
 	}
-	g.bitmap = img
 	x0, y0 := float64(extents.XBearing)*g.scale, -float64(extents.YBearing)*g.scale
-	g.bounds = [4]float64{x0, y0, x0 + float64(extents.Width)*g.scale, y0 - float64(extents.Height)*g.scale}
-	for _, v := range g.bounds {
+	bounds := [4]float64{x0, y0, x0 + float64(extents.Width)*g.scale, y0 - float64(extents.Height)*g.scale}
+	for _, v := range bounds {
 		if !(math.Abs(v) < farthest) {
 			return false
 		}
 	}
+	g.bitmap, g.bounds = img, bounds
 	return true
 }
 

@@ -1,6 +1,8 @@
 package typeset
 
 import (
+	"bytes"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"reflect"
@@ -177,6 +179,22 @@ func TestColorGlyphs(t *testing.T) {
 			t.Errorf("the cat is %v", c)
 		}
 	})
+}
+
+// TestBitmapTooLarge: a bitmap that would be far larger than the line, by what a
+// damaged font says of it, is not drawn.
+func TestBitmapTooLarge(t *testing.T) {
+	dir := t.TempDir()
+	copyFont(t, "emoji.ttf", dir, "emoji.ttf", func(b []byte) []byte {
+		table := binary.BigEndian.Uint32(b[bytes.Index(b, []byte("CBLC"))+8:])
+		copy(b[table+8+44:], "\x01\x01") // pixels to the em of the bitmaps
+		return b
+	})
+	for _, g := range mustSet(t, fontsIn(t, dir), "😺", maxSize).glyphs {
+		if g.bitmap != nil {
+			t.Errorf("a bitmap within %v", g.bounds)
+		}
+	}
 }
 
 // TestFit: the longest beginning that fits, cut between what readers see as characters.
