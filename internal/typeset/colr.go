@@ -36,8 +36,7 @@ func (m affine) then(n affine) affine {
 
 // around returns m with its origin at (x, y).
 func (m affine) around(x, y int16) affine {
-	to, back := affine{1, 0, 0, 1, float64(x), float64(y)}, affine{1, 0, 0, 1, -float64(x), -float64(y)}
-	return to.then(m).then(back)
+	return translation(x, y).then(m).then(affine{1, 0, 0, 1, -float64(x), -float64(y)})
 }
 
 func translation(x, y int16) affine    { return affine{1, 0, 0, 1, float64(x), float64(y)} }

@@ -1,6 +1,7 @@
 package typeset
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -159,31 +160,22 @@ func (t *typeface) describe(ld *opentype.Loader) bool {
 // prefer orders typefaces: upright, of normal weight and width, sans serif, Noto,
 // then by name, so that the same system gives the same picture.
 func prefer(a, b *typeface) int {
-	for _, d := range []float64{
-		float64(a.aspect.Style) - float64(b.aspect.Style),
-		math.Abs(float64(a.aspect.Weight-font.WeightNormal)) - math.Abs(float64(b.aspect.Weight-font.WeightNormal)),
-		math.Abs(float64(a.aspect.Stretch-font.StretchNormal)) - math.Abs(float64(b.aspect.Stretch-font.StretchNormal)),
-		a.rank() - b.rank(),
-	} {
-		switch {
-		case d < 0:
-			return -1
-		case d > 0:
-			return 1
-		}
-	}
-	if c := strings.Compare(a.path, b.path); c != 0 {
-		return c
-	}
-	return a.index - b.index
+	return cmp.Or(
+		cmp.Compare(a.aspect.Style, b.aspect.Style),
+		cmp.Compare(math.Abs(float64(a.aspect.Weight-font.WeightNormal)), math.Abs(float64(b.aspect.Weight-font.WeightNormal))),
+		cmp.Compare(math.Abs(float64(a.aspect.Stretch-font.StretchNormal)), math.Abs(float64(b.aspect.Stretch-font.StretchNormal))),
+		cmp.Compare(a.rank(), b.rank()),
+		cmp.Compare(a.path, b.path),
+		cmp.Compare(a.index, b.index),
+	)
 }
 
 // rank is lower for the designs that labels are easier to read in.
-func (t *typeface) rank() float64 {
-	sum := 0.0
+func (t *typeface) rank() int {
+	sum := 0
 	for _, part := range []struct {
 		name string
-		cost float64
+		cost int
 	}{{"sans", -4}, {"noto", -1}, {"serif", 4}, {"mono", 4}, {"math", 4}, {"looped", 2}, {"kufi", 2}, {"nastaliq", 2}, {"rashi", 4}, {"unifont", 8}, {"supplement", 1}} {
 		if strings.Contains(t.family, part.name) {
 			sum += part.cost
