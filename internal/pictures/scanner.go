@@ -134,16 +134,24 @@ func (s *Scanner) copy(n int64) error {
 	return nil
 }
 
+// peek returns the next n bytes, which are not read yet. If there are fewer, it takes
+// them.
+func (s *Scanner) peek(n int) ([]byte, error) {
+	head, err := s.r.Peek(n)
+	if err != nil {
+		_ = s.copy(int64(len(head)))
+	}
+	return head, err
+}
+
 // png reads chunks until IEND.
 func (s *Scanner) png() error {
 	if err := s.copy(int64(len(pngStart))); err != nil {
 		return err
 	}
 	for {
-		head, err := s.r.Peek(8)
+		head, err := s.peek(8)
 		if err != nil {
-			s.add(head)
-			_, _ = s.r.Discard(len(head))
 			return err
 		}
 		length, end := int64(binary.BigEndian.Uint32(head)), string(head[4:]) == "IEND"
@@ -185,10 +193,8 @@ func (s *Scanner) jpeg() error {
 		case marker == 0, marker == markerTEM, marker >= markerRST0 && marker < markerSOI:
 			continue // nothing belongs to them
 		}
-		head, err := s.r.Peek(2)
+		head, err := s.peek(2)
 		if err != nil {
-			s.add(head)
-			_, _ = s.r.Discard(len(head))
 			return err
 		}
 		if err := s.copy(int64(max(binary.BigEndian.Uint16(head), 2))); err != nil {
@@ -215,9 +221,8 @@ func (s *Scanner) marker() (byte, error) {
 		if at == len(ahead) {
 			continue
 		}
-		head, err := s.r.Peek(2)
+		head, err := s.peek(2)
 		if err != nil {
-			_ = s.copy(int64(len(head)))
 			return 0, err
 		}
 		if head[1] != 0xff { // else it fills
