@@ -30,7 +30,7 @@ func Decode(data []byte, lim Limits) (img *RGB, err error) {
 	if err := checkBytes(data, lim); err != nil {
 		return nil, err
 	}
-	kind := sniff(data)
+	kind := Kind(data)
 	defer guard(kind, &err)
 	switch kind {
 	case "PNG":
@@ -161,21 +161,18 @@ var magics = []struct{ magic, kind string }{
 
 // Kind returns the type of a file by its first bytes, "" where it is unknown. It may
 // be one that is not read, or not a picture.
-func Kind(start []byte) string { return sniff(start) }
-
-// sniff returns the type of a file by its first bytes, or "" where it is unknown.
-func sniff(data []byte) string {
-	if len(data) == 0 {
+func Kind(start []byte) string {
+	if len(start) == 0 {
 		return "an empty file"
 	}
-	if len(data) >= 12 && string(data[:4]) == "RIFF" {
-		if string(data[8:12]) == "WEBP" {
+	if len(start) >= 12 && string(start[:4]) == "RIFF" {
+		if string(start[8:12]) == "WEBP" {
 			return "WebP"
 		}
 		return "RIFF"
 	}
-	if len(data) >= 12 && string(data[4:8]) == "ftyp" {
-		switch string(data[8:12]) {
+	if len(start) >= 12 && string(start[4:8]) == "ftyp" {
+		switch string(start[8:12]) {
 		case "avif", "avis":
 			return "AVIF"
 		case "heic", "heix", "heim", "heis", "hevc", "mif1", "msf1":
@@ -184,7 +181,7 @@ func sniff(data []byte) string {
 		return "MP4"
 	}
 	for _, m := range magics {
-		if bytes.HasPrefix(data, []byte(m.magic)) {
+		if bytes.HasPrefix(start, []byte(m.magic)) {
 			return m.kind
 		}
 	}

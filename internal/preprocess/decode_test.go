@@ -295,7 +295,7 @@ func FuzzDecode(f *testing.F) {
 		if img.W <= 0 || img.H <= 0 || int64(img.W)*int64(img.H) > lim.MaxPixels || len(img.Pix) != 3*img.W*img.H {
 			t.Fatalf("%d×%d with %d bytes", img.W, img.H, len(img.Pix))
 		}
-		if sniff(data) != "JPEG" {
+		if Kind(data) != "JPEG" {
 			return
 		}
 		fitted, err := fitStreamed(data, 9, lim)

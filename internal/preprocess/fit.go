@@ -43,7 +43,7 @@ func Open(data []byte, lim Limits) (s *Source, err error) {
 	if err := checkBytes(data, lim); err != nil {
 		return nil, err
 	}
-	if sniff(data) == "JPEG" {
+	if Kind(data) == "JPEG" {
 		defer guard("JPEG", &err)
 		d, err := openJPEG(data, lim)
 		if err != nil {
