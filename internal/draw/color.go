@@ -25,22 +25,19 @@ func paletteIndex(label string) int {
 }
 
 // Colors returns a color for each label of a picture, no two the same: that of
-// paletteIndex for the first label that has it, the next free one of the palette for others, and when
-// the palette is used up, more colors that differ from all. The same labels in the same
-// order have the same colors. Beyond some thousand labels colors repeat.
+// paletteIndex for the first label that has it, the next free one of the palette for
+// others, and when the palette is used up, more colors that differ from all. The same
+// labels in the same order have the same colors. Beyond some thousand labels colors repeat.
 func Colors(labels []string) map[string]color.NRGBA {
 	colors := make(map[string]color.NRGBA, min(len(labels), len(palette)))
-	var free [len(palette)]bool
-	for i := range free {
-		free[i] = true
-	}
+	var taken [len(palette)]bool
 	var others []string
 	for _, label := range labels {
 		if _, ok := colors[label]; ok {
 			continue
 		}
-		if i := paletteIndex(label); free[i] {
-			colors[label], free[i] = palette[i], false
+		if i := paletteIndex(label); !taken[i] {
+			colors[label], taken[i] = palette[i], true
 		} else {
 			others = append(others, label)
 		}
@@ -51,11 +48,11 @@ func Colors(labels []string) map[string]color.NRGBA {
 			continue
 		}
 		i := paletteIndex(label)
-		for n := 0; n < len(palette) && !free[i]; n++ {
+		for n := 0; n < len(palette) && taken[i]; n++ {
 			i = (i + 1) % len(palette)
 		}
-		if free[i] {
-			colors[label], free[i] = palette[i], false
+		if !taken[i] {
+			colors[label], taken[i] = palette[i], true
 		} else {
 			colors[label] = more.next()
 		}
