@@ -208,11 +208,10 @@ func TestSegmentIsParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	objects := task.Parse(text, 200, 150).Objects
-	_, err = draw.Objects(want, []draw.Object{
-		{Label: "dog", Box: objects[0].Box},
-		{Label: "cat", Box: objects[1].Box, Mask: decodedMask(t, 200, 150)},
-	}, draw.Options{})
-	if err != nil {
+	if err := draw.Mask(want, draw.Colors([]string{"dog", "cat"})["cat"], decodedMask(t, 200, 150), draw.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := draw.Objects(want, []draw.Object{{Label: "dog", Box: objects[0].Box}, {Label: "cat", Box: objects[1].Box}}, draw.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	got := readPNG(t, filepath.Join(dir, "textsegment.png"))

@@ -19,7 +19,6 @@ import (
 type Object struct {
 	Label string
 	Box   [4]float64 // x0, y0, x1, y1 in pixels of the picture; inverted ones are swapped
-	Mask  []byte     // nil, or [H][W] of the picture
 }
 
 // Options are the sizes and fonts of what is drawn. Zero means: as fits the picture.
@@ -60,18 +59,17 @@ func FromRGB(pix []byte, W, H int) (*image.NRGBA, error) {
 	return img, nil
 }
 
-// Objects draws objects on img: first all masks, translucent with an outline, then
-// boxes, the largest first, then labels. Each label has a color of its own, as Colors
-// gives them; labels lie where they hide each other least. A label in a script that no
-// font has is drawn as a number, and the legend says which. It fails on a mask of
-// another size and on a box with a NaN or infinity; img is then unchanged.
+// Objects draws objects on img: boxes, the largest first, then labels. Each label has a
+// color of its own, as Colors gives them; labels lie where they hide each other least. A
+// label in a script that no font has is drawn as a number, and the legend says which. It
+// fails on a box with a NaN or infinity; img is then unchanged.
 func Objects(img *image.NRGBA, objects []Object, opt Options) ([]LegendEntry, error) {
 	bounds := img.Bounds()
 	W, H := bounds.Dx(), bounds.Dy()
 	if W == 0 || H == 0 {
 		return nil, errors.New("draw: the picture has no pixels")
 	}
-	if err := check(objects, W, H); err != nil {
+	if err := check(objects); err != nil {
 		return nil, err
 	}
 	if opt.Fonts == nil {
@@ -87,11 +85,6 @@ func Objects(img *image.NRGBA, objects []Object, opt Options) ([]LegendEntry, er
 		names[i] = o.Label
 	}
 	colors := Colors(names)
-	for _, o := range objects {
-		if o.Mask != nil {
-			drawMask(img, o.Mask, colors[o.Label], opt.outline())
-		}
-	}
 	boxes := make([]image.Rectangle, len(objects))
 	order := make([]int, len(objects)) // by area, the largest first
 	for i, o := range objects {
@@ -109,17 +102,12 @@ func Objects(img *image.NRGBA, objects []Object, opt Options) ([]LegendEntry, er
 	return legend, nil
 }
 
-// check reports the first object that cannot be drawn on a picture of W×H pixels.
-func check(objects []Object, W, H int) error {
+// check reports the first object that cannot be drawn.
+func check(objects []Object) error {
 	for i, o := range objects {
 		for _, v := range o.Box {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				return fmt.Errorf("draw: box %v of object %d is not finite", o.Box, i)
-			}
-		}
-		if o.Mask != nil {
-			if err := mask.Check(len(o.Mask), W, H); err != nil {
-				return fmt.Errorf("draw: object %d: %w", i, err)
 			}
 		}
 	}
@@ -129,16 +117,32 @@ func check(objects []Object, W, H int) error {
 // area returns the number of pixels in r.
 func area(r image.Rectangle) int { return r.Dx() * r.Dy() }
 
-// Mask draws one mask [H][W] on img as Objects does, for those who cannot hold
-// the masks of all objects at once: they draw the masks first, each in the color that
-// Colors gives its label, then everything else with Objects. It fails if the size is
-// not the picture's.
+// Mask draws a mask [H][W] on img in a color, such as [Colors] gives its label:
+// translucent, with an outline. Masks are drawn before everything else is drawn with
+// [Objects]. It fails if the size is not the picture's.
 func Mask(img *image.NRGBA, c color.NRGBA, pixels []byte, opt Options) error {
-	W, H := img.Bounds().Dx(), img.Bounds().Dy()
+	bounds := img.Bounds()
+	W, H := bounds.Dx(), bounds.Dy()
 	if err := mask.Check(len(pixels), W, H); err != nil {
 		return fmt.Errorf("draw: %w", err)
 	}
-	drawMask(img, pixels, c, opt.fit(W, H).outline())
+	width := max(opt.fit(W, H).LineWidth/2, 1) // of the outline
+	set := func(x, y int) bool { return x >= 0 && y >= 0 && x < W && y < H && pixels[y*W+x] != 0 }
+	for y := range H {
+		row := img.Pix[img.PixOffset(bounds.Min.X, bounds.Min.Y+y):]
+		for x := range W {
+			if pixels[y*W+x] == 0 {
+				continue
+			}
+			alpha := maskAlpha
+			if !set(x-width, y) || !set(x+width, y) || !set(x, y-width) || !set(x, y+width) {
+				alpha = 1
+			}
+			p := row[4*x : 4*x+4 : 4*x+4]
+			p[0], p[1], p[2] = mix(p[0], c.R, alpha), mix(p[1], c.G, alpha), mix(p[2], c.B, alpha)
+			p[3] = 0xff
+		}
+	}
 	return nil
 }
 
@@ -156,9 +160,6 @@ func (opt Options) fit(W, H int) Options {
 	return opt
 }
 
-// outline is the width of a mask's outline.
-func (opt Options) outline() int { return max(opt.LineWidth/2, 1) }
-
 // boxRect rounds box to pixels of the picture: at least one pixel, and inside.
 func boxRect(box [4]float64, bounds image.Rectangle) image.Rectangle {
 	side := func(a, b float64, low, high int) (int, int) {
@@ -173,28 +174,6 @@ func boxRect(box [4]float64, bounds image.Rectangle) image.Rectangle {
 	r.Min.X, r.Max.X = side(box[0], box[2], bounds.Min.X, bounds.Max.X)
 	r.Min.Y, r.Max.Y = side(box[1], box[3], bounds.Min.Y, bounds.Max.Y)
 	return r
-}
-
-// drawMask tints the mask's pixels and draws those within width of its rim solid.
-func drawMask(img *image.NRGBA, mask []byte, c color.NRGBA, width int) {
-	bounds := img.Bounds()
-	W, H := bounds.Dx(), bounds.Dy()
-	set := func(x, y int) bool { return x >= 0 && y >= 0 && x < W && y < H && mask[y*W+x] != 0 }
-	for y := range H {
-		row := img.Pix[img.PixOffset(bounds.Min.X, bounds.Min.Y+y):]
-		for x := range W {
-			if mask[y*W+x] == 0 {
-				continue
-			}
-			alpha := maskAlpha
-			if !set(x-width, y) || !set(x+width, y) || !set(x, y-width) || !set(x, y+width) {
-				alpha = 1
-			}
-			p := row[4*x : 4*x+4 : 4*x+4]
-			p[0], p[1], p[2] = mix(p[0], c.R, alpha), mix(p[1], c.G, alpha), mix(p[2], c.B, alpha)
-			p[3] = 0xff
-		}
-	}
 }
 
 func mix(under, over uint8, alpha float64) uint8 {

@@ -68,10 +68,10 @@ func TestDrawMask(t *testing.T) {
 			mask[y*40+x] = 1
 		}
 	}
-	if _, err := Objects(img, []Object{{Label: "", Box: [4]float64{0, 0, 1, 1}, Mask: mask}}, Options{}); err != nil {
+	c := labelColor("")
+	if err := Mask(img, c, mask, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	c := labelColor("")
 	if got := img.NRGBAAt(10, 15); got != c {
 		t.Errorf("the rim is %v, want %v", got, c)
 	}
@@ -81,6 +81,10 @@ func TestDrawMask(t *testing.T) {
 	}
 	if got := img.NRGBAAt(9, 15); got != gray {
 		t.Errorf("outside is %v", got)
+	}
+	before := slices.Clone(img.Pix)
+	if err := Mask(img, c, make([]byte, 5), Options{}); err == nil || !bytes.Equal(img.Pix, before) {
+		t.Errorf("a mask of another size: %v", err)
 	}
 }
 
@@ -153,9 +157,13 @@ func TestDrawAnySize(t *testing.T) {
 		img := big.SubImage(image.Rect(10, 10, 10+w, 10+h)).(*image.NRGBA)
 		var objects []Object
 		for _, box := range [][4]float64{{0, 0, float64(w), float64(h)}, {-1e300, -5, 1e300, 5}, {1e300, 1e300, 1e300, 1e300}, {0.4, 0.4, 0.4, 0.4}, {float64(w), float64(h), 0, 0}} {
-			objects = append(objects, Object{Label: "a label", Box: box, Mask: bytes.Repeat([]byte{1}, w*h)})
+			objects = append(objects, Object{Label: "a label", Box: box})
 		}
+		mask := bytes.Repeat([]byte{1}, w*h)
 		for _, opt := range []Options{{}, {LineWidth: 1 << 40, FontSize: 1e300}, {LineWidth: -1, FontSize: math.NaN()}} {
+			if err := Mask(img, labelColor("a label"), mask, opt); err != nil {
+				t.Fatalf("%v: %v", size, err)
+			}
 			if _, err := Objects(img, objects, opt); err != nil {
 				t.Fatalf("%v: %v", size, err)
 			}
@@ -175,9 +183,8 @@ func TestDrawAnySize(t *testing.T) {
 
 func TestDrawRejects(t *testing.T) {
 	for name, o := range map[string]Object{
-		"a mask of another size": {Mask: make([]byte, 5)},
-		"NaN":                    {Box: [4]float64{0, math.NaN(), 1, 1}},
-		"infinity":               {Box: [4]float64{0, 0, math.Inf(1), 1}},
+		"NaN":      {Box: [4]float64{0, math.NaN(), 1, 1}},
+		"infinity": {Box: [4]float64{0, 0, math.Inf(1), 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			img := canvas(t, 4, 4)
@@ -256,41 +263,5 @@ func TestEncodeMask(t *testing.T) {
 	}
 	if err := EncodeMask(&buf, []byte{1}, 3, 2); err == nil {
 		t.Error("a mask of another size is accepted")
-	}
-}
-
-// Masks drawn one by one and then the rest are what Draw draws of all at once.
-func TestDrawMasksFirst(t *testing.T) {
-	const W, H = 60, 40
-	objects := []Object{
-		{Label: "cat", Box: [4]float64{2, 3, 40, 30}, Mask: make([]byte, W*H)},
-		{Label: "dog", Box: [4]float64{20, 10, 55, 39}, Mask: make([]byte, W*H)},
-	}
-	for i := range W * H {
-		if i%W > 5 && i%W < 30 && i/W > 5 {
-			objects[0].Mask[i] = 1
-		}
-		if i%W > 20 && i/W > 15 {
-			objects[1].Mask[i] = 1
-		}
-	}
-	want, got := image.NewNRGBA(image.Rect(0, 0, W, H)), image.NewNRGBA(image.Rect(0, 0, W, H))
-	if _, err := Objects(want, objects, Options{LineWidth: 4}); err != nil {
-		t.Fatal(err)
-	}
-	for i, o := range objects {
-		if err := Mask(got, labelColor(o.Label), o.Mask, Options{LineWidth: 4}); err != nil {
-			t.Fatal(err)
-		}
-		objects[i].Mask = nil
-	}
-	if _, err := Objects(got, objects, Options{LineWidth: 4}); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Pix, want.Pix) {
-		t.Error("the pictures differ")
-	}
-	if err := Mask(got, labelColor("x"), make([]byte, W), Options{}); err == nil {
-		t.Error("a mask of another size is drawn")
 	}
 }
