@@ -93,8 +93,7 @@ func (w *writer) set(name string, size int, bounds image.Rectangle) *typeset.Lin
 	if line, ok = w.fonts.Set(text, smaller); !ok {
 		return nil
 	}
-	line, _ = w.fonts.Fit(text, smaller, bounds.Dx()-2*padding(line.Height))
-	return line
+	return w.fonts.Fit(line, bounds.Dx()-2*padding(line.Height))
 }
 
 // number returns the number that stands for a label, a new one at its first use.

@@ -24,6 +24,7 @@ const (
 type Line struct {
 	Text          string
 	Width, Height int // pixels
+	size          int // pixels to the em
 	ascent        int // pixels from the top to the base line
 	glyphs        []glyph
 }
@@ -40,7 +41,7 @@ func (f *Fonts) Set(text string, size int) (*Line, bool) {
 	}
 	var runs []run
 	ok := guarded(func() { runs = split(runes) })
-	line := &Line{Text: text}
+	line := &Line{Text: text, size: size}
 	extents, known := f.regular.face.FontHExtents()
 	if !ok || !known {
 		return nil, false
@@ -76,28 +77,26 @@ func (f *Fonts) Set(text string, size int) (*Line, bool) {
 	return line, true
 }
 
-// Fit sets text as Set does, and cuts it, with an ellipsis, until it is at most room
-// pixels wide. It reports false if no font has the text; a line without room for one
-// character is empty.
-func (f *Fonts) Fit(text string, size, room int) (*Line, bool) {
-	line, ok := f.Set(text, size)
-	if !ok || line.Width <= room {
-		return line, ok
+// Fit returns a line as it is if it is at most room pixels wide, else cut, with an
+// ellipsis. A line without room for one character is empty.
+func (f *Fonts) Fit(line *Line, room int) *Line {
+	if line.Width <= room {
+		return line
 	}
-	ends := graphemes([]rune(text))
-	runes := []rune(text)
+	runes := []rune(line.Text)
+	ends := graphemes(runes)
 	best := &Line{}
 	low, high := 1, len(ends)-1 // characters that may be kept
 	for low <= high {
 		n := (low + high) / 2
-		cut, ok := f.Set(strings.TrimRight(string(runes[:ends[n-1]]), " ")+"…", size)
+		cut, ok := f.Set(strings.TrimRight(string(runes[:ends[n-1]]), " ")+"…", line.size)
 		if ok && cut.Width <= room {
 			best, low = cut, n+1
 		} else {
 			high = n - 1
 		}
 	}
-	return best, true
+	return best
 }
 
 // graphemes returns where the characters that a reader sees end.
