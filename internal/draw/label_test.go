@@ -142,9 +142,7 @@ func TestLegend(t *testing.T) {
 	}
 	texts := map[string]string{}
 	for _, p := range got {
-		t.Run(p.name, func(t *testing.T) {
-			texts[p.name] = p.line.Text
-		})
+		texts[p.name] = p.line.Text
 	}
 	if want := map[string]string{"猫": "2", "cat": "cat", "1": "1", "חתול\n": "3"}; !reflect.DeepEqual(texts, want) {
 		t.Errorf("labels %q, want %q", texts, want)
@@ -169,6 +167,22 @@ func TestSmallBoxesLast(t *testing.T) {
 	colors := Colors([]string{"\x00", "\x01"})
 	if got := img.NRGBAAt(20, 30); got != colors["\x00"] {
 		t.Errorf("the left side of the small box is %v", got)
+	}
+}
+
+// TestCrowdedLabels: labels that would hide each other are made smaller.
+func TestCrowdedLabels(t *testing.T) {
+	fonts := testFonts(t)
+	height := func(n int) int {
+		objects := make([]Object, n)
+		for i := range objects {
+			objects[i] = Object{Label: "a long label", Box: [4]float64{400, 400, 500, 500}}
+		}
+		got, _ := plates(objects, 900, 900, fonts)
+		return got[0].line.Height
+	}
+	if alone, crowd := height(1), height(200); crowd >= alone {
+		t.Errorf("labels of %d pixels, alone of %d", crowd, alone)
 	}
 }
 
