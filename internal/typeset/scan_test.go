@@ -123,7 +123,7 @@ func TestCheckFontRejects(t *testing.T) {
 		"a table past the end":   put(12+8, 0xfffffff0),
 		"a table of 4 GB":        put(12+12, 0xffffffff),
 		"more tables than bytes": put(4, 0xffff0000),
-		"a collection of many":   func(b []byte) { copy(b, "ttcf\x00\x01\x00\x00\xff\xff\xff\xff") },
+		"a collection of many":   func(b []byte) { copy(b, "ttcf\x00\x01\x00\x00\x40\x00\x00\x00") },
 		"a collection elsewhere": func(b []byte) { copy(b, "ttcf\x00\x01\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff") },
 		"tables over each other": func(b []byte) {
 			for i := range 3 {
