@@ -82,6 +82,13 @@ func TestDrawMask(t *testing.T) {
 	if got := img.NRGBAAt(9, 15); got != gray {
 		t.Errorf("outside is %v", got)
 	}
+	wide := canvas(t, 40, 40)
+	if err := Mask(wide, c, mask, Options{LineWidth: 8}); err != nil {
+		t.Fatal(err)
+	}
+	if rim, middle := wide.NRGBAAt(13, 20), wide.NRGBAAt(14, 20); rim != c || middle == c {
+		t.Errorf("an outline of 4 pixels ends in %v, %v", rim, middle)
+	}
 	before := slices.Clone(img.Pix)
 	if err := Mask(img, c, make([]byte, 5), Options{}); err == nil || !bytes.Equal(img.Pix, before) {
 		t.Errorf("a mask of another size: %v", err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/go-text/typesetting/font"
 	"github.com/go-text/typesetting/font/opentype"
 	"github.com/go-text/typesetting/font/opentype/tables"
 )
@@ -137,6 +138,32 @@ func TestSearchRegion(t *testing.T) {
 		t.Run(region, func(t *testing.T) {
 			if got := f.search(c, region); got != want {
 				t.Errorf("a font of %q", got.region)
+			}
+		})
+	}
+}
+
+// TestGradient: the color of a gradient is the mean of its colors, weighted by the
+// parts of the line that they are near.
+func TestGradient(t *testing.T) {
+	palette := []tables.ColorRecord{{Red: 200, Alpha: 255}, {Blue: 100, Alpha: 255}, {Green: 255}}
+	p := painter{face: font.NewFace(&font.Font{CPAL: font.CPAL{palette}})}
+	const one = 1 << 14
+	for _, c := range []struct {
+		name  string
+		stops []tables.ColorStop
+		want  color.Color
+	}{
+		{"two ends", []tables.ColorStop{{PaletteIndex: 0, Alpha: one}, {StopOffset: one, PaletteIndex: 1, Alpha: one}}, color.NRGBA{100, 0, 50, 255}},
+		{"a short part", []tables.ColorStop{{PaletteIndex: 0, Alpha: one}, {StopOffset: 0, PaletteIndex: 0, Alpha: one}, {StopOffset: one, PaletteIndex: 0, Alpha: one},
+			{StopOffset: one, PaletteIndex: 1, Alpha: one}}, color.NRGBA{200, 0, 0, 255}},
+		{"to nothing", []tables.ColorStop{{PaletteIndex: 0, Alpha: one}, {StopOffset: one, PaletteIndex: 2, Alpha: one}}, color.NRGBA{200, 0, 0, 128}},
+		{"nothing", []tables.ColorStop{{PaletteIndex: 2, Alpha: one}}, color.Transparent},
+		{"no stops", nil, color.Transparent},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := p.mean(c.stops); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
 			}
 		})
 	}
