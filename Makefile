@@ -101,7 +101,7 @@ $(B)/link.stamp: $(GGML_BUILD)/built $(B)/tokenizers/built $(B)/flavor Makefile
 	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -- -lggml $(LIBS_BACKEND) -lggml-base $(LIBS_SYSTEM)
 	@touch $@
 
-# Remembers which flavour build/lib holds.
+# Remembers which flavor build/lib holds.
 $(B)/flavor: force
 	@mkdir -p $(B)
 	@echo '$(FLAVOR)' | cmp -s - $@ || echo '$(FLAVOR)' > $@

@@ -110,7 +110,7 @@ func sandbox(t *testing.T) (dir string, env []string) {
 		return strings.HasPrefix(name, "PALIGEMMA_") || slices.Contains([]string{"PATH", "HOME", "BASH_ENV"}, name)
 	})
 	return dir, append(env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "HOME="+dir,
-		"LC_ALL=C.UTF-8", "PALIGEMMA_THREADS=1") // threads wait busily, and tests of packages run side by side
+		"LC_ALL=C.UTF-8", "PALIGEMMA_THREADS=1") // tests of packages run side by side
 }
 
 // copyTree copies a file or folder.
