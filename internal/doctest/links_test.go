@@ -27,8 +27,12 @@ func TestLinks(t *testing.T) {
 			t.Errorf("docs/README.md does not link to %s", name)
 		}
 	}
-	for _, name := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
-		pages = append(pages, filepath.Join(root, name))
+	for _, pattern := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "scripts/*/README.md", "testdata/README.md"} {
+		more, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || more == nil {
+			t.Fatalf("%s: no such page: %v", pattern, err)
+		}
+		pages = append(pages, more...)
 	}
 	for _, page := range pages {
 		for target := range links(t, page) {
