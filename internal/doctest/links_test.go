@@ -10,6 +10,7 @@ import (
 
 var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)|\b(?:src|href)="([^"]+)"`)
+	inTree  = regexp.MustCompile("(?m)(?:^|[\\s`\"'(=])(?:\\.{1,2}/)?((?:cmd|docs|internal|scripts|testdata|third_party)/[\\w./*-]*)")
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
 	code    = regexp.MustCompile("(?s)```.*?\n```|`[^`\n]+`")
 )
@@ -17,22 +18,12 @@ var (
 // Files and headings that the documentation links to exist, and the index of
 // docs links to every page.
 func TestLinks(t *testing.T) {
-	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	pages := allPages(t)
 	index := links(t, filepath.Join(root, "docs", "README.md"))
 	for _, page := range pages {
-		if name := filepath.Base(page); name != "README.md" && !index[name] {
+		if name := filepath.Base(page); filepath.Base(filepath.Dir(page)) == "docs" && name != "README.md" && !index[name] {
 			t.Errorf("docs/README.md does not link to %s", name)
 		}
-	}
-	for _, pattern := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "scripts/*/README.md", "testdata/README.md"} {
-		more, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil || more == nil {
-			t.Fatalf("%s: no such page: %v", pattern, err)
-		}
-		pages = append(pages, more...)
 	}
 	for _, page := range pages {
 		for target := range links(t, page) {
@@ -45,12 +36,39 @@ func TestLinks(t *testing.T) {
 				file = filepath.Join(filepath.Dir(page), path)
 			}
 			if _, err := os.Stat(file); err != nil {
-				t.Errorf("%s links to %s: %v", filepath.Base(page), target, err)
+				t.Errorf("%s links to %s: %v", page, target, err)
 			} else if anchor != "" && !anchors(t, file)[anchor] {
-				t.Errorf("%s links to %s, which has no such heading", filepath.Base(page), target)
+				t.Errorf("%s links to %s, which has no such heading", page, target)
 			}
 		}
 	}
+}
+
+// TestPaths checks that files and folders of the repository exist that the
+// documentation names, in text or in commands.
+func TestPaths(t *testing.T) {
+	for _, page := range allPages(t) {
+		for _, m := range inTree.FindAllStringSubmatch(readFile(t, page), -1) {
+			name := strings.TrimRight(m[1], "./")
+			if found, err := filepath.Glob(filepath.Join(root, name)); err != nil || found == nil {
+				t.Errorf("%s names %s, which does not exist", page, name)
+			}
+		}
+	}
+}
+
+// allPages returns the pages of the documentation.
+func allPages(t *testing.T) []string {
+	t.Helper()
+	var pages []string
+	for _, pattern := range []string{"docs/*.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "scripts/*/README.md", "testdata/README.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || found == nil {
+			t.Fatalf("%s: no such page: %v", pattern, err)
+		}
+		pages = append(pages, found...)
+	}
+	return pages
 }
 
 // links returns the targets of the links and pictures of a page.
