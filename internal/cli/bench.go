@@ -47,7 +47,7 @@ With --sequences 1,2,4 each repetition also decodes one, two and four sequences
 together, all with that prompt, and times a step, which gives a token to each of
 them. Every sequence is prefilled first; this takes longer than what is timed.
 
-Beside the times stand the arithmetic and the memory traffic that they stand
+Next to the times are the arithmetic and the memory traffic that they stand
 for, and at the end what ggml reaches on this machine with the same threads:
 reading memory, and one large product of matrices in a few types.
 

@@ -25,7 +25,7 @@ With --special an <image> typed in the prompt is where an image goes.
 
 With --requests what is asked of which image comes from a file, a JSON object a
 line: {"image": PATH, "prompt": TEXT}, or {"images": [PATH, ...], "prompt": TEXT}
-for several in one prompt. Neighbouring lines about the same images are best: an
+for several in one prompt. Neighboring lines about the same images are best: an
 image is then encoded once. In JSON the answers to detect and segment prompts
 have boxes and masks.
 ` + answerHelp + promptHelp,
