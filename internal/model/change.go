@@ -1,0 +1,28 @@
+package model
+
+// Change is what adapters do to one tensor of a model. All values are F32, in
+// the file's form (a norm's weight as 1 + w), rows without padding.
+type Change struct {
+	Tensor string // its name in the file, or TensorHead in a tied model: the head then becomes a matrix of its own
+
+	// Values replaces the stored values, before LowRank is added; nil: they stay.
+	Values []float32
+	// LowRank are added to a matrix, in this order.
+	LowRank []LowRank
+	// Bias is added to the rows that a matrix gives, [out]; nil: none.
+	Bias []float32
+}
+
+// LowRank is the update Scale·B·A of a matrix of weights W [out, in]: LoRA, Hu et
+// al. 2021, https://arxiv.org/abs/2106.09685, equation 3.
+type LowRank struct {
+	Rank  int
+	A     []float32 // [Rank, in], row-major
+	B     []float32 // [out, Rank], row-major
+	Scale float32
+
+	// Magnitude, if there is one, is the length of each row of the sum: row i
+	// becomes Magnitude[i]·(W + Scale·B·A)[i] / ‖(W + Scale·B·A)[i]‖: DoRA, Liu et
+	// al. 2024, https://arxiv.org/abs/2402.09353, equation 5. [out]
+	Magnitude []float32
+}
