@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/ggml"
 	"paligemma/internal/quote"
 )
 
@@ -45,9 +46,25 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	return first
 }
 
+// maxISA is the variable that rules out custom kernels, for those who look for a fault
+// of them. There is no flag of this name.
+const maxISA = "MAX_ISA"
+
+// limitKernels keeps custom kernels to the instruction set that the environment names.
+func limitKernels(lookup func(string) (string, bool)) error {
+	value, ok := lookup(envPrefix + maxISA)
+	if !ok || value == "" {
+		return nil
+	}
+	if err := ggml.LimitISA(value); err != nil {
+		return dataError{fmt.Errorf("%s=%s: %w", envPrefix+maxISA, quote.Short(value), err)}
+	}
+	return nil
+}
+
 // noteVariables notes variables that are most likely misspelled.
 func (a *app) noteVariables(root *cobra.Command, environ []string) {
-	var known, unknown []string
+	known, unknown := []string{envPrefix + maxISA}, []string(nil)
 	for _, cmd := range append(root.Commands(), root) {
 		add := func(flag *pflag.Flag) { known = append(known, envName(flag.Name)) }
 		cmd.LocalFlags().VisitAll(add)

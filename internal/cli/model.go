@@ -5,6 +5,7 @@ import (
 
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
+	"paligemma/internal/ggml"
 	"paligemma/internal/units"
 )
 
@@ -32,7 +33,7 @@ func (a *app) noteModel(e *engine.Engine) {
 	if refused > 0 {
 		a.note("the system starts no more threads (ulimit -u, a limit of processes): %d in place of %d compute", threads, threads+refused)
 	}
-	a.detail("%s: %s, %s, %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"))
+	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"), ggml.ISA())
 }
 
 // builtIn is the name of the built-in model in JSON.

@@ -71,6 +71,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := applyEnv(cmd.Flags(), os.LookupEnv); err != nil {
 		return err
 	}
+	if err := limitKernels(os.LookupEnv); err != nil {
+		return err
+	}
 	ggml.Verbose(a.common.Verbose)
 	a.noteVariables(cmd.Root(), os.Environ())
 	if err := a.common.check(cmd.Flags()); err != nil {

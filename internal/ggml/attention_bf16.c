@@ -289,7 +289,7 @@ static void attend(const struct attention * a, int64_t tile, int64_t at, int64_t
 
 const struct attention_kernel * pg_attention_bf16(void) {
 	static const struct attention_kernel kernel = {scratch_bytes, load_keys, attend};
-	return isa_level() == ISA_AVX512 && __builtin_cpu_supports("avx512bf16") ? &kernel : NULL;
+	return isa_level() >= ISA_BF16 ? &kernel : NULL;
 }
 
 #else

@@ -4,10 +4,12 @@
 // runs best, whatever the program was built for.
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-// The sets: their numbers are those of isa_begin.h. The last two are for products (matmul.h).
+// The sets, each with those before it. The last two are for products (matmul.h) and attention in BF16.
+#define ISA_BASELINE 0
 #define ISA_AVX2 1
 #define ISA_AVX512 2
 #define ISA_VNNI 3
@@ -23,16 +25,20 @@
 #define ISA_JOIN(name, isa) ISA_JOIN2(name, isa)
 #define FN(name) ISA_JOIN(name, ISA)
 
-#ifdef ISA_DISPATCH
+// pg_isa is the set that kernels are chosen by: the highest that the processor has, found before main, unless
+// pg_limit_isa was called with a lower one.
+extern atomic_int pg_isa;
+
+// pg_limit_isa keeps kernels to a set and those before it, where the processor has them.
+void pg_limit_isa(int most);
+
 static inline int isa_level(void) {
-	if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-		return ISA_AVX512;
-	}
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") ? ISA_AVX2
-																											 : 0;
+	return atomic_load_explicit(&pg_isa, memory_order_relaxed);
 }
+
+#ifdef ISA_DISPATCH
 #define DISPATCH(name) \
-	(isa_level() == ISA_AVX512 ? name##_avx512 : isa_level() == ISA_AVX2 ? name##_avx2 : name##_plain)
+	(isa_level() >= ISA_AVX512 ? name##_avx512 : isa_level() >= ISA_AVX2 ? name##_avx2 : name##_plain)
 #else
 #define DISPATCH(name) name##_plain
 #endif

@@ -1,6 +1,7 @@
 package ggml
 
 /*
+#include "isa.h"
 #include "kernels.h"
 */
 import "C"
@@ -68,9 +69,13 @@ func (g *Graph) ownProduct(t gguf.Type, k int64) bool {
 }
 
 // multiplies reports whether there is a custom kernel for products with weights of
-// type t, in rows of k, on this processor.
+// type t, in rows of k, among those of the instruction sets in use.
 func multiplies(t gguf.Type, k int64) bool {
-	return C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
+	set := C.int(C.ISA_VNNI)
+	if t == gguf.TypeBF16 {
+		set = C.ISA_BF16
+	}
+	return C.isa_level() >= set && C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
 }
 
 // maxElements is more than any memory holds, and far from overflowing.
