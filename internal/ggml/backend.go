@@ -84,9 +84,6 @@ type Backend struct {
 // NewBackend opens the device and starts the threads. The caller closes it
 // after everything that was made with it.
 func NewBackend(opts Options) (*Backend, error) {
-	if err := checkCPU(); err != nil {
-		return nil, err
-	}
 	device, err := findDevice(opts.Device)
 	if err != nil {
 		return nil, err

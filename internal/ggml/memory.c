@@ -1,10 +1,12 @@
 // How the process ends where C code gets no memory or no thread, or an assertion of
 // ggml fails that the checks in Go did not foresee: one line, no core dump.
+#include "end.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static void pg_end(const char * message) {
+void pg_end(const char * message) {
 	if (write(STDERR_FILENO, message, strlen(message)) < 0) {
 		// nobody can be told
 	}
