@@ -1,6 +1,7 @@
 package ggml
 
 /*
+#include <stdlib.h>
 #include "ggml.h"
 #include "ggml-cpu.h"
 #include "ggml-backend.h"
@@ -30,6 +31,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"unsafe"
 )
 
 // MaxNodes bounds the tensors that one graph makes. The largest, 46 layers of
@@ -78,7 +80,8 @@ type Backend struct {
 	single       *C.struct_ggml_threadpool // of the calling thread alone
 	team         *C.struct_pg_team         // of as many threads as pool has, or nil
 	watch        watch
-	topology     uint64 // of the graph that the scheduler's memory plan was made for
+	spare        unsafe.Pointer // memory for the next graph, or nil
+	topology     uint64         // of the graph that the scheduler's memory plan was made for
 }
 
 // NewBackend opens the device and starts the threads. The caller closes it
@@ -158,6 +161,8 @@ func (b *Backend) Close() {
 	C.pg_team_free(b.team)
 	b.team = nil
 	b.watch.close()
+	C.free(b.spare)
+	b.spare = nil
 }
 
 // Device is what the backend computes on.

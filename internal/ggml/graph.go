@@ -22,6 +22,7 @@ type Graph struct {
 	backend *Backend
 	options GraphOptions
 	ctx     *C.struct_ggml_context
+	memory  unsafe.Pointer // of ctx
 	graph   *C.struct_ggml_cgraph
 	inputs  []input
 	scratch []Tensor
@@ -62,20 +63,42 @@ func (b *Backend) NewGraph(o GraphOptions) *Graph {
 	o.Plain = o.Plain || b.plain || !b.cpuOnly()
 	g := &Graph{backend: b, options: o}
 	size := C.size_t(MaxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
-	if !allocatable(int64(size) + slack) {
+	if g.memory = b.graphMemory(size); g.memory == nil {
 		g.err = ErrMemory
 		return g
 	}
-	g.ctx = C.ggml_init(C.struct_ggml_init_params{mem_size: size, no_alloc: true})
+	g.ctx = C.ggml_init(C.struct_ggml_init_params{mem_size: size, mem_buffer: g.memory, no_alloc: true})
 	g.graph = C.ggml_new_graph_custom(g.ctx, maxTensors, false)
 	return g
+}
+
+// graphMemory returns memory for the tensors of a graph: that of a graph that was
+// closed, if there is one. Megabytes that come and go, of which a graph touches some,
+// would else be left behind, touched, in one arena of the C library after the other:
+// Go calls C from many threads.
+func (b *Backend) graphMemory(size C.size_t) unsafe.Pointer {
+	p := b.spare
+	if b.spare = nil; p == nil && allocatable(int64(size)+slack) {
+		p = C.malloc(size)
+	}
+	return p
+}
+
+// keepMemory keeps the memory of a closed graph for the next one.
+func (b *Backend) keepMemory(p unsafe.Pointer) {
+	if b.spare == nil {
+		b.spare = p
+	} else {
+		C.free(p)
+	}
 }
 
 // Close frees the graph and its tensors.
 func (g *Graph) Close() {
 	if g.ctx != nil {
 		C.ggml_free(g.ctx)
-		g.ctx, g.graph = nil, nil
+		g.backend.keepMemory(g.memory)
+		g.ctx, g.graph, g.memory = nil, nil, nil
 	}
 	for _, p := range g.owned {
 		C.free(p)
