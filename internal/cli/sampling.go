@@ -10,11 +10,8 @@ import (
 	"paligemma/internal/model"
 )
 
-// Most that --beams and --logprobs take.
-const (
-	maxBeams    = 64
-	maxLogProbs = 100
-)
+// maxLogProbs is the most that --logprobs takes.
+const maxLogProbs = 100
 
 // samplingOptions are the flags of commands that generate text.
 type samplingOptions struct {
@@ -84,8 +81,8 @@ func (o *samplingOptions) combination() error {
 		return fmt.Errorf("--max-tokens %d: want 1 or more", o.MaxTokens)
 	case o.Sampling.TopP == 0:
 		return errors.New("--top-p 0: want more than 0, up to 1")
-	case o.Beams < 1 || o.Beams > maxBeams:
-		return fmt.Errorf("--beams %d: want 1 to %d", o.Beams, maxBeams)
+	case o.Beams < 1 || o.Beams > model.MaxBeams:
+		return fmt.Errorf("--beams %d: want 1 to %d", o.Beams, model.MaxBeams)
 	case o.NumReturn < 1 || o.NumReturn > o.Beams:
 		return fmt.Errorf("--num-return %d: want 1 to the number of --beams, %d", o.NumReturn, o.Beams)
 	case o.LogProbs < 0 || o.LogProbs > maxLogProbs:

@@ -26,16 +26,16 @@ type hypothesis struct {
 	seq      *Sequence // while it runs
 }
 
-// maxBeams bounds a beam search.
-const maxBeams = 64
+// MaxBeams bounds a beam search.
+const MaxBeams = 64
 
 // BeamSearch continues a prompt by beam search as transformers does it
 // (GenerationMixin._beam_search: length penalty 1, early_stopping False, no
 // sampling). The beams are in the Generation.
 func (m *Model) BeamSearch(ctx context.Context, p Prompt, beams, maxTokens int) (Generation, error) {
 	run := Generation{PrefillTokens: len(p.IDs), FinishReason: FinishLength}
-	if beams < 1 || beams > maxBeams {
-		return run, fmt.Errorf("%d beams: want 1 to %d", beams, maxBeams)
+	if beams < 1 || beams > MaxBeams {
+		return run, fmt.Errorf("%d beams: want 1 to %d", beams, MaxBeams)
 	}
 	if maxTokens < 1 {
 		return run, fmt.Errorf("%d tokens to generate: want 1 or more", maxTokens)
