@@ -5,6 +5,7 @@ import (
 	"io/fs"
 
 	"paligemma/internal/preprocess"
+	"paligemma/internal/tokenizer"
 )
 
 // Codes of failures in JSON; docs/json.md describes them. A code keeps its meaning:
@@ -15,6 +16,7 @@ const (
 	codeUnsupported = "unsupported_image"
 	codeUnreadable  = "unreadable_image"
 	codeInvalid     = "invalid_request"
+	codeLongPrompt  = "prompt_too_long"
 	codeFailed      = "failed"
 )
 
@@ -23,10 +25,13 @@ func errorCode(err error) string {
 	var (
 		usage usageError
 		img   imageError
+		long  *tokenizer.LengthError
 	)
 	switch {
 	case errors.Is(err, preprocess.ErrTooLarge), errors.Is(err, errTooLong), errors.Is(err, errLongLine):
 		return codeTooLarge
+	case errors.As(err, &long):
+		return codeLongPrompt
 	case errors.As(err, &usage):
 		return codeInvalid
 	case errors.Is(err, fs.ErrNotExist):

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"paligemma/internal/preprocess"
+	"paligemma/internal/tokenizer"
 )
 
 // TestErrorCode: what wraps an error does not hide its code.
@@ -25,6 +26,7 @@ func TestErrorCode(t *testing.T) {
 		{"other kind of picture", imageError{fmt.Errorf("a.heic: %w", preprocess.ErrUnsupported)}, codeUnsupported},
 		{"damaged", imageError{errors.New("a.png: unexpected EOF")}, codeUnreadable},
 		{"box outside", imageError{usageError{errors.New("--box leaves a.png")}}, codeInvalid},
+		{"long prompt", fmt.Errorf("a.png: %w", tokenizer.TooLong("the prompt has %d tokens", 9)), codeLongPrompt},
 		{"anything else", errors.New("x"), codeFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {

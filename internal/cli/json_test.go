@@ -201,6 +201,9 @@ func TestJSON(t *testing.T) {
 	}
 	for i, v := range decodeResults(t, out.String(), formatJSONL) {
 		title := []string{"answer", "failure"}[i]
+		if code, _ := v.(map[string]any)["error_code"].(string); i == 1 && code != codeLongPrompt {
+			t.Errorf("look: error_code %q of a line that is too long for the model", code)
+		}
 		for _, wrong := range all[title].check(title, v) {
 			t.Errorf("look: %s", wrong)
 		}

@@ -171,7 +171,7 @@ func (e *Engine) Score(ctx context.Context, p Prompt, texts []string) (Scores, e
 			return Scores{}, err
 		}
 		if len(ids[i]) > room {
-			return Scores{}, fmt.Errorf("%s has %d tokens; after the prompt the model's context of %d has room for %d",
+			return Scores{}, tokenizer.TooLong("%s has %d tokens; after the prompt the model's context of %d has room for %d",
 				quote.Short(text), len(ids[i]), e.config.Text.Context, room)
 		}
 	}
@@ -221,7 +221,7 @@ func (e *Engine) Forward(ctx context.Context, p Prompt, suffix *string, o model.
 	}
 	t := Trace{IDs: slices.Concat(prompt.IDs, after), TokenTypes: tokenizer.TokenTypes(len(prompt.IDs), len(after))}
 	if len(t.IDs) > e.config.Text.Context {
-		return Trace{}, fmt.Errorf("%d tokens are more than the model's context of %d", len(t.IDs), e.config.Text.Context)
+		return Trace{}, tokenizer.TooLong("%d tokens are more than the model's context of %d", len(t.IDs), e.config.Text.Context)
 	}
 	o.LogitsToKeep = min(o.LogitsToKeep, len(t.IDs))
 	start := time.Now()
@@ -266,7 +266,7 @@ func (e *Engine) layOut(ctx context.Context, p Prompt) (prompt model.Prompt, err
 func (e *Engine) room(p model.Prompt) (int, error) {
 	room := e.config.Text.Context - len(p.IDs)
 	if room < 1 {
-		return 0, fmt.Errorf("the prompt has %d tokens, which leaves no room in the model's context of %d", len(p.IDs), e.config.Text.Context)
+		return 0, tokenizer.TooLong("the prompt has %d tokens, which leaves no room in the model's context of %d", len(p.IDs), e.config.Text.Context)
 	}
 	return room, nil
 }

@@ -286,6 +286,16 @@ func (t *Tokenizer) Close() {
 	}
 }
 
+// LengthError says that the model's context has no room for a text.
+type LengthError struct{ message string }
+
+func (e *LengthError) Error() string { return e.message }
+
+// TooLong formats a LengthError.
+func TooLong(format string, args ...any) error {
+	return &LengthError{fmt.Sprintf(format, args...)}
+}
+
 // Encode returns the ids of a text, without any special token of its own.
 // Invalid UTF-8 counts as U+FFFD.
 func (t *Tokenizer) Encode(text string) ([]int, error) {
@@ -293,7 +303,7 @@ func (t *Tokenizer) Encode(text string) ([]int, error) {
 		return nil, err
 	}
 	if len(text) > t.limit {
-		return nil, fmt.Errorf("the text has %d bytes, which is more than the model's context of %d tokens can hold", len(text), t.src.Context)
+		return nil, TooLong("the text has %d bytes, which is more than the model's context of %d tokens can hold", len(text), t.src.Context)
 	}
 	var ids []int
 	// The library takes C strings. No token spans a zero byte, so a text can
