@@ -55,6 +55,22 @@ func TestMessageColors(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	})
+	for _, c := range []struct {
+		args   []string
+		header string
+	}{
+		{[]string{"inspect", "--keys"}, "KEY "}, {[]string{"inspect", "--tensors"}, "TENSOR "}, {[]string{"devices"}, "NAME "},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			terminal, _ := run(true, c.args...)
+			if !strings.Contains(terminal, "\n"+styleBold+c.header) && !strings.HasPrefix(terminal, styleBold+c.header) {
+				t.Errorf("%.200q", terminal)
+			}
+			if file, _ := run(false, c.args...); file != strings.NewReplacer(styleBold, "", styleEnd, "").Replace(terminal) {
+				t.Errorf("%.200q without a terminal", file)
+			}
+		})
+	}
 	t.Run("table", func(t *testing.T) {
 		if got := boldLines("WHAT  UNIT\n\x1b what  ms\n", "WHAT"); got != styleBold+"WHAT  UNIT"+styleEnd+"\n\\u001b what  ms\n" {
 			t.Errorf("%q", got)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -33,10 +34,14 @@ func (a *app) runDevices() error {
 		}
 		return p.close()
 	}
-	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tKIND\tBACKEND\tFREE\tTOTAL\tDESCRIPTION")
 	for _, d := range devices {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Kind, d.Backend, units.Bytes(int64(d.MemoryFree)), units.Bytes(int64(d.MemoryTotal)), d.Description)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return a.writeTable(b.String(), "NAME")
 }

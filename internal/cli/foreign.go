@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,8 +68,12 @@ func foreignFile(path string, onlyGGUF bool) string {
 		}
 		return "a safetensors file: `paligemma convert " + quote.Line(filepath.Dir(path), quote.Max) + " model.gguf` makes a model of its folder"
 	}
-	if kind := pictureKind(start); kind != "" {
-		return "a picture (" + kind + "), not a model: pictures are for commands such as `paligemma caption`"
+	what := describeKind(start)
+	if strings.HasPrefix(what, pictureWords) {
+		return what + ", not a model: pictures are for commands such as `paligemma caption`"
+	}
+	if what != "" {
+		return what + ", not a model"
 	}
 	return ""
 }
@@ -79,14 +84,22 @@ func isSafetensors(start []byte) bool {
 	return len(start) > 8 && start[8] == '{' && start[6] == 0 && start[7] == 0
 }
 
-// pictureKind returns the kind of a picture by its first bytes, "" for other files.
-func pictureKind(start []byte) string {
-	switch kind := preprocess.Kind(start); kind {
-	case "an empty file", "GGUF", "ZIP", "gzip", "RIFF", "XML or SVG":
+// otherKinds describe kinds of [preprocess.Kind] that are not pictures and that
+// [safetensors.DescribeForeign] leaves out.
+var otherKinds = map[string]string{
+	"PDF": "a document (PDF)", "MP4": "a video (MP4)", "RIFF": "audio or video (RIFF)", "XML or SVG": "a document (XML or SVG)",
+}
+
+// pictureWords begin the descriptions of pictures.
+const pictureWords = "a picture ("
+
+// describeKind says what a file is by its first bytes; "" if they are not known.
+func describeKind(start []byte) string {
+	kind := preprocess.Kind(start)
+	if kind == "" || len(start) == 0 {
 		return ""
-	default:
-		return kind
 	}
+	return cmp.Or(otherKinds[kind], pictureWords+kind+")")
 }
 
 // explainCheckpoint is explainModel of what convert takes.
@@ -101,8 +114,8 @@ func explainCheckpoint(path string, err error) error {
 	}
 	ext := strings.ToLower(filepath.Ext(path))
 	what := "not a checkpoint: name a folder with config.json and *.safetensors"
-	if kind := pictureKind(start); kind != "" {
-		what = "a picture (" + kind + "), " + what
+	if kind := describeKind(start); kind != "" {
+		what = kind + ", " + what
 	} else if ext == ".json" || ext == ".safetensors" {
 		return err
 	}

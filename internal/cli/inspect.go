@@ -127,7 +127,11 @@ func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 	if p.format != formatText {
 		return p.object(in)
 	}
-	return in.write(a.Out, o, a.common.Verbose)
+	var b strings.Builder
+	if err := in.write(&b, o, a.common.Verbose); err != nil {
+		return err
+	}
+	return a.writeTable(b.String(), "KEY", "TENSOR")
 }
 
 // inspectPath opens what path is: the built-in model where it is empty, a folder, a GGUF file by its magic, an index
