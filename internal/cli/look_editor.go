@@ -27,20 +27,28 @@ type editor struct {
 	in       *os.File
 	out      io.Writer
 	terminal *term.Terminal
+	display  *display
 	pending  []byte // keys that are not yet taken
 	canceled bool   // the line that is read
 	past     *history
 }
 
 func newEditor(in *os.File, out io.Writer, past *history) *editor {
-	e := &editor{in: in, out: out, past: past}
-	e.terminal = term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{keyReader{e}, out}, lookPromptSign)
+	e := &editor{in: in, out: out, past: past, display: &display{out: out, width: 80}}
+	e.terminal = newTerminal(keyReader{e}, e.display)
 	e.terminal.History = editedHistory{e}
 	e.terminal.AutoCompleteCallback = e.key
 	return e
+}
+
+// newTerminal returns a line editor that reads keys and shows the line on a display.
+func newTerminal(keys io.Reader, d *display) *term.Terminal {
+	t := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{keys, d}, lookPromptSign)
+	_ = t.SetSize(endless, 1)
+	return t
 }
 
 // lines returns the lines until Ctrl-D or the end of ctx.
@@ -80,10 +88,10 @@ func (e *editor) read(ctx context.Context) (string, error) {
 	return await(ctx, e.terminal.ReadLine)
 }
 
-// resize tells the line editor how large the terminal is now.
+// resize tells the display how wide the terminal is now.
 func (e *editor) resize() {
-	if width, height, err := term.GetSize(int(e.in.Fd())); err == nil && width > 0 {
-		_ = e.terminal.SetSize(width, height)
+	if width, err := terminalWidth(e.in); err == nil && width > 0 {
+		e.display.resize(width)
 	}
 }
 

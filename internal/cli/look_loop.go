@@ -164,8 +164,9 @@ func (s *session) ask(ctx context.Context, prompt string) error {
 		return err
 	}
 	if r.locator != nil {
-		defer r.locator.logDropped()
+		defer r.locator.log()
 	}
+	defer r.logOutcomes()
 	texts := make([]string, len(r.items))
 	for i := range r.items {
 		result, err := r.answer(ctx, &r.items[i], 0, s.pictures[i].images)

@@ -74,8 +74,7 @@ func (l *locator) makeFolders() error {
 
 // close frees the mask decoder, and logs what was left out or not found.
 func (l *locator) close() {
-	l.logDropped()
-	l.logEmpty()
+	l.log()
 	if l.masks != nil {
 		l.masks.Close()
 	}
@@ -230,6 +229,12 @@ func (l *locator) logNotes(found *objects, t target) {
 	case found.Decodable < found.Codes:
 		l.app.note("%s: there are %d masks of %d×%d pixels, the first %d are decoded", t.shown, found.Codes, t.size.X, t.size.Y, found.Decodable)
 	}
+}
+
+// log logs at the end of a run what was left out or not found.
+func (l *locator) log() {
+	l.logDropped()
+	l.logEmpty()
 }
 
 // logDropped logs at the end of a run how much text was left out.
