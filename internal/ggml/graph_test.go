@@ -165,3 +165,22 @@ func TestTooManyOperations(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestGraphMemory: a graph takes the memory of one that was closed, and one is kept.
+func TestGraphMemory(t *testing.T) {
+	b := newBackend(t)
+	first := b.NewGraph(GraphOptions{})
+	second := b.NewGraph(GraphOptions{})
+	p, q := first.memory, second.memory
+	if p == nil || q == nil || p == q {
+		t.Fatalf("two graphs at %p and %p", p, q)
+	}
+	first.Close()
+	first.Close() // does nothing
+	second.Close()
+	third := b.NewGraph(GraphOptions{})
+	defer third.Close()
+	if third.memory != p || b.spare != nil {
+		t.Errorf("a graph at %p, want %p; %p is left", third.memory, p, b.spare)
+	}
+}

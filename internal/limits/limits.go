@@ -3,7 +3,7 @@
 //
 // On Linux with cgo a constructor in C (start_linux.go) ends a program that has this
 // package with one line, before Go's runtime starts, if a resource limit is too low
-// for that. Under any limit of address space it keeps malloc to one arena.
+// for that. It keeps malloc to one arena.
 package limits
 
 import (

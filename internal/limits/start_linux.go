@@ -35,9 +35,9 @@ __attribute__((constructor)) static void pg_check_limits(void) {
 	if (pg_below(RLIMIT_NOFILE, PG_LEAST_FILES)) {
 		pg_refuse("paligemma: the limit of open files is below 12, which is too little to start: raise it (ulimit -n)\n");
 	}
-	if (pg_below(RLIMIT_AS, RLIM_INFINITY)) {
-		mallopt(M_ARENA_MAX, 1); // else every thread reserves 67 MB of it
-	}
+	// One arena, else every thread that calls C reserves 67 MB of address space and leaves freed memory behind in its
+	// own: some megabytes more with each thread, for little that is in use.
+	mallopt(M_ARENA_MAX, 1);
 }
 */
 import "C"
