@@ -10,7 +10,7 @@
 #   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
 #   make install PREFIX=/usr/local       install the binary, its man pages and completions
 #   make docs         rewrite what the documentation shows: outputs, pictures, the screencast
-#   make bench fmt lint race asan fuzz clean
+#   make bench fmt lint race asan ubsan fuzz clean
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -66,7 +66,7 @@ GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION)
 TAGS       := $(if $(filter ON,$(call onoff,$(HEIF))),-tags 'heif nodynamic')
 GO_BUILD   := $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native demo docs eval test test-plain race asan fuzz bench fmt fmt-check lint install uninstall clean tools force
+.PHONY: all native demo docs eval test test-plain race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force
 
 all: bin/paligemma
 
@@ -209,6 +209,10 @@ test-plain: native
 # asks for more memory than there is, and wants an error for it.
 asan: native
 	@ASAN_OPTIONS=allocator_may_return_null=1 $(GO) test -asan ./internal/ggml/ ./internal/model/
+
+# Undefined behavior of the kernels: shifts, conversions, pointers beyond their arrays.
+ubsan: native
+	@CGO_CFLAGS='-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS='-fsanitize=undefined' $(GO) test ./internal/ggml/
 
 fuzz: native
 	@./scripts/fuzz $(FUZZTIME)
