@@ -30,6 +30,8 @@ type Graph struct {
 	cost    float64          // of the products: floating-point operations, and 4 for each byte of a matrix
 	native  float64          // what of cost falls to ggml's own operations
 	err     error
+
+	converted conversion // see convertOnce
 }
 
 type input struct {

@@ -47,9 +47,17 @@ int pg_quantizes(enum ggml_type type);
 
 // pg_multiplies reports whether pg_product takes weights of a type with rows of k values on this processor.
 // pg_product records the product of a [k, n] with each row of b [k, T, …], contiguous and of the type that such
-// products take: [n, T, …]. threads is how many take part at most.
+// products take: [n, T, …]. threads is how many take part at most. The update (update.h), of n_update tensors or none, is
+// added to the product.
 int pg_multiplies(enum ggml_type type, int64_t k);
-struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads);
+struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads,
+								struct ggml_tensor ** update, int n_update);
+
+// pg_project records A·x for F32 factors a [k, ranks] and rows x [k, T]: [ranks, T]. pg_update records that an update,
+// A·x and what multiplies it, is added to the contiguous F32 results y [n, T], in place.
+struct ggml_tensor * pg_project(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * x);
+struct ggml_tensor * pg_update(struct ggml_context * ctx, struct ggml_tensor * y, struct ggml_tensor ** update,
+							   int n_update);
 
 // pg_append records RoPE of queries [d, heads, T] and keys [d, kv_heads, T], by tables of cosines and sines [d, T]:
 // [d, heads + kv_heads, T]. The keys and the values [d, kv_heads, T] go to the cells of the parts' tokens.

@@ -2,6 +2,7 @@
 #include "custom.h"
 #include "kernels.h"
 #include "team.h"
+#include "update.h"
 
 // Products with quantized weights and those of BF16, in ggml's own layout: with one row as fast as the memory
 // delivers them, with many rows in tiles. Products and sums within a quantized block are whole numbers, so results
@@ -51,22 +52,6 @@ static void copy_rows(const struct matmul_type * t, const struct ggml_tensor * b
 	}
 }
 
-// Multiplies rows with weights [begin, end), of which s has the first one.
-static void multiply(const struct matmul_type * t, struct strip s, int64_t begin, int64_t end, int64_t rows) {
-	s.a += begin * s.stride;
-	s.y += begin;
-	if (rows <= t->few) {
-		s.columns = end - begin;
-		t->dots(&s);
-		return;
-	}
-	const int64_t nr = NR(rows <= NARROW ? 1 : 2);
-	for (int64_t j = begin; j < end; j += nr, s.a += nr * s.stride, s.y += nr) {
-		s.columns = least(end - j, nr);
-		(rows <= NARROW ? t->narrow : t->wide)(&s);
-	}
-}
-
 // A product, and the form that products want b in.
 struct product {
 	const struct matmul_type * t;
@@ -74,7 +59,24 @@ struct product {
 	struct ggml_tensor * y;
 	int64_t n, k, rows, groups; // groups of rows, MC at most
 	int64_t at_once, chunks;    // steps that are multiplied at once, and how often
+	struct update update;       // of y
 };
+
+// Multiplies rows, of which the first one is numbered row, with weights [begin, end), of which s has the first one.
+// last says that nothing but the update is missing then.
+static void multiply(const struct product * p, struct strip s, int64_t row, int64_t begin, int64_t end, bool last) {
+	const bool few = p->rows <= p->t->few, narrow = p->rows <= NARROW;
+	const int64_t step = few ? end - begin : NR(narrow ? 1 : 2);
+	s.a += begin * s.stride;
+	s.y += begin;
+	for (int64_t j = begin; j < end; j += step, s.a += step * s.stride, s.y += step) {
+		s.columns = least(end - j, step);
+		(few ? p->t->dots : narrow ? p->t->narrow : p->t->wide)(&s);
+		if (last && p->update.t) { // while the results are in the cache
+			pg_add_update(&p->update, row, s.rows, j, j + s.columns, s.y, s.ldy);
+		}
+	}
+}
 
 static struct product product_of(struct ggml_tensor * y, const struct ggml_tensor * a, const struct ggml_tensor * b) {
 	struct product p = {.t = find(a->type), .a = a, .b = b, .y = y, .n = a->ne[1], .k = a->ne[0], .rows = ggml_nrows(b)};
@@ -108,7 +110,7 @@ static void multiply_group(const struct product * p, int64_t group, const char *
 		s.a = (const uint8_t *) p->a->data + first * STEP / p->t->values * p->t->bytes;
 		s.k = least(p->k, last * STEP) - first * STEP;
 		s.y = (float *) p->y->data + row * p->n;
-		multiply(p->t, s, begin, end, p->rows);
+		multiply(p, s, row, begin, end, i == p->chunks - 1);
 	}
 }
 
@@ -130,7 +132,8 @@ static void pack(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 
 // Multiplies many rows, which src[2] holds as pack makes them.
 static void gemm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	const struct product p = product_of(dst, dst->src[0], dst->src[1]);
+	struct product p = product_of(dst, dst->src[0], dst->src[1]);
+	p.update = pg_update_of(dst, 3);
 	if (pg_together(gemm, dst, userdata, p.n * p.k)) {
 		return;
 	}
@@ -147,7 +150,8 @@ static void gemm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 
 // Multiplies few rows, which each thread brings into form.
 static void gemv(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	const struct product p = product_of(dst, dst->src[0], dst->src[1]);
+	struct product p = product_of(dst, dst->src[0], dst->src[1]);
+	p.update = pg_update_of(dst, 2);
 	if (pg_together(gemv, dst, userdata, p.n * p.k)) {
 		return;
 	}
@@ -165,16 +169,22 @@ static void gemv(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	}
 }
 
-struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b,
-								int threads) {
+struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads,
+								struct ggml_tensor ** update, int n_update) {
 	const struct product p = product_of(NULL, a, b);
-	struct ggml_tensor * args[] = {a, b, NULL};
+	struct ggml_tensor * args[GGML_MAX_SRC] = {a, b};
 	const int64_t ne[4] = {a->ne[1], b->ne[1], b->ne[2], b->ne[3]};
-	if (p.rows <= NARROW) {
-		return pg_custom_with_scratch(ctx, ne, args, 2, gemv, NULL, threads, packed_bytes(&p));
+	int n = 2;
+	if (p.rows > NARROW) {
+		args[n++] = ggml_custom_4d(ctx, GGML_TYPE_I8, packed_bytes(&p) + CACHE_LINE, 1, 1, 1, args, 2, pack,
+								   GGML_N_TASKS_MAX, NULL);
 	}
-	args[2] = ggml_custom_4d(ctx, GGML_TYPE_I8, packed_bytes(&p) + CACHE_LINE, 1, 1, 1, args, 2, pack, GGML_N_TASKS_MAX, NULL);
-	return ggml_custom_4d(ctx, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], args, 3, gemm, GGML_N_TASKS_MAX, NULL);
+	memcpy(args + n, update, n_update * sizeof *update);
+	n += n_update;
+	if (p.rows <= NARROW) {
+		return pg_custom_with_scratch(ctx, ne, args, n, gemv, NULL, threads, packed_bytes(&p));
+	}
+	return ggml_custom_4d(ctx, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], args, n, gemm, GGML_N_TASKS_MAX, NULL);
 }
 
 #else
@@ -185,10 +195,11 @@ int pg_multiplies(enum ggml_type type, int64_t k) {
 	return 0;
 }
 
-struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b,
-								int threads) {
+struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads,
+								struct ggml_tensor ** update, int n_update) {
 	(void) threads;
-	return ggml_mul_mat(ctx, a, b);
+	struct ggml_tensor * y = ggml_mul_mat(ctx, a, b);
+	return n_update > 0 ? pg_update(ctx, y, update, n_update) : y;
 }
 
 #endif

@@ -11,7 +11,10 @@ import "paligemma/internal/gguf"
 // MulMat is the product of a [k, n, …] with each row of b [k, T, …]: [n, T, …].
 // a may be quantized and is repeated over dimensions 2 and 3 of b, which is F32
 // or has the type that rowsFor gives for a.
-func (g *Graph) MulMat(a, b Tensor) Tensor {
+func (g *Graph) MulMat(a, b Tensor) Tensor { return g.mulMat(a, b) }
+
+// mulMat is MulMat with an update that the product adds, which takesUpdate.
+func (g *Graph) mulMat(a, b Tensor, update ...Tensor) Tensor {
 	if !g.ok(a, b) {
 		return Tensor{}
 	}
@@ -27,11 +30,17 @@ func (g *Graph) MulMat(a, b Tensor) Tensor {
 	}
 	cost := 2*float64(b.Elements())*float64(a.Dim(1)) + 4*float64(a.size())
 	g.cost += cost
-	if quantized && g.ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1 {
-		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.backend.threads))}
+	if g.takesUpdate(a, b) {
+		list, n := tensorList(update)
+		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.backend.threads), &list[0], n)}
 	}
 	g.native += cost
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
+}
+
+// takesUpdate reports whether the product of a and b is a custom kernel.
+func (g *Graph) takesUpdate(a, b Tensor) bool {
+	return quantizes(b.Type()) && g.ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1
 }
 
 // okShapes reports whether a is a matrix that fits b; else the graph has failed.

@@ -27,6 +27,15 @@ type Spec struct {
 	Data  []byte  // its bytes, for weights
 }
 
+// NewSpec describes an F32 tensor with the values given, innermost dimension first.
+func NewSpec(name string, values []float32, shape ...int) Spec {
+	s := Spec{Name: name, Type: gguf.TypeF32, Data: unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))}
+	for _, d := range shape {
+		s.Shape = append(s.Shape, int64(d))
+	}
+	return s
+}
+
 // check refuses what ggml would abort on.
 func (s Spec) check() (size int64, err error) {
 	if len(s.Shape) < 1 || len(s.Shape) > 4 {

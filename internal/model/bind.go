@@ -30,7 +30,7 @@ type TensorSpec struct {
 // be in its file. The configuration must be valid.
 func (c Config) Tensors() []TensorSpec {
 	var specs []TensorSpec
-	c.walk(&Weights{}, func(spec TensorSpec, _ *ggml.Tensor) { specs = append(specs, spec) })
+	c.walk(&Weights{}, func(spec TensorSpec, _ slot) { specs = append(specs, spec) })
 	return specs
 }
 
@@ -49,32 +49,39 @@ var (
 	matrixType = reflect.TypeFor[Matrix]()
 )
 
+// slot is where a tensor goes.
+type slot struct {
+	tensor *ggml.Tensor
+	matrix *Matrix // whose tensor it is; nil for what is not a matrix
+	shape  []int   // its spec's
+}
+
 // walk visits every tensor field of w that the configuration calls for, in
 // the order of the structs, but within a layer matrices last, so that some may
 // be joined (Store.Join); and makes the slices of layers.
-func (c Config) walk(w *Weights, visit func(TensorSpec, *ggml.Tensor)) {
+func (c Config) walk(w *Weights, visit func(TensorSpec, slot)) {
 	type found struct {
-		spec  TensorSpec
-		field *ggml.Tensor
+		spec TensorSpec
+		slot slot
 	}
 	var matrices []found
 	flush := func() {
 		for _, m := range matrices {
-			visit(m.spec, m.field)
+			visit(m.spec, m.slot)
 		}
 		matrices = nil
 	}
 	layer := -1
-	walker{c, c.dims(), func(spec TensorSpec, field *ggml.Tensor) {
+	walker{c, c.dims(), func(spec TensorSpec, s slot) {
 		if spec.Layer != layer {
 			flush()
 			layer = spec.Layer
 		}
 		if spec.Layer >= 0 && spec.Role == RoleMatrix {
-			matrices = append(matrices, found{spec, field})
+			matrices = append(matrices, found{spec, s})
 			return
 		}
-		visit(spec, field)
+		visit(spec, s)
 	}}.fields(reflect.ValueOf(w).Elem(), "", "", -1)
 	flush()
 }
@@ -82,7 +89,7 @@ func (c Config) walk(w *Weights, visit func(TensorSpec, *ggml.Tensor)) {
 type walker struct {
 	config Config
 	dims   map[string]int
-	visit  func(TensorSpec, *ggml.Tensor)
+	visit  func(TensorSpec, slot)
 }
 
 // fields visits a struct whose tensors' names begin with prefix. Structs of
@@ -97,11 +104,13 @@ func (w walker) fields(v reflect.Value, prefix, shape string, layer int) {
 		own := within(shape, tag.Get("shape"))
 		switch {
 		case field.Type() == tensorType:
-			w.visit(w.spec(name, own, tag.Get("kind"), layer), field.Addr().Interface().(*ggml.Tensor))
+			spec := w.spec(name, own, tag.Get("kind"), layer)
+			w.visit(spec, slot{tensor: field.Addr().Interface().(*ggml.Tensor), shape: spec.Shape})
 		case field.Type() == matrixType:
 			spec := w.spec(name, own, "", layer)
 			spec.Role = RoleMatrix
-			w.visit(spec, &field.Addr().Interface().(*Matrix).tensor)
+			m := field.Addr().Interface().(*Matrix)
+			w.visit(spec, slot{&m.tensor, m, spec.Shape})
 		case field.Kind() == reflect.Struct:
 			w.fields(field, name, own, layer)
 		case field.Kind() == reflect.Slice:

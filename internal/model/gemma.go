@@ -33,13 +33,13 @@ type step struct {
 // attend is a pre-norm residual half (https://arxiv.org/abs/2403.08295;
 // modeling_gemma.py in transformers).
 func (l *GemmaLayer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor {
-	h := g.RMSNorm(x, l.AttnNorm, s.config.RMSEps, l.QKV.tensors()...)
+	h := g.RMSNorm(x, l.AttnNorm, s.config.RMSEps, l.QKV.factors()...)
 	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale})
 	return g.Add(x, h)
 }
 
 func (l *GemmaLayer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
-	h := g.RMSNorm(x, l.MLPNorm, s.config.RMSEps, l.Gate.tensor, l.Up.tensor)
+	h := g.RMSNorm(x, l.MLPNorm, s.config.RMSEps, factors(l.Gate, l.Up)...)
 	return g.Add(x, g.SplitRows(h, l.MLP.forwardRows))
 }
 
@@ -160,5 +160,5 @@ func (s *step) cells(g *ggml.Graph, layer int, p *part) (k, v ggml.Tensor) {
 
 // forwardRows is Down(GELU(Gate·x)·Up·x) for rows x.
 func (w *MLP) forwardRows(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
-	return w.Down.Mul(g, g.Geglu(w.Gate.Mul(g, x), w.Up.Mul(g, x), w.Down.tensor))
+	return w.Down.Mul(g, g.Geglu(w.Gate.Mul(g, x), w.Up.Mul(g, x), factors(w.Down)...))
 }

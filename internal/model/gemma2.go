@@ -6,13 +6,13 @@ import "paligemma/internal/ggml"
 // window of even layers and a second norm before the residual sum
 // (https://arxiv.org/abs/2408.00118; modeling_gemma2.py in transformers).
 func (l *Gemma2Layer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor {
-	h := g.RMSNorm(x, l.AttnNorm, s.config.RMSEps, l.QKV.tensors()...)
+	h := g.RMSNorm(x, l.AttnNorm, s.config.RMSEps, l.QKV.factors()...)
 	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale, softcap: s.config.AttnSoftcap, sliding: layer%2 == 0})
 	return g.Add(x, g.RMSNorm(h, l.PostAttnNorm, s.config.RMSEps))
 }
 
 func (l *Gemma2Layer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
-	h := g.RMSNorm(x, l.MLPNorm, s.config.RMSEps, l.Gate.tensor, l.Up.tensor)
+	h := g.RMSNorm(x, l.MLPNorm, s.config.RMSEps, factors(l.Gate, l.Up)...)
 	h = g.SplitRows(h, l.MLP.forwardRows)
 	return g.Add(x, g.RMSNorm(h, l.PostMLPNorm, s.config.RMSEps))
 }

@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"paligemma/internal/ggml"
@@ -15,43 +14,49 @@ type Model struct {
 	weights Weights
 	backend *ggml.Backend
 	store   *ggml.Store
+	changed *ggml.Store // what adapters bring; nil without any
 
-	embedding gguf.Tensor // of the file, for looking up rows
-	rows      []byte      // its bytes
-	blocks    []block     // weights.Gemma or weights.Gemma2
+	embedding embedding
+	blocks    []block // weights.Gemma or weights.Gemma2
 	options   ggml.GraphOptions
 }
 
-// Load binds the tensors of a file to a model that computes on e. The file and
-// the backend must outlive the model, which the caller closes first. A missing,
-// unknown or misshapen tensor is an error that names it.
-func Load(f *gguf.File, e *ggml.Backend) (*Model, error) {
+// Load binds the tensors of a file, and what adapters change in them, to a model that
+// computes on e. The file and the backend must outlive the model, which the caller
+// closes first. A missing, unknown or misshapen tensor is an error that names it.
+func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
 	config, err := ReadConfig(f.Header)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
 	m := &Model{config: config, backend: e}
-	if err := m.bind(f); err != nil {
+	slots, err := m.bind(f)
+	if err != nil {
+		m.Close()
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
+	}
+	if err := m.adapt(changes, slots); err != nil {
+		m.Close()
+		return nil, err
 	}
 	return m, nil
 }
 
-// bind checks the file's tensors and places them.
-func (m *Model) bind(f *gguf.File) error {
+// bind checks the file's tensors, places them and returns where they went.
+func (m *Model) bind(f *gguf.File) (map[string]slot, error) {
 	if err := m.config.CheckTensors(f.Header); err != nil {
-		return err
+		return nil, err
 	}
 	var specs []ggml.Spec
-	var fields []*ggml.Tensor
+	slots := map[string]slot{}
 	m.options.Exact = true // where every matrix is F32, so is all else
-	m.config.walk(&m.weights, func(spec TensorSpec, field *ggml.Tensor) {
+	m.config.walk(&m.weights, func(spec TensorSpec, s slot) {
 		t, _ := f.Lookup(spec.Name)
 		m.options.Exact = m.options.Exact && t.Type == gguf.TypeF32
 		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t)})
-		fields = append(fields, field)
+		slots[spec.Name] = s
 		if spec.Name == TensorEmbedding {
-			m.embedding, m.rows = t, f.Data(t)
+			m.embedding = newEmbedding(t, f.Data(t))
 		}
 	})
 	var mapping []byte
@@ -60,10 +65,10 @@ func (m *Model) bind(f *gguf.File) error {
 	}
 	var err error
 	if m.store, err = m.backend.NewWeights(specs, mapping); err != nil {
-		return err
+		return nil, err
 	}
 	for i, t := range m.store.Tensors() {
-		*fields[i] = t
+		*slots[specs[i].Name].tensor = t
 	}
 	for i := range m.weights.Gemma {
 		m.blocks = append(m.blocks, &m.weights.Gemma[i])
@@ -71,7 +76,7 @@ func (m *Model) bind(f *gguf.File) error {
 	for i := range m.weights.Gemma2 {
 		m.blocks = append(m.blocks, &m.weights.Gemma2[i])
 	}
-	return m.join()
+	return slots, m.join()
 }
 
 // join makes one matrix of each layer's Q, K and V where they lie side by side.
@@ -127,7 +132,13 @@ func (c Config) CheckTensors(h *gguf.Header) error {
 			errs = append(errs, fmt.Errorf("tensor %s is unknown", t.Name))
 		}
 	}
-	const most = 8 // a file of another model would give hundreds
+	return joinFirst(errs)
+}
+
+// joinFirst is joinLines of the first errors: a file of another model would give
+// hundreds.
+func joinFirst(errs []error) error {
+	const most = 8
 	if n := len(errs); n > most {
 		errs = append(errs[:most], fmt.Errorf("and %d more such errors", n-most))
 	}
@@ -177,30 +188,10 @@ func (m *Model) Options() ggml.GraphOptions { return m.options }
 
 // Close frees what the model placed; the file and the backend stay open.
 func (m *Model) Close() {
-	if m.store != nil {
-		m.store.Close()
-		m.store = nil
-	}
-}
-
-// embed looks up the embeddings of tokens, scaled by √hidden as Gemma scales
-// them, into dst [len(ids), hidden].
-func (m *Model) embed(dst []float32, ids []int) error {
-	hidden := m.config.Text.Hidden
-	scale := float32(math.Sqrt(float64(hidden)))
-	stored := int(m.embedding.Shape[0])
-	rowBytes := len(m.rows) / int(m.embedding.Shape[1])
-	row := make([]float32, stored)
-	for i, id := range ids {
-		if id < 0 || id >= m.config.Text.Vocab {
-			return fmt.Errorf("token id %d is outside the vocabulary of %d", id, m.config.Text.Vocab)
-		}
-		if err := ggml.Dequantize(m.embedding.Type, row, m.rows[id*rowBytes:(id+1)*rowBytes], stored); err != nil {
-			return err
-		}
-		for j, v := range row[:hidden] {
-			dst[i*hidden+j] = v * scale
+	for _, s := range []**ggml.Store{&m.store, &m.changed} {
+		if *s != nil {
+			(*s).Close()
+			*s = nil
 		}
 	}
-	return nil
 }

@@ -2,12 +2,40 @@ package model
 
 import "paligemma/internal/ggml"
 
-// Matrix is the left side of products: where weights meet rows. Its type, and the
-// zeros that pad its rows, are hidden here.
-type Matrix struct{ tensor ggml.Tensor }
+// Matrix is the left side of products: where weights meet rows. Its type, the zeros
+// that pad its rows, and what adapters add are hidden here.
+type Matrix struct {
+	tensor ggml.Tensor
+	update ggml.LowRank // the zero value: none
+	bias   ggml.Tensor  // of an adapter; the zero Tensor: none
+}
 
 // Mul is W·x for each row of x [in, T]: [out, T].
-func (w Matrix) Mul(g *ggml.Graph, x ggml.Tensor) ggml.Tensor { return g.MulWeights(w.tensor, x) }
+func (w Matrix) Mul(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
+	var y ggml.Tensor
+	if w.update.Valid() {
+		y = g.MulLowRank(w.tensor, w.update, x)
+	} else {
+		y = g.MulWeights(w.tensor, x)
+	}
+	if w.bias.Valid() {
+		y = g.Add(y, w.bias)
+	}
+	return y
+}
+
+// factors are what multiplies the rows that matrices take: operations that are told of
+// them write rows in their form.
+func factors(matrices ...Matrix) []ggml.Tensor {
+	var all []ggml.Tensor
+	for _, w := range matrices {
+		all = append(all, w.tensor)
+		if w.update.Valid() {
+			all = append(all, w.update.A)
+		}
+	}
+	return all
+}
 
 // QKV projects to queries, keys and values. The three lie side by side in the file
 // where their types allow it, and are then one matrix: one product is faster than
@@ -29,6 +57,14 @@ func (w *QKV) Mul(g *ggml.Graph, x ggml.Tensor, d int) (q, k, v ggml.Tensor) {
 	y := heads(w.joined.Mul(g, x))
 	nq, nk := w.Q.tensor.Dim(1)/int64(d), w.K.tensor.Dim(1)/int64(d)
 	return g.Slice(y, 1, 0, nq), g.Slice(y, 1, nq, nk), g.Slice(y, 1, nq+nk, nk)
+}
+
+// factors are those of the three matrices, or of the one that they are.
+func (w *QKV) factors() []ggml.Tensor {
+	if w.joined.tensor.Valid() {
+		return factors(w.joined)
+	}
+	return factors(w.Q, w.K, w.V)
 }
 
 // tensors are the three matrices, in the order in which they lie.

@@ -46,11 +46,11 @@ func (m *Model) tower(g *ggml.Graph, patches ggml.Tensor) ggml.Tensor {
 
 // forward is one pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)).
 func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig) ggml.Tensor {
-	h := l.Norm1.Forward(g, x, v.NormEps, l.QKV.tensors()...)
+	h := l.Norm1.Forward(g, x, v.NormEps, l.QKV.factors()...)
 	x = g.AddBias(x, l.Out.Weight.Mul(g, l.attend(g, h, v)), l.Out.Bias)
 
-	h = l.Norm2.Forward(g, x, v.NormEps, l.Up.Weight.tensor)
-	h = g.GeluBias(l.Up.Weight.Mul(g, h), l.Up.Bias, l.Down.Weight.tensor)
+	h = l.Norm2.Forward(g, x, v.NormEps, factors(l.Up.Weight)...)
+	h = g.GeluBias(l.Up.Weight.Mul(g, h), l.Up.Bias, factors(l.Down.Weight)...)
 	return g.AddBias(x, l.Down.Weight.Mul(g, h), l.Down.Bias)
 }
 

@@ -1,0 +1,208 @@
+#ifndef ISA
+#include "update.h"
+#include "custom.h"
+#include "kernels.h"
+#include "team.h"
+
+#define FEW 16 // as many rows meet factors that are read once; more rows are read once themselves
+#define RANKS 4 // products of a row that are computed together
+
+// Rows of floats, ld of them from one to the next.
+struct rows {
+	const float * at;
+	int64_t ld;
+};
+
+#define KERNEL "update.c"
+#include "foreach_isa.h"
+
+static struct rows rows_from(const struct ggml_tensor * t, int64_t i) {
+	const int64_t ld = (int64_t) (t->nb[1] / sizeof(float));
+	return (struct rows) {(const float *) t->data + i * ld, ld};
+}
+
+// Computes t = A·x for the factors A in src[0] and the rows x in src[1].
+static void project(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	const struct ggml_tensor *a = dst->src[0], *x = dst->src[1];
+	const int64_t ranks = a->ne[1], rows = x->ne[1], n = a->ne[0];
+	if (pg_together(project, dst, userdata, (ranks + rows) * n)) {
+		return;
+	}
+	const bool few = rows <= FEW;
+	for (struct parts p = pg_parts(few ? ranks : rows, ith, nth); pg_next(&p);) {
+		const int64_t rank = few ? p.from : 0, row = few ? 0 : p.from, count = p.to - p.from;
+		DISPATCH(project)(n, rows_from(x, row), few ? rows : count, rows_from(a, rank), few ? count : ranks,
+						  (float *) dst->data + row * ranks + rank, ranks);
+	}
+}
+
+struct update pg_update_of(const struct ggml_tensor * dst, int i) {
+	struct update u = {dst->src[i], dst->src + i + 1, 0};
+	while (i + 1 + u.parts < GGML_MAX_SRC && u.b[u.parts]) {
+		u.parts++;
+	}
+	return u;
+}
+
+void pg_add_update(const struct update * u, int64_t row, int64_t rows, int64_t from, int64_t to, float * y,
+				   int64_t ldy) {
+	struct rows t = rows_from(u->t, row);
+	for (int64_t i = 0, at = from, begin = 0; i < u->parts && at < to; i++) {
+		const struct ggml_tensor * b = u->b[i];
+		const int64_t end = least(to, begin + b->ne[0]);
+		if (at < end) {
+			struct rows columns = rows_from(b, 0);
+			columns.at += at - begin;
+			DISPATCH(expand)(end - at, b->ne[1], t, rows, columns, y + at - from, ldy);
+			at = end;
+		}
+		begin += b->ne[0];
+		t.at += b->ne[1];
+	}
+}
+
+// Adds the update in src[1] and those after it to the results that dst shares with src[0].
+static void add_update(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	if (pg_together(add_update, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
+	const struct update u = pg_update_of(dst, 1);
+	const int64_t n = dst->ne[0], rows = dst->ne[1], strip = rows <= FEW ? 4 * LINE : 32 * LINE;
+	for (struct parts p = pg_parts((n + strip - 1) / strip, ith, nth); pg_next(&p);) {
+		const int64_t from = p.from * strip, to = least(n, p.to * strip);
+		pg_add_update(&u, 0, rows, from, to, (float *) dst->data + from, n);
+	}
+}
+
+struct ggml_tensor * pg_project(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * x) {
+	struct ggml_tensor * args[] = {a, x};
+	return ggml_custom_4d(ctx, GGML_TYPE_F32, a->ne[1], x->ne[1], 1, 1, args, 2, project, GGML_N_TASKS_MAX, NULL);
+}
+
+struct ggml_tensor * pg_update(struct ggml_context * ctx, struct ggml_tensor * y, struct ggml_tensor ** update,
+							   int n_update) {
+	return ggml_custom_inplace(ctx, y, update, n_update, add_update, GGML_N_TASKS_MAX, NULL);
+}
+
+// --- for each instruction set -----------------------------------------------
+
+#else
+
+typedef float FN(vec) __attribute__((vector_size(ISA_FLOATS * sizeof(float)), aligned(4), may_alias));
+
+#define MR (ISA_FLOATS == 16 ? 4 : 2) // rows that meet factors at once
+
+// Loads n numbers, and zeros.
+INLINE void FN(load_some)(FN(vec) * v, const float * p, int64_t n) {
+	*v = (FN(vec)) {0};
+	memcpy(v, p, n * sizeof(float));
+}
+
+// Computes the products of some rows with some factors. Each is summed up in the same order whatever it is computed
+// with.
+INLINE void FN(dots)(int64_t n, struct rows x, const int rows, struct rows a, const int ranks, float * t, int64_t ldt) {
+	FN(vec) sum[MR][RANKS];
+	for (int r = 0; r < rows; r++) {
+		for (int k = 0; k < ranks; k++) {
+			sum[r][k] = (FN(vec)) {0};
+		}
+	}
+	int64_t i = 0;
+	for (; i + ISA_FLOATS <= n; i += ISA_FLOATS) {
+		for (int k = 0; k < ranks; k++) {
+			const FN(vec) v = *(const FN(vec) *) (a.at + k * a.ld + i);
+			for (int r = 0; r < rows; r++) {
+				sum[r][k] += *(const FN(vec) *) (x.at + r * x.ld + i) * v;
+			}
+		}
+	}
+	for (int r = 0; r < rows; r++) {
+		for (int k = 0; k < ranks; k++) {
+			FN(vec) u, v;
+			FN(load_some)(&u, x.at + r * x.ld + i, n - i);
+			FN(load_some)(&v, a.at + k * a.ld + i, n - i);
+			v = sum[r][k] + u * v;
+			float all = 0;
+			for (int j = 0; j < ISA_FLOATS; j++) {
+				all += v[j];
+			}
+			t[r * ldt + k] = all;
+		}
+	}
+}
+
+INLINE void FN(dots_of)(int64_t n, struct rows x, const int rows, struct rows a, int64_t ranks, float * t, int64_t ldt) {
+	for (; ranks >= RANKS; ranks -= RANKS, a.at += RANKS * a.ld, t += RANKS) {
+		FN(dots)(n, x, rows, a, RANKS, t, ldt);
+	}
+	for (; ranks > 0; ranks--, a.at += a.ld, t++) {
+		FN(dots)(n, x, rows, a, 1, t, ldt);
+	}
+}
+
+// t [rows, ranks] = x [rows, n] · Aᵀ, A [ranks, n].
+static void FN(project)(int64_t n, struct rows x, int64_t rows, struct rows a, int64_t ranks, float * t, int64_t ldt) {
+	for (; rows >= MR; rows -= MR, x.at += MR * x.ld, t += MR * ldt) {
+		FN(dots_of)(n, x, MR, a, ranks, t, ldt);
+	}
+	for (; rows > 0; rows--, x.at += x.ld, t += ldt) {
+		FN(dots_of)(n, x, 1, a, ranks, t, ldt);
+	}
+}
+
+// Adds to some rows of a few vectors of results.
+INLINE void FN(add_block)(int64_t ranks, struct rows t, const int rows, struct rows b, float * y, int64_t ldy,
+						  const int vectors) {
+	FN(vec) sum[MR][2];
+	for (int r = 0; r < rows; r++) {
+		for (int j = 0; j < vectors; j++) {
+			sum[r][j] = *(const FN(vec) *) (y + r * ldy + j * ISA_FLOATS);
+		}
+	}
+	for (int64_t k = 0; k < ranks; k++) {
+		for (int j = 0; j < vectors; j++) {
+			const FN(vec) v = *(const FN(vec) *) (b.at + k * b.ld + j * ISA_FLOATS);
+			for (int r = 0; r < rows; r++) {
+				sum[r][j] += t.at[r * t.ld + k] * v;
+			}
+		}
+	}
+	for (int r = 0; r < rows; r++) {
+		for (int j = 0; j < vectors; j++) {
+			*(FN(vec) *) (y + r * ldy + j * ISA_FLOATS) = sum[r][j];
+		}
+	}
+}
+
+INLINE void FN(add_rows)(int64_t n, int64_t ranks, struct rows t, const int rows, struct rows b, float * y,
+						 int64_t ldy) {
+	int64_t i = 0;
+	for (; i + 2 * ISA_FLOATS <= n; i += 2 * ISA_FLOATS, b.at += 2 * ISA_FLOATS) {
+		FN(add_block)(ranks, t, rows, b, y + i, ldy, 2);
+	}
+	for (; i + ISA_FLOATS <= n; i += ISA_FLOATS, b.at += ISA_FLOATS) {
+		FN(add_block)(ranks, t, rows, b, y + i, ldy, 1);
+	}
+	for (int r = 0; r < rows && i < n; r++) {
+		FN(vec) sum, v;
+		FN(load_some)(&sum, y + r * ldy + i, n - i);
+		for (int64_t k = 0; k < ranks; k++) {
+			FN(load_some)(&v, b.at + k * b.ld, n - i);
+			sum += t.at[r * t.ld + k] * v;
+		}
+		memcpy(y + r * ldy + i, &sum, (n - i) * sizeof(float));
+	}
+}
+
+// y [rows, n] += t [rows, ranks] · Bᵀ, b being B's columns [ranks, n].
+static void FN(expand)(int64_t n, int64_t ranks, struct rows t, int64_t rows, struct rows b, float * y, int64_t ldy) {
+	for (; rows >= MR; rows -= MR, t.at += MR * t.ld, y += MR * ldy) {
+		FN(add_rows)(n, ranks, t, MR, b, y, ldy);
+	}
+	for (; rows > 0; rows--, t.at += t.ld, y += ldy) {
+		FN(add_rows)(n, ranks, t, 1, b, y, ldy);
+	}
+}
+
+#undef MR
+#endif

@@ -1,0 +1,251 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"paligemma/internal/ggml"
+)
+
+// checkChanges compares changes with the tensors of the configuration, which must be
+// valid: whatever does not fit or cannot be done to a model in memory is in the one error.
+func (c Config) checkChanges(changes []Change) error {
+	specs := map[string]TensorSpec{}
+	for _, spec := range c.Tensors() {
+		specs[spec.Name] = spec
+	}
+	if c.Tied {
+		specs[TensorHead] = specs[TensorEmbedding]
+	}
+	var errs []error
+	for i, change := range changes {
+		spec, ok := specs[change.Tensor]
+		switch {
+		case !ok:
+			errs = append(errs, fmt.Errorf("an adapter changes the tensor %s, which is unknown", change.Tensor))
+		case slices.ContainsFunc(changes[:i], func(other Change) bool { return other.Tensor == change.Tensor }):
+			errs = append(errs, fmt.Errorf("tensor %s is changed twice", change.Tensor))
+		default:
+			if err := change.check(spec); err != nil {
+				errs = append(errs, fmt.Errorf("tensor %s: %w", change.Tensor, err))
+			}
+		}
+	}
+	return joinFirst(errs)
+}
+
+// check compares a change with the tensor that it is of.
+func (c Change) check(spec TensorSpec) error {
+	in, out := spec.Shape[0], 1
+	for _, d := range spec.Shape[1:] {
+		out *= d
+	}
+	if c.Values != nil && len(c.Values) != in*out {
+		return fmt.Errorf("an adapter replaces %d values by %d", in*out, len(c.Values))
+	}
+	if spec.Role != RoleMatrix && (len(c.LowRank) > 0 || c.Bias != nil) {
+		return fmt.Errorf("an adapter treats it as a matrix, which it is not")
+	}
+	if c.Bias != nil && (len(c.Bias) != out || c.Tensor == TensorEmbedding) {
+		return fmt.Errorf("an adapter's bias of %d values does not fit", len(c.Bias))
+	}
+	for _, u := range c.LowRank {
+		if err := u.check(in, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check compares an update with the matrix [out, in] that it is of.
+func (u LowRank) check(in, out int) error {
+	switch {
+	case u.Rank < 1 || u.Rank > maxDim:
+		return fmt.Errorf("an adapter's rank is %d, want 1 to %d", u.Rank, maxDim)
+	case len(u.A) != u.Rank*in || len(u.B) != out*u.Rank:
+		return fmt.Errorf("an adapter of rank %d has %d and %d values, want %d and %d", u.Rank, len(u.A), len(u.B), u.Rank*in, out*u.Rank)
+	case math.IsNaN(float64(u.Scale)) || math.IsInf(float64(u.Scale), 0):
+		return fmt.Errorf("an adapter's scale is %v", u.Scale)
+	case u.Magnitude != nil:
+		return fmt.Errorf("this adapter normalizes its rows (DoRA), which a model in memory cannot do: merge it with `paligemma convert CHECKPOINT OUT.gguf --lora DIR`")
+	}
+	return nil
+}
+
+// adaption puts what adapters change into a model.
+type adaption struct {
+	model    *Model
+	specs    []ggml.Spec
+	place    []func(ggml.Tensor) // each puts the tensor of a spec where it belongs
+	replaced map[*Matrix]bool
+	updates  map[*Matrix]LowRank // of scale 1, one for each matrix
+	biases   map[*Matrix][]float32
+}
+
+// adapt applies changes to the tensors in their slots. What the file brings stays where
+// it is; what adapters bring is placed next to it.
+func (m *Model) adapt(changes []Change, slots map[string]slot) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := m.config.checkChanges(changes); err != nil {
+		return err
+	}
+	a := &adaption{model: m, replaced: map[*Matrix]bool{}, updates: map[*Matrix]LowRank{}, biases: map[*Matrix][]float32{}}
+	for _, c := range changes {
+		switch {
+		case c.Tensor == TensorEmbedding:
+			m.embedding.change(c)
+			continue
+		case c.Tensor == TensorHead && m.config.Tied:
+			m.weights.Head, m.config.Tied = m.weights.Embedding, false
+			slots[TensorHead] = slot{&m.weights.Head.tensor, &m.weights.Head, slots[TensorEmbedding].shape}
+		}
+		a.change(c, slots[c.Tensor])
+	}
+	for _, w := range m.projections() {
+		a.join(w)
+	}
+	for w, u := range a.updates {
+		a.addUpdate(w, u)
+	}
+	for w, bias := range a.biases {
+		a.add(bias, func(t ggml.Tensor) { w.bias = t }, len(bias))
+	}
+	return a.finish()
+}
+
+// change notes what is done to the tensor in a slot.
+func (a *adaption) change(c Change, s slot) {
+	if c.Values != nil {
+		a.add(c.Values, func(t ggml.Tensor) { *s.tensor = t }, s.shape...)
+		a.replaced[s.matrix] = true
+	}
+	if c.Bias != nil {
+		a.biases[s.matrix] = c.Bias
+	}
+	if u := stack(c.LowRank); u.Rank > 0 {
+		a.updates[s.matrix] = u
+	}
+}
+
+// stack makes one update of several, of the summed rank and scale 1. Those of scale 0
+// are left out.
+func stack(updates []LowRank) LowRank {
+	sum := LowRank{Scale: 1}
+	for _, u := range updates {
+		if u.Scale != 0 {
+			sum.Rank += u.Rank
+			sum.A = append(sum.A, u.A...)
+		}
+	}
+	if sum.Rank == 0 {
+		return sum
+	}
+	at := 0
+	for _, u := range updates {
+		if u.Scale == 0 {
+			continue
+		}
+		out := len(u.B) / u.Rank
+		if sum.B == nil {
+			sum.B = make([]float32, out*sum.Rank)
+		}
+		for i := range out {
+			for r, b := range u.B[i*u.Rank:][:u.Rank] {
+				sum.B[i*sum.Rank+at+r] = u.Scale * b
+			}
+		}
+		at += u.Rank
+	}
+	return sum
+}
+
+// join makes one update, and one bias, of those of queries, keys and values that are one
+// matrix. Where one of the three was replaced, they are apart.
+func (a *adaption) join(w *QKV) {
+	parts := []*Matrix{&w.Q, &w.K, &w.V}
+	if slices.ContainsFunc(parts, func(p *Matrix) bool { return a.replaced[p] }) {
+		w.joined = Matrix{}
+	}
+	if !w.joined.tensor.Valid() {
+		return
+	}
+	width := 0
+	var updates []LowRank
+	var bias []float32
+	changed := false
+	for _, p := range parts {
+		if u, ok := a.updates[p]; ok {
+			width = len(u.A) / u.Rank
+		}
+		changed = changed || a.biases[p] != nil
+	}
+	for _, p := range parts {
+		out := int(p.tensor.Dim(1))
+		u, ok := a.updates[p]
+		if !ok {
+			u = LowRank{Rank: 1, A: make([]float32, width), B: make([]float32, out)}
+		}
+		b := a.biases[p]
+		if b == nil {
+			b = make([]float32, out)
+		}
+		updates, bias = append(updates, u), append(bias, b...)
+		delete(a.updates, p)
+		delete(a.biases, p)
+	}
+	if width > 0 {
+		a.addUpdate(&w.joined, updates...)
+	}
+	if changed {
+		a.biases[&w.joined] = bias
+	}
+}
+
+// addUpdate adds the update of a matrix, or those of the parts that it consists of.
+func (a *adaption) addUpdate(w *Matrix, parts ...LowRank) {
+	var stacked []float32
+	rank := 0
+	w.update.B = make([]ggml.Tensor, len(parts))
+	for i, u := range parts {
+		stacked, rank = append(stacked, u.A...), rank+u.Rank
+		a.add(columns(u.B, u.Rank), func(t ggml.Tensor) { w.update.B[i] = t }, len(u.B)/u.Rank, u.Rank)
+	}
+	a.add(stacked, func(t ggml.Tensor) { w.update.A = t }, len(stacked)/rank, rank)
+}
+
+// columns are the columns of b, which has rows of n values.
+func columns(b []float32, n int) []float32 {
+	out := make([]float32, 0, len(b))
+	for c := range n {
+		for i := c; i < len(b); i += n {
+			out = append(out, b[i])
+		}
+	}
+	return out
+}
+
+// add takes values of a shape, innermost dimension first.
+func (a *adaption) add(values []float32, place func(ggml.Tensor), shape ...int) {
+	a.specs = append(a.specs, ggml.NewSpec("of an adapter", values, shape...))
+	a.place = append(a.place, place)
+}
+
+// finish places all that was added.
+func (a *adaption) finish() (err error) {
+	if n := len(a.model.store.Tensors()) + len(a.specs); n > ggml.MaxStored {
+		return fmt.Errorf("%d tensors with those of adapters, at most %d can be used", n, ggml.MaxStored)
+	}
+	if len(a.specs) == 0 {
+		return nil
+	}
+	if a.model.changed, err = a.model.backend.NewWeights(a.specs, nil); err != nil {
+		return err
+	}
+	for i, t := range a.model.changed.Tensors() {
+		a.place[i](t)
+	}
+	return nil
+}
