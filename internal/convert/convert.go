@@ -13,6 +13,7 @@ import (
 
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/gguf"
+	"paligemma/internal/layout"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
 )
@@ -131,7 +132,7 @@ func (c *conversion) read(ctx context.Context, dir string, config object) error 
 		return err
 	}
 	positions := 0
-	if e, ok := tensors.named[visionPrefix+positionName]; ok && len(e.Shape) == 2 {
+	if e, ok := tensors.named[layout.VisionPrefix+layout.PositionName]; ok && len(e.Shape) == 2 {
 		positions = int(min(e.Shape[0], 1<<20))
 	}
 	s, err := readSettings(dir, config, positions)
@@ -183,8 +184,8 @@ func notAnInput(out string, entries []safetensors.Entry) error {
 // stored counts for more than tie_word_embeddings: a head that differs from the
 // embedding is a head, one that is equal to it (some savers write both) is not.
 func findHead(ctx context.Context, tensors *catalog, s *settings) (tied bool, err error) {
-	head, ok := tensors.named[headName]
-	embedding, embedded := tensors.named[embeddingName]
+	head, ok := tensors.named[layout.HeadName]
+	embedding, embedded := tensors.named[layout.EmbeddingName]
 	note := func(format string, args ...any) { tensors.notes = append(tensors.notes, fmt.Sprintf(format, args...)) }
 	switch {
 	case !ok && s.mustHead: // resolve reports it missing
@@ -198,7 +199,7 @@ func findHead(ctx context.Context, tensors *catalog, s *settings) (tied bool, er
 		return false, nil
 	case !embedded:
 		note("the token embedding is stored as %s alone", shown(head.Name))
-		tensors.named[embeddingName] = head
+		tensors.named[layout.EmbeddingName] = head
 		return true, nil
 	case head.Size == 0 && !s.mustHead:
 		note("%s is empty and ignored: the head is the token embedding", shown(head.Name))

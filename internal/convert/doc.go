@@ -6,7 +6,7 @@
 //	folder.go     what a path is, and what to type where it is not a checkpoint
 //	catalog.go    the checkpoint's tensors without what trainers add to names
 //	leftovers.go  tensors that are ignored, and those that are not plain weights
-//	names.go      which tensor of the checkpoint is which of the file
+//	names.go      the checkpoint's tensors for those of the file
 //	config.go     config.json → model.Config, sparse releases filled in by family
 //	processor.go  the image processor's JSON, checked against what the graph does
 //	completion.go tokens that tokenizer.json lacks and other files have

@@ -201,10 +201,10 @@ func (c *checkpoint) round(dtype safetensors.DType) {
 	}
 }
 
-// layout is the prefixes that one kind of writer puts before the names.
-type layout struct{ text, vision, projector string }
+// prefixes are those that one kind of writer puts before the names.
+type prefixes struct{ text, vision, projector string }
 
-var layouts = []layout{
+var layouts = []prefixes{
 	{"language_model.model.", "vision_tower.vision_model.", "multi_modal_projector."},             // the releases of 2024
 	{"model.language_model.", "model.vision_tower.vision_model.", "model.multi_modal_projector."}, // transformers 4.52 to 4.57
 	{"model.language_model.", "model.vision_tower.", "model.multi_modal_projector."},              // the module tree of version 5
@@ -213,7 +213,7 @@ var layouts = []layout{
 
 // rename gives the tensors, which have the names that save_pretrained of
 // version 5 writes, those of another layout.
-func (c *checkpoint) rename(to layout) {
+func (c *checkpoint) rename(to prefixes) {
 	from := layouts[3]
 	for i := range c.tensors {
 		name := &c.tensors[i].Name

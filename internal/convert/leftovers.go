@@ -6,14 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"paligemma/internal/layout"
 	"paligemma/internal/safetensors"
 	"paligemma/internal/units"
 )
 
 // Tensors that take no part in the computation.
 var (
-	// Buffers that old versions saved; they are computed.
-	buffers = regexp.MustCompile(`\.(position_ids|rotary_emb\.(original_)?inv_freq|rotary_emb\.(cos|sin)_cached)$`)
 	// SigLIP's pooling head, which PaliGemma never calls, whatever
 	// vision_use_head says.
 	poolingHead = regexp.MustCompile(`^vision_tower\.head\.`)
@@ -56,7 +55,7 @@ func (c *catalog) rejectForeign() error {
 	var adapter, retrieval []string
 	quantized := make([][]string, len(quantizers))
 	for _, e := range c.ckpt.Tensors() {
-		name := canonicalName(e.Name)
+		name := layout.Canonical(e.Name)
 		switch {
 		case adapterPart.MatchString(name):
 			adapter = append(adapter, e.Name)
@@ -100,11 +99,11 @@ func (c *catalog) leftovers(used map[string]bool) error {
 	for name, e := range c.named {
 		switch {
 		case used[name]:
-		case buffers.MatchString(name):
+		case layout.IsBuffer(name):
 			computed = append(computed, e.Name)
 		case poolingHead.MatchString(name):
 			pooling = append(pooling, e.Name)
-		case strings.HasPrefix(name, "language_model.") || strings.HasPrefix(name, visionPrefix) || strings.HasPrefix(name, projectorPrefix):
+		case strings.HasPrefix(name, "language_model.") || strings.HasPrefix(name, layout.VisionPrefix) || strings.HasPrefix(name, layout.ProjectorPrefix):
 			unknown = append(unknown, e.Name)
 		default:
 			outside = append(outside, e.Name)
