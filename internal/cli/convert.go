@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/convert"
 	"paligemma/internal/engine"
 	"paligemma/internal/quote"
@@ -19,6 +20,7 @@ import (
 type convertOptions struct {
 	Type        string
 	MaskDecoder string
+	LoRA        []string
 	Overwrite   bool
 	Threads     int
 }
@@ -42,10 +44,15 @@ With --mask-decoder the decoder of PaliGemma's mask codec goes into the file,
 and segment gives masks. Its weights are those of big_vision's vae-oid.npz; they
 are stored as f16 if that is the type, else as f32, and never quantized.
 
+With --lora an adapter of PEFT is merged into the weights before they are
+quantized: DIR is its folder, and SCALE (1) multiplies its updates. Several are
+added up. Every tensor of an adapter is used, or the command fails and names it.
+
 Types, widest first:
 
 ` + typeTable(),
 		Example: `  paligemma convert paligemma-3b-mix-224 model.gguf --type q8_0
+  paligemma convert paligemma-3b-pt-224 mine.gguf --lora my-adapter
   paligemma convert paligemma-3b-mix-224 model.gguf --mask-decoder vae-oid.npz`,
 		Args: argsBetween(1, 2, "CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,6 +61,7 @@ Types, widest first:
 	}
 	cmd.Flags().StringVar(&o.Type, "type", "q8_0", "`TYPE` of the weights, see above")
 	cmd.Flags().StringVar(&o.MaskDecoder, "mask-decoder", "", "put the mask decoder of `FILE`, vae-oid.npz, into the model")
+	addMergeFlag(cmd.Flags(), &o.LoRA)
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace OUT if it exists")
 	cmd.Flags().IntVarP(&o.Threads, "threads", "t", 0, "`N` workers (default: one for each core)")
 	completeTypes(cmd)
@@ -121,9 +129,14 @@ func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) e
 	if len(args) == 2 {
 		out = args[1]
 	}
+	adapters, err := openAdapters(o.LoRA)
+	if err != nil {
+		return err
+	}
+	defer adapter.CloseAll(adapters)
 	err = a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {
 		return convert.Convert(cmd.Context(), args[0], out, convert.Options{
-			Type: typ, Overwrite: o.Overwrite, Threads: o.Threads, MaskDecoder: o.MaskDecoder, Progress: progress,
+			Type: typ, Overwrite: o.Overwrite, Threads: o.Threads, MaskDecoder: o.MaskDecoder, Adapters: adapters, Progress: progress,
 		})
 	})
 	var bad *engine.ModelError

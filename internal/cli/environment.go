@@ -19,6 +19,7 @@ const (
 	fromEnv    = "paligemma_from_env" // the value comes from the environment
 	excludedBy = "paligemma_excluded" // these flags
 	needsOneOf = "paligemma_needs"    // these flags
+	noVariable = "paligemma_typed"    // the flag counts on the command line only
 )
 
 // envPrefix begins the names of the program's variables.
@@ -97,8 +98,11 @@ func valueError(err error) error {
 }
 
 // applies reports whether a variable means something to a command line: not where
-// a flag on it excludes the variable's, or where another is missing.
+// the flag has none, a flag on it excludes the variable's, or where another is missing.
 func applies(f *pflag.FlagSet, flag *pflag.Flag, lookup func(string) (string, bool)) bool {
+	if _, typed := flag.Annotations[noVariable]; typed {
+		return false
+	}
 	for _, other := range flag.Annotations[excludedBy] {
 		if typed(f, other) {
 			return false

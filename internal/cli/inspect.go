@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
 	"paligemma/internal/quote"
@@ -33,8 +34,8 @@ func (a *app) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect [FILE]",
 		Short: "Show what is in a model file",
-		Long: `Show what a GGUF file, a safetensors file or a checkpoint folder holds; without
-FILE, the built-in model. Of a PaliGemma that is its family, type (with -v the
+		Long: `Show what a GGUF file, a safetensors file, a checkpoint folder or the folder of an
+adapter of PEFT holds; without FILE, the built-in model. Of a PaliGemma that is its family, type (with -v the
 number of tensors of each), pictures, context, masks, the memory it needs for one
 answer and for several at a time, its tokenizer and its origin.
 
@@ -71,7 +72,7 @@ picture.`,
 // inspection is the result of inspect.
 type inspection struct {
 	Path       string            `json:"path"`
-	Format     string            `json:"format"` // gguf, safetensors or checkpoint
+	Format     string            `json:"format"` // gguf, safetensors, checkpoint or adapter
 	Version    int               `json:"version,omitempty"`
 	Bytes      int64             `json:"bytes"` // of the tensors' data
 	Parameters int64             `json:"parameters"`
@@ -81,6 +82,9 @@ type inspection struct {
 
 	// Model is what people ask first, of a PaliGemma's GGUF file.
 	Model *modelSummary `json:"model,omitempty"`
+
+	// Adapter is what is in an adapter.
+	Adapter *adapter.Summary `json:"adapter,omitempty"`
 
 	// Tokenizer says what encodes texts, of a PaliGemma's GGUF file.
 	Tokenizer *tokenizer.Encoding `json:"tokenizer,omitempty"`
@@ -148,7 +152,10 @@ func inspectPath(path string) (*inspection, error) {
 	if err != nil {
 		return nil, pathError(path, err)
 	}
-	if info.IsDir() {
+	switch {
+	case adapter.IsAdapter(path):
+		return inspectAdapter(path)
+	case info.IsDir():
 		return inspectCheckpoint(path)
 	}
 	magic, err := firstBytes(path, 4)
@@ -197,6 +204,11 @@ func (i *inspection) write(out io.Writer, o *inspectOptions, histogram bool) err
 	}
 	if i.Model != nil {
 		if err := i.Model.write(out, encoder, histogram); err != nil {
+			return err
+		}
+	}
+	if i.Adapter != nil {
+		if err := writeAdapter(out, i.Adapter); err != nil {
 			return err
 		}
 	}

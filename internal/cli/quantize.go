@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/convert"
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
@@ -16,6 +17,7 @@ import (
 
 type quantizeOptions struct {
 	Type            string
+	LoRA            []string
 	AllowRequantize bool
 	Overwrite       bool
 	Threads         int
@@ -38,6 +40,10 @@ when IN was made is compiled if it can be; to do only that, name IN's own type.
 A quantized file is refused: what it lost is lost, and rounding again loses
 more than rounding the original once. --allow-requantize takes it anyway.
 Tensors that are of the wanted type already are copied and lose nothing.
+
+With --lora an adapter of PEFT is merged into the weights before they are
+quantized: DIR is its folder, and SCALE (1) multiplies its updates. Several are
+added up.
 
 Types, widest first:
 
@@ -66,6 +72,7 @@ Types, widest first:
 		},
 	}
 	cmd.Flags().StringVar(&o.Type, "type", "", "`TYPE` of the weights, see above")
+	addMergeFlag(cmd.Flags(), &o.LoRA)
 	cmd.Flags().BoolVar(&o.AllowRequantize, "allow-requantize", false, "take a model that is quantized already, and lose more")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace OUT if it exists")
 	cmd.Flags().IntVarP(&o.Threads, "threads", "t", 0, "`N` workers (default: one for each core)")
@@ -89,9 +96,14 @@ func (a *app) runQuantize(cmd *cobra.Command, o *quantizeOptions, in, out string
 		return explainModel(in, &engine.ModelError{Err: err})
 	}
 	defer src.Close()
+	adapters, err := openAdapters(o.LoRA)
+	if err != nil {
+		return err
+	}
+	defer adapter.CloseAll(adapters)
 	return a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {
 		return convert.Quantize(cmd.Context(), src, out, convert.QuantizeOptions{
-			Type: typ, AllowRequantize: o.AllowRequantize, Overwrite: o.Overwrite, Threads: o.Threads, Progress: progress,
+			Type: typ, AllowRequantize: o.AllowRequantize, Overwrite: o.Overwrite, Threads: o.Threads, Adapters: adapters, Progress: progress,
 		})
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/gguf"
 	"paligemma/internal/layout"
@@ -26,6 +27,7 @@ type Options struct {
 	Progress    func(done, total int64) // bytes of output written; called from one goroutine
 	Name        string                  // general.name; "" is the checkpoint's base name
 	MaskDecoder string                  // vae-oid.npz, whose decoder goes into the file; "": none
+	Adapters    []adapter.Loaded        // merged into the weights; they stay open
 
 	chunk int // values converted at a time, for tests; 0: chunkValues
 }
@@ -59,9 +61,12 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 	if opts.Name == "" {
 		c.config.Name = baseName(checkpoint)
 	}
+	if err := c.addAdapters(opts.Adapters); err != nil {
+		return nil, refuse(checkpoint, err)
+	}
 	report, err := c.write(ctx, dst, m, opts)
 	if err == nil {
-		err = c.ckpt.Unchanged()
+		err = errors.Join(c.ckpt.Unchanged(), c.merge.unchanged())
 	}
 	if err == nil {
 		err = checkOutput(dst, report.Size)
@@ -83,6 +88,7 @@ type conversion struct {
 	config  model.Config
 	tok     *tokenizer
 	sources []source
+	merge   *merge
 	mask    map[string][]float32 // the mask decoder's tensors; nil: none
 	notes   []string
 }
@@ -273,18 +279,50 @@ func equalValues(ctx context.Context, ckpt *safetensors.Checkpoint, a, b safeten
 	return true, nil
 }
 
+// addAdapters resolves adapters against the configuration. A head that is the token
+// embedding no longer begins as a copy of it.
+func (c *conversion) addAdapters(adapters []adapter.Loaded) (err error) {
+	if c.merge, err = newMerge(c.config, adapters); c.merge == nil {
+		return err
+	}
+	c.config = c.merge.Config
+	c.notes = append(c.notes, c.merge.Notes...)
+	if !c.merge.Untied {
+		return nil
+	}
+	named := map[string]source{}
+	for _, s := range c.sources {
+		named[s.spec.Name] = s
+	}
+	c.sources = nil
+	for _, spec := range c.config.Tensors() {
+		s, ok := named[spec.Name]
+		if !ok {
+			s = named[model.TensorEmbedding]
+		}
+		s.spec = spec
+		c.sources = append(c.sources, s)
+	}
+	return nil
+}
+
 // write encodes the file.
 func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Options) (*Report, error) {
 	var w gguf.Writer
 	c.config.SetKeys(&w)
 	m.setKeys(&w)
 	c.tok.setKeys(&w)
+	c.merge.setKeys(&w, nil)
 	var tensors []tensor
 	for _, s := range c.sources {
-		tensors = append(tensors, tensor{
+		t := tensor{
 			Choice: m.choose(c.config, s.spec), source: s.entry.Name, from: strings.ToLower(string(s.entry.DType)),
 			rows: checkpointRows{c.ckpt, s.entry, s.spec.Shape[0], s.plusOne},
-		})
+		}
+		if err := c.merge.apply(&t); err != nil {
+			return nil, err
+		}
+		tensors = append(tensors, t)
 	}
 	if c.mask != nil {
 		tensors = append(tensors, maskTensors(c.config, m, c.mask)...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
@@ -21,6 +22,7 @@ type QuantizeOptions struct {
 	Overwrite       bool                    // replace an existing output
 	Threads         int                     // workers; 0: one for each core
 	Progress        func(done, total int64) // bytes of output written; called from one goroutine
+	Adapters        []adapter.Loaded        // merged into the weights; they stay open
 
 	chunk int // values converted at a time, for tests; 0: chunkValues
 }
@@ -78,21 +80,29 @@ func requantize(ctx context.Context, src *gguf.File, dst io.Writer, m mix, opts 
 	if err != nil {
 		return nil, err
 	}
+	merge, err := newMerge(config, opts.Adapters)
+	if err != nil {
+		return nil, err
+	}
+	if merge != nil {
+		config = merge.Config
+	}
 	report := &Report{Type: m.name, Config: config}
-	tensors, err := requantized(src, config, m, opts.AllowRequantize, report)
+	tensors, err := requantized(src, config, m, merge, opts.AllowRequantize, report)
 	if err != nil {
 		return nil, err
 	}
 	var w gguf.Writer
-	copyKeys(&w, src.Header, m)
+	copyKeys(&w, src.Header, m, merge)
 	if report.Tokenizer, err = updateTokenizer(&w, src.Header, tok); err != nil {
 		return nil, err
 	}
-	return report, write(ctx, dst, &w, tensors, report, Options{Threads: opts.Threads, Progress: opts.Progress, chunk: opts.chunk})
+	err = write(ctx, dst, &w, tensors, report, Options{Threads: opts.Threads, Progress: opts.Progress, chunk: opts.chunk})
+	return report, errors.Join(err, merge.unchanged())
 }
 
 // requantized chooses what becomes of a checked file's tensors.
-func requantized(src *gguf.File, config model.Config, m mix, allowed bool, report *Report) ([]tensor, error) {
+func requantized(src *gguf.File, config model.Config, m mix, merge *merge, allowed bool, report *Report) ([]tensor, error) {
 	specs := config.Tensors()
 	if model.HasMaskDecoder(src.Header) {
 		for _, t := range model.MaskTensors() {
@@ -102,21 +112,31 @@ func requantized(src *gguf.File, config model.Config, m mix, allowed bool, repor
 	var all []tensor
 	again := 0
 	for _, spec := range specs {
-		stored, _ := src.Lookup(spec.Name)
+		stored, ok := src.Lookup(spec.Name)
+		if !ok { // the head, which was the token embedding
+			stored, _ = src.Lookup(model.TensorEmbedding)
+		}
 		t := tensor{
 			Choice: m.choose(config, spec), source: spec.Name, from: stored.Type.String(),
 			rows: fileRows{src, stored, spec.Shape[0]},
 		}
 		switch {
 		case stored.Type.BlockSize() == 1:
-		case stored.Type == t.Type:
+		case merge.replaces(spec.Name):
+		case stored.Type == t.Type && !merge.changes(spec.Name):
 			t.ready = src.Data(stored)
 		case !allowed:
 			return nil, fmt.Errorf("tensor %s is %v: %w", spec.Name, stored.Type, ErrQuantized)
 		default:
 			again++
 		}
+		if err := merge.apply(&t); err != nil {
+			return nil, err
+		}
 		all = append(all, t)
+	}
+	if merge != nil {
+		report.Notes = append(report.Notes, merge.Notes...)
 	}
 	if again > 0 {
 		report.Notes = append(report.Notes, units.Count(again, "tensor was", "tensors were")+" quantized before: what that lost stays lost, and any further rounding adds to it")
@@ -124,13 +144,18 @@ func requantized(src *gguf.File, config model.Config, m mix, allowed bool, repor
 	return all, nil
 }
 
-// copyKeys copies a file's keys, but for those that say its type.
-func copyKeys(w *gguf.Writer, h *gguf.Header, m mix) {
+// copyKeys copies a file's keys, but for those that say its type and, where there are
+// more, which adapters were merged.
+func copyKeys(w *gguf.Writer, h *gguf.Header, m mix, merge *merge) {
 	for _, key := range h.Keys() {
 		switch key {
 		case gguf.KeyFileType:
 			m.setKeys(w)
 		case keyQuantVersion: // next to the file type, where there is one
+		case keyAdapters, keyAdapterScales, keyAdapterBases:
+			if !merge.setsKeys() {
+				w.CopyKey(h, key)
+			}
 		case reader.KeyMerges, reader.KeyAdded: // without the pipeline they are nobody's
 			if h.Has(reader.KeyPipeline) {
 				w.CopyKey(h, key)
@@ -142,6 +167,7 @@ func copyKeys(w *gguf.Writer, h *gguf.Header, m mix) {
 	if !h.Has(gguf.KeyFileType) {
 		m.setKeys(w)
 	}
+	merge.setKeys(w, h)
 }
 
 // updateTokenizer adds the compiled form of the tokenizer to a file that was

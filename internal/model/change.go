@@ -25,4 +25,7 @@ type LowRank struct {
 	// becomes Magnitude[i]·(W + Scale·B·A)[i] / ‖(W + Scale·B·A)[i]‖: DoRA, Liu et
 	// al. 2024, https://arxiv.org/abs/2402.09353, equation 5. [out]
 	Magnitude []float32
+	// ByColumn says that Magnitude is the length of each column, [in], as in PEFT's
+	// DoRA of an embedding.
+	ByColumn bool
 }

@@ -1,0 +1,70 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"paligemma/internal/quote"
+)
+
+// Spec is what --lora names: an adapter and how much of it.
+type Spec struct {
+	Path  string
+	Scale float64 // 1 where it is not said
+}
+
+// ParseSpec reads PATH or PATH:SCALE. A path that exists counts as a whole, colons
+// in it or not.
+func ParseSpec(s string) (Spec, error) {
+	if s == "" {
+		return Spec{}, errors.New("the path is empty: want PATH or PATH:SCALE")
+	}
+	at := strings.LastIndexByte(s, ':')
+	if at < 1 || exists(s) {
+		return Spec{s, 1}, nil
+	}
+	scale, err := strconv.ParseFloat(s[at+1:], 64)
+	switch {
+	case err == nil && !math.IsNaN(scale) && math.Abs(scale) <= math.MaxFloat32:
+		return Spec{s[:at], scale}, nil
+	case err == nil || errors.Is(err, strconv.ErrRange) || exists(s[:at]):
+		return Spec{}, fmt.Errorf("%s: the scale %s is not a number in range: want PATH:SCALE, such as %s:0.5", quote.Short(s), quote.Short(s[at+1:]), quote.Line(s[:at], quote.Max))
+	}
+	return Spec{s, 1}, nil // Open says that there is no such file
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Loaded is an open adapter and how much of it counts.
+type Loaded struct {
+	*Adapter
+	Scale float64
+}
+
+// OpenAll opens adapters, all or none.
+func OpenAll(specs []Spec) ([]Loaded, error) {
+	var all []Loaded
+	for _, s := range specs {
+		a, err := Open(s.Path)
+		if err != nil {
+			CloseAll(all)
+			return nil, err
+		}
+		all = append(all, Loaded{a, s.Scale})
+	}
+	return all, nil
+}
+
+// CloseAll closes adapters.
+func CloseAll(all []Loaded) {
+	for _, l := range all {
+		l.Close()
+	}
+}

@@ -1,0 +1,142 @@
+package adapter
+
+import (
+	"fmt"
+
+	"paligemma/internal/model"
+	"paligemma/internal/quote"
+	"paligemma/internal/units"
+)
+
+// sum is what several adapters make of a model.
+type sum struct {
+	config model.Config
+	edits  map[string]*Edit // by the tensor's name in the file
+	tie    bool             // all adapters of the embedding keep the head tied to it
+	notes  []string
+}
+
+// add adds the edits of an adapter.
+func (s *sum) add(l Loaded, edits map[string]*Edit) error {
+	for name, e := range edits {
+		if name == model.TensorEmbedding {
+			s.tie = s.tie && l.config.tieEmbeddings
+		}
+		before := s.edits[name]
+		if before == nil {
+			s.edits[name] = e
+			continue
+		}
+		if err := before.add(e); err != nil {
+			return l.fail(err)
+		}
+	}
+	return nil
+}
+
+// add adds what another adapter does to the same tensor.
+func (e *Edit) add(o *Edit) error {
+	switch {
+	case o.Stored == nil:
+	case e.Stored == nil:
+		e.Stored, e.own = o.Stored, o.own
+	default:
+		equal, err := e.Stored.equal(o.Stored)
+		if err != nil {
+			return err
+		}
+		if !equal {
+			return fmt.Errorf("tensor %s replaces a tensor that the adapter %s replaces, too: name one of the two adapters",
+				quote.Short(o.Stored.Name()), quote.Line(e.Stored.adapter.path, quote.Max))
+		}
+		e.own = e.own || o.own
+	}
+	e.LowRank = append(e.LowRank, o.LowRank...)
+	for _, low := range e.LowRank {
+		if low.Magnitude != nil && len(e.LowRank) > 1 {
+			return fmt.Errorf("%s has several updates and one of them is DoRA, which depends on the weights: merge one adapter with `convert --lora`, and the next with `quantize --lora`", e.Tensor)
+		}
+	}
+	if e.Bias == nil {
+		e.Bias = o.Bias
+	} else {
+		for i, b := range o.Bias {
+			e.Bias[i] += b
+		}
+	}
+	return nil
+}
+
+// result puts the edits in file order.
+func (s *sum) result() (*Resolution, error) {
+	tied := s.config.Tied
+	if tied {
+		if err := s.untie(); err != nil {
+			return nil, err
+		}
+	}
+	r := &Resolution{Config: s.config, Untied: tied && !s.config.Tied, Notes: s.notes}
+	for _, spec := range s.config.Tensors() {
+		if e := s.edits[spec.Name]; e != nil {
+			r.Edits = append(r.Edits, *e)
+		}
+	}
+	if r.Untied {
+		n := int64(s.config.Text.Hidden) * int64(s.config.Text.Vocab)
+		r.Notes = append(r.Notes, fmt.Sprintf("the head was the token embedding and becomes a matrix of its own: %s weights more, %s as f16", units.Number(n), units.Bytes(2*n)))
+	}
+	return r, nil
+}
+
+// untie decides whether a tied head stays the token embedding. As in PEFT's unmerged
+// model, what is added to one of the two, or saved of one of them, is not the other's;
+// only a copy of the base's tensor is both.
+func (s *sum) untie() error {
+	embedding, head := s.edits[model.TensorEmbedding], s.edits[model.TensorHead]
+	var shared *Stored
+	for _, e := range []*Edit{embedding, head} {
+		if e != nil && e.Stored != nil && !e.own {
+			shared = e.Stored
+		}
+	}
+	same, err := s.staysTied(embedding, head)
+	if err != nil {
+		return err
+	}
+	if same {
+		delete(s.edits, model.TensorHead)
+		if embedding == nil && shared != nil {
+			s.edits[model.TensorEmbedding] = &Edit{Change: model.Change{Tensor: model.TensorEmbedding}, Stored: shared}
+		}
+		return nil
+	}
+	s.config.Tied = false
+	if head == nil {
+		head = &Edit{Change: model.Change{Tensor: model.TensorHead}}
+		s.edits[model.TensorHead] = head
+	}
+	if embedding == nil && shared != nil {
+		embedding = &Edit{Change: model.Change{Tensor: model.TensorEmbedding}}
+		s.edits[model.TensorEmbedding] = embedding
+	}
+	for _, e := range []*Edit{embedding, head} {
+		if e != nil && e.Stored == nil {
+			e.Stored = shared
+		}
+	}
+	return nil
+}
+
+// staysTied reports whether the head and the embedding have the same values after
+// the edits.
+func (s *sum) staysTied(embedding, head *Edit) (bool, error) {
+	switch {
+	case head == nil:
+		return embedding == nil || s.tie || embedding.copyOnly() && !embedding.own, nil
+	case !head.copyOnly() || embedding != nil && !embedding.copyOnly():
+		return false, nil
+	case embedding == nil:
+		return !head.own, nil
+	}
+	return embedding.Stored.equal(head.Stored)
+}
