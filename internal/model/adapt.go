@@ -1,11 +1,13 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
 )
 
 // checkChanges compares changes with the tensors of the configuration, which must be
@@ -44,10 +46,10 @@ func (c Change) check(spec TensorSpec) error {
 	if c.Values != nil && len(c.Values) != in*out {
 		return fmt.Errorf("an adapter replaces %d values by %d", in*out, len(c.Values))
 	}
-	if spec.Role != RoleMatrix && (len(c.LowRank) > 0 || c.Bias != nil) {
-		return fmt.Errorf("an adapter treats it as a matrix, which it is not")
+	if len(c.LowRank) > 0 && len(spec.Shape) != 2 {
+		return errors.New("an adapter treats it as a matrix, which it is not")
 	}
-	if c.Bias != nil && (len(c.Bias) != out || c.Tensor == TensorEmbedding) {
+	if c.Bias != nil && (spec.Role != RoleMatrix || c.Tensor == TensorEmbedding || len(c.Bias) != out) {
 		return fmt.Errorf("an adapter's bias of %d values does not fit", len(c.Bias))
 	}
 	for _, u := range c.LowRank {
@@ -68,7 +70,7 @@ func (u LowRank) check(in, out int) error {
 	case math.IsNaN(float64(u.Scale)) || math.IsInf(float64(u.Scale), 0):
 		return fmt.Errorf("an adapter's scale is %v", u.Scale)
 	case u.Magnitude != nil:
-		return fmt.Errorf("this adapter normalizes its rows (DoRA), which a model in memory cannot do: merge it with `paligemma convert CHECKPOINT OUT.gguf --lora DIR`")
+		return errors.New("an adapter normalizes its rows (DoRA), which --lora can do only in `paligemma convert CHECKPOINT OUT.gguf --lora DIR` and in `paligemma quantize`")
 	}
 	return nil
 }
@@ -83,9 +85,9 @@ type adaption struct {
 	biases   map[*Matrix][]float32
 }
 
-// adapt applies changes to the tensors in their slots. What the file brings stays where
-// it is; what adapters bring is placed next to it.
-func (m *Model) adapt(changes []Change, slots map[string]slot) error {
+// adapt applies changes to the tensors in their slots, which are bound to a file. What the
+// file brings stays where it is; what adapters bring is placed next to it.
+func (m *Model) adapt(f *gguf.File, changes []Change, slots map[string]slot) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -93,16 +95,20 @@ func (m *Model) adapt(changes []Change, slots map[string]slot) error {
 		return err
 	}
 	a := &adaption{model: m, replaced: map[*Matrix]bool{}, updates: map[*Matrix]LowRank{}, biases: map[*Matrix][]float32{}}
+	if m.config.Tied && slices.ContainsFunc(changes, func(c Change) bool { return c.Tensor == TensorHead }) {
+		m.weights.Head, m.config.Tied = m.weights.Embedding, false
+		slots[TensorHead] = slot{&m.weights.Head.tensor, &m.weights.Head, slots[TensorEmbedding].shape}
+	}
 	for _, c := range changes {
-		switch {
-		case c.Tensor == TensorEmbedding:
+		if c.Tensor == TensorEmbedding {
 			m.embedding.change(c)
-			continue
-		case c.Tensor == TensorHead && m.config.Tied:
-			m.weights.Head, m.config.Tied = m.weights.Embedding, false
-			slots[TensorHead] = slot{&m.weights.Head.tensor, &m.weights.Head, slots[TensorEmbedding].shape}
+			if !m.config.Tied {
+				continue // only rows of it are looked up
+			}
 		}
-		a.change(c, slots[c.Tensor])
+		if err := a.change(f, c, slots[c.Tensor]); err != nil {
+			return fmt.Errorf("tensor %s: %w", c.Tensor, err)
+		}
 	}
 	for _, w := range m.projections() {
 		a.join(w)
@@ -117,7 +123,15 @@ func (m *Model) adapt(changes []Change, slots map[string]slot) error {
 }
 
 // change notes what is done to the tensor in a slot.
-func (a *adaption) change(c Change, s slot) {
+func (a *adaption) change(f *gguf.File, c Change, s slot) error {
+	if s.matrix == nil { // its values are few
+		values, err := updated(f, c)
+		if err != nil {
+			return err
+		}
+		a.add(values, func(t ggml.Tensor) { *s.tensor = t }, s.shape...)
+		return nil
+	}
 	if c.Values != nil {
 		a.add(c.Values, func(t ggml.Tensor) { *s.tensor = t }, s.shape...)
 		a.replaced[s.matrix] = true
@@ -125,29 +139,40 @@ func (a *adaption) change(c Change, s slot) {
 	if c.Bias != nil {
 		a.biases[s.matrix] = c.Bias
 	}
-	if u := stack(c.LowRank); u.Rank > 0 {
+	if u := stack(active(c.LowRank)); u.Rank > 0 {
 		a.updates[s.matrix] = u
 	}
+	return nil
 }
 
-// stack makes one update of several, of the summed rank and scale 1. Those of scale 0
-// are left out.
+// updated returns the values of an F32 tensor after a change.
+func updated(f *gguf.File, c Change) ([]float32, error) {
+	t, _ := f.Lookup(c.Tensor)
+	width := int(t.Shape[0])
+	values := slices.Clone(c.Values)
+	if values == nil {
+		values = make([]float32, len(f.Data(t))/4)
+		if err := ggml.Dequantize(t.Type, values, f.Data(t), width); err != nil {
+			return nil, err
+		}
+	}
+	for _, u := range active(c.LowRank) {
+		if err := ggml.AddLowRank(values, width, u.A, u.B, u.Scale); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// stack makes one update of several, of the summed rank and scale 1.
 func stack(updates []LowRank) LowRank {
 	sum := LowRank{Scale: 1}
 	for _, u := range updates {
-		if u.Scale != 0 {
-			sum.Rank += u.Rank
-			sum.A = append(sum.A, u.A...)
-		}
-	}
-	if sum.Rank == 0 {
-		return sum
+		sum.Rank += u.Rank
+		sum.A = append(sum.A, u.A...)
 	}
 	at := 0
 	for _, u := range updates {
-		if u.Scale == 0 {
-			continue
-		}
 		out := len(u.B) / u.Rank
 		if sum.B == nil {
 			sum.B = make([]float32, out*sum.Rank)
@@ -172,34 +197,33 @@ func (a *adaption) join(w *QKV) {
 	if !w.joined.tensor.Valid() {
 		return
 	}
-	width := 0
-	var updates []LowRank
-	var bias []float32
-	changed := false
+	width := 0 // of the updates; 0: there are none
 	for _, p := range parts {
 		if u, ok := a.updates[p]; ok {
 			width = len(u.A) / u.Rank
 		}
-		changed = changed || a.biases[p] != nil
 	}
+	var updates []LowRank
+	var bias []float32
+	biased := false
 	for _, p := range parts {
 		out := int(p.tensor.Dim(1))
 		u, ok := a.updates[p]
-		if !ok {
+		if !ok { // zeros
 			u = LowRank{Rank: 1, A: make([]float32, width), B: make([]float32, out)}
 		}
-		b := a.biases[p]
-		if b == nil {
+		b, ok := a.biases[p]
+		if !ok {
 			b = make([]float32, out)
 		}
-		updates, bias = append(updates, u), append(bias, b...)
+		updates, bias, biased = append(updates, u), append(bias, b...), biased || ok
 		delete(a.updates, p)
 		delete(a.biases, p)
 	}
 	if width > 0 {
 		a.addUpdate(&w.joined, updates...)
 	}
-	if changed {
+	if biased {
 		a.biases[&w.joined] = bias
 	}
 }

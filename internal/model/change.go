@@ -1,7 +1,11 @@
 package model
 
+import "slices"
+
 // Change is what adapters do to one tensor of a model. All values are F32, in
-// the file's form (a norm's weight as 1 + w), rows without padding.
+// the file's form (a norm's weight as 1 + w), rows without padding. In a tied model a
+// change of the token embedding is the head's, too, unless TensorHead is changed, if
+// only by nothing: the head then starts from the file's values.
 type Change struct {
 	Tensor string // its name in the file, or TensorHead in a tied model: the head then becomes a matrix of its own
 
@@ -11,6 +15,11 @@ type Change struct {
 	LowRank []LowRank
 	// Bias is added to the rows that a matrix gives, [out]; nil: none.
 	Bias []float32
+}
+
+// active returns the updates whose scale is not 0.
+func active(updates []LowRank) []LowRank {
+	return slices.DeleteFunc(slices.Clone(updates), func(u LowRank) bool { return u.Scale == 0 })
 }
 
 // LowRank is the update Scale·B·A of a matrix of weights W [out, in]: LoRA, Hu et

@@ -8,8 +8,8 @@ import (
 	"paligemma/internal/gguf"
 )
 
-// embedding is the token embedding as rows to look up. Adapters change it apart from
-// the head that may share its tensor.
+// embedding is the token embedding as rows to look up, apart from the tensor that may
+// be the head, too.
 type embedding struct {
 	typ     gguf.Type
 	stored  int    // values of a row, with those that pad it
@@ -27,11 +27,7 @@ func (e *embedding) change(c Change) {
 		e.stored = len(c.Values) / (len(e.rows) / e.rowBytes())
 		e.typ, e.rows = gguf.TypeF32, ggml.NewSpec(c.Tensor, c.Values, len(c.Values)).Data
 	}
-	for _, u := range c.LowRank {
-		if u.Scale != 0 {
-			e.updates = append(e.updates, u)
-		}
-	}
+	e.updates = active(c.LowRank)
 }
 
 // rowBytes is the size of a row.
@@ -48,10 +44,8 @@ func (e embedding) row(dst []float32, id int) error {
 	}
 	for _, u := range e.updates {
 		width := len(u.A) / u.Rank
-		for r, b := range u.B[id*u.Rank:][:u.Rank] {
-			for i, a := range u.A[r*width:][:width] {
-				dst[i] += u.Scale * b * a
-			}
+		if err := ggml.AddLowRank(dst[:width], width, u.A, u.B[id*u.Rank:][:u.Rank], u.Scale); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -184,7 +184,7 @@ func open(t *testing.T, path string) *model.Model {
 }
 
 // openOn opens a GGUF file on a device.
-func openOn(t *testing.T, path string, o ggml.Options) *model.Model {
+func openOn(t *testing.T, path string, o ggml.Options, changes ...model.Change) *model.Model {
 	t.Helper()
 	file, err := gguf.Open(path, gguf.Options{})
 	if err != nil {
@@ -194,7 +194,7 @@ func openOn(t *testing.T, path string, o ggml.Options) *model.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := model.Load(file, backend)
+	m, err := model.Load(file, backend, changes...)
 	if err != nil {
 		t.Fatal(err)
 	}

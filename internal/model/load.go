@@ -35,7 +35,7 @@ func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
-	if err := m.adapt(changes, slots); err != nil {
+	if err := m.adapt(f, changes, slots); err != nil {
 		m.Close()
 		return nil, err
 	}

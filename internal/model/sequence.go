@@ -211,7 +211,10 @@ func (m *Model) stepParts(tokens []Token) ([]*part, error) {
 func (m *Model) passParts(parts []*part) int {
 	// Tensors that a layer makes: for the pass, for a part, for the own cells of a
 	// fork, for those that it shares.
-	const layer = 80
+	layer := 80
+	if m.changed != nil {
+		layer += 80
+	}
 	each, own, shared := 24, 6, 6
 	if m.backend.Cells(m.options) {
 		each, own, shared = 2, 2, 0 // views of runs of cells
