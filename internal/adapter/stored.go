@@ -142,5 +142,9 @@ func Changes(c model.Config, adapters []Loaded) ([]model.Change, []string, error
 			return nil, nil, err
 		}
 	}
-	return all, r.Notes, nil
+	notes := r.Notes
+	if r.Untied { // the last one is of what the head takes in a file
+		notes = notes[:len(notes)-1]
+	}
+	return all, notes, nil
 }

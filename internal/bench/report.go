@@ -28,22 +28,23 @@ type Run struct {
 
 // Report is the result of Measure.
 type Report struct {
-	Model         string  `json:"model"` // path, or name of the synthetic model
-	Synthetic     bool    `json:"synthetic"`
-	Type          string  `json:"type"`
-	Parameters    int64   `json:"parameters"` // padding not counted
-	Bytes         int64   `json:"file_bytes"` // of the file, or of what stands for it in memory
-	Device        string  `json:"device"`
-	CPU           string  `json:"cpu"`
-	Threads       int     `json:"threads"`
-	Repetitions   int     `json:"repetitions"`
-	PrefillTokens int     `json:"prefill_tokens"` // image tokens included
-	DecodeTokens  int     `json:"decode_tokens"`
-	Run                   // medians
-	PeakRSS       int64   `json:"peak_rss_bytes,omitempty"` // of the process after the last repetition; 0: unknown
-	LoadAverage   float64 `json:"load_average,omitempty"`   // of the last minute before the first repetition; 0: unknown
-	*Probe                // nil: not measured
-	Runs          []Run   `json:"runs"`
+	Model         string   `json:"model"`          // path, or name of the synthetic model
+	LoRA          []string `json:"lora,omitempty"` // adapters, as they were named
+	Synthetic     bool     `json:"synthetic"`
+	Type          string   `json:"type"`
+	Parameters    int64    `json:"parameters"` // padding not counted
+	Bytes         int64    `json:"file_bytes"` // of the file, or of what stands for it in memory
+	Device        string   `json:"device"`
+	CPU           string   `json:"cpu"`
+	Threads       int      `json:"threads"`
+	Repetitions   int      `json:"repetitions"`
+	PrefillTokens int      `json:"prefill_tokens"` // image tokens included
+	DecodeTokens  int      `json:"decode_tokens"`
+	Run                    // medians
+	PeakRSS       int64    `json:"peak_rss_bytes,omitempty"` // of the process after the last repetition; 0: unknown
+	LoadAverage   float64  `json:"load_average,omitempty"`   // of the last minute before the first repetition; 0: unknown
+	*Probe                 // nil: not measured
+	Runs          []Run    `json:"runs"`
 
 	Warnings []string `json:"warnings,omitempty"` // about the picture
 }

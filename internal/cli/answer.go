@@ -41,7 +41,7 @@ func fitted(images []*Image) []*engine.Image {
 
 // newResult makes the result of an item's prompt, as far as the images tell.
 func (r *run) newResult(it *item, n int, images []*Image) Result {
-	result := Result{Task: r.task, Model: r.model.name()}
+	result := Result{Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
 	if it.lines != nil {
 		result.Line = it.lines[n]
 	}

@@ -116,7 +116,7 @@ func (a *app) runBench(ctx context.Context, o *benchOptions) error {
 	if err != nil {
 		return err
 	}
-	report.Warnings = warnings
+	report.Warnings, report.LoRA = warnings, o.model.LoRA
 	p := a.newPrinter(layout{})
 	if p.format != formatText {
 		return p.object(report)
@@ -181,7 +181,7 @@ func (a *app) benchModel(ctx context.Context, o *benchOptions, measure *bench.Op
 	}
 	measure.Synthetic = true
 	measure.Open = func() (*engine.Engine, error) {
-		return weights.Open(engine.Options{Device: o.model.Device, Threads: o.model.Threads, Parallel: parallel})
+		return weights.Open(o.model.options(parallel))
 	}
 	return func() { weights.Close() }, nil
 }

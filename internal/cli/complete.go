@@ -28,6 +28,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 	"image":         completeImages,
 	"label-dir":     completeFolders,
 	"lang":          cobra.FixedCompletions(languages, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder),
+	"lora":          completeFolders,
 	"mask-decoder":  completeFiles("npz", "gguf"),
 	"mask-dir":      completeFolders,
 	"model":         completeFiles("gguf"),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/ggml"
 	"paligemma/internal/quote"
 	"paligemma/internal/task"
@@ -85,10 +86,14 @@ type modelOptions struct {
 	NoMmap  bool
 	Force   bool
 	Special bool
+	LoRA    []string
+
+	adapters []adapter.Spec // what LoRA names, once checked
 }
 
 func (o *modelOptions) flags(f *pflag.FlagSet) {
 	f.StringVarP(&o.Model, "model", "m", "", "GGUF `FILE` of the model, as convert writes it (default: a small built-in one)")
+	f.StringArrayVar(&o.LoRA, "lora", nil, "add the adapter in `DIR[:SCALE]` to the model; may be repeated")
 	f.StringVar(&o.Device, "device", "auto", "`NAME` of what to compute on (see paligemma devices)")
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads (default: the physical cores available)")
 	f.BoolVar(&o.NoMmap, "no-mmap", false, "read the model into memory instead of mapping the file")
@@ -96,7 +101,10 @@ func (o *modelOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Special, "special", false, "special tokens typed in a prompt (<image>, <bos>) count as such")
 }
 
-func (o *modelOptions) check() error {
+func (o *modelOptions) check() (err error) {
+	if o.adapters, err = adapterSpecs(o.LoRA); err != nil {
+		return err
+	}
 	if err := checkThreads(o.Threads); err != nil {
 		return err
 	}

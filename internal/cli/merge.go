@@ -16,15 +16,23 @@ func addMergeFlag(f *pflag.FlagSet, to *[]string) {
 	annotate(f, "lora", noVariable)
 }
 
-// openAdapters opens what --lora names.
-func openAdapters(names []string) ([]adapter.Loaded, error) {
-	var specs []adapter.Spec
+// adapterSpecs reads what --lora names.
+func adapterSpecs(names []string) (specs []adapter.Spec, err error) {
 	for _, name := range names {
 		spec, err := adapter.ParseSpec(name)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--lora %w", err)}
 		}
 		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// openAdapters opens what --lora names.
+func openAdapters(names []string) ([]adapter.Loaded, error) {
+	specs, err := adapterSpecs(names)
+	if err != nil {
+		return nil, err
 	}
 	all, err := adapter.OpenAll(specs)
 	if err != nil {

@@ -33,6 +33,9 @@ func (a *app) noteModel(e *engine.Engine) {
 	if refused > 0 {
 		a.note("the system starts no more threads (ulimit -u, a limit of processes): %d in place of %d compute", threads, threads+refused)
 	}
+	for _, note := range e.Notes() {
+		a.note("%s", note)
+	}
 	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"), ggml.ISA())
 }
 
@@ -45,7 +48,7 @@ func (o modelOptions) name() string { return cmp.Or(o.Model, builtIn) }
 // options are the engine's, for a number of texts at a time.
 func (o modelOptions) options(parallel int) engine.Options {
 	return engine.Options{
-		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel,
+		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: o.adapters,
 	}
 }
 

@@ -23,6 +23,7 @@ type Result struct {
 	Line         int           `json:"line,omitempty"`   // of standard input (parse) or of the requests
 	Task         string        `json:"task"`
 	Model        string        `json:"model,omitempty"`
+	LoRA         []string      `json:"lora,omitempty"` // adapters, as they were named
 	Prompt       *string       `json:"prompt,omitempty"`
 	Text         *string       `json:"text,omitempty"`
 	Tokens       *[]int        `json:"tokens,omitempty"`

@@ -189,7 +189,7 @@ func (r *run) printFailure(it *item, err error) error {
 	if it.streams() {
 		path = streamedPrefix + strconv.Itoa(r.streamed)
 	}
-	result := Result{Image: path, Task: r.task, Model: r.model.name()}
+	result := Result{Image: path, Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
 	result.fail(err)
 	if it.lines == nil {
 		return r.printer.object(result)

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
@@ -40,12 +41,13 @@ func (e *ModelError) Unwrap() error { return e.Err }
 
 // Options say how to open a model.
 type Options struct {
-	Device   string // a name from ggml.Devices, "auto" or ""
-	Threads  int    // CPU threads; 0: as many as the process may use
-	NoMmap   bool   // read the file into memory in place of mapping it
-	Special  bool   // special tokens typed in a prompt count as such
-	Force    bool   // do not ask whether the memory will do
-	Parallel int    // sequences decoded together, at most; 0: DefaultParallel
+	Device   string         // a name from ggml.Devices, "auto" or ""
+	Threads  int            // CPU threads; 0: as many as the process may use
+	NoMmap   bool           // read the file into memory in place of mapping it
+	Special  bool           // special tokens typed in a prompt count as such
+	Force    bool           // do not ask whether the memory will do
+	Parallel int            // sequences decoded together, at most; 0: DefaultParallel
+	Adapters []adapter.Spec // added to the model, in this order
 }
 
 // Engine is an open model. Its methods may be called from any goroutine.
@@ -55,6 +57,7 @@ type Engine struct {
 	model   *model.Model
 	tok     *tokenizer.Tokenizer
 	config  model.Config
+	notes   []string
 	force   bool
 
 	ready func() error // waits for the tokenizer, once
@@ -87,25 +90,37 @@ func Open(path string, o Options) (*Engine, error) {
 		return nil, &ModelError{fmt.Errorf("model %s is a folder: make a GGUF file of it with `paligemma convert`", path)}
 	}
 	start := time.Now()
-	file, err := gguf.Open(path, gguf.Options{NoMmap: o.NoMmap, Before: o.checkModel})
+	adapters, err := adapter.OpenAll(o.Adapters)
 	if err != nil {
 		return nil, &ModelError{err}
 	}
-	return open(file, o, start)
+	defer adapter.CloseAll(adapters)
+	check := func(h *gguf.Header, size int64) error { return o.checkModel(h, size, adapters) }
+	file, err := gguf.Open(path, gguf.Options{NoMmap: o.NoMmap, Before: check})
+	if err != nil {
+		return nil, &ModelError{err}
+	}
+	return open(file, adapters, o, start)
 }
 
 // New opens the model in an open file, which the engine closes, also where it
 // returns an error.
 func New(file *gguf.File, o Options) (*Engine, error) {
 	start := time.Now()
-	if err := o.checkModel(file.Header, int64(len(file.Bytes()))); err != nil {
+	adapters, err := adapter.OpenAll(o.Adapters)
+	if err != nil {
+		file.Close()
+		return nil, &ModelError{err}
+	}
+	defer adapter.CloseAll(adapters)
+	if err := o.checkModel(file.Header, int64(len(file.Bytes())), adapters); err != nil {
 		file.Close()
 		return nil, &ModelError{fmt.Errorf("%s: %w", file.Path(), err)}
 	}
-	return open(file, o, start)
+	return open(file, adapters, o, start)
 }
 
-func open(file *gguf.File, o Options, start time.Time) (*Engine, error) {
+func open(file *gguf.File, adapters []adapter.Loaded, o Options, start time.Time) (*Engine, error) {
 	e := &Engine{
 		file: file, force: o.Force, parallel: o.Parallel,
 		work: make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
@@ -114,7 +129,7 @@ func open(file *gguf.File, o Options, start time.Time) (*Engine, error) {
 		e.parallel = DefaultParallel
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	if err := e.bind(o); err != nil {
+	if err := e.bind(adapters, o); err != nil {
 		e.free()
 		return nil, err
 	}
@@ -131,10 +146,17 @@ func open(file *gguf.File, o Options, start time.Time) (*Engine, error) {
 	return e, nil
 }
 
-// bind loads what is in the file.
-func (e *Engine) bind(o Options) (err error) {
-	if _, err = model.ReadConfig(e.file.Header); err != nil { // before the tokenizer's errors
+// bind loads what is in the file, and in adapters.
+func (e *Engine) bind(adapters []adapter.Loaded, o Options) error {
+	config, err := model.ReadConfig(e.file.Header)
+	if err != nil { // before the tokenizer's errors
 		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
+	}
+	var changes []model.Change
+	if len(adapters) > 0 {
+		if changes, e.notes, err = adapter.Changes(config, adapters); err != nil {
+			return &ModelError{err}
+		}
 	}
 	if e.tok, err = tokenizer.OpenGGUF(e.file.Header, o.Special); err != nil {
 		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
@@ -142,7 +164,7 @@ func (e *Engine) bind(o Options) (err error) {
 	if e.backend, err = ggml.NewBackend(ggml.Options{Device: o.Device, Threads: o.Threads}); err != nil {
 		return err
 	}
-	if e.model, err = model.Load(e.file, e.backend); err != nil {
+	if e.model, err = model.Load(e.file, e.backend, changes...); err != nil {
 		return &ModelError{err}
 	}
 	e.config = e.model.Config()
@@ -186,6 +208,9 @@ func (e *Engine) free() {
 	}
 	e.file.Close()
 }
+
+// Notes returns what a user should know of the adapters.
+func (e *Engine) Notes() []string { return e.notes }
 
 // Path returns the name of the model's file.
 func (e *Engine) Path() string { return e.file.Path() }

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/gguf"
 	"paligemma/internal/limits"
 	"paligemma/internal/model"
@@ -43,17 +44,31 @@ func (n need) check(free limits.Memory) error {
 	return nil
 }
 
-// checkModel makes sure that a model fits before its bytes are mapped or read.
-func (o Options) checkModel(h *gguf.Header, size int64) error {
+// checkModel makes sure that a model and adapters fit before their bytes are mapped or
+// read.
+func (o Options) checkModel(h *gguf.Header, size int64, adapters []adapter.Loaded) error {
 	c, err := model.ReadConfig(h)
 	if o.Force || err != nil { // a bad file is told later, with all that is wrong
 		return nil
 	}
-	n := need{mapped: size, own: c.WorkingMemory(c.Vision.ImageTokens+promptTokens, 0)}
+	n := need{mapped: size, own: c.WorkingMemory(c.Vision.ImageTokens+promptTokens, 0) + adapterMemory(adapters)}
 	if o.NoMmap {
 		n = need{own: n.mapped + n.own}
 	}
 	return n.check(limits.FreeMemory())
+}
+
+// adapterMemory is what adapters take while they are loaded, in bytes: their values in
+// F32, as read and as placed.
+func adapterMemory(adapters []adapter.Loaded) int64 {
+	const each = 2 * 4
+	n := int64(0)
+	for _, a := range adapters {
+		for _, t := range a.Tensors() {
+			n += each * t.Elements()
+		}
+	}
+	return n
 }
 
 // checkPrompt makes sure that there is memory for a prompt and what follows it,
