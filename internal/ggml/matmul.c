@@ -62,19 +62,15 @@ struct product {
 	struct update update;       // of y
 };
 
-// Multiplies rows, of which the first one is numbered row, with weights [begin, end), of which s has the first one.
-// last says that nothing but the update is missing then.
-static void multiply(const struct product * p, struct strip s, int64_t row, int64_t begin, int64_t end, bool last) {
+// Multiplies rows with weights [begin, end), of which s has the first one.
+static void multiply(const struct product * p, struct strip s, int64_t begin, int64_t end) {
 	const bool few = p->rows <= p->t->few, narrow = p->rows <= NARROW;
 	const int64_t step = few ? end - begin : NR(narrow ? 1 : 2);
 	s.a += begin * s.stride;
 	s.y += begin;
-	for (int64_t j = begin; j < end; j += step, s.a += step * s.stride, s.y += step) {
-		s.columns = least(end - j, step);
+	for (s.column = begin; s.column < end; s.column += step, s.a += step * s.stride, s.y += step) {
+		s.columns = least(end - s.column, step);
 		(few ? p->t->dots : narrow ? p->t->narrow : p->t->wide)(&s);
-		if (last && p->update.t) { // while the results are in the cache
-			pg_add_update(&p->update, row, s.rows, j, j + s.columns, s.y, s.ldy);
-		}
 	}
 }
 
@@ -105,12 +101,13 @@ static void multiply_group(const struct product * p, int64_t group, const char *
 	const int64_t row = first_row(p, group), rows = first_row(p, group + 1) - row;
 	for (int64_t i = 0; i < p->chunks; i++) {
 		const int64_t first = steps(p->k) * i / p->chunks, last = steps(p->k) * (i + 1) / p->chunks;
-		struct strip s = {.stride = p->a->nb[1], .rows = rows, .ldy = p->n, .add = first > 0};
+		struct strip s = {.stride = p->a->nb[1], .row = row, .rows = rows, .ldy = p->n, .add = first > 0};
 		s.x = x + first * rows * (int64_t) p->t->input;
 		s.a = (const uint8_t *) p->a->data + first * STEP / p->t->values * p->t->bytes;
 		s.k = least(p->k, last * STEP) - first * STEP;
 		s.y = (float *) p->y->data + row * p->n;
-		multiply(p, s, row, begin, end, i == p->chunks - 1);
+		s.update = p->update.t && i == p->chunks - 1 ? &p->update : NULL;
+		multiply(p, s, begin, end);
 	}
 }
 

@@ -4,6 +4,7 @@
 #include "custom.h"
 #include "isa.h"
 #include "rows.h"
+#include "update.h"
 
 // Products are written in intrinsics that older compilers lack.
 #if defined(ISA_DISPATCH) && (defined(__clang__) || __GNUC__ >= 11)
@@ -48,7 +49,17 @@ struct strip {
 	float * y;          // results [rows, columns]
 	int64_t ldy;        // floats from one of its rows to the next
 	bool add;           // to the results that are there
+
+	const struct update * update; // that completes the results, or NULL
+	int64_t row, column;          // of the first result in the whole product
 };
+
+// Adds the update, if there is one, to the results of a strip, which are at y yet.
+static inline void complete(const struct strip * s, float * y, int64_t ldy) {
+	if (s->update) {
+		pg_add_update(s->update, s->row, s->rows, s->column, s->column + s->columns, y, ldy);
+	}
+}
 
 // A type of weights.
 struct matmul_type {

@@ -22,6 +22,7 @@ static void NAME(dots)(const struct strip * s) {
 	if (s->columns % STREAMS > 0) {
 		dots(t, s, step * STREAMS, 1, (int) (s->columns % STREAMS));
 	}
+	complete(s, s->y, s->ldy);
 }
 
 INLINE void NAME(many)(const struct strip * s, const int nv) {
@@ -51,6 +52,7 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 			multiply(t, nv, (int) rows, n, p, x + from, sums + from * NR(nv), next);
 		}
 	}
+	complete(s, sums, NR(nv));
 	for (int64_t r = 0; r < s->rows; r++) {
 		memcpy(s->y + r * s->ldy, sums + r * NR(nv), s->columns * sizeof(float));
 	}
@@ -60,6 +62,7 @@ static void NAME(narrow)(const struct strip * s) {
 #ifdef SUP
 	if (s->rows <= SUP_ROWS) {
 		SUP(s);
+		complete(s, s->y, s->ldy);
 		return;
 	}
 #endif

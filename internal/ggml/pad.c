@@ -18,7 +18,11 @@ void pg_pad_rows(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 		for (int64_t i = p.from; i < p.to; i++) {
 			const int64_t i1 = i % src->ne[1], i2 = i / src->ne[1] % src->ne[2], i3 = i / (src->ne[1] * src->ne[2]);
 			const char * x = (const char *) src->data + i1 * src->nb[1] + i2 * src->nb[2] + i3 * src->nb[3];
-			pg_write_row(dst, i, 0, dst->ne[0], src->ne[0], fill_copy, x);
+			int64_t from = 0; // what is quantized need not be copied
+			for (; dst->type != GGML_TYPE_F32 && from + QK_K <= src->ne[0]; from += QK_K) {
+				pg_quantize(dst->type, (const float *) x + from, QK_K, (char *) dst->data + i * dst->nb[1], from);
+			}
+			pg_write_row(dst, i, from, dst->ne[0], src->ne[0], fill_copy, x);
 		}
 	}
 }

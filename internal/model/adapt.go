@@ -21,6 +21,7 @@ func (c Config) checkChanges(changes []Change) error {
 		specs[TensorHead] = specs[TensorEmbedding]
 	}
 	var errs []error
+	var dora string
 	for i, change := range changes {
 		spec, ok := specs[change.Tensor]
 		switch {
@@ -29,13 +30,20 @@ func (c Config) checkChanges(changes []Change) error {
 		case slices.ContainsFunc(changes[:i], func(other Change) bool { return other.Tensor == change.Tensor }):
 			errs = append(errs, fmt.Errorf("tensor %s is changed twice", change.Tensor))
 		default:
-			if err := change.check(spec); err != nil {
+			if err := change.check(spec); errors.Is(err, errDoRA) {
+				dora = change.Tensor
+			} else if err != nil {
 				errs = append(errs, fmt.Errorf("tensor %s: %w", change.Tensor, err))
 			}
 		}
 	}
+	if dora != "" { // once, for there are many
+		errs = append(errs, fmt.Errorf("tensor %s: %w", dora, errDoRA))
+	}
 	return joinFirst(errs)
 }
+
+var errDoRA = errors.New("an adapter scales its rows to a length (DoRA), which is done in files only: merge it with `paligemma convert CHECKPOINT OUT.gguf --lora DIR`")
 
 // check compares a change with the tensor that it is of.
 func (c Change) check(spec TensorSpec) error {
@@ -70,7 +78,7 @@ func (u LowRank) check(in, out int) error {
 	case math.IsNaN(float64(u.Scale)) || math.IsInf(float64(u.Scale), 0):
 		return fmt.Errorf("an adapter's scale is %v", u.Scale)
 	case u.Magnitude != nil:
-		return errors.New("an adapter normalizes its rows (DoRA), which --lora can do only in `paligemma convert CHECKPOINT OUT.gguf --lora DIR` and in `paligemma quantize`")
+		return errDoRA
 	}
 	return nil
 }
