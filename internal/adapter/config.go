@@ -42,8 +42,8 @@ type config struct {
 // advice is what to do with an adapter that cannot be read as it is.
 const advice = "merge it with PEFT (merge_and_unload(), then save_pretrained()) and convert the checkpoint"
 
-// refused are settings that make another computation of an adapter.
-var refused = map[string]string{
+// unsupported are settings that make another computation of an adapter.
+var unsupported = map[string]string{
 	"alora_invocation_tokens": "is set: an activated LoRA works from those tokens on only and cannot be merged",
 	"layer_replication":       "is set: the adapter repeats layers of its base, " + advice,
 	"trainable_token_indices": "is set: tokens that are trained alone are not supported, " + advice,
@@ -136,13 +136,13 @@ func (c *config) fields(r *strictjson.Reader) map[string]func() error {
 	}
 }
 
-// other reads a setting that is refused, ignored or unknown.
+// other reads a setting that is unsupported, ignored or unknown.
 func (c *config) other(r *strictjson.Reader, key string) error {
 	v, err := r.Value()
 	if err != nil || !isSet(v) {
 		return err
 	}
-	if why, ok := refused[key]; ok {
+	if why, ok := unsupported[key]; ok {
 		return fmt.Errorf("%s %s", key, why)
 	}
 	if !slices.Contains(ignored, key) {

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"paligemma/internal/layout"
-	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
 )
 
@@ -38,7 +37,12 @@ func (u *update) embedding() bool {
 
 // any returns the name of one of the tensors, the same each time.
 func (u *update) any() string {
-	for _, part := range []string{partA, partB, partEmbeddingA, partEmbeddingB, partMagnitude, partBias} {
+	return u.first(partA, partB, partEmbeddingA, partEmbeddingB, partMagnitude, partBias)
+}
+
+// first returns the name of the first of some parts that is there.
+func (u *update) first(parts ...string) string {
+	for _, part := range parts {
 		if t, ok := u.parts[part]; ok {
 			return t.Name
 		}
@@ -73,14 +77,16 @@ func parseKey(name string) (key, error) {
 		}
 		k := key{module: strings.Join(words[:i], "."), part: words[i]}
 		rest := words[i+1:]
+		leaf := ""
 		if n := len(rest); n > 0 && (rest[n-1] == "weight" || rest[n-1] == "bias") {
-			if rest[n-1] == "bias" {
-				k.part += ".bias"
-			}
-			rest = rest[:n-1]
+			leaf, rest = rest[n-1], rest[:n-1]
 		}
-		if len(rest) > 1 || strings.HasSuffix(k.part, ".bias") && k.part != partBias {
+		linear := k.part == partA || k.part == partB
+		switch {
+		case len(rest) > 1, linear && leaf == "", leaf == "bias" && k.part != partB:
 			return key{}, errUnknownPart
+		case leaf == "bias":
+			k.part = partBias
 		}
 		return k, nil
 	}
@@ -116,7 +122,7 @@ func (a *Adapter) sort(tensors []safetensors.Tensor) error {
 	for i, t := range tensors {
 		var err error
 		if keys[i], err = parseKey(t.Name); err != nil {
-			return fmt.Errorf("tensor %s: %w", quote.Short(t.Name), err)
+			return fmt.Errorf("tensor %s: %w", shown(t.Name), err)
 		}
 		bare[i] = strings.TrimPrefix(keys[i].module, peftPrefix)
 	}
@@ -141,7 +147,7 @@ func (a *Adapter) sort(tensors []safetensors.Tensor) error {
 			a.updates[module] = u
 		}
 		if other, twice := u.parts[k.part]; twice {
-			return fmt.Errorf("tensors %s and %s are the same part of one module: save one adapter to a file", quote.Short(other.Name), quote.Short(t.Name))
+			return fmt.Errorf("tensors %s and %s are the same part of one module: save one adapter to a file", shown(other.Name), shown(t.Name))
 		}
 		u.parts[k.part] = t
 	}

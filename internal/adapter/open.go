@@ -75,7 +75,7 @@ func (a *Adapter) open() error {
 	}
 	for _, t := range a.file.Tensors {
 		if err := checkTensor(t); err != nil {
-			return fmt.Errorf("tensor %s %w", quote.Short(t.Name), err)
+			return fmt.Errorf("tensor %s %w", shown(t.Name), err)
 		}
 	}
 	return a.sort(a.file.Tensors)

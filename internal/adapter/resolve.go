@@ -92,6 +92,9 @@ type resolver struct {
 }
 
 func (r *resolver) run() error {
+	if err := r.placed(); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.adapter.updates)) {
 		if err := r.update(name, r.adapter.updates[name]); err != nil {
 			return err
@@ -109,6 +112,23 @@ func (r *resolver) run() error {
 	return nil
 }
 
+// placed reports the first tensor that has no place in the model, before what is
+// missing in its stead.
+func (r *resolver) placed() error {
+	for _, name := range slices.Sorted(maps.Keys(r.adapter.updates)) {
+		if _, ok := r.specs[name]; !ok {
+			return r.unknown(r.adapter.updates[name].any())
+		}
+	}
+	for _, c := range r.adapter.copies {
+		known := func(name string) bool { _, ok := r.specs[name]; return ok || layout.IsBuffer(name) }
+		if !slices.ContainsFunc(c.names, known) {
+			return r.unknown(c.tensor.Name)
+		}
+	}
+	return nil
+}
+
 // edit returns the edit of a tensor, a new one if it has none.
 func (r *resolver) edit(tensor string) *Edit {
 	e := r.edits[tensor]
@@ -121,10 +141,7 @@ func (r *resolver) edit(tensor string) *Edit {
 
 // update resolves a low-rank update. name is the weight's.
 func (r *resolver) update(name string, u *update) error {
-	spec, ok := r.specs[name]
-	if !ok {
-		return r.unknown(u.any())
-	}
+	spec := r.specs[name]
 	rank, err := r.adapter.config.rankOf(u.path)
 	if err != nil {
 		return err
@@ -136,7 +153,8 @@ func (r *resolver) update(name string, u *update) error {
 	shape := r.shape(spec)
 	embeds := isEmbedding(name)
 	if u.embedding() != embeds || spec.Role == model.RoleVector && !embeds {
-		return fmt.Errorf("tensor %s is an update of another kind of layer than %s: the adapter was made for another model", quote.Short(u.any()), u.module)
+		other := u.first(partEmbeddingA, partEmbeddingB, partA, partB, partMagnitude, partBias)
+		return fmt.Errorf("tensor %s is an update of another kind of layer than %s: the adapter was made for another model", shown(other), u.module)
 	}
 	for _, w := range r.wanted(u, shape, int64(rank)) {
 		if err := r.check(u, w); err != nil {
@@ -195,13 +213,13 @@ func (r *resolver) check(u *update, w wantedPart) error {
 	t, there := u.parts[w.part]
 	switch {
 	case there && !w.wanted && w.why != "":
-		return fmt.Errorf("tensor %s is there, but %s is not set in %s: use the one that was saved with the weights", quote.Short(t.Name), w.why, configName)
+		return fmt.Errorf("tensor %s is there, but %s is not set in %s: use the one that was saved with the weights", shown(t.Name), w.why, configName)
 	case there && !w.wanted:
-		return fmt.Errorf("tensor %s does not belong to the update of an embedding", quote.Short(t.Name))
+		return fmt.Errorf("tensor %s does not belong to the update of an embedding", shown(t.Name))
 	case !there && w.wanted && w.why != "":
-		return fmt.Errorf("%s of %s is missing, though %s is set: download or save the adapter again", w.part, quote.Short(u.path), w.why)
+		return fmt.Errorf("%s of %s is missing, though %s is set: download or save the adapter again", w.part, shown(u.path), w.why)
 	case !there && w.wanted:
-		return fmt.Errorf("%s of %s is missing next to %s: download or save the adapter again", w.part, quote.Short(u.path), quote.Short(u.any()))
+		return fmt.Errorf("%s of %s is missing next to %s: download or save the adapter again", w.part, shown(u.path), shown(u.any()))
 	case !there:
 		return nil
 	}
@@ -217,14 +235,14 @@ func (r *resolver) checkShape(t safetensors.Tensor, want []int64, rankAt int) er
 		other := slices.Clone(want)
 		other[rankAt] = t.Shape[rankAt]
 		if slices.Equal(t.Shape, other) {
-			return fmt.Errorf("tensor %s has the rank %d, and %s says %d: use the one that was saved with the weights", quote.Short(t.Name), other[rankAt], configName, want[rankAt])
+			return fmt.Errorf("tensor %s has the rank %d, and %s says %d: use the one that was saved with the weights", shown(t.Name), other[rankAt], configName, want[rankAt])
 		}
 	}
 	base := ""
 	if r.adapter.config.base != "" {
 		base = " (" + quote.Short(r.adapter.config.base) + ")"
 	}
-	return fmt.Errorf("tensor %s has the shape %v, and the model wants %v: the adapter was made for a base of other dimensions%s", quote.Short(t.Name), t.Shape, want, base)
+	return fmt.Errorf("tensor %s has the shape %v, and the model wants %v: the adapter was made for a base of other dimensions%s", shown(t.Name), t.Shape, want, base)
 }
 
 // unknown says that a tensor has no place in the model.
@@ -233,7 +251,7 @@ func (r *resolver) unknown(tensor string) error {
 	if r.adapter.config.base != "" {
 		of = quote.Short(r.adapter.config.base)
 	}
-	return fmt.Errorf("tensor %s has no place in this model (%s): the adapter was made for %s", quote.Short(tensor), r.config.Arch, of)
+	return fmt.Errorf("tensor %s has no place in this model (%s): the adapter was made for %s", shown(tensor), r.config.Arch, of)
 }
 
 // apply reads an update and adds it to the edits.
@@ -298,16 +316,13 @@ func (r *resolver) copy(c copied) error {
 		}
 		e := r.edit(spec.Name)
 		if e.Stored != nil {
-			return fmt.Errorf("tensors %s and %s both replace %s: save the adapter again", quote.Short(e.Stored.tensor.Name), quote.Short(c.tensor.Name), name)
+			return fmt.Errorf("tensors %s and %s both replace %s: save the adapter again", shown(e.Stored.tensor.Name), shown(c.tensor.Name), name)
 		}
 		e.Stored = &Stored{adapter: r.adapter, tensor: c.tensor, width: spec.Shape[0], plusOne: r.plus[name]}
 		e.own = !c.base && (c.saved || within(name, r.adapter.config.saved))
 		return nil
 	}
-	if slices.ContainsFunc(c.names, layout.IsBuffer) {
-		return nil // it is computed
-	}
-	return r.unknown(c.tensor.Name)
+	return nil // a buffer, which is computed
 }
 
 // within reports whether a tensor lies in one of the modules, whose names end with
@@ -360,6 +375,9 @@ func (r *resolver) note() {
 		r.notes = append(r.notes, fmt.Sprintf("the scale of the adapter %s is for its low-rank updates: the tensors that it stores whole replace the model's", name))
 	}
 }
+
+// shown returns the name of a tensor in a message: long enough for PEFT's.
+func shown(name string) string { return quote.Line(name, 150) }
 
 // few lists at most three names.
 func few(names []string) string {

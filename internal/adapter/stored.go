@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"paligemma/internal/model"
-	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
 )
 
@@ -98,7 +97,7 @@ func (a *Adapter) values(t safetensors.Tensor) ([]float32, error) {
 	}
 	values, err := safetensors.Float32s(t.DType, b)
 	if err != nil {
-		return nil, fmt.Errorf("tensor %s: %w", quote.Short(t.Name), err)
+		return nil, fmt.Errorf("tensor %s: %w", shown(t.Name), err)
 	}
 	if i := notFinite(values); i >= 0 {
 		return nil, damaged(t, values[i], int64(i))
@@ -117,7 +116,7 @@ func notFinite(values []float32) int {
 }
 
 func damaged(t safetensors.Tensor, v float32, at int64) error {
-	return fmt.Errorf("tensor %s has %v as value %d: the weights are damaged, download or save them again", quote.Short(t.Name), v, at)
+	return fmt.Errorf("tensor %s has %v as value %d: the weights are damaged, download or save them again", shown(t.Name), v, at)
 }
 
 // Changes reads what adapters make of a model of a valid configuration, by tensor

@@ -47,7 +47,7 @@ func (e *Edit) add(o *Edit) error {
 		}
 		if !equal {
 			return fmt.Errorf("tensor %s replaces a tensor that the adapter %s replaces, too: name one of the two adapters",
-				quote.Short(o.Stored.Name()), quote.Line(e.Stored.adapter.path, quote.Max))
+				shown(o.Stored.Name()), quote.Line(e.Stored.adapter.path, quote.Max))
 		}
 		e.own = e.own || o.own
 	}

@@ -220,11 +220,19 @@ func (m *merge) setKeys(w *gguf.Writer, before *gguf.Header) {
 	if !m.setsKeys() {
 		return
 	}
-	names, scales, bases := merged(before)
+	var merged []MergedAdapter
+	if before != nil {
+		merged = MergedAdapters(before)
+	}
 	for _, l := range m.adapters {
 		if l.Scale != 0 {
-			names, scales, bases = append(names, l.Name()), append(scales, float32(l.Scale)), append(bases, l.Base())
+			merged = append(merged, MergedAdapter{l.Name(), l.Base(), float32(l.Scale)})
 		}
+	}
+	var names, bases []string
+	var scales []float32
+	for _, a := range merged {
+		names, bases, scales = append(names, a.Name), append(bases, a.Base), append(scales, a.Scale)
 	}
 	w.SetStrings(keyAdapters, names)
 	w.SetFloat32s(keyAdapterScales, scales)
@@ -236,16 +244,24 @@ func (m *merge) setsKeys() bool {
 	return m != nil && slices.ContainsFunc(m.adapters, func(l adapter.Loaded) bool { return l.Scale != 0 })
 }
 
-// merged reads which adapters were merged into a file before.
-func merged(h *gguf.Header) (names []string, scales []float32, bases []string) {
-	if h == nil {
-		return nil, nil, nil
-	}
-	names, _ = h.Strings(keyAdapters)
-	scales, _ = h.Float32s(keyAdapterScales)
-	bases, _ = h.Strings(keyAdapterBases)
+// MergedAdapter is an adapter that was merged into a file.
+type MergedAdapter struct {
+	Name  string // of its folder
+	Base  string // what it was trained on; "" if it does not say
+	Scale float32
+}
+
+// MergedAdapters returns the adapters that were merged into a file, by what it says.
+func MergedAdapters(h *gguf.Header) []MergedAdapter {
+	names, _ := h.Strings(keyAdapters)
+	scales, _ := h.Float32s(keyAdapterScales)
+	bases, _ := h.Strings(keyAdapterBases)
 	if len(scales) != len(names) || len(bases) != len(names) {
-		return nil, nil, nil
+		return nil
 	}
-	return names, scales, bases
+	var all []MergedAdapter
+	for i, name := range names {
+		all = append(all, MergedAdapter{name, bases[i], scales[i]})
+	}
+	return all
 }

@@ -6,7 +6,8 @@
 TESTDATA/adapters/NAME gets an adapter for one of TESTDATA/checkpoints, and
 TESTDATA/adapters/goldens.safetensors, for each case, the image features and the last two
 rows of the logits on the input of case c00 of TESTDATA/goldens (float32, eager
-attention). cases.json says which adapters, at which scale, a case has.
+attention). cases.json says which adapters, at which scale, a case has. merged.safetensors
+has weights that merge_and_unload gives.
 Needs torch, transformers, peft and safetensors.
 """
 import json, os, shutil, sys, warnings
@@ -109,6 +110,12 @@ for case, parts in SUMS.items():
             if hasattr(module, "set_scale"): module.set_scale(name, scale)
     for what, t in run(model.eval(), checkpoint).items(): goldens[f"{case}.{what}"] = t
     cases[case] = {"checkpoint": checkpoint, "adapters": [{"name": n, "scale": s} for n, s in parts]}
+
+# Some of the weights that merging gives: those of layer 1 and of the projector.
+adapter = load_file(f"{out}/lora/adapter_model.safetensors")
+merged = PeftModel.from_pretrained(load("pg1-tiny"), f"{out}/lora").merge_and_unload().state_dict()
+touched = {k.removeprefix("base_model.model.").replace(".lora_A.", ".").replace(".lora_B.", ".") for k in adapter}
+save_file({k: merged[k].contiguous() for k in sorted(touched) if ".layers.1." in k or "projector" in k}, f"{out}/merged.safetensors")
 
 save_file(dict(sorted(goldens.items())), f"{out}/goldens.safetensors")
 json.dump(cases, open(f"{out}/cases.json", "w"), indent=1)
