@@ -277,6 +277,12 @@ func TestHead(t *testing.T) {
 		{"the base's copy as the head", "lora", func(f *files) { f.add(head+".weight", table, 2) }, false, map[string]float32{model.TensorEmbedding: 2}},
 		{"the base's copy twice", "lora", func(f *files) { f.add(embed+".weight", table, 2); f.add(head+".weight", table, 2) }, false, map[string]float32{model.TensorEmbedding: 2}},
 		{"two different ones", "lora", func(f *files) { f.add(embed+".weight", table, 2); f.add(head+".weight", table, 3) }, true, map[string]float32{model.TensorEmbedding: 2, model.TensorHead: 3}},
+		{"one update of both", "places", func(f *files) {
+			a, b := f.find("lm_head.lora_A.weight"), f.find("lm_head.lora_B.weight")
+			*f.find("embed_tokens.lora_embedding_A") = turned(f.t, *b, embed+".lora_embedding_A")
+			*f.find("embed_tokens.lora_embedding_B") = turned(f.t, *a, embed+".lora_embedding_B")
+		}, false, nil},
+		{"two updates", "places", func(*files) {}, true, nil},
 		{"a saved head", "lora", func(f *files) {
 			f.config["modules_to_save"] = []any{"multi_modal_projector", "lm_head"}
 			f.add(head+".weight", table, 2)
@@ -440,4 +446,14 @@ func TestChanged(t *testing.T) {
 	if _, _, err := Changes(tiny(), []Loaded{{a, 1}}); err == nil {
 		t.Error("no error")
 	}
+}
+
+// turned returns a matrix with its rows as columns.
+func turned(t testing.TB, d safetensors.Data, name string) safetensors.Data {
+	t.Helper()
+	values, err := safetensors.Float32s(d.DType, d.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return safetensors.NewFloat32(name, []int64{d.Shape[1], d.Shape[0]}, transposed(values, int(d.Shape[1])))
 }

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"fmt"
+	"slices"
 
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
@@ -133,10 +134,18 @@ func (s *sum) staysTied(embedding, head *Edit) (bool, error) {
 	switch {
 	case head == nil:
 		return embedding == nil || s.tie || embedding.copyOnly() && !embedding.own, nil
-	case !head.copyOnly() || embedding != nil && !embedding.copyOnly():
-		return false, nil
 	case embedding == nil:
-		return !head.own, nil
+		return head.copyOnly() && !head.own, nil
+	case !slices.EqualFunc(embedding.LowRank, head.LowRank, sameUpdate) || head.Bias != nil:
+		return false, nil
+	case embedding.Stored == nil || head.Stored == nil:
+		return embedding.Stored == head.Stored, nil
 	}
 	return embedding.Stored.equal(head.Stored)
+}
+
+// sameUpdate reports whether two updates add the same, as they do where PEFT trained
+// one for the embedding and the head (ensure_weight_tying).
+func sameUpdate(a, b model.LowRank) bool {
+	return a.Scale == b.Scale && a.Magnitude == nil && b.Magnitude == nil && slices.Equal(a.A, b.A) && slices.Equal(a.B, b.B)
 }

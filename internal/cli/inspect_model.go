@@ -30,6 +30,14 @@ type modelSummary struct {
 	Sequences   int            `json:"sequences"` // that MemoryAll is for
 	MemoryAll   int64          `json:"memory_sequences_bytes"`
 	Provenance  []string       `json:"provenance,omitempty"`
+	Adapters    []mergedLoRA   `json:"adapters,omitempty"` // that were merged into the weights
+}
+
+// mergedLoRA is an adapter that was merged into a model.
+type mergedLoRA struct {
+	Name  string  `json:"name"`
+	Base  string  `json:"base,omitempty"` // what it was trained on
+	Scale float32 `json:"scale"`
 }
 
 // summaryTokens are those of a prompt's text and its answer, for the memory needed.
@@ -57,6 +65,9 @@ func summarize(f *gguf.File) *modelSummary {
 		if r.Arch == c.Arch && r.Text == c.Text && r.Vision.ImageSize == c.Vision.ImageSize {
 			s.Release = r.Name
 		}
+	}
+	for _, m := range convert.MergedAdapters(f.Header) {
+		s.Adapters = append(s.Adapters, mergedLoRA(m))
 	}
 	for _, t := range f.Tensors {
 		s.Types[t.Type.String()]++
@@ -103,6 +114,9 @@ func (s *modelSummary) write(out io.Writer, encoder string, histogram bool) erro
 	fmt.Fprintf(w, "tokenizer\t%s\n", escapePath.Replace(encoder))
 	if len(s.Provenance) > 0 {
 		row("origin", "%s", strings.Join(s.Provenance, ", "))
+	}
+	for _, m := range s.Adapters {
+		row("adapter", "%s, scale %g", m.Name, m.Scale)
 	}
 	return w.Flush()
 }

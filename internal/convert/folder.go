@@ -169,7 +169,7 @@ func (k kinds) of(name string) string {
 // weightsKinds are weights of other kinds, the more telling first.
 var weightsKinds = kinds{
 	{regexp.MustCompile(`^(adapter_model\.(safetensors|bin)|adapter_config\.json)$`),
-		"a LoRA adapter, not a whole checkpoint: merge it into its base model first (PEFT: merge_and_unload(), then save_pretrained())"},
+		"a LoRA adapter, not a whole checkpoint: name the checkpoint of its base model, and the adapter with --lora (paligemma convert BASE OUT.gguf --lora ADAPTER)"},
 	{regexp.MustCompile(`^zero_to_fp32\.py$|^global_step\d+$`),
 		"a DeepSpeed ZeRO checkpoint, whose weights are in parts: gather them first (python zero_to_fp32.py . . --safe_serialization)"},
 	{regexp.MustCompile(`^pytorch_model_fsdp|\.distcp$`),
@@ -289,7 +289,7 @@ func unused(dir string, ckpt *safetensors.Checkpoint) []string {
 	}
 	var notes []string
 	if len(adapters) > 0 {
-		notes = append(notes, fmt.Sprintf("the adapter in the folder (%s) is not applied", few(adapters)))
+		notes = append(notes, fmt.Sprintf("the adapter in the folder (%s) is not applied: --lora does that", few(adapters)))
 	}
 	if len(others) > 0 {
 		notes = append(notes, fmt.Sprintf("%s in the folder not read: %s", units.Count(len(others), "file of weights is", "files of weights are"), few(others)))
