@@ -157,6 +157,9 @@ func readConfig(path string) (string, error) {
 	if len(b) > maxConfigBytes {
 		return "", fmt.Errorf("%s: more than %d bytes", configName, maxConfigBytes)
 	}
+	if what := safetensors.DescribeForeign(b); what != "" {
+		return "", fmt.Errorf("%s is %s", configName, what)
+	}
 	return string(b), nil
 }
 

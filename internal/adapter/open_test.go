@@ -126,6 +126,14 @@ func TestOldConfigs(t *testing.T) {
 		"a float as alpha": `{"peft_type": "lora", "r": 2, "lora_alpha": 4.0, "target_modules": "all-linear"}`,
 		"a regular expression of targets": `{"peft_type": "LORA", "r": 2, "lora_alpha": 4,
 			"target_modules": "(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:q_proj|k_proj).*?)|(?:\\bmodel\\.layers\\.[\\d]{1,}\\.(?!vision))"}`,
+		// As published with adapters of other models in 2023 (PEFT 0.6) and 2026 (PEFT 0.18).
+		"0.6": `{"auto_mapping": null, "base_model_name_or_path": "microsoft/llava-med-v1.5-mistral-7b", "bias": "none", "fan_in_fan_out": false, "inference_mode": true,
+			"init_lora_weights": true, "layers_pattern": null, "layers_to_transform": null, "lora_alpha": 4, "lora_dropout": 0.05, "modules_to_save": null, "peft_type": "LORA",
+			"r": 2, "revision": null, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}`,
+		"0.18": `{"alora_invocation_tokens": null, "arrow_config": null, "base_model_name_or_path": "google/gemma-2-9b-it", "bias": "none", "corda_config": null, "ensure_weight_tying": false,
+			"eva_config": null, "exclude_modules": null, "layers_to_transform": [16, 17], "loftq_config": {}, "lora_alpha": 4, "lora_bias": false, "megatron_core": "megatron.core",
+			"peft_type": "LORA", "peft_version": "0.18.1", "qalora_group_size": 16, "r": 2, "revision": "unsloth", "lora_dropout": 0, "target_modules": ["v_proj"],
+			"target_parameters": null, "trainable_token_indices": null, "use_dora": false, "use_qalora": false, "use_rslora": false}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := load(t, "head")
@@ -224,6 +232,17 @@ func TestFolders(t *testing.T) {
 			refused(t, err, append(test.parts, path)...)
 		})
 	}
+	t.Run("Git LFS pointers", func(t *testing.T) {
+		for _, name := range []string{configName, weightsName} {
+			dir := load(t, "head").save()
+			pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:fd6abf95832c2a085eec96aff4a98a45d21ea251058c09ce05702cd49295e2cb\nsize 1049\n"
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(pointer), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Open(dir)
+			refused(t, err, name, "git lfs pull")
+		}
+	})
 	t.Run("a name on the hub", func(t *testing.T) {
 		_, err := Open("someone/paligemma-lora")
 		refused(t, err, "hf download someone/paligemma-lora --local-dir paligemma-lora")

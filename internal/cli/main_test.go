@@ -68,6 +68,7 @@ var fixtures = sync.OnceValues(func() (map[string]string, error) {
 	f := map[string]string{
 		"IMAGES":     filepath.Join(root, "images"),
 		"CHECKPOINT": filepath.Join(root, "checkpoints", "pg1-tiny"),
+		"ADAPTERS":   filepath.Join(root, "adapters"),
 		"MODEL":      filepath.Join(dir, "tiny.gguf"),    // of CHECKPOINT, f32
 		"NAN":        filepath.Join(dir, "nan.gguf"),     // the same with a NaN in the final norm
 		"HUGE":       filepath.Join(dir, "huge.gguf"),    // the same with numbers in it that overflow
