@@ -35,8 +35,8 @@ func (u *update) embedding() bool {
 	return a || b
 }
 
-// any returns the name of one of the tensors, the same each time.
-func (u *update) any() string {
+// tensor returns the name of one of the tensors, the same each time.
+func (u *update) tensor() string {
 	return u.first(partA, partB, partEmbeddingA, partEmbeddingB, partMagnitude, partBias)
 }
 

@@ -117,7 +117,7 @@ func (r *resolver) run() error {
 func (r *resolver) placed() error {
 	for _, name := range slices.Sorted(maps.Keys(r.adapter.updates)) {
 		if _, ok := r.specs[name]; !ok {
-			return r.unknown(r.adapter.updates[name].any())
+			return r.unknown(r.adapter.updates[name].tensor())
 		}
 	}
 	for _, c := range r.adapter.copies {
@@ -219,7 +219,7 @@ func (r *resolver) check(u *update, w wantedPart) error {
 	case !there && w.wanted && w.why != "":
 		return fmt.Errorf("%s of %s is missing, though %s is set: download or save the adapter again", w.part, shown(u.path), w.why)
 	case !there && w.wanted:
-		return fmt.Errorf("%s of %s is missing next to %s: download or save the adapter again", w.part, shown(u.path), shown(u.any()))
+		return fmt.Errorf("%s of %s is missing next to %s: download or save the adapter again", w.part, shown(u.path), shown(u.tensor()))
 	case !there:
 		return nil
 	}
@@ -338,11 +338,10 @@ func within(tensor string, modules []string) bool {
 func (r *resolver) complete() error {
 	c := r.adapter.config
 	for _, name := range slices.Sorted(maps.Keys(r.specs)) {
-		e := r.replaced(name)
 		module := strings.TrimSuffix(name, ".bias")
 		_, updated := r.adapter.updates[module+".weight"]
 		switch {
-		case e:
+		case r.replaced(name):
 		case within(name, c.saved):
 			return fmt.Errorf("tensor %s is missing, though modules_to_save names it: download or save the adapter again", name)
 		case module != name && (c.bias == "all" || c.bias == "lora_only" && updated):
@@ -368,6 +367,9 @@ func (r *resolver) note() {
 	if len(c.unknown) > 0 {
 		r.notes = append(r.notes, fmt.Sprintf("the adapter %s has settings that are unknown here and ignored: %s", name, few(c.unknown)))
 	}
+	if absent := r.absent(); len(absent) > 0 {
+		r.notes = append(r.notes, fmt.Sprintf("the adapter %s has no tensors of some of its target_modules: %s", name, few(absent)))
+	}
 	switch stored := slices.ContainsFunc(slices.Collect(maps.Values(r.edits)), func(e *Edit) bool { return e.Stored != nil }); {
 	case r.scale == 0:
 		r.notes = append(r.notes, fmt.Sprintf("the adapter %s has the scale 0 and is left out", name))
@@ -378,6 +380,29 @@ func (r *resolver) note() {
 
 // shown returns the name of a tensor in a message: long enough for PEFT's.
 func shown(name string) string { return quote.Line(name, 150) }
+
+// absent lists the names in target_modules that fit modules of the model, none of which
+// has an update.
+func (r *resolver) absent() []string {
+	if r.adapter.config.pattern {
+		return nil
+	}
+	fits := func(module, target string) bool { return module == target || strings.HasSuffix(module, "."+target) }
+	var all []string
+	for _, target := range r.adapter.config.targets {
+		known, updated := false, false
+		for name, spec := range r.specs {
+			known = known || spec.Role == model.RoleMatrix && fits(strings.TrimSuffix(name, ".weight"), target)
+		}
+		for _, u := range r.adapter.updates {
+			updated = updated || fits(u.path, target) || fits(u.module, target)
+		}
+		if known && !updated {
+			all = append(all, target)
+		}
+	}
+	return all
+}
 
 // few lists at most three names.
 func few(names []string) string {

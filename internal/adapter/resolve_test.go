@@ -416,6 +416,8 @@ func TestNotes(t *testing.T) {
 		{"the same name", func(f *files) { f.config["base_model_name_or_path"] = "/data/PG1-Tiny" }, 1, ""},
 		{"no name", func(f *files) { f.config["base_model_name_or_path"] = nil }, 1, ""},
 		{"unknown settings", func(f *files) { f.config["use_magic"] = true; f.config["nothing"] = []any{} }, 1, `"use_magic"`},
+		{"a target without tensors", func(f *files) { f.config["target_modules"] = []any{"q_proj", "gate_proj", "no_such"} }, 1, `target_modules: "gate_proj"`},
+		{"targets", func(f *files) { f.config["target_modules"] = []any{"q_proj", "self_attn.v_proj", "no_such"} }, 1, ""},
 		{"a scale of saved modules", func(*files) {}, 0.5, "low-rank updates"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

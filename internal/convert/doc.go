@@ -12,6 +12,7 @@
 //	completion.go tokens that tokenizer.json lacks and other files have
 //	tokenizer.go  tokenizer.json → tokenizer.* keys and the special ids
 //	policy.go     what each tensor is stored as, and what is padded
+//	merge.go      adapters on the way of rows
 //	quantize.go   GGUF → GGUF of another type
 //	rows.go       where the values of tensors come from
 //	stream.go     rows → float32 → blocks, in parallel and in order
