@@ -172,6 +172,8 @@ func TestFind(t *testing.T) {
 		"layers.10":                        false,
 		"layers.10.*":                      true,
 		".*q_proj":                         true,
+		"[q]_proj":                         true,
+		"[_]proj":                          false, // not after a point
 		"":                                 false,
 		"x." + module:                      false,
 		`.*language_model.*\.(q|v)_proj`:   true,
