@@ -35,6 +35,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 	"output":        completeAnyFile,
 	"requests":      completeAnyFile,
 	"suffixes-from": completeAnyFile,
+	"tokenizer":     completeFiles("json", "model"),
 }
 
 // argumentValues are what arguments complete as, by their names in usage lines,

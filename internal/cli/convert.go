@@ -19,6 +19,7 @@ import (
 
 type convertOptions struct {
 	Type        string
+	Tokenizer   string
 	MaskDecoder string
 	LoRA        []string
 	Overwrite   bool
@@ -40,6 +41,9 @@ need not wait for a library.
 
 What was written is opened again, header and tokenizer, before it gets its name.
 
+The tokenizer is the checkpoint's tokenizer.json, or else its tokenizer.model
+(SentencePiece); --tokenizer names another, or a folder that has one.
+
 With --mask-decoder the decoder of PaliGemma's mask codec goes into the file,
 and segment gives masks. Its weights are those of big_vision's vae-oid.npz; they
 are stored as f16 if that is the type, else as f32, and never quantized.
@@ -60,6 +64,7 @@ Types, widest first:
 		},
 	}
 	cmd.Flags().StringVar(&o.Type, "type", "q8_0", "`TYPE` of the weights, see above")
+	cmd.Flags().StringVar(&o.Tokenizer, "tokenizer", "", "use the tokenizer at `PATH`: tokenizer.json, tokenizer.model or a folder (default: the checkpoint's)")
 	cmd.Flags().StringVar(&o.MaskDecoder, "mask-decoder", "", "put the mask decoder of `FILE`, vae-oid.npz, into the model")
 	addMergeFlag(cmd.Flags(), &o.LoRA)
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace OUT if it exists")
@@ -136,7 +141,8 @@ func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) e
 	defer adapter.CloseAll(adapters)
 	err = a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {
 		return convert.Convert(cmd.Context(), args[0], out, convert.Options{
-			Type: typ, Overwrite: o.Overwrite, Threads: o.Threads, MaskDecoder: o.MaskDecoder, Adapters: adapters, Progress: progress,
+			Type: typ, Overwrite: o.Overwrite, Threads: o.Threads,
+			Tokenizer: o.Tokenizer, MaskDecoder: o.MaskDecoder, Adapters: adapters, Progress: progress,
 		})
 	})
 	var bad *engine.ModelError

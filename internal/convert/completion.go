@@ -89,10 +89,11 @@ func (o object) addedToken(key, number string) reader.AddedToken {
 	}
 }
 
-// complete adds to a tokenizer.json the tokens that other files name and, where
+// complete adds to a tokenizer the tokens that other files name and, where
 // none has <image>, that one at the id that config.json names: transformers'
 // processor adds it too.
-func (s *settings) complete(file *reader.File, files tokenizerFiles) (*reader.File, error) {
+func (s *settings) complete(source *tokenizerSource) (*reader.File, error) {
+	file, files := source.file, source.files
 	missing := s.missing(file, files)
 	if len(missing) == 0 {
 		return file, nil
@@ -102,13 +103,13 @@ func (s *settings) complete(file *reader.File, files tokenizerFiles) (*reader.Fi
 	var pieces []string
 	for _, a := range missing {
 		if a.ID != next {
-			return nil, fmt.Errorf("tokenizer.json lacks the token %s, whose id would be %d and not %d as %s says: use the tokenizer.json that was saved with the weights", quote.Short(a.Content), next, a.ID, files.source(a))
+			return nil, fmt.Errorf("%s lacks the token %s, whose id would be %d and not %d as %s says: use the tokenizer that was saved with the weights", source.name, quote.Short(a.Content), next, a.ID, files.source(a))
 		}
 		pieces = append(pieces, a.Content)
 		next++
 	}
-	s.notes = append(s.notes, fmt.Sprintf("tokenizer.json lacks %s, which %s: %s",
-		units.Count(len(missing), "token", "tokens"), files.source(missing[0])+" names", few(pieces)))
+	s.notes = append(s.notes, fmt.Sprintf("%s lacks %s, which %s: %s",
+		source.name, units.Count(len(missing), "token", "tokens"), files.source(missing[0])+" names", few(pieces)))
 	return file.WithAdded(missing)
 }
 

@@ -26,6 +26,7 @@ type Options struct {
 	Threads     int                     // workers; 0: one for each core
 	Progress    func(done, total int64) // bytes of output written; called from one goroutine
 	Name        string                  // general.name; "" is the checkpoint's base name
+	Tokenizer   string                  // a tokenizer's file, or a folder with one; "" is the checkpoint's own
 	MaskDecoder string                  // vae-oid.npz, whose decoder goes into the file; "": none
 	Adapters    []adapter.Loaded        // merged into the weights; they stay open
 
@@ -47,7 +48,7 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 		return nil, &OutputError{err}
 	}
 	defer dst.Abort()
-	c, err := open(ctx, checkpoint, out)
+	c, err := open(ctx, checkpoint, out, opts.Tokenizer)
 	if err != nil {
 		return nil, refuse(checkpoint, err)
 	}
@@ -93,8 +94,8 @@ type conversion struct {
 	notes   []string
 }
 
-// open reads everything but the weights.
-func open(ctx context.Context, checkpoint, out string) (*conversion, error) {
+// open reads everything but the weights; tokenizer is Options.Tokenizer.
+func open(ctx context.Context, checkpoint, out, tokenizer string) (*conversion, error) {
 	dir, err := checkpointDir(checkpoint)
 	if err != nil {
 		return nil, err
@@ -116,7 +117,7 @@ func open(ctx context.Context, checkpoint, out string) (*conversion, error) {
 	}
 	c := &conversion{ckpt: ckpt}
 	if err = notAnInput(out, ckpt.Tensors()); err == nil {
-		err = c.read(ctx, dir, config)
+		err = c.read(ctx, dir, tokenizer, config)
 	}
 	if err != nil {
 		ckpt.Close()
@@ -126,7 +127,7 @@ func open(ctx context.Context, checkpoint, out string) (*conversion, error) {
 }
 
 // read brings the JSON files, the tokenizer and the list of tensors together.
-func (c *conversion) read(ctx context.Context, dir string, config object) error {
+func (c *conversion) read(ctx context.Context, dir, tokenizer string, config object) error {
 	if len(c.ckpt.Tensors()) == 0 {
 		return errors.New("the safetensors hold no tensors: download or save the checkpoint again")
 	}
@@ -146,7 +147,7 @@ func (c *conversion) read(ctx context.Context, dir string, config object) error 
 		return err
 	}
 	c.config = s.config
-	if c.tok, err = readTokenizer(dir, s); err != nil {
+	if c.tok, err = readTokenizer(dir, tokenizer, s); err != nil {
 		return err
 	}
 	if c.config.Tokens, err = c.tok.special(s); err != nil {

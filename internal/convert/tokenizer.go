@@ -3,10 +3,7 @@ package convert
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"unicode/utf8"
 
@@ -24,6 +21,7 @@ type tokenizer struct {
 	types  []int32
 	ids    map[string]int    // by piece, the added tokens included
 	named  map[string]string // pieces of bos and eos other than specials'
+	file   string            // the name of the file that it comes from, for messages
 
 	compiled *reader.Compiled // nil if only the library can encode
 	encoding reader.Encoding
@@ -35,35 +33,22 @@ var specials = []struct{ name, piece string }{
 	{"bos", "<bos>"}, {"eos", "<eos>"}, {"pad", "<pad>"}, {"unk", "<unk>"}, {"image", imagePiece},
 }
 
-// readTokenizer reads tokenizer.json, and the files that may complete it.
-func readTokenizer(dir string, s *settings) (*tokenizer, error) {
-	path := filepath.Join(dir, "tokenizer.json")
-	b, err := readLimited(path, maxTokenizerBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, spm := os.Stat(filepath.Join(dir, "tokenizer.model")); spm == nil {
-			return nil, because(err, "tokenizer.json is missing, and there is only the sentencepiece model (tokenizer.model): make it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)")
-		}
-		return nil, explainFolder(dir, because(err, "tokenizer.json is missing: copy the tokenizer that came with the model into the folder"))
-	}
+// readTokenizer reads the tokenizer of a checkpoint's folder, or else the one
+// that is named, and the files that may complete it.
+func readTokenizer(dir, named string, s *settings) (*tokenizer, error) {
+	source, err := openTokenizer(dir, named)
 	if err != nil {
 		return nil, err
 	}
-	files, err := readTokenizerFiles(dir)
+	file, err := s.complete(source)
 	if err != nil {
-		return nil, err
-	}
-	file, err := parseTokenizer(b)
-	if err == nil {
-		file, err = s.complete(file, files)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", source.path, err)
 	}
 	t, err := newTokenizer(file, s.config.Text.Vocab)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", source.path, err)
 	}
-	t.named = files.special
+	t.file, t.named = source.name, source.files.special
 	return t, nil
 }
 
@@ -207,9 +192,9 @@ func (t *tokenizer) special(s *settings) (model.TokenConfig, error) {
 		case sp.name == "pad":
 			id = c.EOS
 		case sp.name == "image":
-			errs = append(errs, errors.New("tokenizer.json has no <image> token: use the tokenizer that was saved with the weights"))
+			errs = append(errs, fmt.Errorf("%s has no <image> token: use the tokenizer that was saved with the weights", t.file))
 		default:
-			errs = append(errs, fmt.Errorf("tokenizer.json has no %s token", piece))
+			errs = append(errs, fmt.Errorf("%s has no %s token", t.file, piece))
 		}
 		*into[sp.name] = id
 	}
