@@ -90,8 +90,8 @@ func (o object) addedToken(key, number string) reader.AddedToken {
 }
 
 // complete adds to a tokenizer the tokens that other files name and, where
-// none has <image>, that one at the id that config.json names: transformers'
-// processor adds it too.
+// none has <image>, that one at the id that config.json names, behind those for
+// objects if these are missing: transformers' processor adds them too.
 func (s *settings) complete(source *tokenizerSource) (*reader.File, error) {
 	file, files := source.file, source.files
 	missing := s.missing(file, files)
@@ -108,8 +108,11 @@ func (s *settings) complete(source *tokenizerSource) (*reader.File, error) {
 		pieces = append(pieces, a.Content)
 		next++
 	}
-	s.notes = append(s.notes, fmt.Sprintf("%s lacks %s, which %s: %s",
-		source.name, units.Count(len(missing), "token", "tokens"), files.source(missing[0])+" names", few(pieces)))
+	from := files.source(missing[0]) + " names"
+	if missing[0].Content == objectPieces[0] {
+		from = "PaliGemma's processor adds"
+	}
+	s.notes = append(s.notes, fmt.Sprintf("%s lacks %s, which %s: %s", source.name, units.Count(len(missing), "token", "tokens"), from, few(pieces)))
 	return file.WithAdded(missing)
 }
 
@@ -127,7 +130,37 @@ func (s *settings) missing(file *reader.File, files tokenizerFiles) []reader.Add
 	}
 	named := slices.ContainsFunc(missing, func(a reader.AddedToken) bool { return a.Content == imagePiece })
 	if _, ok := known[imagePiece]; !ok && !named && len(s.image) > 0 {
+		missing = append(missing, s.missingObjects(file, known, len(missing))...)
 		missing = append(missing, reader.AddedToken{ID: s.image[0], Content: imagePiece, Special: true})
+	}
+	return missing
+}
+
+// objectPieces are the tokens for places and masks that PaliGemma's processor
+// adds to Gemma's own tokenizer. In the released models they lie before <image>.
+var objectPieces = func() (all []string) {
+	for i := range 1024 {
+		all = append(all, fmt.Sprintf("<loc%04d>", i))
+	}
+	for i := range 128 {
+		all = append(all, fmt.Sprintf("<seg%03d>", i))
+	}
+	return all
+}()
+
+// missingObjects returns the tokens of objectPieces if a tokenizer has none of
+// them, and they are what fits between its last token, n added ones behind it,
+// and <image>: it is Gemma's own.
+func (s *settings) missingObjects(file *reader.File, known map[string]int, n int) (missing []reader.AddedToken) {
+	first := nextID(file) + n
+	if s.image[0] != first+len(objectPieces) {
+		return nil
+	}
+	for i, piece := range objectPieces {
+		if _, ok := known[piece]; ok {
+			return nil
+		}
+		missing = append(missing, reader.AddedToken{ID: first + i, Content: piece, Normalized: true})
 	}
 	return missing
 }

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -85,7 +86,7 @@ func TestSentencePiece(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id, want := range map[int]int32{0: reader.TypeControl, 3: reader.TypeUnknown, 4: reader.TypeUserDefined, 16: reader.TypeControl, 55: reader.TypeByte, 55+256: reader.TypeNormal, 1024: reader.TypeUserDefined, 2176: reader.TypeControl} {
+	for id, want := range map[int]int32{0: reader.TypeControl, 3: reader.TypeUnknown, 4: reader.TypeUserDefined, 16: reader.TypeControl, 55: reader.TypeByte, 55 + 256: reader.TypeNormal, 1024: reader.TypeUserDefined, 2176: reader.TypeControl} {
 		if types[id] != want {
 			t.Errorf("token %d is of type %d, want %d", id, types[id], want)
 		}
@@ -182,4 +183,26 @@ func TestTokenizerOptionRejects(t *testing.T) {
 			isSentence(t, fails(t, tinyDir("pg1-tiny"), Options{Tokenizer: c.tokenizer}, c.want...))
 		})
 	}
+}
+
+// TestGemmasTokenizer: to a tokenizer without PaliGemma's tokens they are added,
+// as transformers' processor does.
+func TestGemmasTokenizer(t *testing.T) {
+	want, _ := run(t, tinyDir("pg1-tiny"), Options{})
+	c := load(t, "pg1-tiny")
+	beyond := func(id any) bool { return id.(float64) >= 1024 }
+	maps.DeleteFunc(c.at(tokenizerJSON, "model", "vocab"), func(_ string, id any) bool { return beyond(id) })
+	added := c.json[tokenizerJSON]["added_tokens"].([]any)
+	c.json[tokenizerJSON]["added_tokens"] = slices.DeleteFunc(added, func(v any) bool { return beyond(v.(map[string]any)["id"]) })
+	got, report := run(t, c.save(), Options{})
+	if len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "tokenizer.json lacks 1,153 tokens, which PaliGemma's processor adds: <loc0000>, <loc0001>") {
+		t.Errorf("notes %q", report.Notes)
+	}
+	for _, key := range []string{gguf.KeyTokens, gguf.KeyTokenTypes, "tokenizer.ggml.image_token_id", reader.KeyMerges} {
+		if !reflect.DeepEqual(got.Value(key), want.Value(key)) {
+			t.Errorf("%s differs", key)
+		}
+	}
+	c.config()["image_token_index"] = 2177
+	fails(t, c.save(), Options{}, `lacks the token "<image>", whose id would be 1024 and not 2177`)
 }
