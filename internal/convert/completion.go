@@ -103,7 +103,7 @@ func (s *settings) complete(source *tokenizerSource) (*reader.File, error) {
 	var pieces []string
 	for _, a := range missing {
 		if a.ID != next {
-			return nil, fmt.Errorf("%s lacks the token %s, whose id would be %d and not %d as %s says: use the tokenizer that was saved with the weights", source.name, quote.Short(a.Content), next, a.ID, files.source(a))
+			return nil, fmt.Errorf("%s lacks the token %s, whose id would be %d and not %d as %s says: %s", source.name, quote.Short(a.Content), next, a.ID, files.source(a), useAnother)
 		}
 		pieces = append(pieces, a.Content)
 		next++

@@ -262,5 +262,5 @@ func (s *settings) checkImage(id int) error {
 	if len(s.image) == 0 || slices.Contains(s.image, id) {
 		return nil
 	}
-	return fmt.Errorf("<image> is %d in the tokenizer, but config.json's image_token_index is %v: use the tokenizer that was saved with the weights", id, s.image[0])
+	return fmt.Errorf("<image> is %d in the tokenizer, but config.json's image_token_index is %v: %s", id, s.image[0], useAnother)
 }

@@ -262,7 +262,7 @@ func TestRefuseFolders(t *testing.T) {
 		{"ZeRO", map[string]string{"config.json": config, "zero_to_fp32.py": "x", "latest": "x", "global_step500/x.pt": "x"}, []string{"DeepSpeed ZeRO", "zero_to_fp32.py . ."}},
 		{"FSDP", map[string]string{"config.json": config, "pytorch_model_fsdp_0/__0_0.distcp": "x"}, []string{"FSDP", "accelerate merge-weights"}},
 		{"metadata only", map[string]string{"config.json": config, "model.safetensors": "\x20\x00\x00\x00\x00\x00\x00\x00" + `{"__metadata__":{"format":"pt"}}`}, []string{"hold no tensors"}},
-		{"a broken tokenizer.model", map[string]string{"tokenizer.model": "x", "tokenizer.json": ""}, []string{"tokenizer.model: no sentencepiece model", "use the tokenizer.json"}},
+		{"a broken tokenizer.model", map[string]string{"tokenizer.model": "x", "tokenizer.json": ""}, []string{"tokenizer.model: not a sentencepiece model", "use the tokenizer.json"}},
 		{"an LFS pointer as tokenizer.model", map[string]string{"tokenizer.model": "version https://git-lfs.github.com/spec/v1\n", "tokenizer.json": ""}, []string{"tokenizer.model is a Git LFS pointer", "git lfs pull"}},
 		{"no tokenizer next to an optimizer", map[string]string{"tokenizer.json": "", "optimizer.pt": "x", "other.bin": "x", "zero_to_fp32.py": "x"}, []string{"the tokenizer is missing", "copy", "--tokenizer"}},
 		{"weights and no config.json", map[string]string{"model.safetensors": "x", "optimizer.pt": "x", "pytorch_model.bin": "x"}, []string{"config.json is missing", "copy"}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"paligemma/internal/gguf"
@@ -52,34 +53,39 @@ func readTokenizer(dir, named string, s *settings) (*tokenizer, error) {
 	return t, nil
 }
 
+// useAnother is what to do about a tokenizer that is broken or another model's.
+const useAnother = "use the tokenizer that was saved with the weights (--tokenizer names one elsewhere)"
+
 // parseTokenizer parses a checkpoint's tokenizer.json.
 func parseTokenizer(b []byte) (*reader.File, error) {
 	file, err := reader.ParseFile(string(b))
 	if err == nil && file.Added == nil {
 		err = errors.New("added_tokens is missing")
 	}
-	return file, err
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, useAnother)
+	}
+	return file, nil
 }
 
 // newTokenizer makes what a model file needs of a tokenizer.json. Ids must be
 // below rows, the number of rows of the token embedding, but for <image>, which
 // may be the next one.
 func newTokenizer(file *reader.File, rows int) (*tokenizer, error) {
-	t := new(tokenizer)
-	if err := t.place(file, rows); err != nil {
+	t := &tokenizer{ids: maps.Clone(file.Vocab)}
+	for _, a := range file.Added {
+		if id, ok := t.ids[a.Content]; ok && id != a.ID {
+			return nil, fmt.Errorf("the added token %s has the id %d, and %d in the vocabulary: %s", quote.Short(a.Content), a.ID, id, useAnother)
+		}
+		t.ids[a.Content] = a.ID
+	}
+	n, err := t.count(rows)
+	if err != nil {
 		return nil, err
 	}
-	t.classify(file)
-	if err := t.score(file.Merges); err != nil {
-		return nil, err
+	if err := t.fill(file, n); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, useAnother)
 	}
-	if _, ok := file.Vocab[file.Unk]; !ok {
-		return nil, fmt.Errorf("model.unk_token %s is not in the vocabulary", quote.Short(file.Unk))
-	}
-	if err := file.CheckIDs(); err != nil {
-		return nil, err
-	}
-	var err error
 	if t.json, err = file.Compact(); err != nil {
 		return nil, err
 	}
@@ -87,24 +93,37 @@ func newTokenizer(file *reader.File, rows int) (*tokenizer, error) {
 	return t, nil
 }
 
-// place puts every piece at its id. An id without a piece gets a made-up name,
-// as in llama.cpp's files.
-func (t *tokenizer) place(file *reader.File, rows int) error {
-	t.ids = maps.Clone(file.Vocab)
-	for _, a := range file.Added {
-		if id, ok := t.ids[a.Content]; ok && id != a.ID {
-			return fmt.Errorf("the added token %s has the id %d, and %d in the vocabulary", quote.Short(a.Content), a.ID, id)
-		}
-		t.ids[a.Content] = a.ID
-	}
-	n := 0
+// count returns the number of ids that pieces have, or are between them.
+func (t *tokenizer) count(rows int) (n int, err error) {
 	for piece, id := range t.ids {
 		if id >= rows && (id > rows || piece != imagePiece) {
-			return fmt.Errorf("token %s has the id %d, but the token embedding has %d rows: "+
+			return 0, fmt.Errorf("token %s has the id %d, but the token embedding has %d rows: "+
 				"use the base model's tokenizer, or resize_token_embeddings() and save again", quote.Short(piece), id, rows)
 		}
 		n = max(n, id+1)
 	}
+	return n, nil
+}
+
+// fill sets what the file says of n ids. Its errors are a file's that
+// contradicts itself.
+func (t *tokenizer) fill(file *reader.File, n int) error {
+	if err := t.place(n); err != nil {
+		return err
+	}
+	t.classify(file)
+	if err := t.score(file.Merges); err != nil {
+		return err
+	}
+	if _, ok := file.Vocab[file.Unk]; !ok {
+		return fmt.Errorf("model.unk_token %s is not in the vocabulary", quote.Short(file.Unk))
+	}
+	return file.CheckIDs()
+}
+
+// place puts every piece at its id. An id without a piece gets a made-up name,
+// as in llama.cpp's files.
+func (t *tokenizer) place(n int) error {
 	t.tokens = make([]string, n)
 	t.types = slices.Repeat([]int32{reader.TypeUnused}, n)
 	for piece, id := range t.ids {
@@ -175,7 +194,7 @@ func (t *tokenizer) score(merges []reader.Merge) error {
 func (t *tokenizer) special(s *settings) (model.TokenConfig, error) {
 	c := model.TokenConfig{Pieces: len(t.tokens)}
 	into := map[string]*int{"bos": &c.BOS, "eos": &c.EOS, "pad": &c.PAD, "unk": &c.UNK, "image": &c.Image}
-	var errs []error
+	var missing []string
 	for _, sp := range specials {
 		piece := sp.piece
 		if named := t.named[sp.name]; named != "" && named != piece {
@@ -191,15 +210,13 @@ func (t *tokenizer) special(s *settings) (model.TokenConfig, error) {
 		case ok:
 		case sp.name == "pad":
 			id = c.EOS
-		case sp.name == "image":
-			errs = append(errs, fmt.Errorf("%s has no <image> token: use the tokenizer that was saved with the weights", t.file))
 		default:
-			errs = append(errs, fmt.Errorf("%s has no %s token", t.file, piece))
+			missing = append(missing, piece)
 		}
 		*into[sp.name] = id
 	}
-	if len(errs) > 0 {
-		return c, oneLine(errs)
+	if len(missing) > 0 {
+		return c, fmt.Errorf("%s has no %s token: %s", t.file, strings.Join(missing, ", no "), useAnother)
 	}
 	if ids := s.bos; len(ids) > 0 && !slices.Contains(ids, c.BOS) {
 		s.notes = append(s.notes, fmt.Sprintf("config.json's bos_token_id %d is ignored: prompts begin with the tokenizer's, %d", ids[0], c.BOS))

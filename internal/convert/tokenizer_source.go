@@ -45,7 +45,7 @@ func openTokenizer(dir, named string) (*tokenizerSource, error) {
 	}
 	if !holdsJSON(path, b) {
 		if b, err = readSentencePiece(b); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w: use the tokenizer.json that was saved with the weights (--tokenizer names one elsewhere)", path, err)
 		}
 	}
 	if t.file, err = parseTokenizer(b); err != nil {
@@ -68,7 +68,7 @@ func readSentencePiece(data []byte) ([]byte, error) {
 	}
 	b, err := m.JSON()
 	if err == nil && len(b) > maxTokenizerBytes {
-		err = fmt.Errorf("as a tokenizer.json it has more than %d bytes", maxTokenizerBytes)
+		err = fmt.Errorf("its tokenizer.json has more than %d bytes", maxTokenizerBytes)
 	}
 	return b, err
 }
@@ -92,7 +92,7 @@ func findTokenizer(dir, named string) (string, error) {
 	}
 	path, err := inFolder(dir)
 	if err != nil {
-		return "", because(err, "--tokenizer %s: the folder has no tokenizer.json or tokenizer.model", quote.Short(named))
+		return "", because(err, "--tokenizer %s: the folder has no tokenizer.json or tokenizer.model: name the file, or a folder that has one", quote.Short(named))
 	}
 	return path, nil
 }

@@ -160,7 +160,7 @@ func TestTokenizerOption(t *testing.T) {
 	lacking.removeImage()
 	lacking.json["added_tokens.json"] = map[string]any{imagePiece: 2176}
 	_, report := run(t, without.save(), Options{Tokenizer: lacking.save()})
-	if len(report.Notes) != 1 || report.Config.Tokens.Image != 2176 {
+	if len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "which added_tokens.json names") || report.Config.Tokens.Image != 2176 {
 		t.Errorf("notes %q, <image> is %d", report.Notes, report.Config.Tokens.Image)
 	}
 }
@@ -175,7 +175,7 @@ func TestTokenizerOptionRejects(t *testing.T) {
 		{"a folder without", t.TempDir(), []string{"--tokenizer", "has no tokenizer.json or tokenizer.model"}},
 		{"a device", os.DevNull, []string{os.DevNull, "not a regular file"}},
 		{"a pointer", writeFile(t, filepath.Join(t.TempDir(), "t.json"), []byte("version https://git-lfs.github.com/spec/v1\n")), []string{"t.json is a Git LFS pointer", "git lfs pull"}},
-		{"a model cut short", writeFile(t, filepath.Join(t.TempDir(), "t.model"), []byte(sentencePiece(t)[:20000])), []string{"t.model: no sentencepiece model", "use the tokenizer.json"}},
+		{"a model cut short", writeFile(t, filepath.Join(t.TempDir(), "t.model"), []byte(sentencePiece(t)[:20000])), []string{"t.model: not a sentencepiece model", "use the tokenizer.json"}},
 		{"another model", writeFile(t, filepath.Join(t.TempDir(), "t.model"), []byte("\x0a\x05\x0a\x03abc")), []string{"t.model: a sentencepiece model of the kind unigram", "use the tokenizer.json"}},
 		{"not JSON", writeFile(t, filepath.Join(t.TempDir(), "t.json"), []byte("{")), []string{"t.json: bad json at byte 1"}},
 	} {
@@ -205,4 +205,15 @@ func TestGemmasTokenizer(t *testing.T) {
 	}
 	c.config()["image_token_index"] = 2177
 	fails(t, c.save(), Options{}, `lacks the token "<image>", whose id would be 1024 and not 2177`)
+}
+
+// TestTokenizerWithoutSpecial names every token that is missing.
+func TestTokenizerWithoutSpecial(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(tinyDir("pg1-tiny"), tokenizerJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.NewReplacer(`"<bos>"`, `"<s>"`, `"<eos>"`, `"</s>"`).Replace(string(text))
+	path := writeFile(t, filepath.Join(t.TempDir(), "other.json"), []byte(other))
+	isSentence(t, fails(t, tinyDir("pg1-tiny"), Options{Tokenizer: path}, "other.json has no <bos>, no <eos> token", "use the tokenizer", "--tokenizer"))
 }

@@ -60,24 +60,19 @@ type normalizer struct {
 	escapeSpaces bool
 }
 
-// Parse reads a model file. An error says what is not Gemma's, and what to use
-// in its place.
+// Parse reads a model file. An error says what is broken, or not Gemma's.
 func Parse(data []byte) (*Model, error) {
 	m := &Model{
 		modelType:  1,
 		normalizer: normalizer{dummyPrefix: true, removeSpaces: true, escapeSpaces: true},
 	}
 	if err := fields(data, m.set); err != nil {
-		return nil, fmt.Errorf("no sentencepiece model (%w): download it again, or use the tokenizer.json that was saved with the weights", err)
+		return nil, fmt.Errorf("not a sentencepiece model: %w", err)
 	}
-	err := m.checkKind()
-	if err == nil {
-		err = m.checkPieces()
+	if err := m.checkKind(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: use the tokenizer.json that was saved with the weights", err)
-	}
-	return m, nil
+	return m, m.checkPieces()
 }
 
 // set takes over a field of ModelProto.

@@ -53,7 +53,6 @@ func TestParseTolerates(t *testing.T) {
 }
 
 func TestParseRejects(t *testing.T) {
-	const useJSON = "use the tokenizer.json that was saved with the weights"
 	pieces := special()
 	for _, c := range []struct {
 		name, want string
@@ -61,7 +60,7 @@ func TestParseRejects(t *testing.T) {
 	}{
 		// Not protobuf.
 		{"one byte", "it ends within a field", []byte("x")},
-		{"text", "no sentencepiece model", []byte("version https://example.org\n")},
+		{"text", "not a sentencepiece model: ", []byte("version https://example.org\n")},
 		{"field 0", "a field has the number 0", []byte{0, 0}},
 		{"a high field", "a field has the number 536870912", varint(maxField+1, 1)},
 		{"a group", "field 1: wire type 3", []byte{1<<3 | 3}},
@@ -84,8 +83,8 @@ func TestParseRejects(t *testing.T) {
 		{"too many pieces", "more than 1048576 pieces", slices.Repeat(message(1), maxPieces+1)},
 
 		// Of another kind.
-		{"empty", "without pieces: " + useJSON, nil},
-		{"unigram", "of the kind unigram, and Gemma's is BPE: " + useJSON, slices.Concat(pieces, plain, message(2, varint(35, 1)))},
+		{"empty", "without pieces", nil},
+		{"unigram", "of the kind unigram, and Gemma's is BPE", slices.Concat(pieces, plain, message(2, varint(35, 1)))},
 		{"word", "of the kind word", slices.Concat(pieces, plain, message(2, varint(3, 3), varint(35, 1)))},
 		{"character", "of the kind character", slices.Concat(pieces, plain, message(2, varint(3, 4), varint(35, 1)))},
 		{"of no kind", "of the kind type -1", slices.Concat(pieces, plain, message(2, varint(3, math.MaxUint64)))},
@@ -100,7 +99,7 @@ func TestParseRejects(t *testing.T) {
 		{"no byte fallback", "without byte_fallback", slices.Concat(pieces, plain, message(2, varint(3, typeBPE)))},
 
 		// Pieces.
-		{"an empty piece", "piece 260 of the sentencepiece model is empty: " + useJSON, whole(onePiece("", 0, 1))},
+		{"an empty piece", "piece 260 of the sentencepiece model is empty", whole(onePiece("", 0, 1))},
 		{"a long piece", "has 256 bytes, and 255 is the most", whole(onePiece(strings.Repeat("a", 256), 0, 1))},
 		{"a NaN", "has the score NaN", whole(onePiece("a", float32(math.NaN()), 1))},
 		{"an infinite score", "has the score -Inf", whole(onePiece("a", float32(math.Inf(-1)), 1))},
@@ -116,7 +115,7 @@ func TestParseRejects(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse(c.data)
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "tokenizer.json") {
+			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %s", err, c.want)
 			}
 		})
