@@ -86,7 +86,7 @@ func TestSentencePiece(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id, want := range map[int]int32{0: reader.TypeControl, 3: reader.TypeUnknown, 4: reader.TypeUserDefined, 16: reader.TypeControl, 55: reader.TypeByte, 55 + 256: reader.TypeNormal, 1024: reader.TypeUserDefined, 2176: reader.TypeControl} {
+	for id, want := range map[int]int32{0: reader.TypeControl, 3: reader.TypeUnknown, 4: reader.TypeUserDefined, 16: reader.TypeUserDefined, 55: reader.TypeByte, 55 + 256: reader.TypeNormal, 1024: reader.TypeUserDefined, 2176: reader.TypeControl} {
 		if types[id] != want {
 			t.Errorf("token %d is of type %d, want %d", id, types[id], want)
 		}

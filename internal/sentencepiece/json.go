@@ -11,10 +11,6 @@ import (
 // maxMerges bounds the merges of a model. Gemma has 580,604.
 const maxMerges = 1 << 22
 
-// turns are the pieces that transformers makes special tokens although Gemma's
-// model has them as user-defined.
-var turns = []string{"<start_of_turn>", "<end_of_turn>"}
-
 // merge joins two pieces to a third.
 type merge struct {
 	made, split int32 // the id, and where its text is cut
@@ -22,10 +18,10 @@ type merge struct {
 	left, right int32 // lengths in characters
 }
 
-// JSON returns the tokenizer.json that transformers makes of a Gemma's model
-// (GemmaConverter of convert_slow_tokenizer.py): the pieces with their ids,
-// a merge for every pair of pieces that makes a third, and control and
-// user-defined pieces as added tokens.
+// JSON returns the tokenizer.json that stands for the model: the pieces with
+// their ids, a merge for every pair of pieces that makes a third (in the order of
+// transformers' GemmaConverter, convert_slow_tokenizer.py), and control and
+// user-defined pieces as added tokens, with the flags that PaliGemma's have.
 func (m *Model) JSON() ([]byte, error) {
 	texts := m.vocabulary()
 	merges, err := m.merges(texts)
@@ -98,12 +94,14 @@ func (m *Model) merges(texts []string) ([]merge, error) {
 	return all, nil
 }
 
-// appendAdded appends an entry of added_tokens.
+// appendAdded appends an entry of added_tokens. SentencePiece looks for
+// user-defined pieces once spaces are "▁", which is what "normalized" means.
 func appendAdded(b []byte, id int, p piece) []byte {
 	b = strconv.AppendInt(append(b, `{"id":`...), int64(id), 10)
 	b = appendString(append(b, `,"content":`...), p.text)
-	b = append(b, `,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":`...)
-	b = strconv.AppendBool(b, p.kind != typeUserDefined || slices.Contains(turns, p.text))
+	user := p.kind == typeUserDefined
+	b = strconv.AppendBool(append(b, `,"single_word":false,"lstrip":false,"rstrip":false,"normalized":`...), user)
+	b = strconv.AppendBool(append(b, `,"special":`...), !user)
 	return append(b, '}')
 }
 

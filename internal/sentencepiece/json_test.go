@@ -76,7 +76,7 @@ func TestTab(t *testing.T) {
 
 func TestAdded(t *testing.T) {
 	j := toJSON(t, whole(onePiece("<start_of_turn>", 0, typeUserDefined), onePiece("\n\n", 0, typeUserDefined), onePiece("a", 0, typeNormal)))
-	want := []added{{0, "<pad>", true, false}, {1, "<eos>", true, false}, {2, "<bos>", true, false}, {3, "<unk>", true, false}, {260, "<start_of_turn>", true, false}, {261, "\n\n", false, false}}
+	want := []added{{0, "<pad>", true, false}, {1, "<eos>", true, false}, {2, "<bos>", true, false}, {3, "<unk>", true, false}, {260, "<start_of_turn>", false, true}, {261, "\n\n", false, true}}
 	if !slices.Equal(j.Added, want) {
 		t.Errorf("added tokens %v", j.Added)
 	}
