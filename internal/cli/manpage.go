@@ -28,6 +28,7 @@ var exitStatuses = []struct {
 var manFiles = []struct{ flag, name, text string }{
 	{"model", "*.gguf", "Models, as paligemma convert writes them. Where none is named, a small one answers that is part of the program."},
 	{"mask-decoder", "vae-oid.npz", "The decoder of PaliGemma's mask codec, as big_vision publishes it. A GGUF file can contain it, too."},
+	{"tokenizer", "tokenizer.json, tokenizer.model", "The tokenizer of a checkpoint, as transformers and as SentencePiece save it."},
 	{"mask-dir", "NAME-1.png, NAME-2.png", "Masks, one for each object of the image NAME."},
 }
 
