@@ -31,7 +31,7 @@ func FuzzNPZ(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, name := range a.names() {
+		for _, name := range a.Names() {
 			values, shape, err := a.Float32(name)
 			if err == nil {
 				roundTrip(t, values, shape)
@@ -47,7 +47,7 @@ func FuzzReadNPY(f *testing.F) {
 		f.Fatal(err)
 	}
 	defer a.Close()
-	for _, name := range a.names() {
+	for _, name := range a.Names() {
 		r, err := a.arrays[name].Open()
 		if err != nil {
 			f.Fatal(err)

@@ -20,10 +20,15 @@ type element struct {
 
 var le = binary.LittleEndian
 
+// bfloat16 is no type of NumPy's, which saves it as raw bytes.
+var bfloat16 = element{2, func(b []byte) (float32, bool) { return half.FromBF16(le.Uint16(b)), true }}
+
 // elements are the types that are read, by their descr. NumPy writes '|' for the
 // byte order of single bytes.
 var elements = map[string]element{
 	"<f2": {2, func(b []byte) (float32, bool) { return half.FromF16(le.Uint16(b)), true }},
+	"|V2": bfloat16, // as NumPy writes raw bytes again
+	"<V2": bfloat16, // as it writes JAX's
 	"<f4": {4, func(b []byte) (float32, bool) { return math.Float32frombits(le.Uint32(b)), true }},
 	"<f8": {8, func(b []byte) (float32, bool) {
 		d := math.Float64frombits(le.Uint64(b))
@@ -80,6 +85,26 @@ func readHeader(r io.Reader) (header, int64, error) {
 	}
 	h, err := parseHeader(string(text))
 	return h, used + int64(length), err
+}
+
+// check returns the type and number of the elements of an array of size bytes,
+// header included, if they are what the header says and at most limit.
+func (h header) check(headerBytes, size, limit int64) (element, int64, error) {
+	elem, ok := elements[h.descr]
+	if !ok {
+		return elem, 0, fmt.Errorf("%w: element type %s", ErrUnsupported, quote.Short(h.descr))
+	}
+	n := int64(1)
+	for _, d := range h.shape {
+		if d > limit/n { // so that n stays small enough for every product
+			return elem, 0, fmt.Errorf("%w: shape %v", ErrTooLarge, h.shape)
+		}
+		n *= d
+	}
+	if want := headerBytes + n*int64(elem.size); want != size {
+		return elem, 0, fmt.Errorf("%w: shape %v of %s needs %d bytes, there are %d", ErrInvalid, h.shape, h.descr, want, size)
+	}
+	return elem, n, nil
 }
 
 // parseHeader reads the dictionary, a Python literal
@@ -238,11 +263,11 @@ func (p *literal) tuple() []int64 {
 	return shape
 }
 
-// dimension reads a decimal number from 1 to MaxArrayBytes.
+// dimension reads a decimal number from 1 to maxDimension.
 func (p *literal) dimension() int64 {
 	start := p.blanks()
 	v := int64(0)
-	for p.pos < len(p.text) && p.text[p.pos] >= '0' && p.text[p.pos] <= '9' && v <= MaxArrayBytes {
+	for p.pos < len(p.text) && p.text[p.pos] >= '0' && p.text[p.pos] <= '9' && v <= maxDimension {
 		v = 10*v + int64(p.text[p.pos]-'0')
 		p.pos++
 	}
@@ -251,8 +276,8 @@ func (p *literal) dimension() int64 {
 		p.fail("the shape has something that is not a number")
 	case p.text[start] == '0':
 		p.fail("a dimension of 0, or with a leading 0")
-	case v > MaxArrayBytes:
-		p.fail("a dimension over %d", MaxArrayBytes)
+	case v > maxDimension:
+		p.fail("a dimension over %d", maxDimension)
 	}
 	return v
 }

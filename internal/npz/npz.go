@@ -1,6 +1,9 @@
 // Package npz reads NumPy's files of arrays: .npz (a zip of .npy files, stored
 // or deflated) and .npy (format versions 1.0, 2.0 and 3.0:
 // numpy/lib/format.py). It trusts nothing in them: see the limits below.
+//
+// [Archive.Float32] reads an array whole. Of an array that is too large for that
+// [Archive.Array] gives the header and [Archive.ReadAt] a part.
 package npz
 
 import (
@@ -20,8 +23,9 @@ import (
 // Limits of what is read.
 const (
 	MaxArrays     = 4096      // arrays in an archive
-	MaxArrayBytes = 256 << 20 // one array, uncompressed, header included
-	maxDims       = 4
+	MaxArrayBytes = 256 << 20 // one array that is compressed or read whole, header included
+	maxDims       = 5
+	maxDimension  = 1 << 28
 	maxHeader     = 64 << 10
 	maxDeflate    = 1032 // what a deflated byte can become at most
 )
@@ -42,7 +46,8 @@ var (
 // Archive is an open .npz. Its methods may be called from several goroutines.
 type Archive struct {
 	path   string // for errors; may be empty
-	file   *regular.File
+	r      io.ReaderAt
+	file   *regular.File // nil if Open did not open it
 	arrays map[string]*zip.File
 }
 
@@ -64,8 +69,8 @@ func Open(path string) (*Archive, error) {
 
 // Parse reads the directory of the .npz of size bytes in r and checks it: at
 // most MaxArrays entries, all named NAME.npy and no name twice, stored or
-// deflated and not encrypted, none over MaxArrayBytes nor larger than its
-// compressed bytes can become, none overlapping another. r must stay as it is
+// deflated and not encrypted, none of the latter over MaxArrayBytes nor larger
+// than its compressed bytes can become, none overlapping another. r must stay as it is
 // while the Archive is in use.
 func Parse(r io.ReaderAt, size int64) (*Archive, error) {
 	if size < 0 {
@@ -78,7 +83,7 @@ func Parse(r io.ReaderAt, size int64) (*Archive, error) {
 	if len(z.File) > MaxArrays {
 		return nil, fmt.Errorf("%w: %d arrays, at most %d", ErrTooLarge, len(z.File), MaxArrays)
 	}
-	a := &Archive{arrays: make(map[string]*zip.File, len(z.File))}
+	a := &Archive{r: r, arrays: make(map[string]*zip.File, len(z.File))}
 	type span struct{ start, end int64 }
 	var spans []span
 	for _, f := range z.File {
@@ -121,7 +126,7 @@ func checkEntry(f *zip.File, size int64) error {
 		return fmt.Errorf("%w: it is encrypted", ErrUnsupported)
 	case f.Method != zip.Store && f.Method != zip.Deflate:
 		return fmt.Errorf("%w: compression method %d", ErrUnsupported, f.Method)
-	case unpacked > MaxArrayBytes:
+	case unpacked > MaxArrayBytes && f.Method != zip.Store:
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, unpacked, MaxArrayBytes)
 	case packed > uint64(size):
 		return fmt.Errorf("%w: %d bytes in a file of %d", ErrInvalid, packed, size)
@@ -145,18 +150,24 @@ func (a *Archive) Close() error {
 // rounded. The zip's checksum is verified.
 //
 // It fails on names that are not there, other element types (big-endian and
-// Python objects among them), more than 4 dimensions, a dimension of 0, a
-// number of bytes that is not the shape's, and an f8 beyond float32.
+// Python objects among them), more than 5 dimensions, a dimension of 0, a
+// number of bytes that is not the shape's, an f8 beyond float32, and an array
+// over MaxArrayBytes.
 func (a *Archive) Float32(name string) (data []float32, shape []int, err error) {
 	data, shape, err = a.float32(name)
-	if err != nil {
-		err = fmt.Errorf("array %s: %w", quote.Short(name), err)
-		if a.path != "" {
-			err = fmt.Errorf("%s: %w", a.path, err)
-		}
-		return nil, nil, err
+	return data, shape, a.named(name, err)
+}
+
+// named puts the path and the array's name before an error, if there is one.
+func (a *Archive) named(name string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return data, shape, nil
+	err = fmt.Errorf("array %s: %w", quote.Short(name), err)
+	if a.path != "" {
+		err = fmt.Errorf("%s: %w", a.path, err)
+	}
+	return err
 }
 
 func (a *Archive) float32(name string) ([]float32, []int, error) {
@@ -187,19 +198,9 @@ func readNPY(r io.Reader, size int64) (data []float32, shape []int, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	elem, ok := elements[h.descr]
-	if !ok {
-		return nil, nil, fmt.Errorf("%w: element type %s", ErrUnsupported, quote.Short(h.descr))
-	}
-	n := int64(1)
-	for _, d := range h.shape {
-		if d > MaxArrayBytes/n { // so that n stays small enough for every product below
-			return nil, nil, fmt.Errorf("%w: shape %v", ErrTooLarge, h.shape)
-		}
-		n *= d
-	}
-	if want := headerBytes + n*int64(elem.size); want != size {
-		return nil, nil, fmt.Errorf("%w: shape %v of %s needs %d bytes, there are %d", ErrInvalid, h.shape, h.descr, want, size)
+	elem, n, err := h.check(headerBytes, size, MaxArrayBytes)
+	if err != nil {
+		return nil, nil, err
 	}
 	if data, err = readElements(r, elem, n); err != nil {
 		return nil, nil, err
