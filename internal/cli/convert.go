@@ -19,6 +19,8 @@ import (
 
 type convertOptions struct {
 	Type        string
+	Projector   string
+	Prefix      string
 	Tokenizer   string
 	MaskDecoder string
 	LoRA        []string
@@ -64,6 +66,8 @@ Types, widest first:
 		},
 	}
 	cmd.Flags().StringVar(&o.Type, "type", "q8_0", "`TYPE` of the weights, see above")
+	cmd.Flags().StringVar(&o.Projector, "mmproj", "", "take the vision part from `FILE`, where CHECKPOINT is a language model in GGUF")
+	cmd.Flags().StringVar(&o.Prefix, "prefix", "", "convert the tensors whose names begin with `P`, a PaliGemma in a larger model")
 	cmd.Flags().StringVar(&o.Tokenizer, "tokenizer", "", "use the tokenizer at `PATH`: tokenizer.json, tokenizer.model or a folder (default: the checkpoint's)")
 	cmd.Flags().StringVar(&o.MaskDecoder, "mask-decoder", "", "put the mask decoder of `FILE`, vae-oid.npz, into the model")
 	addMergeFlag(cmd.Flags(), &o.LoRA)
@@ -142,7 +146,8 @@ func (a *app) runConvert(cmd *cobra.Command, o *convertOptions, args []string) e
 	err = a.makeModel(out, func(progress func(done, total int64)) (*convert.Report, error) {
 		return convert.Convert(cmd.Context(), args[0], out, convert.Options{
 			Type: typ, Overwrite: o.Overwrite, Threads: o.Threads,
-			Tokenizer: o.Tokenizer, MaskDecoder: o.MaskDecoder, Adapters: adapters, Progress: progress,
+			Projector: o.Projector, Prefix: o.Prefix, Tokenizer: o.Tokenizer,
+			MaskDecoder: o.MaskDecoder, Adapters: adapters, Progress: progress,
 		})
 	})
 	var bad *engine.ModelError

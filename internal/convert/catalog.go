@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -17,21 +18,31 @@ var savedModule = regexp.MustCompile(`\.(modules_to_save\.[^.]+|original_module)
 
 // catalog holds the tensors of a checkpoint by their canonical names.
 type catalog struct {
-	ckpt  *safetensors.Checkpoint
+	files weights
 	named map[string]safetensors.Entry
 	notes []string
+
+	onesAdded bool // the norms are stored as 1 + w already
+	advice    advice
 }
 
-// newCatalog sorts the tensors of a checkpoint. Two of one name must be equal.
-func newCatalog(ctx context.Context, ckpt *safetensors.Checkpoint) (*catalog, error) {
-	c := &catalog{ckpt: ckpt, named: map[string]safetensors.Entry{}, notes: ckpt.Notes()}
-	entries := ckpt.Tensors()
+// newCatalog sorts the tensors of a checkpoint, those below a prefix if it is not
+// "". Two of one name must be equal.
+func newCatalog(ctx context.Context, ckpt *safetensors.Checkpoint, below string) (*catalog, error) {
+	c := &catalog{files: plainWeights{ckpt}, named: map[string]safetensors.Entry{}, notes: ckpt.Notes(), advice: configAdvice}
+	entries, err := c.below(ckpt.Tensors(), below)
+	if err != nil {
+		return nil, err
+	}
+	if err := rejectForeign(entries); err != nil {
+		return nil, err
+	}
 	stored := make([]string, len(entries))
 	for i, e := range entries {
 		stored[i] = e.Name
 	}
-	prefix := layout.CommonPrefix(stored)
-	if prefix != "" {
+	prefix := cmp.Or(below, layout.CommonPrefix(stored))
+	if prefix != "" && prefix != below {
 		c.notes = append(c.notes, fmt.Sprintf("the tensors' names begin with %s, which is left off", quote.Short(prefix)))
 	}
 	var originals, twice []string
@@ -50,7 +61,7 @@ func newCatalog(ctx context.Context, ckpt *safetensors.Checkpoint) (*catalog, er
 		}
 	}
 	for _, a := range ckpt.Aliases() {
-		if name := layout.Canonical(strings.TrimPrefix(a.Name, prefix)); !c.has(name) {
+		if name := layout.Canonical(strings.TrimPrefix(a.Name, prefix)); strings.HasPrefix(a.Name, below) && !c.has(name) {
 			c.named[name] = a.Entry
 		}
 	}
@@ -66,7 +77,7 @@ func (c *catalog) add(ctx context.Context, name string, e safetensors.Entry, twi
 		c.named[name] = e
 		return nil
 	}
-	equal, err := equalTensors(ctx, c.ckpt, other, e)
+	equal, err := c.files.equal(ctx, other, e)
 	if err != nil {
 		return err
 	}

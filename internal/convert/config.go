@@ -16,11 +16,12 @@ import (
 // settings is what a checkpoint's JSON files say, but for the tokenizer's.
 type settings struct {
 	config     model.Config
-	image, bos []int // ids of <image> and <bos> that config.json names
-	stop       []int // eos_token_id of generation_config.json
-	configStop []int // eos_token_id of config.json
-	tied       bool  // tie_word_embeddings of the top level, or else of text_config
-	mustHead   bool  // it is false at the top level: there has to be a head
+	from       string // where the dimensions come from, for messages
+	image, bos []int  // ids of <image> and <bos> that config.json names
+	stop       []int  // eos_token_id of generation_config.json
+	configStop []int  // eos_token_id of config.json
+	tied       bool   // tie_word_embeddings of the top level, or else of text_config
+	mustHead   bool   // it is false at the top level: there has to be a head
 	notes      []string
 }
 
@@ -65,7 +66,7 @@ func openConfig(dir string, errs *[]error) (object, error) {
 // configuration. positions is the number of rows of the tower's position
 // embedding, 0 if it was not found. Special ids are still to be set.
 func readSettings(dir string, config object, positions int) (*settings, error) {
-	s := &settings{}
+	s := &settings{from: "config.json"}
 	text, vision := config.object("text_config"), config.object("vision_config")
 	kind := text.string("model_type", "gemma")
 	family, ok := families[kind]

@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +25,8 @@ type Options struct {
 	Threads     int                     // workers; 0: one for each core
 	Progress    func(done, total int64) // bytes of output written; called from one goroutine
 	Name        string                  // general.name; "" is the checkpoint's base name
+	Prefix      string                  // the model's tensors are those whose names begin so; "": all
+	Projector   string                  // mmproj.gguf, the vision part of a checkpoint that is a GGUF file; "": it is not
 	Tokenizer   string                  // a tokenizer's file, or a folder with one; "" is the checkpoint's own
 	MaskDecoder string                  // vae-oid.npz, whose decoder goes into the file; "": none
 	Adapters    []adapter.Loaded        // merged into the weights; they stay open
@@ -34,7 +35,8 @@ type Options struct {
 }
 
 // Convert writes a checkpoint (a folder, a safetensors file or an index, with
-// its JSON files next to it) as a GGUF file, whole or not at all. Canceling ctx
+// its JSON files next to it; big_vision's npz; or a language model in GGUF, with
+// Options.Projector) as a GGUF file, whole or not at all. Canceling ctx
 // stops it with ctx's error. Trouble with the output is an OutputError (of an
 // atomicfile.ErrExists if it exists and may not be overwritten), a checkpoint of
 // another model a model.ErrNotPaliGemma, and a bad Options.Type an ErrUnknownType.
@@ -48,7 +50,7 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 		return nil, &OutputError{err}
 	}
 	defer dst.Abort()
-	c, err := open(ctx, checkpoint, out, opts.Tokenizer)
+	c, err := open(ctx, checkpoint, out, opts)
 	if err != nil {
 		return nil, refuse(checkpoint, err)
 	}
@@ -85,7 +87,7 @@ func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report
 // conversion is a checkpoint that was checked from end to end, but for the
 // values of its weights.
 type conversion struct {
-	ckpt    *safetensors.Checkpoint
+	ckpt    weights
 	config  model.Config
 	tok     *tokenizer
 	sources []source
@@ -94,8 +96,19 @@ type conversion struct {
 	notes   []string
 }
 
-// open reads everything but the weights; tokenizer is Options.Tokenizer.
-func open(ctx context.Context, checkpoint, out, tokenizer string) (*conversion, error) {
+// open reads everything but the weights.
+func open(ctx context.Context, checkpoint, out string, opts Options) (*conversion, error) {
+	switch {
+	case opts.Projector != "":
+		return openPair(ctx, checkpoint, out, opts)
+	case isBigVision(checkpoint):
+		return openBigVision(ctx, checkpoint, out, opts)
+	}
+	return openPlain(ctx, checkpoint, out, opts)
+}
+
+// openPlain opens a checkpoint of safetensors and JSON.
+func openPlain(ctx context.Context, checkpoint, out string, opts Options) (*conversion, error) {
 	dir, err := checkpointDir(checkpoint)
 	if err != nil {
 		return nil, err
@@ -105,8 +118,13 @@ func open(ctx context.Context, checkpoint, out, tokenizer string) (*conversion, 
 	}
 	var errs []error
 	config, err := openConfig(dir, &errs)
-	if err != nil {
+	configured := false
+	switch configured = err == nil; {
+	case configured:
+	case !errNoConfig(err):
 		return nil, err
+	case opts.Prefix == "":
+		return nil, suggestPrefix(checkpoint, err)
 	}
 	if err := unappliedAdapter(checkpoint, dir); err != nil {
 		return nil, err
@@ -115,9 +133,9 @@ func open(ctx context.Context, checkpoint, out, tokenizer string) (*conversion, 
 	if err != nil {
 		return nil, explainWeights(dir, err)
 	}
-	c := &conversion{ckpt: ckpt}
-	if err = notAnInput(out, ckpt.Tensors()); err == nil {
-		err = c.read(ctx, dir, tokenizer, config)
+	c := &conversion{ckpt: plainWeights{ckpt}}
+	if err = notAnInput(out, paths(ckpt.Tensors())...); err == nil {
+		err = c.read(ctx, ckpt, dir, config, configured, opts)
 	}
 	if err != nil {
 		ckpt.Close()
@@ -126,17 +144,24 @@ func open(ctx context.Context, checkpoint, out, tokenizer string) (*conversion, 
 	return c, nil
 }
 
-// read brings the JSON files, the tokenizer and the list of tensors together.
-func (c *conversion) read(ctx context.Context, dir, tokenizer string, config object) error {
-	if len(c.ckpt.Tensors()) == 0 {
+// read brings the JSON files, the tokenizer and the list of tensors together. Where
+// there is no configuration of a PaliGemma, the tensors' shapes say what it is.
+func (c *conversion) read(ctx context.Context, ckpt *safetensors.Checkpoint, dir string, config object, configured bool, opts Options) error {
+	if len(ckpt.Tensors()) == 0 {
 		return errors.New("the safetensors hold no tensors: download or save the checkpoint again")
 	}
-	tensors, err := newCatalog(ctx, c.ckpt)
+	tensors, err := newCatalog(ctx, ckpt, dotted(opts.Prefix))
 	if err != nil {
 		return err
 	}
-	if err := tensors.rejectForeign(); err != nil {
-		return err
+	c.notes = unused(dir, ckpt)
+	if !configured {
+		tensors.advice = shapesAdvice
+		s, err := tensors.shapeSettings(heads{})
+		if err != nil {
+			return err
+		}
+		return c.finish(ctx, dir, opts.Tokenizer, s, tensors)
 	}
 	positions := 0
 	if e, ok := tensors.named[layout.VisionPrefix+layout.PositionName]; ok && len(e.Shape) == 2 {
@@ -146,40 +171,43 @@ func (c *conversion) read(ctx context.Context, dir, tokenizer string, config obj
 	if err != nil {
 		return err
 	}
+	err = c.finish(ctx, dir, opts.Tokenizer, s, tensors)
+	if err != nil && c.tok != nil && !config.has("text_config") {
+		err = because(err, "config.json has no text_config, and the weights are not of the size that stands for (%v)", err)
+	}
+	return err
+}
+
+// finish finds the tensors of a configuration and adds the tokenizer.
+func (c *conversion) finish(ctx context.Context, dir, tokenizer string, s *settings, tensors *catalog) (err error) {
 	c.config = s.config
-	if c.tok, err = readTokenizer(dir, tokenizer, s); err != nil {
+	tok, err := readTokenizer(dir, tokenizer, s)
+	if err != nil {
 		return err
 	}
-	if c.config.Tokens, err = c.tok.special(s); err != nil {
+	if c.config.Tokens, err = tok.special(s); err != nil {
 		return err
 	}
 	if c.config.Tied, err = findHead(ctx, tensors, s); err != nil {
 		return err
 	}
 	if err := c.config.Validate(); err != nil {
-		return fmt.Errorf("config.json: %w", err)
+		return fmt.Errorf("%s: %w", s.from, err)
 	}
+	c.tok = tok
 	c.sources, err = resolve(c.config, tensors)
-	if err != nil && !config.has("text_config") {
-		err = because(err, "config.json has no text_config, and the weights are not of the size that stands for (%v)", err)
-	}
-	c.notes = slices.Concat(unused(dir, c.ckpt), s.notes, tensors.notes)
+	c.notes = slices.Concat(c.notes, s.notes, tensors.notes)
 	return err
 }
 
 // notAnInput refuses to replace a file that is being read.
-func notAnInput(out string, entries []safetensors.Entry) error {
+func notAnInput(out string, inputs ...string) error {
 	target, err := os.Stat(out)
 	if err != nil {
 		return nil // there is none
 	}
-	last := ""
-	for _, e := range entries {
-		if e.Path == last {
-			continue
-		}
-		last = e.Path
-		if in, err := os.Stat(e.Path); err == nil && os.SameFile(in, target) {
+	for _, path := range inputs {
+		if in, err := os.Stat(path); err == nil && os.SameFile(in, target) {
 			return &OutputError{fmt.Errorf("the output %s is part of the checkpoint", out)}
 		}
 	}
@@ -212,7 +240,7 @@ func findHead(ctx context.Context, tensors *catalog, s *settings) (tied bool, er
 		note("%s is empty and ignored: the head is the token embedding", shown(head.Name))
 		return true, nil
 	}
-	equal, err := equalTensors(ctx, tensors.ckpt, head, embedding)
+	equal, err := tensors.files.equal(ctx, head, embedding)
 	if err != nil {
 		return false, err
 	}
@@ -222,62 +250,6 @@ func findHead(ctx context.Context, tensors *catalog, s *settings) (tied bool, er
 		note("%s differs from the token embedding and is kept, though config.json says tie_word_embeddings", shown(head.Name))
 	}
 	return equal, nil
-}
-
-// equalTensors compares the values of two tensors.
-func equalTensors(ctx context.Context, ckpt *safetensors.Checkpoint, a, b safetensors.Entry) (bool, error) {
-	if !slices.Equal(a.Shape, b.Shape) {
-		return false, nil
-	}
-	if a.DType != b.DType {
-		return equalValues(ctx, ckpt, a, b)
-	}
-	x, y := make([]byte, 4*chunkValues), make([]byte, 4*chunkValues)
-	for off := int64(0); off < a.Size; off += int64(len(x)) {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		n := min(int64(len(x)), a.Size-off)
-		if err := ckpt.ReadAt(a, x[:n], off); err != nil {
-			return false, err
-		}
-		if err := ckpt.ReadAt(b, y[:n], off); err != nil {
-			return false, err
-		}
-		if !bytes.Equal(x[:n], y[:n]) {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-// equalValues compares tensors of the same shape and different types as they
-// would be converted.
-func equalValues(ctx context.Context, ckpt *safetensors.Checkpoint, a, b safetensors.Entry) (bool, error) {
-	if a.DType.Size() == 0 || b.DType.Size() == 0 {
-		return false, nil
-	}
-	var lent scratch
-	x, y := make([]float32, chunkValues), make([]float32, chunkValues)
-	for at := int64(0); at < a.Elements(); at += chunkValues {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		n := min(chunkValues, a.Elements()-at)
-		for _, side := range []struct {
-			values []float32
-			entry  safetensors.Entry
-		}{{x[:n], a}, {y[:n], b}} {
-			rows := checkpointRows{ckpt: ckpt, entry: side.entry, width: 1}
-			if err := rows.read(side.values, int(at), &lent); err != nil {
-				return false, err
-			}
-		}
-		if !slices.Equal(x[:n], y[:n]) {
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 // addAdapters resolves adapters against the configuration. A head that is the token
@@ -318,7 +290,7 @@ func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Optio
 	for _, s := range c.sources {
 		t := tensor{
 			Choice: m.choose(c.config, s.spec), source: s.entry.Name, from: strings.ToLower(string(s.entry.DType)),
-			rows: checkpointRows{c.ckpt, s.entry, s.spec.Shape[0], s.plusOne},
+			rows: c.ckpt.rows(s.entry, s.spec.Shape[0], s.plusOne),
 		}
 		if err := c.merge.apply(&t); err != nil {
 			return nil, err
@@ -343,7 +315,7 @@ func baseName(checkpoint string) string {
 	}
 	name := filepath.Base(checkpoint)
 	if info, err := os.Stat(checkpoint); err != nil || !info.IsDir() {
-		for _, suffix := range []string{".index.json", ".safetensors"} {
+		for _, suffix := range []string{".index.json", ".safetensors", ".npz", ".gguf"} {
 			name = strings.TrimSuffix(name, suffix)
 		}
 	}

@@ -51,10 +51,10 @@ var quantizers = []struct {
 
 // rejectForeign refuses a checkpoint whose tensors are not plain weights: what
 // made them has left its own next to or in place of the model's.
-func (c *catalog) rejectForeign() error {
+func rejectForeign(entries []safetensors.Entry) error {
 	var adapter, retrieval []string
 	quantized := make([][]string, len(quantizers))
-	for _, e := range c.ckpt.Tensors() {
+	for _, e := range entries {
 		name := layout.Canonical(e.Name)
 		switch {
 		case adapterPart.MatchString(name):
@@ -116,7 +116,7 @@ func (c *catalog) leftovers(used map[string]bool) error {
 	c.note(pooling, "of SigLIP's pooling head, which PaliGemma does not use, is ignored", "of SigLIP's pooling head, which PaliGemma does not use, are ignored")
 	c.note(outside, "no part of PaliGemma, is ignored", "no part of PaliGemma, are ignored")
 	if len(unknown) > 0 {
-		return fmt.Errorf("%s unknown (%s): config.json is not of the model that was saved", units.Count(len(unknown), "tensor is", "tensors are"), few(unknown))
+		return fmt.Errorf("%s unknown (%s): %s", units.Count(len(unknown), "tensor is", "tensors are"), few(unknown), c.advice.unknown)
 	}
 	return nil
 }

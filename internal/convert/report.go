@@ -60,6 +60,9 @@ func (r *Report) BitsPerWeight() float64 {
 // layerNumber finds the layer in a tensor's name of either kind.
 var layerNumber = regexp.MustCompile(`(^|\.)(blk|layers)\.\d+\.`)
 
+// layerIndex finds it in an array's name, the first of its indices.
+var layerIndex = regexp.MustCompile(`\[\d+`)
+
 // WriteTable prints the rows, alike ones of several layers as one, then the
 // totals and the notes.
 func (r *Report) WriteTable(w io.Writer) error {
@@ -73,7 +76,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	first := map[string]int{} // by name: when it came first
 	for _, row := range r.Rows {
 		row.Name = layerNumber.ReplaceAllString(row.Name, "$1$2.*.")
-		row.Source = layerNumber.ReplaceAllString(row.Source, "$1$2.*.")
+		row.Source = layerIndex.ReplaceAllString(layerNumber.ReplaceAllString(row.Source, "$1$2.*."), "[*")
 		if _, ok := first[row.Name]; !ok {
 			first[row.Name] = len(first)
 		}
