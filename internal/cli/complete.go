@@ -35,6 +35,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 	"output":        completeAnyFile,
 	"requests":      completeAnyFile,
 	"suffixes-from": completeAnyFile,
+	"mmproj":        completeFiles("gguf"),
 	"tokenizer":     completeFiles("json", "model"),
 }
 

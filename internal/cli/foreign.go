@@ -116,7 +116,7 @@ func explainCheckpoint(path string, err error) error {
 	what := "not a checkpoint: name a folder with config.json and *.safetensors"
 	if kind := describeKind(start); kind != "" {
 		what = kind + ", " + what
-	} else if ext == ".json" || ext == ".safetensors" {
+	} else if ext == ".json" || ext == ".safetensors" || ext == ".npz" || ext == ".h5" {
 		return err
 	}
 	return &engine.ModelError{Err: fmt.Errorf("%s: %s", quote.Line(path, 2*quote.Max), what)}

@@ -175,7 +175,11 @@ func (b *bigVision) read(ctx context.Context, c *conversion, path string, opts O
 	if err != nil {
 		return err
 	}
-	return c.finish(ctx, filepath.Dir(path), opts.Tokenizer, s, tensors)
+	dir := filepath.Dir(path)
+	if err := needTokenizer(dir, opts.Tokenizer); err != nil {
+		return err
+	}
+	return c.finish(ctx, dir, opts.Tokenizer, s, tensors)
 }
 
 // catalog sorts the arrays by the tensors that they hold.

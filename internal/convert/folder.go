@@ -48,10 +48,13 @@ func checkpointDir(path string) (string, error) {
 		return "", errors.New("one of several shards of a checkpoint: name their folder")
 	case strings.HasSuffix(name, ".safetensors"), strings.HasSuffix(name, ".safetensors.index.json"):
 		return filepath.Dir(path), nil
-	case slices.Contains([]string{".bin", ".pt", ".pth", ".ckpt", ".npz"}, filepath.Ext(name)):
+	case slices.Contains([]string{".bin", ".pt", ".pth", ".ckpt", ".h5", ".keras", ".msgpack", ".onnx"}, filepath.Ext(name)):
 		return "", errors.New(weightsKinds.of(name))
 	case strings.HasSuffix(name, ".json") && !strings.Contains(name, "index"):
 		return "", errors.New("one file of a checkpoint: name its folder")
+	}
+	if half := halfOfPair(path); half != "" {
+		return "", errors.New(half)
 	}
 	if what := safetensors.DescribeForeign(firstBytes(path)); what != "" {
 		return "", fmt.Errorf("this is %s", what)
@@ -166,6 +169,9 @@ func (k kinds) of(name string) string {
 	return ""
 }
 
+// forTransformers is the way out where weights are of another framework.
+const forTransformers = "download the model for transformers (such as hf download google/paligemma-3b-mix-224)"
+
 // weightsKinds are weights of other kinds, the more telling first.
 var weightsKinds = kinds{
 	{regexp.MustCompile(`^(adapter_model\.(safetensors|bin)|adapter_config\.json)$`),
@@ -177,9 +183,15 @@ var weightsKinds = kinds{
 	{regexp.MustCompile(`\.(bin|pt|pth|ckpt)$`),
 		"PyTorch pickles, which can run code and are not read: save them as safetensors first (transformers: from_pretrained(DIR), then save_pretrained(OUT))"},
 	{regexp.MustCompile(`\.npz$`),
-		"a big_vision checkpoint (.npz), which is not read: download the model in the format of transformers (hf download google/paligemma-3b-mix-224)"},
-	{regexp.MustCompile(`\.(h5|msgpack|onnx)$`),
-		"weights of TensorFlow, Flax or ONNX, which are not read: save the model with transformers' save_pretrained, as safetensors"},
+		"a checkpoint of big_vision: name the file itself"},
+	{regexp.MustCompile(`^(_METADATA|_CHECKPOINT_METADATA|manifest\.ocdbt|ocdbt\.process_\d+)$`),
+		"an Orbax checkpoint of JAX, which is not read: save its parameters with numpy.savez by big_vision's names, or " + forTransformers},
+	{regexp.MustCompile(`\.(h5|keras)$`),
+		"weights of Keras, which are not read: " + forTransformers},
+	{regexp.MustCompile(`\.msgpack$`),
+		"weights of Flax, which are not read: save them as safetensors first (transformers 4: from_pretrained(DIR, from_flax=True), then save_pretrained(OUT)), or " + forTransformers},
+	{regexp.MustCompile(`\.onnx$`),
+		"a graph of ONNX, which is not read: " + forTransformers},
 	{regexp.MustCompile(`\.gguf$`),
 		"a GGUF model already: use it with --model, or change its type with `paligemma quantize`"},
 }

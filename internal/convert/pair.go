@@ -12,6 +12,7 @@ import (
 	"paligemma/internal/layout"
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
+	"paligemma/internal/regular"
 	"paligemma/internal/safetensors"
 )
 
@@ -80,6 +81,26 @@ func openPair(ctx context.Context, path, out string, opts Options) (*conversion,
 	return c, nil
 }
 
+// halfOfPair says what to type for a GGUF file that is one of a pair; "" if it is not.
+func halfOfPair(path string) string {
+	f, err := regular.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	header, err := gguf.Parse(f, f.Size())
+	if err != nil {
+		return ""
+	}
+	switch arch, _ := header.ShortString(gguf.KeyArchitecture); arch {
+	case "gemma", "gemma2":
+		return "a language model without its vision part: name that, too (--mmproj MMPROJ.gguf)"
+	case clipArch:
+		return "a vision part without its language model: name that, and this file after --mmproj"
+	}
+	return ""
+}
+
 // open opens the files and checks what they are.
 func (p *pair) open(text, vision string) (err error) {
 	if p.text, err = gguf.Open(text, gguf.Options{}); err != nil {
@@ -116,7 +137,11 @@ func (p *pair) read(ctx context.Context, c *conversion, path string, opts Option
 	}
 	s.config.Text.AttnScale = tensors.attnScale(s.config)
 	p.noteScale(tensors)
-	return c.finish(ctx, filepath.Dir(path), opts.Tokenizer, s, tensors)
+	dir := filepath.Dir(path)
+	if err := needTokenizer(dir, opts.Tokenizer); err != nil {
+		return err
+	}
+	return c.finish(ctx, dir, opts.Tokenizer, s, tensors)
 }
 
 // settings makes a configuration of the files' keys.
@@ -143,6 +168,9 @@ func (p *pair) settings() (*settings, error) {
 	p.readTower(&s.config.Vision, k)
 	if k.err != nil {
 		return nil, k.err
+	}
+	if t.Layers < 1 || t.Layers > maxLayers {
+		return nil, fmt.Errorf("gguf key %sblock_count is %d, want 1 to %d layers", k.prefix, t.Layers, maxLayers)
 	}
 	return s, nil
 }

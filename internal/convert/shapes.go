@@ -140,6 +140,9 @@ func (c *catalog) findRelease(m model.Config) (model.Config, bool) {
 // another model contain a PaliGemma, as the policies of robots do.
 func suggestPrefix(checkpoint string, err error) error {
 	ckpt, openErr := safetensors.OpenCheckpoint(checkpoint)
+	if errors.Is(openErr, safetensors.ErrNoWeights) {
+		return explainFolder(checkpoint, err)
+	}
 	if openErr != nil {
 		return err
 	}

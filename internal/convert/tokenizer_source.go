@@ -106,6 +106,18 @@ func ownTokenizer(dir string) (string, error) {
 	return path, nil
 }
 
+// needTokenizer says what to type for a file of weights that is no folder's, if there
+// is no tokenizer next to it and none is named.
+func needTokenizer(dir, named string) error {
+	if named != "" {
+		return nil
+	}
+	if _, err := inFolder(dir); err != nil {
+		return because(err, "the file has no tokenizer: name one with --tokenizer (tokenizer.json, tokenizer.model or a folder with one)")
+	}
+	return nil
+}
+
 // inFolder returns the path of the tokenizer in a folder; its error is
 // fs.ErrNotExist. A file that cannot be looked at is left to whoever reads it.
 func inFolder(dir string) (string, error) {

@@ -3,6 +3,7 @@ package npz
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -337,6 +338,134 @@ func TestArchiveRejects(t *testing.T) {
 	for i := range valid {
 		if _, err := parse(valid[:i]); err == nil {
 			t.Errorf("the first %d of %d bytes are accepted", i, len(valid))
+		}
+	}
+}
+
+// TestArray reads arrays in parts, as NumPy stored them.
+func TestArray(t *testing.T) {
+	a, err := Open(filepath.Join("testdata", "stored.npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	x, err := a.Array("f4")
+	if err != nil || x.Type != "<f4" || !slices.Equal(x.Shape, []int64{2, 3, 4}) || x.Size != 96 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	b := make([]byte, 8)
+	if err := a.ReadAt(x, b, 88); err != nil || math.Float32frombits(le.Uint32(b[4:])) != 23.0/8 {
+		t.Errorf("the last values are %v, %v", b, err)
+	}
+	for _, off := range []int64{-1, 89, 97, math.MaxInt64} {
+		if err := a.ReadAt(x, b, off); err == nil || !strings.Contains(err.Error(), `"f4"`) {
+			t.Errorf("at %d: %v", off, err)
+		}
+	}
+	for name, want := range map[string]error{"fortran": ErrUnsupported, "big": ErrUnsupported, "complex": ErrUnsupported, "empty": ErrInvalid, "none": ErrNotFound} {
+		if _, err := a.Array(name); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+	if five, err := a.Array("five"); err != nil || len(five.Shape) != 5 {
+		t.Errorf("five dimensions: %+v, %v", five, err)
+	}
+	if err := a.Unchanged(); err != nil {
+		t.Error(err)
+	}
+	packed, err := Open(filepath.Join("testdata", "deflated.npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	if _, err := packed.Array("f4"); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "savez") {
+		t.Errorf("compressed: %v", err)
+	}
+}
+
+// TestVerify compares checksums, of arrays that are never read otherwise, too.
+func TestVerify(t *testing.T) {
+	data := makeZip(t, entry{"a.npy", zip.Store, npy(1, 0, dict4, four)}, entry{"b.npy", zip.Deflate, npy(1, 0, dict4, four)})
+	good, err := parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := good.Verify(context.Background(), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := good.Verify(context.Background(), "c"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("no array: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := good.Verify(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+	array := npy(1, 0, dict4, four)
+	data[bytes.Index(data, array)+len(array)-1] ^= 1
+	bad, err := parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bad.Verify(context.Background(), "a"); !errors.Is(err, zip.ErrChecksum) {
+		t.Errorf("wrong checksum: %v", err)
+	}
+}
+
+// TestLargeArray: what is stored as it is may be larger than what is read whole, and is
+// read through an archive with 64-bit sizes, as NumPy writes them.
+func TestLargeArray(t *testing.T) {
+	const dim = 16 << 20
+	dict := "{'descr': '<f4', 'fortran_order': False, 'shape': (5, 16777216), }\n"
+	header := npy(1, 0, dict, []float32{})
+	size := int64(len(header)) + 5*dim*4
+	path := filepath.Join(t.TempDir(), "large.npz")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	writeSparse(t, f, header, size)
+	a, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	x, err := a.Array("a")
+	if err != nil || x.Size != 5*dim*4 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	if err := a.ReadAt(x, make([]byte, 16), x.Size-16); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := a.Float32("a"); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("read whole: %v, want ErrTooLarge", err)
+	}
+}
+
+// writeSparse writes a zip of one stored entry, a.npy, whose bytes after the header are
+// a hole in the file, with the sizes in zip64's fields.
+func writeSparse(t *testing.T, f *os.File, header []byte, size int64) {
+	t.Helper()
+	const name = "a.npy"
+	extra := le.AppendUint64(le.AppendUint64([]byte{1, 0, 16, 0}, uint64(size)), uint64(size))
+	fields := func(b []byte) []byte {
+		b = append(b, 45, 0, 0, 0, 0, 0, 0, 0, 0x21, 0) // version, flags, method, time, date
+		b = append(b, 0, 0, 0, 0)                       // the checksum, which is not set
+		b = append(b, bytes.Repeat([]byte{0xff}, 8)...) // sizes: see the extra field
+		return append(b, byte(len(name)), 0, byte(len(extra)), 0)
+	}
+	local := append(append(fields([]byte("PK\x03\x04")), name...), extra...)
+	directory := append(fields([]byte("PK\x01\x02\x2d\x03")), make([]byte, 14)...)
+	directory = append(append(directory, name...), extra...)
+	start := int64(len(local)) + size
+	end := []byte("PK\x05\x06\x00\x00\x00\x00\x01\x00\x01\x00")
+	end = le.AppendUint32(le.AppendUint32(end, uint32(len(directory))), uint32(start))
+	for off, b := range map[int64][]byte{0: append(local, header...), start: append(directory, append(end, 0, 0)...)} {
+		if _, err := f.WriteAt(b, off); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -10,7 +10,7 @@ var beginnings = []struct{ start, what string }{
 	{"PK\x03\x04", "a zip archive, as torch.save writes pickled weights, which are not read: save it with save_pretrained, as safetensors"},
 	{"\x80\x02", "a Python pickle, which is not read: save it with save_pretrained, as safetensors"},
 	{"\x80\x04", "a Python pickle, which is not read: save it with save_pretrained, as safetensors"},
-	{"\x89HDF", "an HDF5 file, which is not read: save it with save_pretrained, as safetensors"},
+	{"\x89HDF", "an HDF5 file, as Keras writes weights, which is not read: download the model for transformers, as safetensors"},
 	{"<!", "a web page, not the file itself: download it again"},
 	{"<html", "a web page, not the file itself: download it again"},
 	{"\x1f\x8b", "compressed with gzip: unpack it first"},
