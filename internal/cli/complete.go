@@ -42,7 +42,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 // argumentValues are what arguments complete as, by their names in usage lines,
 // besides names with an extension. Any other argument is a text.
 var argumentValues = map[string]cobra.CompletionFunc{
-	"CHECKPOINT": completeFiles("safetensors", "safetensors.index.json"),
+	"CHECKPOINT": completeFiles("safetensors", "safetensors.index.json", "npz"),
 	"COMMAND":    completeCommands,
 	"FILE":       completeFiles("gguf"),
 	"IMAGE":      completeImages,

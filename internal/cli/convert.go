@@ -43,6 +43,11 @@ need not wait for a library.
 
 What was written is opened again, header and tokenizer, before it gets its name.
 
+CHECKPOINT may also be one of big_vision (.npz), whose tokenizer lies next to it
+or is named with --tokenizer; or a language model in GGUF, with --mmproj its
+vision part, as llama.cpp makes them. With --prefix a PaliGemma within a larger
+model, such as a robot's policy, is taken out of its safetensors.
+
 The tokenizer is the checkpoint's tokenizer.json, or else its tokenizer.model
 (SentencePiece); --tokenizer names another, or a folder that has one.
 
@@ -59,7 +64,9 @@ Types, widest first:
 ` + typeTable(),
 		Example: `  paligemma convert paligemma-3b-mix-224 model.gguf --type q8_0
   paligemma convert paligemma-3b-pt-224 mine.gguf --lora my-adapter
-  paligemma convert paligemma-3b-mix-224 model.gguf --mask-decoder vae-oid.npz`,
+  paligemma convert paligemma-3b-mix-224 model.gguf --mask-decoder vae-oid.npz
+  paligemma convert paligemma-3b-pt-224.npz model.gguf --tokenizer tokenizer.json
+  paligemma convert text.gguf model.gguf --mmproj mmproj.gguf --tokenizer tokenizer.json`,
 		Args: argsBetween(1, 2, "CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runConvert(cmd, o, args)

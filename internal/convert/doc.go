@@ -1,11 +1,17 @@
 // Package convert turns a PaliGemma checkpoint (safetensors and JSON, as
-// save_pretrained leaves them) into one GGUF file that holds everything:
+// save_pretrained leaves them; big_vision's npz; or a pair of GGUF files of
+// llama.cpp) into one GGUF file that holds everything:
 // weights, configuration, tokenizer and the image processor's numbers. It also
 // makes such a file into one of another type.
 //
 //	folder.go     what a path is, and what to type where it is not a checkpoint
 //	catalog.go    the checkpoint's tensors without what trainers add to names
 //	leftovers.go  tensors that are ignored, and those that are not plain weights
+//	weights.go    where a checkpoint's tensors lie, whatever files they are
+//	bigvision.go  npz → tensors in the order of transformers
+//	strided.go    rows of a tensor that lies transposed in an array
+//	pair.go       a language model and its vision part, both GGUF → tensors
+//	shapes.go     a configuration of shapes, and PaliGemmas below a prefix
 //	names.go      the checkpoint's tensors for those of the file
 //	config.go     config.json → model.Config, sparse releases filled in by family
 //	processor.go  the image processor's JSON, checked against what the graph does
