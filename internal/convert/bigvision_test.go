@@ -311,3 +311,13 @@ func TestBigVisionFiles(t *testing.T) {
 		t.Errorf("canceled: %v", err)
 	}
 }
+
+// TestReleasedImage: <image> is known where the embedding has as many rows as released
+// ones, of transformers or of big_vision.
+func TestReleasedImage(t *testing.T) {
+	for rows, want := range map[int][]int{257151: nil, 257152: {257152}, 257153: {257152}, 257216: {257152}, 257217: nil, 2240: nil} {
+		if got := releasedImage(rows); !slices.Equal(got, want) {
+			t.Errorf("%d rows: %v, want %v", rows, got, want)
+		}
+	}
+}

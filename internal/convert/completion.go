@@ -103,12 +103,12 @@ func (s *settings) complete(source *tokenizerSource) (*reader.File, error) {
 	var pieces []string
 	for _, a := range missing {
 		if a.ID != next {
-			return nil, fmt.Errorf("%s lacks the token %s, whose id would be %d and not %d as %s says: %s", source.name, quote.Short(a.Content), next, a.ID, files.source(a), useAnother)
+			return nil, fmt.Errorf("%s lacks the token %s, whose id would be %d and not %d as %s says: %s", source.name, quote.Short(a.Content), next, a.ID, files.source(a, s.imageFrom()), useAnother)
 		}
 		pieces = append(pieces, a.Content)
 		next++
 	}
-	from := files.source(missing[0]) + " names"
+	from := files.source(missing[0], s.imageFrom()) + " names"
 	if missing[0].Content == objectPieces[0] {
 		from = "PaliGemma's processor adds"
 	}
@@ -177,10 +177,18 @@ func nextID(file *reader.File) int {
 	return next
 }
 
-// source names the file that a token comes from.
-func (f tokenizerFiles) source(a reader.AddedToken) string {
+// source names the file that a token comes from, or else what names <image>.
+func (f tokenizerFiles) source(a reader.AddedToken, image string) string {
 	if slices.ContainsFunc(f.added, func(b reader.AddedToken) bool { return a.Content == b.Content }) {
 		return f.from
 	}
-	return "config.json"
+	return image
+}
+
+// imageFrom names what says which id <image> has.
+func (s *settings) imageFrom() string {
+	if s.from == configFile {
+		return configFile
+	}
+	return "PaliGemma's vocabulary"
 }

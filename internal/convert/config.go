@@ -32,6 +32,8 @@ var families = map[string]model.Config{
 	"gemma2": {Arch: model.ArchPaliGemma2, Text: model.Gemma2_2B},
 }
 
+const configFile = "config.json"
+
 // query_pre_attn_scalar of Gemma 2, where it is not said.
 const defaultQueryScalar = 256
 
@@ -41,7 +43,7 @@ var tanhGELU = []string{"gelu_pytorch_tanh", "gelu_fast", "gelu_new"}
 
 // openConfig reads config.json, and says what else the folder may be.
 func openConfig(dir string, errs *[]error) (object, error) {
-	c, err := readObject(filepath.Join(dir, "config.json"), errs)
+	c, err := readObject(filepath.Join(dir, configFile), errs)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, explainFolder(dir, because(err, "config.json is missing: copy the one that was saved with the weights into the folder"))
 	}
@@ -66,7 +68,7 @@ func openConfig(dir string, errs *[]error) (object, error) {
 // configuration. positions is the number of rows of the tower's position
 // embedding, 0 if it was not found. Special ids are still to be set.
 func readSettings(dir string, config object, positions int) (*settings, error) {
-	s := &settings{from: "config.json"}
+	s := &settings{from: configFile}
 	text, vision := config.object("text_config"), config.object("vision_config")
 	kind := text.string("model_type", "gemma")
 	family, ok := families[kind]
@@ -263,5 +265,5 @@ func (s *settings) checkImage(id int) error {
 	if len(s.image) == 0 || slices.Contains(s.image, id) {
 		return nil
 	}
-	return fmt.Errorf("<image> is %d in the tokenizer, but config.json's image_token_index is %v: %s", id, s.image[0], useAnother)
+	return fmt.Errorf("<image> is %d in the tokenizer, but %v in %s: %s", id, s.image[0], s.imageFrom(), useAnother)
 }

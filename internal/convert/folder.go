@@ -206,7 +206,7 @@ func explainFolder(dir string, err error) error {
 	if name, target := brokenLink(dir, names); name != "" {
 		return because(err, "%s is a link to %s, which is gone: download the checkpoint again", shown(name), shown(target))
 	}
-	if slices.Contains(names, adapterConfig) && !slices.Contains(names, "config.json") {
+	if slices.Contains(names, adapterConfig) && !slices.Contains(names, configFile) {
 		return because(err, "%s", weightsKinds.of(adapterConfig))
 	}
 	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".safetensors") && n != adapterWeights }) {
@@ -222,7 +222,7 @@ func explainFolder(dir string, err error) error {
 	if sub := checkpointsIn(dir, names); len(sub) > 0 {
 		return because(err, "it holds checkpoints in folders of its own (%s): name one of them", few(sub))
 	}
-	if !slices.Contains(names, "config.json") {
+	if !slices.Contains(names, configFile) {
 		return because(err, "it holds no config.json and no weights: name the folder of a checkpoint")
 	}
 	if errors.Is(err, safetensors.ErrNoWeights) {
@@ -250,7 +250,7 @@ func brokenLink(dir string, names []string) (name, target string) {
 func checkpointsIn(dir string, names []string) []string {
 	var found []string
 	for _, name := range names {
-		for _, file := range []string{"config.json", adapterConfig} {
+		for _, file := range []string{configFile, adapterConfig} {
 			if _, err := os.Stat(filepath.Join(dir, name, file)); err == nil {
 				found = append(found, name)
 				break

@@ -136,6 +136,7 @@ func (p *pair) read(ctx context.Context, c *conversion, path string, opts Option
 		return err
 	}
 	s.config.Text.AttnScale = tensors.attnScale(s.config)
+	s.image = releasedImage(s.config.Text.Vocab)
 	p.noteScale(tensors)
 	dir := filepath.Dir(path)
 	if err := needTokenizer(dir, opts.Tokenizer); err != nil {

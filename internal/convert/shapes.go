@@ -48,7 +48,18 @@ func (c *catalog) shapeSettings(h heads) (*settings, error) {
 	t := &s.config.Text
 	t.Heads, t.KVHeads, t.HeadDim, s.config.Vision.Heads = h.text, h.kv, h.dim, h.vision
 	t.AttnScale = c.attnScale(s.config)
+	s.image = releasedImage(t.Vocab)
 	return s, nil
+}
+
+// releasedImage returns the id of <image> where a vocabulary is that of the releases:
+// with it, or one row short of it as in big_vision. A tokenizer may lack it.
+func releasedImage(rows int) []int {
+	release := model.Releases()[0]
+	if image := release.Tokens.Image; rows >= image && rows <= release.Text.Vocab {
+		return []int{image}
+	}
+	return nil
 }
 
 // attnScale returns the scale of the attention of a model whose files do not say it:
