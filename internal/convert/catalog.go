@@ -18,12 +18,10 @@ var savedModule = regexp.MustCompile(`\.(modules_to_save\.[^.]+|original_module)
 
 // catalog holds the tensors of a checkpoint by their canonical names.
 type catalog struct {
-	files weights
-	named map[string]safetensors.Entry
-	notes []string
-
-	onesAdded bool // the norms are stored as 1 + w already
-	advice    advice
+	files  weights
+	named  map[string]safetensors.Entry
+	notes  []string
+	advice advice
 }
 
 // newCatalog sorts the tensors of a checkpoint, those below a prefix if it is not

@@ -56,7 +56,7 @@ func resolve(c model.Config, tensors *catalog) ([]source, error) {
 			missing = append(missing, n.HF)
 			continue
 		}
-		all = append(all, source{spec, e, n.PlusOne && !tensors.onesAdded})
+		all = append(all, source{spec, e, n.PlusOne})
 	}
 	if err := checkWeights(all); err != nil {
 		return nil, err

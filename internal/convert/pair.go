@@ -36,7 +36,8 @@ type stored struct {
 	tensor gguf.Tensor
 }
 
-func (p *pair) rows(e safetensors.Entry, width int, plusOne bool) rowSource {
+// rows returns a tensor's rows as they are: llama.cpp's norms have the one already.
+func (p *pair) rows(e safetensors.Entry, width int, _ bool) rowSource {
 	s := p.tensors[e.Name]
 	s.tensor.Shape = []int64{int64(width), e.Elements() / int64(width)}
 	return fileRows{s.file, s.tensor, width}
@@ -131,7 +132,7 @@ func (p *pair) read(ctx context.Context, c *conversion, path string, opts Option
 	if err != nil {
 		return err
 	}
-	tensors := &catalog{files: p, named: map[string]safetensors.Entry{}, onesAdded: true, advice: pairAdvice}
+	tensors := &catalog{files: p, named: map[string]safetensors.Entry{}, advice: pairAdvice}
 	if err := p.sort(tensors, s.config); err != nil {
 		return err
 	}
