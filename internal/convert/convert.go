@@ -30,6 +30,7 @@ type Options struct {
 	Tokenizer   string                  // a tokenizer's file, or a folder with one; "" is the checkpoint's own
 	MaskDecoder string                  // vae-oid.npz, whose decoder goes into the file; "": none
 	Adapters    []adapter.Loaded        // merged into the weights; they stay open
+	Origin      *Origin                 // goes into the file's keys; nil: not known
 
 	chunk int // values converted at a time, for tests; 0: chunkValues
 }
@@ -286,6 +287,7 @@ func (c *conversion) write(ctx context.Context, dst io.Writer, m mix, opts Optio
 	m.setKeys(&w)
 	c.tok.setKeys(&w)
 	c.merge.setKeys(&w, nil)
+	opts.Origin.setKeys(&w)
 	var tensors []tensor
 	for _, s := range c.sources {
 		t := tensor{

@@ -244,8 +244,9 @@ func (m mix) wanted(c model.Config, spec model.TensorSpec) gguf.Type {
 // TypeInfo describes an output type.
 type TypeInfo struct {
 	Name        string
-	Description string // a line for --help and tables
-	FileType    uint32 // its general.file_type
+	Description string  // a line for --help and tables
+	FileType    uint32  // its general.file_type
+	Bits        float64 // of a weight, in most matrices
 }
 
 // Types lists the output types, widest first.
@@ -257,7 +258,9 @@ func Types() []TypeInfo {
 	return slices.Clip(all)
 }
 
-func (m mix) info() TypeInfo { return TypeInfo{m.name, m.about, m.fileType} }
+func (m mix) info() TypeInfo {
+	return TypeInfo{m.name, m.about, m.fileType, 8 * float64(m.base.BlockBytes()) / float64(max(1, m.base.BlockSize()))}
+}
 
 // FindType finds an output type by its name in any case; "" is q8_0. Others are
 // an ErrUnknownType.

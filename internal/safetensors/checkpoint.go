@@ -113,23 +113,62 @@ func findIn(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	name, err := Choose(names)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", dir, err)
+	}
+	return filepath.Join(dir, name), nil
+}
+
+// Choose returns which of a folder's files stands for its checkpoint: a
+// safetensors file or an index. An ErrNoWeights is wrapped where none does.
+func Choose(names []string) (string, error) {
+	for _, name := range []string{singleName, indexName} {
+		if slices.Contains(names, name) {
+			return name, nil
+		}
+	}
 	for _, kind := range []*regexp.Regexp{otherIndex, otherSingle} {
 		var found []string
-		for _, e := range entries {
-			if kind.MatchString(e.Name()) && !e.IsDir() {
-				found = append(found, e.Name())
+		for _, name := range names {
+			if kind.MatchString(name) {
+				found = append(found, name)
 			}
 		}
 		switch {
 		case len(found) == 1:
-			return filepath.Join(dir, found[0]), nil
+			return found[0], nil
 		case len(found) > 1 && !slices.ContainsFunc(found, func(name string) bool { return !IsShard(name) }):
-			return "", fmt.Errorf("%s: %d shards but no %s, which tells what belongs together: download or copy it here, too", dir, len(found), indexName)
+			return "", fmt.Errorf("%d shards but no %s, which tells what belongs together: download or copy it here, too", len(found), indexName)
 		case len(found) > 1:
-			return "", fmt.Errorf("%s: several files (%s) but no %s and no %s: name the file to use", dir, list(quoted(found)), singleName, indexName)
+			return "", fmt.Errorf("several files (%s) but no %s and no %s: name the file to use", list(quoted(found)), singleName, indexName)
 		}
 	}
-	return "", fmt.Errorf("%s: no %s, no %s and no other *%s in this folder: %w", dir, singleName, indexName, suffix, ErrNoWeights)
+	return "", fmt.Errorf("no %s, no %s and no other *%s in this folder: %w", singleName, indexName, suffix, ErrNoWeights)
+}
+
+// Shards returns the names of the files that an index lists, sorted: plain names,
+// of files in its folder.
+func Shards(index string) ([]string, error) {
+	text, err := readIndex(index)
+	if err != nil {
+		return nil, err
+	}
+	shardOf, err := parseIndex(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", index, err)
+	}
+	shards := slices.Compact(slices.Sorted(maps.Values(shardOf)))
+	if len(shards) > maxShards {
+		return nil, fmt.Errorf("%s: %w", index, formatf("%d shards, more than the limit of %d", len(shards), maxShards))
+	}
+	return shards, nil
 }
 
 func (c *Checkpoint) openShard(path string) error {

@@ -1,0 +1,286 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"paligemma/internal/convert"
+	"paligemma/internal/hub"
+	"paligemma/internal/units"
+)
+
+// Request is a model that is wanted.
+type Request struct {
+	Name      Name
+	Overwrite bool // replace the model if it is there
+	Keep      bool // leave the download where it is
+	Threads   int  // of the conversion
+
+	Note func(format string, args ...any)                // something that users should know
+	Bar  func(total int64) (set func(int64), end func()) // shows a stage, of bytes
+}
+
+// Pulled is what became of a request.
+type Pulled struct {
+	Model
+	Report     *convert.Report // nil: the model was there
+	Downloaded string          // the folder of the checkpoint, where it was kept
+}
+
+// Pull makes a model of a repository: it downloads what convert needs, converts it
+// and removes the download. It goes on where an earlier call was broken off, and
+// leaves either the whole model or none. Of two at once, one waits for the other.
+func (s *Store) Pull(ctx context.Context, client *hub.Client, r Request) (*Pulled, error) {
+	below, err := r.Name.path()
+	if err != nil {
+		return nil, err
+	}
+	repository := r.Name.Base.Repository
+	release, err := lock(ctx, s.lockPath(repository), func() {
+		r.Note("another paligemma is pulling %s: waiting for it", repository)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	p := &pull{store: s, client: client, Request: r, path: filepath.Join(s.dir, below)}
+	if there, err := p.settled(); err != nil || there != nil {
+		return there, err
+	}
+	if err := p.list(ctx); err != nil {
+		return nil, err
+	}
+	if there, err := p.there(); err != nil || there != nil {
+		return there, err
+	}
+	if err := p.download(ctx); err != nil {
+		return nil, err
+	}
+	return p.convert(ctx)
+}
+
+// pull is a request that is carried out.
+type pull struct {
+	Request
+	store  *Store
+	client *hub.Client
+	path   string // of the model
+
+	base     *hub.Snapshot
+	adapters []*hub.Snapshot
+	origin   convert.Origin
+	weights  []hub.File
+}
+
+// stored returns the model that is there, nil if none is or its file is damaged.
+func (p *pull) stored() *Model {
+	info, err := os.Stat(p.path)
+	if err != nil {
+		return nil
+	}
+	m := &Model{Name: p.Name.String(), Path: p.path, Type: p.Name.Type, Bytes: info.Size(), Pulled: info.ModTime()}
+	if m.ReadOrigin() != nil {
+		return nil
+	}
+	return m
+}
+
+// settled returns the model that is there, where the hub need not or cannot be asked
+// whether it is the wanted one.
+func (p *pull) settled() (*Pulled, error) {
+	m := p.stored()
+	if m == nil || p.Overwrite {
+		return nil, nil
+	}
+	fixed := hub.IsCommit(p.Name.Base.Revision) && m.Origin.Commit == p.Name.Base.Revision
+	for _, a := range p.Name.Adapters {
+		fixed = fixed && hub.IsCommit(a.Revision)
+	}
+	if !fixed && !p.client.Offline {
+		return nil, nil
+	}
+	p.Note("%s is there", m.Name)
+	return &Pulled{Model: *m}, nil
+}
+
+// list asks the hub for the commits and files.
+func (p *pull) list(ctx context.Context) (err error) {
+	base := p.Name.Base
+	if p.base, err = p.client.Snapshot(ctx, base.Repository, base.Revision); err != nil {
+		return err
+	}
+	p.origin = convert.Origin{Repository: base.Repository, URL: p.client.Page(base.Repository), Revision: base.Revision, Commit: p.base.Commit}
+	for _, a := range p.Name.Adapters {
+		snapshot, err := p.client.Snapshot(ctx, a.Repository, a.Revision)
+		if err != nil {
+			return err
+		}
+		p.adapters = append(p.adapters, snapshot)
+		at := Adapter{Source{a.Repository, snapshot.Commit}, a.Scale}
+		p.origin.Adapters = append(p.origin.Adapters, at.String())
+	}
+	return nil
+}
+
+// there returns the model if it is there, of the commits that the hub has.
+func (p *pull) there() (*Pulled, error) {
+	if _, err := os.Stat(p.path); errors.Is(err, fs.ErrNotExist) || p.Overwrite {
+		return nil, nil
+	}
+	m := p.stored()
+	switch {
+	case m == nil:
+		return nil, unusableError("%s is damaged: add --overwrite to pull it anew", p.path)
+	case m.Origin.Commit != p.origin.Commit || !slices.Equal(m.Origin.Adapters, p.origin.Adapters):
+		return nil, fmt.Errorf("%s is there, of an earlier revision (%.10s; the hub has %.10s): add --overwrite to replace it", m.Name, m.Origin.Commit, p.origin.Commit)
+	}
+	p.Note("%s is there, of the revision that the hub has (%.10s)", m.Name, m.Origin.Commit)
+	return &Pulled{Model: *m}, nil
+}
+
+// folder returns where the files of a snapshot are downloaded to.
+func (p *pull) folder(s *hub.Snapshot) string { return filepath.Join(p.store.download(s.ID), s.Commit) }
+
+// download brings the files of all snapshots into their folders.
+func (p *pull) download(ctx context.Context) error {
+	chosen, err := choose(p.base)
+	if err != nil {
+		return err
+	}
+	small := chosen.first
+	if chosen.indexed() {
+		small = append(small, chosen.weight)
+	}
+	for _, a := range p.adapters {
+		files, err := chooseAdapter(a)
+		if err != nil {
+			return err
+		}
+		if err := p.fetch(ctx, a, files); err != nil {
+			return err
+		}
+	}
+	if err := p.fetch(ctx, p.base, small); err != nil {
+		return err
+	}
+	if p.weights, err = chosen.shards(p.base, p.folder(p.base)); err != nil {
+		return err
+	}
+	if err := p.checkSpace(); err != nil {
+		return err
+	}
+	return p.fetch(ctx, p.base, p.weights)
+}
+
+// checkSpace refuses a download that would not fit, or whose model would not.
+func (p *pull) checkSpace() error {
+	info, err := convert.FindType(p.Name.Type)
+	if err != nil {
+		return err
+	}
+	// What is known least is the type of the weights: F32 makes the smallest model.
+	parameters := p.base.Parameters
+	if parameters == 0 {
+		for _, f := range p.weights {
+			parameters += f.Size / 4
+		}
+	}
+	dir := p.folder(p.base)
+	if err := os.MkdirAll(p.store.dir, 0o777); err != nil {
+		return err
+	}
+	return checkSpace(
+		need{"the download", dir, p.client.Missing(p.base, p.weights, dir)},
+		need{"the download with the model", p.store.dir, int64(float64(parameters) * info.Bits / 8)},
+	)
+}
+
+// fetch downloads files of a snapshot.
+func (p *pull) fetch(ctx context.Context, s *hub.Snapshot, files []hub.File) error {
+	dir := p.folder(s)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	var total int64
+	for _, f := range files {
+		total += f.Size
+	}
+	missing := p.client.Missing(s, files, dir)
+	if there := total - missing; there > 0 && missing > 0 {
+		p.Note("%s of %s: going on with the other %s", units.Bytes(there), units.Bytes(total), units.Bytes(missing))
+	}
+	set, end := p.Bar(missing)
+	defer end()
+	return p.client.Fetch(ctx, s, files, dir, func(done int64) { set(max(0, done-(total-missing))) })
+}
+
+// convert makes the model, and removes the downloads.
+func (p *pull) convert(ctx context.Context) (*Pulled, error) {
+	dir := p.folder(p.base)
+	options := convert.Options{
+		Type: p.Name.Type, Overwrite: p.Overwrite, Threads: p.Threads, Name: p.title(), Origin: &p.origin,
+	}
+	set, end := func(int64) {}, func() {}
+	defer func() { end() }()
+	started := false
+	options.Progress = func(done, total int64) {
+		if !started {
+			started = true
+			set, end = p.Bar(total)
+		}
+		set(done)
+	}
+	closeAdapters, err := p.merge(&options)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAdapters()
+	if err := os.MkdirAll(filepath.Dir(p.path), 0o777); err != nil {
+		return nil, err
+	}
+	report, err := convert.Convert(ctx, dir, p.path, options)
+	if err != nil {
+		return nil, err
+	}
+	model := p.stored()
+	if model == nil {
+		return nil, unusableError("%s was removed meanwhile", p.path)
+	}
+	pulled := &Pulled{Model: *model, Report: report}
+	if p.Keep {
+		pulled.Downloaded = dir
+		return pulled, nil
+	}
+	for _, s := range append(p.adapters, p.base) {
+		if err := os.RemoveAll(p.folder(s)); err != nil {
+			p.Note("the download is left: %v", err)
+		}
+		os.Remove(filepath.Dir(p.folder(s))) // unless another revision is there
+	}
+	return pulled, nil
+}
+
+// title returns the model's own name, general.name.
+func (p *pull) title() string {
+	_, title, _ := strings.Cut(p.Name.Base.Repository, "/")
+	for _, a := range p.Name.Adapters {
+		_, name, _ := strings.Cut(a.Repository, "/")
+		title += "+" + name
+	}
+	return title
+}
+
+// merge has the adapters that were downloaded merged into the weights. Their files
+// are closed by the caller.
+func (p *pull) merge(*convert.Options) (closeAdapters func(), err error) {
+	if len(p.adapters) > 0 {
+		return nil, fmt.Errorf("the adapter was downloaded to %s; this build does not merge adapters", p.folder(p.adapters[0]))
+	}
+	return func() {}, nil
+}

@@ -1,0 +1,186 @@
+package models
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/adrg/xdg"
+
+	"paligemma/internal/convert"
+	"paligemma/internal/gguf"
+	"paligemma/internal/quote"
+)
+
+// Store is where models and downloads are kept.
+type Store struct {
+	dir       string // of models: OWNER/NAME/TYPE.gguf
+	downloads string // of checkpoints on their way: OWNER--NAME/COMMIT
+}
+
+// Open returns the user's store. Its folders need not exist.
+func Open() *Store {
+	return &Store{
+		dir:       filepath.Join(xdg.DataHome, "paligemma", "models"),
+		downloads: filepath.Join(xdg.CacheHome, "paligemma", "downloads"),
+	}
+}
+
+// Model is a model of a store.
+type Model struct {
+	Name   string
+	Path   string
+	Type   string
+	Bytes  int64
+	Pulled time.Time
+	Origin convert.Origin // see ReadOrigin
+}
+
+// ReadOrigin opens the file for what it says of its origin.
+func (m *Model) ReadOrigin() error {
+	f, err := gguf.Open(m.Path, gguf.Options{})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m.Origin = convert.OriginOf(f.Header)
+	return nil
+}
+
+// List returns all models, by name, without their origins.
+func (s *Store) List() ([]Model, error) {
+	var all []Model
+	owners, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	for _, owner := range owners {
+		folders, _ := os.ReadDir(filepath.Join(s.dir, owner.Name()))
+		for _, folder := range folders {
+			dir := filepath.Join(s.dir, owner.Name(), folder.Name())
+			files, _ := os.ReadDir(dir)
+			for _, file := range files {
+				name := nameOf(owner.Name(), folder.Name(), file.Name())
+				info, err := os.Stat(filepath.Join(dir, file.Name()))
+				if name == "" || err != nil || !info.Mode().IsRegular() {
+					continue
+				}
+				all = append(all, Model{
+					Name: name, Path: filepath.Join(dir, file.Name()), Type: strings.TrimSuffix(file.Name(), extension),
+					Bytes: info.Size(), Pulled: info.ModTime(),
+				})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Model) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// ErrUnknown says that a store has no model of a name.
+var ErrUnknown = errors.New("no such model")
+
+// Find returns the model of a name. The owner and the type may be left out where one
+// model only remains; part says whether any part of a name will do that one model
+// only has.
+func (s *Store) Find(name string, part bool) (Model, error) {
+	all, err := s.List()
+	if err != nil {
+		return Model{}, err
+	}
+	matches := []func(full string) bool{
+		func(full string) bool { return full == name },
+		func(full string) bool { return isShort(full, name) },
+	}
+	if part {
+		matches = append(matches, func(full string) bool { return strings.Contains(strings.ToLower(full), strings.ToLower(name)) })
+	}
+	for _, match := range matches {
+		var found []Model
+		for _, m := range all {
+			if match(m.Name) {
+				found = append(found, m)
+			}
+		}
+		switch {
+		case name == "":
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return Model{}, fmt.Errorf("%s may be %s: name one of them", quote.Short(name), names(found))
+		}
+	}
+	return Model{}, fmt.Errorf("%s: %w", quote.Short(name), ErrUnknown)
+}
+
+// isShort reports whether a name is a full one without its owner, its type or both.
+func isShort(full, name string) bool {
+	_, bare, _ := strings.Cut(full, "/")
+	for _, text := range []string{full, bare} {
+		untyped := text[:strings.LastIndex(text, ":")]
+		if strings.EqualFold(name, text) || strings.EqualFold(name, untyped) {
+			return true
+		}
+	}
+	return false
+}
+
+// names lists some models in a message.
+func names(all []Model) string {
+	const most = 4
+	var list []string
+	for _, m := range all[:min(len(all), most)] {
+		list = append(list, quote.Line(m.Name, quote.Max))
+	}
+	text := strings.Join(list, " or ")
+	if n := len(all) - most; n > 0 {
+		text += fmt.Sprintf(" or %d others", n)
+	}
+	return text
+}
+
+// Remove removes a model.
+func (s *Store) Remove(m Model) error {
+	if err := os.Remove(m.Path); err != nil {
+		return err
+	}
+	folder := filepath.Dir(m.Path)
+	if os.Remove(folder) != nil { // other types are in it
+		return nil
+	}
+	os.Remove(filepath.Dir(folder)) // unless the owner has others
+	return nil
+}
+
+// RemoveDownload removes what was downloaded of a repository, and reports whether
+// anything was.
+func (s *Store) RemoveDownload(repository string) (bool, error) {
+	dir := s.download(repository)
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	release, locked, err := tryLock(s.lockPath(repository))
+	if err != nil {
+		return false, err
+	}
+	if !locked {
+		return false, fmt.Errorf("%s is being pulled: wait for that, or stop it", repository)
+	}
+	defer release()
+	return true, os.RemoveAll(dir)
+}
+
+// download returns the folder of a repository's downloads.
+func (s *Store) download(repository string) string {
+	return filepath.Join(s.downloads, strings.ReplaceAll(repository, "/", "--"))
+}
+
+// lockPath returns the file whose lock a process has that pulls from a repository.
+func (s *Store) lockPath(repository string) string { return s.download(repository) + ".lock" }
