@@ -31,7 +31,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 	"lora":          completeFolders,
 	"mask-decoder":  completeFiles("npz", "gguf"),
 	"mask-dir":      completeFolders,
-	"model":         completeFiles("gguf"),
+	"model":         completeModel,
 	"output":        completeAnyFile,
 	"requests":      completeAnyFile,
 	"suffixes-from": completeAnyFile,
@@ -46,6 +46,7 @@ var argumentValues = map[string]cobra.CompletionFunc{
 	"COMMAND":    completeCommands,
 	"FILE":       completeFiles("gguf"),
 	"IMAGE":      completeImages,
+	"NAME":       completeModels,
 }
 
 // completeCommand lets shells complete the values of a command's flags and its

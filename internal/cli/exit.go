@@ -9,7 +9,9 @@ import (
 
 	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
+	"paligemma/internal/hub"
 	"paligemma/internal/model"
+	"paligemma/internal/models"
 	"paligemma/internal/regular"
 	"paligemma/internal/tokenizer"
 	"paligemma/internal/units"
@@ -70,6 +72,8 @@ func exitCode(err error) int {
 		count  *tokenizer.ImageCountError
 		bad    *engine.ModelError
 		short  *engine.MemoryError
+		no     *hub.RefusedError
+		unfit  *models.UnusableError
 	)
 	switch {
 	case err == nil, errors.Is(err, errClosedPipe):
@@ -82,7 +86,7 @@ func exitCode(err error) int {
 		return exitPartly
 	case errors.Is(err, ggml.ErrMemory), errors.Is(err, syscall.ENOMEM), errors.As(err, &short):
 		return exitFailed
-	case errors.As(err, &bad), errors.Is(err, model.ErrNaN), errors.Is(err, regular.ErrChanged):
+	case errors.As(err, &bad), errors.As(err, &no), errors.As(err, &unfit), errors.Is(err, model.ErrNaN), errors.Is(err, regular.ErrChanged):
 		return exitModel
 	case errors.As(err, &img):
 		return exitImage

@@ -92,7 +92,7 @@ type modelOptions struct {
 }
 
 func (o *modelOptions) flags(f *pflag.FlagSet) {
-	f.StringVarP(&o.Model, "model", "m", "", "GGUF `FILE` of the model, as convert writes it (default: a small built-in one)")
+	f.StringVarP(&o.Model, "model", "m", "", "the `MODEL`: a GGUF file, as convert writes it, or the name of one that was pulled (default: a small built-in one)")
 	f.StringArrayVar(&o.LoRA, "lora", nil, "add the adapter in `DIR[:SCALE]` to the model; may be repeated")
 	f.StringVar(&o.Device, "device", "auto", "`NAME` of what to compute on (see paligemma devices)")
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads (default: the physical cores available)")

@@ -48,8 +48,7 @@ func missingModel(path string) string {
 	if _, err := os.Stat(filepath.Dir(path)); err == nil || !repositoryName.MatchString(path) {
 		return ""
 	}
-	_, name, _ := strings.Cut(path, "/")
-	return fmt.Sprintf("no such file; a repository is downloaded first (`hf download %s --local-dir %s`) and converted (`paligemma convert %[2]s %[2]s.gguf`)", path, name)
+	return fmt.Sprintf("no such file, and no model of that name (see `paligemma list`): `paligemma pull %s` gets it from the hub", path)
 }
 
 // foreignFile says what a file is by its first bytes, if it is of a kind that is often

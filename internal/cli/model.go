@@ -55,7 +55,11 @@ func (o modelOptions) options(parallel int) engine.Options {
 // open opens the model for a number of texts at a time.
 func (o modelOptions) open(parallel int) (*engine.Engine, error) {
 	if o.Model != "" {
-		e, err := engine.Open(o.Model, o.options(parallel))
+		path, err := modelPath(o.Model)
+		if err != nil {
+			return nil, err
+		}
+		e, err := engine.Open(path, o.options(parallel))
 		if err != nil {
 			return nil, explainModel(o.Model, err)
 		}

@@ -17,8 +17,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `paligemma captions pictures, answers questions about them, reads their text and
 finds objects in them, with PaliGemma and PaliGemma 2 models in GGUF files.
 
-    paligemma convert CHECKPOINT model.gguf
-    paligemma caption photo.jpg -m model.gguf
+    paligemma pull google/paligemma2-3b-mix-224
+    paligemma caption photo.jpg -m paligemma2-3b-mix-224
 
 Every flag can be given as an environment variable: --max-tokens is
 PALIGEMMA_MAX_TOKENS. A flag on the command line wins, also over the variables of
@@ -51,6 +51,7 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 		a.captionCommand(), a.vqaCommand(), a.ocrCommand(), a.detectCommand(), a.segmentCommand(),
 		a.generateCommand(), a.lookCommand(), a.scoreCommand())
 	addGroup(root, "models", "Models:",
+		a.pullCommand(), a.listCommand(), a.showCommand(), a.rmCommand(),
 		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.benchCommand())
 	addGroup(root, toolsGroup, "Tools:",
 		a.parseCommand(), a.forwardCommand(), a.devicesCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())

@@ -92,8 +92,7 @@ func explainMissing(path string, err error) error {
 
 // download is what to type for a repository of the hub.
 func download(name string) string {
-	base := name[strings.Index(name, "/")+1:]
-	return fmt.Sprintf("download it first (hf download %s --local-dir %s) and name the folder", shown(name), shown(base))
+	return fmt.Sprintf("`paligemma pull %s` downloads and converts it", shown(name))
 }
 
 // snapshot is the folder itself or, of a repository in a hub's cache, the folder

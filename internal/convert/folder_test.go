@@ -308,9 +308,9 @@ func TestRefuseNames(t *testing.T) {
 		name, path string
 		want       []string
 	}{
-		{"hub name", "google/paligemma-3b-mix-224", []string{"hub", "hf download google/paligemma-3b-mix-224 --local-dir paligemma-3b-mix-224"}},
-		{"address", "https://huggingface.co/google/paligemma-3b-mix-224/tree/main", []string{"address", "hf download google/paligemma-3b-mix-224 "}},
-		{"address without a scheme", "huggingface.co/google/paligemma-3b-mix-224", []string{"address", "hf download google/paligemma-3b-mix-224 "}},
+		{"hub name", "google/paligemma-3b-mix-224", []string{"hub", "`paligemma pull google/paligemma-3b-mix-224`"}},
+		{"address", "https://huggingface.co/google/paligemma-3b-mix-224/tree/main", []string{"address", "`paligemma pull google/paligemma-3b-mix-224`"}},
+		{"address without a scheme", "huggingface.co/google/paligemma-3b-mix-224", []string{"address", "`paligemma pull google/paligemma-3b-mix-224`"}},
 		{"another address", "s3://bucket/model", []string{"address", "download"}},
 		{"nothing", filepath.Join(dir, "none"), []string{"no such file", "name the folder"}},
 		{"a very long name", strings.Repeat("x/", 1000), []string{"no such file"}},

@@ -117,6 +117,24 @@ func ParseAdapter(text string) (Adapter, error) {
 	return a, nil
 }
 
+// Released returns the names of the repositories of the released models.
+func Released() (names []string) {
+	for _, r := range []struct{ family, sizes, kinds string }{
+		{"paligemma", "3b", "mix pt"}, {"paligemma2", "3b 10b 28b", "mix pt"},
+	} {
+		for size := range strings.FieldsSeq(r.sizes) {
+			for kind := range strings.FieldsSeq(r.kinds) {
+				for _, pixels := range []string{"224", "448", "896"} {
+					if kind == "pt" || pixels != "896" {
+						names = append(names, fmt.Sprintf("google/%s-%s-%s-%s", r.family, size, kind, pixels))
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
 const (
 	extension    = ".gguf"
 	maxComponent = 240 // bytes of a file's name

@@ -246,7 +246,7 @@ func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 	}
 	report, err := convert.Convert(ctx, dir, p.path, options)
 	if err != nil {
-		return nil, err
+		return nil, &ConversionError{err}
 	}
 	model := p.stored()
 	if model == nil {
@@ -265,6 +265,15 @@ func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 	}
 	return pulled, nil
 }
+
+// ConversionError says that a checkpoint was downloaded and not converted.
+type ConversionError struct{ Err error }
+
+// Error returns what convert says.
+func (e *ConversionError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ConversionError) Unwrap() error { return e.Err }
 
 // title returns the model's own name, general.name.
 func (p *pull) title() string {

@@ -146,35 +146,54 @@ func names(all []Model) string {
 	return text
 }
 
-// Remove removes a model.
+// Remove removes a model, if it has a path, and what was downloaded of its
+// repository where no other model of that is left.
 func (s *Store) Remove(m Model) error {
-	if err := os.Remove(m.Path); err != nil {
+	if m.Path != "" {
+		if err := os.Remove(m.Path); err != nil {
+			return err
+		}
+		folder := filepath.Dir(m.Path)
+		if os.Remove(folder) == nil { // there is no other type in it
+			os.Remove(filepath.Dir(folder))
+		}
+	}
+	repository := repositoryOf(m.Name)
+	all, err := s.List()
+	if err != nil || slices.ContainsFunc(all, func(other Model) bool { return repositoryOf(other.Name) == repository }) {
 		return err
 	}
-	folder := filepath.Dir(m.Path)
-	if os.Remove(folder) != nil { // other types are in it
-		return nil
-	}
-	os.Remove(filepath.Dir(folder)) // unless the owner has others
-	return nil
+	return s.removeDownload(repository)
 }
 
-// RemoveDownload removes what was downloaded of a repository, and reports whether
-// anything was.
-func (s *Store) RemoveDownload(repository string) (bool, error) {
-	dir := s.download(repository)
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+// repositoryOf returns the repository in a name.
+func repositoryOf(name string) string {
+	if end := strings.IndexAny(name, "@+:"); end >= 0 {
+		return name[:end]
+	}
+	return name
+}
+
+// HasDownload reports whether something of a repository was downloaded.
+func (s *Store) HasDownload(repository string) bool {
+	_, err := os.Lstat(s.download(repository))
+	return err == nil
+}
+
+// removeDownload removes what was downloaded of a repository.
+func (s *Store) removeDownload(repository string) error {
+	if !s.HasDownload(repository) {
+		return nil
 	}
 	release, locked, err := tryLock(s.lockPath(repository))
 	if err != nil {
-		return false, err
+		return err
 	}
 	if !locked {
-		return false, fmt.Errorf("%s is being pulled: wait for that, or stop it", repository)
+		return fmt.Errorf("%s is being pulled: wait for that, or stop it", repository)
 	}
 	defer release()
-	return true, os.RemoveAll(dir)
+	return os.RemoveAll(s.download(repository))
 }
 
 // download returns the folder of a repository's downloads.
