@@ -110,6 +110,8 @@ const (
 )
 
 func TestJSON(t *testing.T) {
+	testHub(t)
+	userFolders(t)
 	dir := t.TempDir()
 	all := schemas(t)
 	m, images := fixture(t, "MODEL"), fixture(t, "IMAGES")
@@ -150,6 +152,9 @@ func TestJSON(t *testing.T) {
 		{"forward", 0, []string{"forward", "-m", m, "--prompt", "a", "-o", filepath.Join(dir, "b")}},
 		{"convert", 0, []string{"convert", fixture(t, "CHECKPOINT"), filepath.Join(dir, "c"), "--type", "q4_k_m"}},
 		{"convert", 0, []string{"quantize", fixture(t, "MASKMODEL"), filepath.Join(dir, "q"), "--type", "q4_k_m"}},
+		{"stored", 0, []string{"pull", "test/one", "--type", "f32"}},
+		{"stored", 0, []string{"list"}},
+		{"show", 0, []string{"show", "test/one"}},
 		{"inspect", 0, []string{"inspect"}},
 		{"inspect", 0, []string{"inspect", m, "--verify"}},
 		{"inspect", 0, []string{"inspect", fixture(t, "CHECKPOINT")}},

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/adrg/xdg"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"paligemma/internal/convert"
@@ -45,6 +46,9 @@ func (m tests) Run() int {
 	}
 	// Threads wait for each other busily; tests of packages run side by side.
 	os.Setenv("PALIGEMMA_THREADS", "1")
+	// Nor are the user's models looked at.
+	os.Setenv("XDG_DATA_HOME", filepath.Join(os.TempDir(), "paligemma-none"))
+	xdg.Reload()
 	code := m.M.Run()
 	if fixtureDir != "" {
 		os.RemoveAll(fixtureDir)
@@ -181,6 +185,7 @@ func fixture(t testing.TB, name string) string {
 }
 
 func TestScript(t *testing.T) {
+	h := testHub(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -190,6 +195,12 @@ func TestScript(t *testing.T) {
 				env.Setenv(name, path)
 			}
 			env.Setenv("PALIGEMMA_THREADS", os.Getenv("PALIGEMMA_THREADS"))
+			env.Setenv("HUB", os.Getenv("HF_ENDPOINT"))
+			env.Setenv("HF_ENDPOINT", os.Getenv("HF_ENDPOINT"))
+			env.Setenv("COMMIT_ONE", h.Commit("test/one"))
+			env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "data"))
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
+			env.Setenv("HF_HOME", filepath.Join(env.WorkDir, "hf"))
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

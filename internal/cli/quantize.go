@@ -119,6 +119,10 @@ func openSource(path string) (*gguf.File, error) {
 	if path == "" {
 		return demo.Open()
 	}
+	path, err := modelPath(path)
+	if err != nil {
+		return nil, err
+	}
 	if info, err := os.Stat(path); err != nil {
 		return nil, pathError(path, err)
 	} else if info.IsDir() {

@@ -125,7 +125,7 @@ func (a *app) runShow(name string) error {
 	return in.write(a.Out, &inspectOptions{}, a.common.Verbose)
 }
 
-// write prints what is known beside the file itself.
+// write prints where the model comes from.
 func (m storedModel) write(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
@@ -175,6 +175,7 @@ func (a *app) runRm(ctx context.Context, names []string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		_ = m.ReadOrigin() // of a damaged file nothing is known
 		if err := store.Remove(m); err != nil {
 			return pathError(m.Path, err)
 		}

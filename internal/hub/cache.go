@@ -46,7 +46,7 @@ func (c *Client) cachedSnapshot(id, revision string) (*Snapshot, error) {
 	if c.Cache == "" {
 		return nil, absent
 	}
-	s := &Snapshot{ID: id, Revision: revision, Commit: revision}
+	s := &Snapshot{ID: id, Revision: revision, Commit: revision, Cached: true}
 	if !IsCommit(revision) {
 		b, err := readShort(filepath.Join(c.repositoryDir(id), "refs", filepath.FromSlash(revision)))
 		if s.Commit = strings.TrimSpace(b); err != nil || !IsCommit(s.Commit) {

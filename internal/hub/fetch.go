@@ -24,11 +24,11 @@ const reportEvery = 100 * time.Millisecond
 func (c *Client) Fetch(ctx context.Context, s *Snapshot, files []File, dir string, report func(done int64)) error {
 	for _, f := range files {
 		if err := CheckFile(f.Path); err != nil {
-			return err
+			return &RefusedError{err.Error()}
 		}
 	}
 	if err := checkDistinct(files); err != nil {
-		return err
+		return &RefusedError{err.Error()}
 	}
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)

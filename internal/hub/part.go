@@ -27,7 +27,7 @@ const (
 )
 
 const (
-	saveEvery = time.Second
+	saveEvery = time.Second / 2
 	maxState  = 4 << 20 // bytes
 	maxSpans  = 10_000
 )

@@ -29,6 +29,7 @@ type Snapshot struct {
 	Commit     string // 40 hexadecimal digits
 	Parameters int64  // of the safetensors, as the hub counts them; 0: not known
 	Files      []File
+	Cached     bool // the list is of what the hub's cache has, which may be a part
 }
 
 // File is a file of a snapshot. One of the hashes is known, but for some files of a

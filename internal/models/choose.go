@@ -119,6 +119,9 @@ var weightsOfOthers = regexp.MustCompile(`\.(bin|pt|pth|ckpt|npz|msgpack|h5|onnx
 
 // unusable says what a repository is that has no safetensors.
 func unusable(s *hub.Snapshot, f files) error {
+	if s.Cached {
+		return unusableError("HF_HUB_OFFLINE is set, and the hub's cache has no weights of %s", s.ID)
+	}
 	if _, ok := f[adapterConfig]; ok {
 		return unusableError("%s is an adapter: pull the model that it was made for, with --lora %[1]s", s.ID)
 	}

@@ -106,6 +106,7 @@ func (p *pull) settled() (*Pulled, error) {
 		return nil, nil
 	}
 	p.Note("%s is there", m.Name)
+	p.cleanUp(Source{p.Name.Base.Repository, m.Origin.Commit})
 	return &Pulled{Model: *m}, nil
 }
 
@@ -141,11 +142,12 @@ func (p *pull) there() (*Pulled, error) {
 		return nil, fmt.Errorf("%s is there, of an earlier revision (%.10s; the hub has %.10s): add --overwrite to replace it", m.Name, m.Origin.Commit, p.origin.Commit)
 	}
 	p.Note("%s is there, of the revision that the hub has (%.10s)", m.Name, m.Origin.Commit)
+	p.cleanUp(p.downloads()...)
 	return &Pulled{Model: *m}, nil
 }
 
 // folder returns where the files of a snapshot are downloaded to.
-func (p *pull) folder(s *hub.Snapshot) string { return filepath.Join(p.store.download(s.ID), s.Commit) }
+func (p *pull) folder(s *hub.Snapshot) string { return p.store.folder(Source{s.ID, s.Commit}) }
 
 // download brings the files of all snapshots into their folders.
 func (p *pull) download(ctx context.Context) error {
@@ -246,6 +248,7 @@ func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 	}
 	report, err := convert.Convert(ctx, dir, p.path, options)
 	if err != nil {
+		removeEmpty(filepath.Dir(p.path))
 		return nil, &ConversionError{err}
 	}
 	model := p.stored()
@@ -255,15 +258,46 @@ func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 	pulled := &Pulled{Model: *model, Report: report}
 	if p.Keep {
 		pulled.Downloaded = dir
-		return pulled, nil
+		return pulled, p.keep()
 	}
+	p.cleanUp(p.downloads()...)
+	return pulled, nil
+}
+
+// downloads returns what was downloaded, at commits.
+func (p *pull) downloads() (all []Source) {
 	for _, s := range append(p.adapters, p.base) {
-		if err := os.RemoveAll(p.folder(s)); err != nil {
+		all = append(all, Source{s.ID, s.Commit})
+	}
+	return all
+}
+
+// keptSuffix ends the name of a file that says that the download next to it is to stay.
+const keptSuffix = ".kept"
+
+// keep has the downloads stay.
+func (p *pull) keep() error {
+	for _, d := range p.downloads() {
+		if err := os.WriteFile(p.store.folder(d)+keptSuffix, nil, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cleanUp removes downloads that are not to stay, also those that an earlier process
+// left whose last moment was here.
+func (p *pull) cleanUp(downloads ...Source) {
+	for _, d := range downloads {
+		dir := p.store.folder(d)
+		if _, err := os.Stat(dir + keptSuffix); err == nil {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
 			p.Note("the download is left: %v", err)
 		}
-		os.Remove(filepath.Dir(p.folder(s))) // unless another revision is there
+		os.Remove(filepath.Dir(dir)) // unless another commit is there
 	}
-	return pulled, nil
 }
 
 // ConversionError says that a checkpoint was downloaded and not converted.

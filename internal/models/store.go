@@ -87,8 +87,8 @@ func (s *Store) List() ([]Model, error) {
 // ErrUnknown says that a store has no model of a name.
 var ErrUnknown = errors.New("no such model")
 
-// Find returns the model of a name. The owner and the type may be left out where one
-// model only remains; part says whether any part of a name will do that one model
+// Find returns the model of a name. The owner, the type, and the revision with the
+// adapters may be left out where one model only remains; part says whether any part of a name will do that one model
 // only has.
 func (s *Store) Find(name string, part bool) (Model, error) {
 	all, err := s.List()
@@ -98,6 +98,7 @@ func (s *Store) Find(name string, part bool) (Model, error) {
 	matches := []func(full string) bool{
 		func(full string) bool { return full == name },
 		func(full string) bool { return isShort(full, name) },
+		func(full string) bool { return isShort(repositoryOf(full)+full[strings.LastIndex(full, ":"):], name) },
 	}
 	if part {
 		matches = append(matches, func(full string) bool { return strings.Contains(strings.ToLower(full), strings.ToLower(name)) })
@@ -153,10 +154,7 @@ func (s *Store) Remove(m Model) error {
 		if err := os.Remove(m.Path); err != nil {
 			return err
 		}
-		folder := filepath.Dir(m.Path)
-		if os.Remove(folder) == nil { // there is no other type in it
-			os.Remove(filepath.Dir(folder))
-		}
+		removeEmpty(filepath.Dir(m.Path))
 	}
 	repository := repositoryOf(m.Name)
 	all, err := s.List()
@@ -164,6 +162,14 @@ func (s *Store) Remove(m Model) error {
 		return err
 	}
 	return s.removeDownload(repository)
+}
+
+// removeEmpty removes the folder of a model's types, and that of its owner, where
+// nothing is left in them.
+func removeEmpty(folder string) {
+	if os.Remove(folder) == nil {
+		os.Remove(filepath.Dir(folder))
+	}
 }
 
 // repositoryOf returns the repository in a name.
@@ -200,6 +206,9 @@ func (s *Store) removeDownload(repository string) error {
 func (s *Store) download(repository string) string {
 	return filepath.Join(s.downloads, strings.ReplaceAll(repository, "/", "--"))
 }
+
+// folder returns the folder of a download at a commit.
+func (s *Store) folder(d Source) string { return filepath.Join(s.download(d.Repository), d.Revision) }
 
 // lockPath returns the file whose lock a process has that pulls from a repository.
 func (s *Store) lockPath(repository string) string { return s.download(repository) + ".lock" }
