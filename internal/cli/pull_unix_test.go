@@ -57,7 +57,7 @@ func TestPullKilled(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	h.Rate = 1_500_000
+	h.SetRate(1_500_000)
 	random := rand.New(rand.NewPCG(17, 0))
 	for kills := 0; ; kills++ {
 		cmd, _, errs := pullProcess(t)
@@ -87,15 +87,15 @@ func TestPullKilled(t *testing.T) {
 func TestPullInterrupted(t *testing.T) {
 	h := testHub(t)
 	dir := userFolders(t)
-	h.Rate = 1_000_000
+	h.SetRate(1_000_000)
 	begun := make(chan struct{})
 	once := sync.OnceFunc(func() { close(begun) })
-	h.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
+	h.SetFault(func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/storage/") && r.Header.Get("Range") == "bytes=1048576-1830951" {
 			once()
 		}
 		return false
-	}
+	})
 	cmd, _, errs := pullProcess(t)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestPullInterrupted(t *testing.T) {
 	if err != nil || len(parts) != 1 {
 		t.Fatalf("%q, %v; there are %q", parts, err, leftovers(t, dir))
 	}
-	h.Rate = 0
+	h.SetRate(0)
 	before := len(h.Requests())
 	cmd, _, errs = pullProcess(t)
 	if err := cmd.Run(); err != nil {
@@ -135,15 +135,15 @@ func TestPullInterrupted(t *testing.T) {
 func TestPullTwice(t *testing.T) {
 	h := testHub(t)
 	dir := userFolders(t)
-	h.Rate = 1_000_000
+	h.SetRate(1_000_000)
 	begun := make(chan struct{})
 	once := sync.OnceFunc(func() { close(begun) })
-	h.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
+	h.SetFault(func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/storage/") {
 			once()
 		}
 		return false
-	}
+	})
 	first, firstOut, firstErrs := pullProcess(t)
 	if err := first.Start(); err != nil {
 		t.Fatal(err)

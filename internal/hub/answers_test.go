@@ -44,7 +44,7 @@ func TestRefused(t *testing.T) {
 			s := newSetup(t)
 			s.Gate(id, "hf_right")
 			s.client.Token, s.client.TokenFrom = tt.token, "HF_TOKEN"
-			s.Fault = tt.fault
+			s.SetFault(tt.fault)
 			err := s.fetch(t.Context())
 			var no *RefusedError
 			want := strings.ReplaceAll(tt.want, "PORT", s.client.Endpoint.Port())
@@ -82,7 +82,7 @@ func TestToken(t *testing.T) {
 	}))
 	t.Cleanup(other.Close)
 	back := make(chan string, 100)
-	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.SetFault(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/api/") && r.URL.Query().Get("back") == "" {
 			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
 			return true
@@ -91,7 +91,7 @@ func TestToken(t *testing.T) {
 			back <- r.Header.Get("Authorization")
 		}
 		return false
-	}
+	})
 	if err := s.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -393,7 +393,7 @@ func TestFaults(t *testing.T) {
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
 			s := newSetup(t)
-			s.Fault = func(w http.ResponseWriter, r *http.Request) bool { return f.does(s, w, r) }
+			s.SetFault(func(w http.ResponseWriter, r *http.Request) bool { return f.does(s, w, r) })
 			err := s.fetch(t.Context())
 			if f.want == "" {
 				if err != nil {
@@ -408,7 +408,7 @@ func TestFaults(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "secret") {
 				t.Errorf("the signature is shown: %v", err)
 			}
-			s.Fault = nil
+			s.SetFault(nil)
 			if err := s.fetch(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -445,14 +445,14 @@ func TestChangedETag(t *testing.T) {
 	s := newSetup(t)
 	old := bytes.Repeat([]byte("old"), 5<<20/3+100)[:len(s.files["model.safetensors"])]
 	early := first(4)
-	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.SetFault(func(w http.ResponseWriter, r *http.Request) bool {
 		if !isStorage(r) || !early() {
 			return false
 		}
 		w.Header().Set("ETag", `"old"`)
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(old))
 		return true
-	}
+	})
 	if err := s.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -463,9 +463,9 @@ func TestChangedETag(t *testing.T) {
 func TestStall(t *testing.T) {
 	t.Run("stalled", func(t *testing.T) {
 		s := newSetup(t)
-		s.client.Stall = 50 * time.Millisecond
+		s.client.Stall = time.Second
 		once := first(1)
-		s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		s.SetFault(func(w http.ResponseWriter, r *http.Request) bool {
 			if !isStorage(r) || !once() {
 				return false
 			}
@@ -475,7 +475,7 @@ func TestStall(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 			return true
-		}
+		})
 		if err := s.fetch(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -484,23 +484,23 @@ func TestStall(t *testing.T) {
 	t.Run("stalled for ever", func(t *testing.T) {
 		s := newSetup(t)
 		s.client.Stall = 20 * time.Millisecond
-		s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		s.SetFault(func(w http.ResponseWriter, r *http.Request) bool {
 			if isStorage(r) {
 				<-r.Context().Done()
 			}
 			return isStorage(r)
-		}
+		})
 		if err := s.fetch(t.Context()); !errors.Is(err, errStalled) {
 			t.Fatal(err)
 		}
 	})
 	t.Run("slow", func(t *testing.T) {
 		s := newSetup(t)
-		s.client.Stall = 300 * time.Millisecond
+		s.client.Stall = 2 * time.Second
 		small := []byte(strings.Repeat("0123456789", 200))
 		s.files = map[string][]byte{"slow.json": small}
 		s.Add(id, s.files)
-		s.Rate = 5000 // 20 ms between pieces of 100 bytes
+		s.SetRate(5000) // 20 ms between pieces of 100 bytes
 		if err := s.fetch(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -513,12 +513,12 @@ func TestCancel(t *testing.T) {
 	s := newSetup(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	whole := first(1) // the first piece
-	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.SetFault(func(w http.ResponseWriter, r *http.Request) bool {
 		if isStorage(r) && !whole() {
 			cancel()
 		}
 		return false
-	}
+	})
 	if err := s.fetch(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
@@ -530,7 +530,7 @@ func TestCancel(t *testing.T) {
 	if missing == 0 || missing > 4<<20+123 {
 		t.Errorf("%d bytes are missing", missing)
 	}
-	s.Fault = nil
+	s.SetFault(nil)
 	if err := s.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}

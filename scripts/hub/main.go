@@ -34,7 +34,7 @@ func main() {
 
 func serve(address string, rate int, dir string) error {
 	h := hubtest.New()
-	h.Rate = rate
+	h.SetRate(rate)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err

@@ -27,12 +27,10 @@ type Hub struct {
 	Storage  string // address of a server with this handler, for large files; "": the hub itself
 	Large    int    // bytes from which on a file is large
 	PageSize int    // files of a page of a list
-	Rate     int    // bytes a second that each large answer has at most; 0: any
-
-	// Fault, if it is set, may answer a request in the hub's place: it then returns true.
-	Fault func(w http.ResponseWriter, r *http.Request) bool
 
 	mu    sync.Mutex
+	rate  int
+	fault func(w http.ResponseWriter, r *http.Request) bool
 	repos map[string]*repo
 	log   []string
 }
@@ -47,6 +45,21 @@ type repo struct {
 
 // New returns a hub without repositories.
 func New() *Hub { return &Hub{Large: 1 << 10, PageSize: 1000, repos: map[string]*repo{}} }
+
+// SetFault has a function asked first, which may answer a request in the hub's place:
+// it then returns true. nil ends that.
+func (h *Hub) SetFault(fault func(w http.ResponseWriter, r *http.Request) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fault = fault
+}
+
+// SetRate bounds each large answer to so many bytes a second; 0 is any.
+func (h *Hub) SetRate(rate int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rate = rate
+}
 
 // Add adds a repository, or a commit to it.
 func (h *Hub) Add(id string, files map[string][]byte) {
@@ -103,8 +116,9 @@ func (h *Hub) Requests() []string {
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	h.log = append(h.log, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+r.Header.Get("Range")))
+	fault := h.fault
 	h.mu.Unlock()
-	if h.Fault != nil && h.Fault(w, r) {
+	if fault != nil && fault(w, r) {
 		return
 	}
 	parts := strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/")
@@ -263,8 +277,11 @@ func (h *Hub) serveStorage(w http.ResponseWriter, req *http.Request, hash string
 	}
 	w.Header().Set("ETag", `"storage-`+hash[:8]+`"`)
 	w.Header().Set("Content-Type", "application/octet-stream")
-	if h.Rate > 0 {
-		w = &slow{ResponseWriter: w, rate: h.Rate}
+	h.mu.Lock()
+	rate := h.rate
+	h.mu.Unlock()
+	if rate > 0 {
+		w = &slow{ResponseWriter: w, rate: rate}
 	}
 	http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(data))
 }
