@@ -63,6 +63,7 @@ Types, widest first:
 	f.StringVar(&o.Type, "type", "q8_0", "`TYPE` of the weights, see above")
 	f.StringVar(&o.Revision, "revision", "main", "`REVISION`: a branch, a tag or a commit")
 	f.StringArrayVar(&o.LoRA, "lora", nil, "merge the adapter of `REPOSITORY`, as OWNER/NAME[@REVISION][:SCALE]; may be repeated")
+	annotate(f, "lora", noVariable)
 	f.BoolVar(&o.Keep, "keep", false, "keep the download: another type of the model does not need another one")
 	f.BoolVar(&o.Overwrite, "overwrite", false, "replace the model if it is there")
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` workers (default: one for each core)")

@@ -25,6 +25,9 @@ func testHub(t testing.TB) *hubtest.Hub {
 			t.Fatal(err)
 		}
 	}
+	if err := h.AddFolder("test/lora", filepath.Join("..", "..", "testdata", "adapters", "lora")); err != nil {
+		t.Fatal(err)
+	}
 	h.Gate("test/gated", "hf_right")
 	h.Add("test/pickle", map[string][]byte{"config.json": []byte("{}"), "pytorch_model.bin": []byte("x")})
 	h.Add("test/adapter", map[string][]byte{"adapter_config.json": []byte("{}"), "adapter_model.safetensors": []byte("x")})

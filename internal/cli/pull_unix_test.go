@@ -108,7 +108,7 @@ func TestPullInterrupted(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || errs.String() != "paligemma: interrupted\n" {
 		t.Errorf("code %d: %s", code, errs)
 	}
-	parts, err := filepath.Glob(filepath.Join(dir, "cache/paligemma/downloads/test--two/*/model.safetensors.part"))
+	parts, err := filepath.Glob(filepath.Join(dir, "cache/paligemma/downloads/test--two/*/two/model.safetensors.part"))
 	if err != nil || len(parts) != 1 {
 		t.Fatalf("%q, %v; there are %q", parts, err, leftovers(t, dir))
 	}

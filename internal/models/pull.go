@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/convert"
 	"paligemma/internal/hub"
 	"paligemma/internal/units"
@@ -41,10 +43,7 @@ func (s *Store) Pull(ctx context.Context, client *hub.Client, r Request) (*Pulle
 	if err != nil {
 		return nil, err
 	}
-	repository := r.Name.Base.Repository
-	release, err := lock(ctx, s.lockPath(repository), func() {
-		r.Note("another paligemma is pulling %s: waiting for it", repository)
-	})
+	release, err := s.lockAll(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +62,32 @@ func (s *Store) Pull(ctx context.Context, client *hub.Client, r Request) (*Pulle
 		return nil, err
 	}
 	return p.convert(ctx)
+}
+
+// lockAll locks the repositories of a request, in an order that all have.
+func (s *Store) lockAll(ctx context.Context, r Request) (release func(), err error) {
+	repositories := []string{r.Name.Base.Repository}
+	for _, a := range r.Name.Adapters {
+		repositories = append(repositories, a.Repository)
+	}
+	slices.Sort(repositories)
+	var held []func()
+	release = func() {
+		for _, each := range held {
+			each()
+		}
+	}
+	for _, repository := range slices.Compact(repositories) {
+		one, err := lock(ctx, s.lockPath(repository), func() {
+			r.Note("another paligemma is pulling %s: waiting for it", repository)
+		})
+		if err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, one)
+	}
+	return release, nil
 }
 
 // pull is a request that is carried out.
@@ -147,7 +172,9 @@ func (p *pull) there() (*Pulled, error) {
 }
 
 // folder returns where the files of a snapshot are downloaded to.
-func (p *pull) folder(s *hub.Snapshot) string { return p.store.folder(Source{s.ID, s.Commit}) }
+func (p *pull) folder(s *hub.Snapshot) string {
+	return filepath.Join(p.store.commit(Source{s.ID, s.Commit}), path.Base(s.ID))
+}
 
 // download brings the files of all snapshots into their folders.
 func (p *pull) download(ctx context.Context) error {
@@ -238,11 +265,11 @@ func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 		}
 		set(done)
 	}
-	closeAdapters, err := p.merge(&options)
-	if err != nil {
-		return nil, err
+	var err error
+	if options.Adapters, err = p.openAdapters(); err != nil {
+		return nil, &ConversionError{err}
 	}
-	defer closeAdapters()
+	defer adapter.CloseAll(options.Adapters)
 	if err := os.MkdirAll(filepath.Dir(p.path), 0o777); err != nil {
 		return nil, err
 	}
@@ -278,7 +305,7 @@ const keptSuffix = ".kept"
 // keep has the downloads stay.
 func (p *pull) keep() error {
 	for _, d := range p.downloads() {
-		if err := os.WriteFile(p.store.folder(d)+keptSuffix, nil, 0o666); err != nil {
+		if err := os.WriteFile(p.store.commit(d)+keptSuffix, nil, 0o666); err != nil {
 			return err
 		}
 	}
@@ -289,7 +316,7 @@ func (p *pull) keep() error {
 // left whose last moment was here.
 func (p *pull) cleanUp(downloads ...Source) {
 	for _, d := range downloads {
-		dir := p.store.folder(d)
+		dir := p.store.commit(d)
 		if _, err := os.Stat(dir + keptSuffix); err == nil {
 			continue
 		}
@@ -319,11 +346,11 @@ func (p *pull) title() string {
 	return title
 }
 
-// merge has the adapters that were downloaded merged into the weights. Their files
-// are closed by the caller.
-func (p *pull) merge(*convert.Options) (closeAdapters func(), err error) {
-	if len(p.adapters) > 0 {
-		return nil, fmt.Errorf("the adapter was downloaded to %s; this build does not merge adapters", p.folder(p.adapters[0]))
+// openAdapters opens the adapters that were downloaded. The caller closes them.
+func (p *pull) openAdapters() ([]adapter.Loaded, error) {
+	var specs []adapter.Spec
+	for i, s := range p.adapters {
+		specs = append(specs, adapter.Spec{Path: p.folder(s), Scale: p.Name.Adapters[i].Scale})
 	}
-	return func() {}, nil
+	return adapter.OpenAll(specs)
 }

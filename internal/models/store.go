@@ -207,8 +207,9 @@ func (s *Store) download(repository string) string {
 	return filepath.Join(s.downloads, strings.ReplaceAll(repository, "/", "--"))
 }
 
-// folder returns the folder of a download at a commit.
-func (s *Store) folder(d Source) string { return filepath.Join(s.download(d.Repository), d.Revision) }
+// commit returns the folder of a download at a commit. In it is one with the name of
+// the repository, after which an adapter is called.
+func (s *Store) commit(d Source) string { return filepath.Join(s.download(d.Repository), d.Revision) }
 
 // lockPath returns the file whose lock a process has that pulls from a repository.
 func (s *Store) lockPath(repository string) string { return s.download(repository) + ".lock" }
