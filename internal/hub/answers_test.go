@@ -119,6 +119,29 @@ func TestRedirectWithoutEncryption(t *testing.T) {
 	_ = s
 }
 
+// TestEscapes: names are parts of an address, whatever is in them.
+func TestEscapes(t *testing.T) {
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.URL.EscapedPath()+"?"+r.URL.RawQuery)
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	t.Cleanup(server.Close)
+	c := testClient(t, server.URL+"/a/hub")
+	t.Cleanup(c.Close)
+	_, err := c.Snapshot(t.Context(), id, "refs/pr/1#%2f")
+	s := &Snapshot{ID: id, Revision: "main", Commit: "c"}
+	for _, name := range []string{"a b#c%2f.json", "..json"} {
+		err = errors.Join(err, c.Fetch(t.Context(), s, []File{{Path: name, Size: 1, SHA256: strings.Repeat("0", 64)}}, t.TempDir(), nil))
+	}
+	want := []string{
+		"/a/hub/api/models/google/tiny/revision/refs%2Fpr%2F1%23%252f?", "/a/hub/google/tiny/resolve/c/a%20b%23c%252f.json?", "/a/hub/google/tiny/resolve/c/..json?",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("asked for %q, want %q; %v", got, want, err)
+	}
+}
+
 // TestUnreachable: nobody is asked six times who is not there.
 func TestUnreachable(t *testing.T) {
 	c := testClient(t, "http://127.0.0.1:1")
@@ -290,6 +313,7 @@ func TestSettings(t *testing.T) {
 		{"empty file", "HF_TOKEN_PATH=" + empty, "", "", ".cache/huggingface/hub", false, DefaultEndpoint, ""},
 		{"offline", "HF_HUB_OFFLINE=yes", "hf_home", ".cache/huggingface/token", ".cache/huggingface/hub", true, DefaultEndpoint, ""},
 		{"endpoint", "HF_ENDPOINT=http://localhost:8080/hub/", "hf_home", ".cache/huggingface/token", ".cache/huggingface/hub", false, "http://localhost:8080/hub", ""},
+		{"no home", "HOME=none", "", "", "", false, DefaultEndpoint, ""},
 		{"bad endpoint", "HF_ENDPOINT=localhost:8080", "", "", "", false, "", "HF_ENDPOINT"},
 		{"endpoint with a password", "HF_ENDPOINT=https://u:p@h", "", "", "", false, "", "HF_ENDPOINT"},
 		{"bad token", "HF_TOKEN=hf_é", "", "", "", false, "", "the token in HF_TOKEN is not one"},
@@ -302,7 +326,11 @@ func TestSettings(t *testing.T) {
 				name, value, _ := strings.Cut(pair, "=")
 				env[name] = value
 			}
-			s, err := ReadSettings(func(name string) string { return env[name] }, dir)
+			home := dir
+			if env["HOME"] == "none" {
+				home = ""
+			}
+			s, err := ReadSettings(func(name string) string { return env[name] }, home)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "hf_a\x01") {
 					t.Errorf("%v, want an error with %q", err, tt.err)
@@ -316,7 +344,7 @@ func TestSettings(t *testing.T) {
 			if strings.Contains(from, "/") || from == "other" {
 				from = filepath.Join(dir, from)
 			}
-			if s.Token != tt.token || s.TokenFrom != from || s.Cache != filepath.Join(dir, tt.cache) || s.Offline != tt.offline || s.Endpoint.String() != tt.endpoint {
+			if s.Token != tt.token || s.TokenFrom != from || home != "" && s.Cache != filepath.Join(dir, tt.cache) || home == "" && s.Cache != "" || s.Offline != tt.offline || s.Endpoint.String() != tt.endpoint {
 				t.Errorf("%+v", s)
 			}
 		})

@@ -496,15 +496,18 @@ func TestStall(t *testing.T) {
 	})
 	t.Run("slow", func(t *testing.T) {
 		s := newSetup(t)
-		s.client.Stall = 2 * time.Second
+		s.client.Stall = 1500 * time.Millisecond
 		small := []byte(strings.Repeat("0123456789", 200))
 		s.files = map[string][]byte{"slow.json": small}
 		s.Add(id, s.files)
-		s.SetRate(5000) // 20 ms between pieces of 100 bytes
+		s.SetRate(500) // 4 s, and 20 ms between pieces
 		if err := s.fetch(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		s.check(t)
+		if n := strings.Count(strings.Join(s.Requests(), "\n"), "/storage/"); n != 1 {
+			t.Errorf("%d requests", n)
+		}
 	})
 }
 

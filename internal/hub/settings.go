@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -35,22 +36,26 @@ func ReadSettings(getenv func(string) string, home string) (Settings, error) {
 	hfHome := v.path("HF_HOME")
 	if hfHome == "" {
 		cache := v.path("XDG_CACHE_HOME")
-		if cache == "" {
+		if cache == "" && home != "" {
 			cache = filepath.Join(home, ".cache")
 		}
-		hfHome = filepath.Join(cache, "huggingface")
+		hfHome = below(cache, "huggingface")
 	}
-	for _, dir := range []string{v.path("HF_HUB_CACHE"), v.path("HUGGINGFACE_HUB_CACHE"), filepath.Join(hfHome, "hub")} {
-		if s.Cache == "" {
-			s.Cache = dir
-		}
-	}
+	s.Cache = cmp.Or(v.path("HF_HUB_CACHE"), v.path("HUGGINGFACE_HUB_CACHE"), below(hfHome, "hub"))
 	var err error
 	if s.Endpoint, err = endpoint(getenv("HF_ENDPOINT")); err != nil {
 		return s, err
 	}
 	s.Token, s.TokenFrom, err = v.token(hfHome)
 	return s, err
+}
+
+// below returns a name in a folder; "" where the folder is not known.
+func below(dir, name string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, name)
 }
 
 // endpoint parses the address of a hub.
@@ -99,9 +104,9 @@ func (v variables) token(hfHome string) (token, from string, err error) {
 	if v.isTrue("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
 		return "", "", nil
 	}
-	path := v.path("HF_TOKEN_PATH")
+	path := cmp.Or(v.path("HF_TOKEN_PATH"), below(hfHome, "token"))
 	if path == "" {
-		path = filepath.Join(hfHome, "token")
+		return "", "", nil
 	}
 	f, err := regular.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
