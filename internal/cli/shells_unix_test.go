@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path"
@@ -144,6 +145,18 @@ func completionFolder(t *testing.T) string {
 	return dir
 }
 
+// completionStore makes a folder of data with a model that was pulled.
+func completionStore(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "paligemma", "models", "google", "tiny", "q8_0.gguf")
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
+	if err = errors.Join(err, os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 type completionTest struct {
 	line string
 	want []string // sorted, see plainCompletion
@@ -153,6 +166,7 @@ type completionTest struct {
 func completionTests() []completionTest {
 	pictures := []string{"SCAN.PNG", "models", "my dir", "photo.jpg", "two words.webp"}
 	models := []string{"BIG.GGUF", "model.gguf", "models", "my dir"}
+	stored := []string{"tiny:q8_0"} // see completionStore
 	return []completionTest{
 		{"paligemma ca", []string{"caption"}},
 		{"paligemma help co", []string{"completion", "convert"}},
@@ -166,9 +180,9 @@ func completionTests() []completionTest {
 		{"paligemma segment cat ", pictures},
 		{"paligemma parse ", nil},
 		{"paligemma parse --image ", pictures},
-		{"paligemma caption --model ", models},
-		{"paligemma caption -m ", models},
-		{"paligemma caption --model=", models},
+		{"paligemma caption --model ", append(slices.Clone(models), stored...)},
+		{"paligemma caption -m ", append(slices.Clone(models), stored...)},
+		{"paligemma caption --model=", append(slices.Clone(models), stored...)},
 		{"paligemma caption --model models/", []string{"deep.gguf"}},
 		{"paligemma convert ", []string{"models", "my dir", "weights.safetensors", "weights.safetensors.index.json"}},
 		{"paligemma convert weights.safetensors ", models},
@@ -187,6 +201,10 @@ func completionTests() []completionTest {
 		{"paligemma convert x --type q4_k", []string{"q4_k_m", "q4_k_s"}},
 		{"paligemma quantize x --type f", []string{"f16", "f32"}},
 		{"paligemma version ", nil},
+		{"paligemma show ", stored},
+		{"paligemma rm google/t", stored},
+		{"paligemma pull google/paligemma2-28b-m", []string{"paligemma2-28b-mix-224", "paligemma2-28b-mix-448"}},
+		{"paligemma caption -m goo", stored},
 	}
 }
 
@@ -201,7 +219,7 @@ func askShell(t *testing.T, shell, asking, loaded string, tests []completionTest
 		cmd.Args = append(cmd.Args, tt.line)
 	}
 	cmd.Dir = completionFolder(t)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "TERM=dumb", "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_DATA_HOME="+completionStore(t), "TERM=dumb", "LC_ALL=C.UTF-8")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
