@@ -17,7 +17,7 @@ __attribute__((constructor(101))) static void check_cpu(void) {
 		{"AVX", ggml_cpu_has_avx(), __builtin_cpu_supports("avx")},
 		{"AVX2", ggml_cpu_has_avx2(), __builtin_cpu_supports("avx2")},
 		{"FMA", ggml_cpu_has_fma(), __builtin_cpu_supports("fma")},
-		{"F16C", ggml_cpu_has_f16c(), __builtin_cpu_supports("f16c")},
+		{"F16C", ggml_cpu_has_f16c(), pg_has_f16c()},
 		{"BMI2", ggml_cpu_has_bmi2(), __builtin_cpu_supports("bmi2")},
 		{"AVX-512", ggml_cpu_has_avx512(), __builtin_cpu_supports("avx512f")},
 		{"AVX-512 VNNI", ggml_cpu_has_avx512_vnni(), __builtin_cpu_supports("avx512vnni")},

@@ -16,9 +16,9 @@ INLINE float FN(exp)(float x) {
 	p = p * r + 1.0f;
 	union {
 		float f;
-		int32_t i;
+		uint32_t u;
 	} scale;
-	scale.i = ((int32_t) n + 127) << 23;
+	scale.u = (uint32_t) ((int32_t) n + 127) << 23;
 	return p * scale.f;
 }
 

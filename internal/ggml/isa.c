@@ -1,12 +1,21 @@
 #include "isa.h"
 
+#ifdef ISA_DISPATCH
+#include <cpuid.h>
+
+bool pg_has_f16c(void) {
+	unsigned a, b, c, d;
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 atomic_int pg_isa;
 
 // Returns the highest set that the processor and the system have.
 static int highest(void) {
 #ifdef ISA_DISPATCH
 	__builtin_cpu_init();
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c")) {
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !pg_has_f16c()) {
 		return ISA_BASELINE;
 	}
 	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||

@@ -32,6 +32,11 @@ extern atomic_int pg_isa;
 // pg_limit_isa keeps kernels to a set and those before it, where the processor has them.
 void pg_limit_isa(int most);
 
+#ifdef ISA_DISPATCH
+// pg_has_f16c reports whether the processor has F16C, which clang before 15 cannot ask for by name.
+bool pg_has_f16c(void);
+#endif
+
 static inline int isa_level(void) {
 	return atomic_load_explicit(&pg_isa, memory_order_relaxed);
 }
