@@ -44,9 +44,12 @@ func (d *display) Write(p []byte) (int, error) {
 			d.reset()
 			p = p[2:]
 		case bytes.HasPrefix(p, []byte("\x1b[")):
-			end := bytes.IndexFunc(p[2:], func(r rune) bool { return r < '0' || r > '9' }) + 2
-			d.control(&b, string(p[2:end]), p[end])
-			p = p[end+1:]
+			rest := bytes.TrimLeft(p[2:], "0123456789")
+			if len(rest) > 0 {
+				d.control(&b, string(p[2:len(p)-len(rest)]), rest[0])
+				rest = rest[1:]
+			}
+			p = rest
 		default:
 			r, size := utf8.DecodeRune(p)
 			d.put(r)
@@ -80,7 +83,7 @@ func (d *display) control(b *strings.Builder, argument string, letter byte) {
 		d.at = max(d.at-n, 0)
 	case 'K':
 		d.text = d.text[:d.at]
-	case 'J': // the terminal is cleared, and the line written again
+	case 'J': // before H: the terminal is cleared, and the line written again
 		b.WriteString("\x1b[2J\x1b[H")
 		d.reset()
 	}
