@@ -36,7 +36,7 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	var first error
 	f.VisitAll(func(flag *pflag.Flag) {
 		value, ok := lookup(envName(flag.Name))
-		if !ok || value == "" || flag.Changed || flag.Name == "help" || flag.Name == "version" || !applies(f, flag, lookup) {
+		if !ok || value == "" || flag.Changed || !applies(f, flag, lookup) {
 			return
 		}
 		if err := f.Set(flag.Name, value); err != nil && first == nil {
@@ -97,10 +97,16 @@ func valueError(err error) error {
 	return quote.Error(err)
 }
 
+// hasVariable reports whether a variable stands for a flag.
+func hasVariable(flag *pflag.Flag) bool {
+	_, typed := flag.Annotations[noVariable]
+	return !typed && flag.Name != "help" && flag.Name != "version"
+}
+
 // applies reports whether a variable means something to a command line: not where
 // the flag has none, a flag on it excludes the variable's, or where another is missing.
 func applies(f *pflag.FlagSet, flag *pflag.Flag, lookup func(string) (string, bool)) bool {
-	if _, typed := flag.Annotations[noVariable]; typed {
+	if !hasVariable(flag) {
 		return false
 	}
 	for _, other := range flag.Annotations[excludedBy] {

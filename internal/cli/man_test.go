@@ -90,7 +90,7 @@ func checkManPage(t *testing.T, cmd *cobra.Command) {
 		if i := slices.Index(lines, term); i < 0 || !strings.HasPrefix(lines[i+1], usage) {
 			t.Errorf("missing: %q with %q", term, usage)
 		}
-		if f.Name != "help" && !slices.Contains(lines, envName(f.Name)) {
+		if hasVariable(f) && !slices.Contains(lines, envName(f.Name)) {
 			t.Errorf("missing: %s", envName(f.Name))
 		}
 	}

@@ -159,7 +159,7 @@ func manEnvironment(r *roff, cmd *cobra.Command) {
 	r.section("ENVIRONMENT")
 	r.line(escapeRoff("A variable stands for a flag. The flag on the command line wins, also over the variables of flags that it excludes; an empty variable counts as unset."))
 	list := func(f *pflag.Flag) {
-		if !f.Hidden && f.Name != "help" && f.Name != "version" {
+		if !f.Hidden && hasVariable(f) {
 			r.item(bold(envName(f.Name)), "See "+bold("--"+f.Name)+".")
 		}
 	}

@@ -290,7 +290,10 @@ func TestEnvironment(t *testing.T) {
 		}
 		flags.VisitAll(func(f *pflag.Flag) {
 			switch {
-			case f.Name == "help":
+			case !hasVariable(f):
+				if f.Changed {
+					t.Errorf("%s --%s comes from a variable", cmd.Name(), f.Name)
+				}
 			case f.Name == "quiet":
 				if f.Value.String() != "false" {
 					t.Errorf("%s: the variable beats --quiet", cmd.Name())
