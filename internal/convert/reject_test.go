@@ -163,7 +163,7 @@ func TestFolders(t *testing.T) {
 		{remove("model.safetensors"), []string{"model.safetensors"}},
 		{remove("tokenizer.json"), []string{"tokenizer is missing", "copy tokenizer.json or tokenizer.model"}},
 		{write(remove("tokenizer.json"), "tokenizer.model", "x"), []string{"tokenizer.model", "not a sentencepiece model", "tokenizer.json"}},
-		{write(remove("config.json"), "adapter_config.json", "{}"), []string{"LoRA adapter", "merge"}},
+		{write(remove("config.json"), "adapter_config.json", "{}"), []string{"LoRA adapter", "--lora"}},
 		{write(remove(), "config.json", "{"), []string{"config.json", "bad json at byte 1"}},
 		{write(remove(), "config.json", "[]"), []string{"config.json", "not a json object"}},
 		{write(remove(), "config.json", `{"model_type":"paligemma","model_type":"llama"}`), []string{`key "model_type" is there twice`}},
