@@ -1,0 +1,100 @@
+package engine_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"paligemma/internal/adapter"
+	"paligemma/internal/engine"
+)
+
+// openAdapted opens a model with test adapters.
+func openAdapted(t testing.TB, path string, adapters ...adapter.Spec) *engine.Engine {
+	t.Helper()
+	for i, a := range adapters {
+		adapters[i].Path = filepath.Join(testdata, "adapters", a.Path)
+	}
+	e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Adapters: adapters})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// TestEnginesWithAdapters opens one file with different adapters, and asks all engines at
+// once: each answers as it does alone, and no two answer the same.
+func TestEnginesWithAdapters(t *testing.T) {
+	path := converted(t, "pg1-tiny")
+	engines := []*engine.Engine{
+		open(t, path, 0),
+		openAdapted(t, path, adapter.Spec{Path: "lora", Scale: 1}),
+		openAdapted(t, path, adapter.Spec{Path: "lora", Scale: 0.5}, adapter.Spec{Path: "rslora", Scale: -1}),
+	}
+	var want [3][]any
+	for i, e := range engines {
+		for _, ask := range asks(t, e) {
+			answer, err := ask(t.Context(), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[i] = append(want[i], answer)
+		}
+		if i > 0 && reflect.DeepEqual(want[i], want[i-1]) {
+			t.Errorf("engine %d answers as the one before", i)
+		}
+	}
+	var all sync.WaitGroup
+	for i, e := range engines {
+		for j, ask := range asks(t, e) {
+			all.Go(func() {
+				if answer, err := ask(t.Context(), e); err != nil || !reflect.DeepEqual(answer, want[i][j]) {
+					t.Errorf("engine %d, request %d: %v, %v, want %v", i, j, answer, err, want[i][j])
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// TestAdapterErrors opens models with adapters that cannot be added: the fault is the
+// model's.
+func TestAdapterErrors(t *testing.T) {
+	path := converted(t, "pg1-tiny")
+	empty := t.TempDir()
+	damaged := t.TempDir()
+	for _, name := range []string{"adapter_config.json", "adapter_model.safetensors"} {
+		data, err := os.ReadFile(filepath.Join(testdata, "adapters", "lora", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Ext(name) == ".safetensors" {
+			data = data[:len(data)-4]
+		}
+		if err := os.WriteFile(filepath.Join(damaged, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct{ adapter, want string }{
+		"missing":    {filepath.Join(empty, "nothing"), "nothing"},
+		"empty":      {empty, empty},
+		"damaged":    {damaged, damaged},
+		"other base": {filepath.Join(testdata, "adapters", "pg2_lora"), "pg2_lora"},
+		"DoRA":       {filepath.Join(testdata, "adapters", "dora"), "convert CHECKPOINT OUT.gguf --lora"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Adapters: []adapter.Spec{{Path: c.adapter, Scale: 1}}})
+			if err == nil {
+				e.Close()
+			}
+			if bad := (*engine.ModelError)(nil); !errors.As(err, &bad) || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 500 {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
