@@ -68,19 +68,30 @@ func (g *Graph) okLowRank(w Tensor, u LowRank, x Tensor) bool {
 	if !g.ok(w, u.A, x) || !g.ok(u.B...) || !g.okF32("low rank", x) {
 		return false
 	}
-	n, r := int64(0), int64(0)
-	ok := len(u.B) >= 1 && len(u.B) <= maxParts
-	for _, t := range append([]Tensor{u.A}, u.B...) {
-		ok = ok && t.Type() == gguf.TypeF32 && t.contiguous() && t.Dim(2)*t.Dim(3) == 1
-	}
-	for _, b := range u.B {
-		n, r = n+b.Dim(0), r+b.Dim(1)
-	}
-	if ok && n == w.Dim(1) && r == u.A.Dim(1) && x.Dim(0) == u.A.Dim(0) && x.Dim(0) <= w.Dim(0) && w.Dim(2)*w.Dim(3)*x.Dim(2)*x.Dim(3) == 1 {
+	if u.sound() && u.fits(w) && x.Dim(0) == u.A.Dim(0) && x.Dim(0) <= w.Dim(0) && x.Dim(2)*x.Dim(3) == 1 {
 		return true
 	}
 	g.fail("low rank: %v and %v do not fit %v and %v", u.A, u.B, w, x)
 	return false
+}
+
+// sound reports whether the factors are F32 matrices without gaps, and as many as can be.
+func (u LowRank) sound() bool {
+	for _, t := range append([]Tensor{u.A}, u.B...) {
+		if t.Type() != gguf.TypeF32 || !t.contiguous() || t.Dim(2)*t.Dim(3) != 1 {
+			return false
+		}
+	}
+	return len(u.B) >= 1 && len(u.B) <= maxParts
+}
+
+// fits reports whether the parts add up to weights and to A.
+func (u LowRank) fits(w Tensor) bool {
+	n, r := int64(0), int64(0)
+	for _, b := range u.B {
+		n, r = n+b.Dim(0), r+b.Dim(1)
+	}
+	return n == w.Dim(1) && r == u.A.Dim(1) && w.Dim(2)*w.Dim(3) == 1
 }
 
 // size is the bytes of an update.
