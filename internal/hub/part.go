@@ -42,6 +42,8 @@ type part struct {
 	want File
 	file *os.File
 
+	saving sync.Mutex
+
 	mu    sync.Mutex
 	etag  string // of what the bytes are from; "": not known
 	have  spans
@@ -152,18 +154,11 @@ func readState(path string) (state, error) {
 	return s, r.End()
 }
 
-// save writes the state.
+// save writes the state. Bytes are written meanwhile: what it says stays true.
 func (p *part) save() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.saveLocked()
-}
-
-func (p *part) saveLocked() error {
-	s := state{p.want.Size, p.want.SHA256, p.want.Blob, p.etag, [][2]int64{}}
-	for _, a := range p.have[:min(len(p.have), maxSpans)] {
-		s.Have = append(s.Have, [2]int64{a.from, a.to})
-	}
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	s := p.state()
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err
@@ -176,8 +171,19 @@ func (p *part) saveLocked() error {
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
-	p.saved = time.Now()
 	return f.Commit()
+}
+
+// state returns what is there now.
+func (p *part) state() state {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.saved = time.Now()
+	s := state{p.want.Size, p.want.SHA256, p.want.Blob, p.etag, [][2]int64{}}
+	for _, a := range p.have[:min(len(p.have), maxSpans)] {
+		s.Have = append(s.Have, [2]int64{a.from, a.to})
+	}
+	return s
 }
 
 // write puts bytes at their place, and returns how many of them are new.
@@ -186,10 +192,14 @@ func (p *part) write(b []byte, at int64) (gained int64, err error) {
 		return 0, fmt.Errorf("%s: %w", p.path+partSuffix, atomicfile.Cause(err))
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	gained = p.have.add(span{at, at + int64(len(b))})
-	if time.Since(p.saved) > saveEvery {
-		err = p.saveLocked()
+	due := time.Since(p.saved) > saveEvery
+	if due {
+		p.saved = time.Now() // nobody else saves it
+	}
+	p.mu.Unlock()
+	if due {
+		err = p.save()
 	}
 	return gained, err
 }
