@@ -184,7 +184,7 @@ func completionTests() []completionTest {
 		{"paligemma caption -m ", append(slices.Clone(models), stored...)},
 		{"paligemma caption --model=", append(slices.Clone(models), stored...)},
 		{"paligemma caption --model models/", []string{"deep.gguf"}},
-		{"paligemma convert ", []string{"models", "my dir", "weights.safetensors", "weights.safetensors.index.json"}},
+		{"paligemma convert ", []string{"masks.npz", "models", "my dir", "weights.safetensors", "weights.safetensors.index.json"}},
 		{"paligemma convert weights.safetensors ", models},
 		{"paligemma quantize ", models},
 		{"paligemma inspect ", models},
