@@ -1,7 +1,7 @@
 // A type of weights, from the functions for all types of a file: included once for each type, with TYPE, its name,
-// BYTES of a block and MORE that is constant for it, if anything; SUP, where it has one, multiplies up to SUP_ROWS rows
-// without a panel. What a file's types have in common: X_TYPE, the type of the rows that they multiply, VALUES of a
-// block, and FEW (matmul_type).
+// BYTES of a block and MORE that is constant for it, if anything; up to SUP rows, where it has that, go through
+// multiply_sup. What a file's types have in common: X_TYPE, the type of the rows that they multiply, VALUES of a block,
+// and FEW (matmul_type).
 #define NAME(name) ISA_JOIN(name, TYPE)
 #ifndef MORE
 #define MORE
@@ -60,8 +60,9 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 
 static void NAME(narrow)(const struct strip * s) {
 #ifdef SUP
-	if (s->rows <= SUP_ROWS) {
-		SUP(s);
+	if (s->rows <= SUP) {
+		const struct traits t = {TRAITS};
+		multiply_sup(t, s);
 		complete(s, s->y, s->ldy);
 		return;
 	}
