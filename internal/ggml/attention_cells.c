@@ -144,7 +144,9 @@ static void attend_chunk(const struct work * w, const struct cell_part * p, int6
 	for (int i = 0; i < 2; i++) {
 		if (n[i] > 0) {
 			const struct rows k = rows_of(w, p->runs[i].keys + at[i] * w->kv * w->d, head, n[i], w->keys);
-			DISPATCH(scores)(rows, w->wide, w->query, n[i], k.at, k.stride, w->score + (i > 0 ? n[0] : 0));
+			const uint16_t * values = p->runs[i].values + (at[i] * w->kv + head) * w->d;
+			DISPATCH(scores)(rows, w->wide, w->query, n[i], k.at, k.stride, w->score + (i > 0 ? n[0] : 0), values,
+							 w->kv * w->d);
 		}
 	}
 	for (int r = 0; r < rows; r++) {

@@ -88,11 +88,22 @@ INLINE void FN(score_cells)(const int rows, int64_t wide, const float * q, int64
 	}
 }
 
-// Scores [rows, CHUNK + SLACK] of n cells, rows being 1, 2, 4 or 8.
+// Asks for n rows of halves that are read soon.
+INLINE void FN(prefetch_rows)(int64_t n, int64_t wide, const uint16_t * at, int64_t stride) {
+	for (int64_t j = 0; j < n; j++, at += stride) {
+		for (int64_t i = 0; i < wide; i += CACHE_LINE / (int64_t) sizeof *at) {
+			__builtin_prefetch(at + i, 0, 2);
+		}
+	}
+}
+
+// Scores [rows, CHUNK + SLACK] of n cells, rows being 1, 2, 4 or 8. The cells' values, apart halves from one to the
+// next, are asked for.
 static void FN(scores)(int rows, int64_t wide, const float * q, int64_t n, const uint16_t * k, int64_t stride,
-					   float * score) {
+					   float * score, const uint16_t * values, int64_t apart) {
 	const int cells = SUMS / rows;
 	for (int64_t j = 0; j < n; j += cells, k += cells * stride, score += cells) {
+		FN(prefetch_rows)(n - j < cells ? n - j : cells, wide, values + j * apart, apart);
 		switch (rows) {
 		case 1:
 			FN(score_cells)(1, wide, q, n - j, k, stride, score);
