@@ -40,6 +40,9 @@ struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor *
 struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k,
 								  struct ggml_tensor * v, float scale, float cap, bool exact, int threads);
 
+// pg_largest returns the index of the largest of n values, the first of several; -1 if there are none or one is NaN.
+int64_t pg_largest(int64_t n, const float * x);
+
 // pg_rows_type returns the type to which products with weights of a type quantize their operand, and pg_quantizes
 // reports whether rows.c writes Q8_K, Q8_0 or BF16 to the same bits as ggml.
 int pg_rows_type(enum ggml_type type);

@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"paligemma/internal/ggml"
 )
 
 // Sampling says how the next token is chosen. The zero value is greedy.
@@ -56,16 +58,8 @@ func (s *sampler) next(logits []float32) (int, error) {
 
 // argmax is the first index of the largest logit.
 func argmax(logits []float32) (int, error) {
-	best := 0
-	for i, v := range logits {
-		if v != v {
-			return 0, ErrNaN
-		}
-		if v > logits[best] {
-			best = i
-		}
-	}
-	if math.IsInf(float64(logits[best]), 0) {
+	best := ggml.Largest(logits)
+	if best < 0 || math.IsInf(float64(logits[best]), 0) {
 		return 0, ErrNaN
 	}
 	return best, nil
