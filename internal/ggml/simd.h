@@ -47,7 +47,7 @@ INLINE __m512i load4(const int8_t * p) {
 // Returns sum + q · the four bytes at p, for each four unsigned bytes of q: one instruction, of which GCC would make two
 // and need a register in between.
 INLINE __m512i dot4(__m512i sum, __m512i q, const int8_t * p) {
-	__asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(q), "m"(*(const int8_t(*)[4]) p));
+	__asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(q), "m"(*(const int8_t (*)[4]) p));
 	return sum;
 }
 
