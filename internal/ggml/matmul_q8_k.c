@@ -262,7 +262,7 @@ INLINE void multiply_some(const struct traits t, int64_t rows, const uint8_t * c
 	}
 }
 
-// Multiplies up to LANES rows of weights with 2 to NARROW rows.
+// Multiplies up to LANES rows of weights with 2 to SUP rows.
 INLINE void multiply_sup(const struct traits t, const struct strip * s) {
 	const uint8_t * weights[LANES];
 	find_weights(s, LANES, weights);
@@ -373,7 +373,7 @@ INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, c
 #define TYPE Q4_K
 #define BYTES 144
 #define MORE 32
-#define SUP NARROW
+#define SUP 10
 #include "matmul_type.h"
 
 #define TYPE Q5_K
