@@ -24,10 +24,7 @@ static const struct matmul_type * find(enum ggml_type type) {
 int pg_multiplies(enum ggml_type type, int64_t k) {
 	const struct matmul_type * t = find(type);
 	return t && k % t->values == 0 && (int64_t) ggml_row_size(type, t->values) == t->bytes &&
-		   pg_rows_type(type) == (int) t->x_type && __builtin_cpu_supports("avx512bw") &&
-		   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-		   __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-		   __builtin_cpu_supports("f16c") && (type != GGML_TYPE_BF16 || __builtin_cpu_supports("avx512bf16"));
+		   pg_rows_type(type) == (int) t->x_type && isa_level() >= (type == GGML_TYPE_BF16 ? ISA_BF16 : ISA_VNNI);
 }
 
 static int64_t steps(int64_t k) {
