@@ -8,26 +8,27 @@ import (
 
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
+	"paligemma/internal/result"
 )
 
 // answer asks prompt n of an item about its images, and prints the result.
-func (r *run) answer(ctx context.Context, it *item, n int, images []*Image) (Result, error) {
-	result := r.newResult(it, n, images)
+func (r *run) answer(ctx context.Context, it *item, n int, images []*Image) (result.Result, error) {
+	res := r.newResult(it, n, images)
 	prompt := it.prompts[n]
 	if r.box != nil {
 		prompt = r.box.ground(prompt, images[0].fitted.Size)
 	}
-	result.Prompt = &prompt
+	res.Prompt = &prompt
 	var err error
 	if r.suffixes != nil {
-		err = r.score(ctx, images, &result)
+		err = r.score(ctx, images, &res)
 	} else {
-		err = r.generate(ctx, it, images, &result)
+		err = r.generate(ctx, it, images, &res)
 	}
 	if err == nil {
-		r.logTimings(&result)
+		r.logTimings(&res)
 	}
-	return result, err
+	return res, err
 }
 
 // fitted returns the images as the engine takes them.
@@ -40,53 +41,49 @@ func fitted(images []*Image) []*engine.Image {
 }
 
 // newResult makes the result of an item's prompt, as far as the images tell.
-func (r *run) newResult(it *item, n int, images []*Image) Result {
-	result := Result{Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
+func (r *run) newResult(it *item, n int, images []*Image) result.Result {
+	res := result.Result{Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
 	if it.lines != nil {
-		result.Line = it.lines[n]
+		res.Line = it.lines[n]
 	}
 	for _, image := range images {
-		result.Images = append(result.Images, image.path)
-		result.Warnings = append(result.Warnings, named(image.path, len(images) > 1, image.fitted.Warnings)...)
+		res.Images = append(res.Images, image.path)
+		res.Warnings = append(res.Warnings, result.NamedWarnings(image.path, len(images) > 1, image.fitted.Warnings)...)
 	}
 	if !r.join && len(images) == 1 {
-		result.Image, result.Images = images[0].path, nil
-		result.Width, result.Height = images[0].fitted.Size.X, images[0].fitted.Size.Y
+		res.Image, res.Images = images[0].path, nil
+		res.Width, res.Height = images[0].fitted.Size.X, images[0].fitted.Size.Y
 	}
-	return result
+	return res
 }
 
-// timings describes how long a generation took, and what came before it.
-func (r *run) timings(images []*Image, gen model.Generation) (*Timings, error) {
+// addTimings adds to a result how long a generation took, and what came before it.
+func (r *run) addTimings(res *result.Result, images []*Image, gen model.Generation) error {
 	load, err := r.engine.LoadTime()
-	var read, encode time.Duration
+	var read time.Duration
 	for _, image := range images {
 		read += image.took
-		encode += image.fitted.EncodeTime()
 	}
-	return &Timings{
-		Load: ms(load), Image: ms(read), Vision: ms(encode),
-		Prefill: ms(gen.Prefill), Decode: ms(gen.Decode),
-		PrefillTokens: gen.PrefillTokens, DecodeTokens: len(gen.Tokens) + gen.Dropped,
-	}, err
+	res.AddTimings(load, read, fitted(images), gen)
+	return err
 }
 
-func (r *run) logTimings(result *Result) {
+func (r *run) logTimings(res *result.Result) {
 	if !r.common.Timings {
 		return
 	}
 	label := ""
 	if r.printer.paths {
-		label = result.Image + ": "
+		label = res.Image + ": "
 	}
-	r.say(label + result.Timings.String())
+	r.say(label + res.Timings.String())
 }
 
 // generate has the model answer a prompt, and prints the text: as it comes, when
 // it has ended, or with what is in it.
-func (r *run) generate(ctx context.Context, it *item, images []*Image, result *Result) error {
+func (r *run) generate(ctx context.Context, it *item, images []*Image, res *result.Result) error {
 	streaming := r.streams()
-	gen, err := r.decode(ctx, images, result, streaming)
+	gen, err := r.decode(ctx, images, res, streaming)
 	if err != nil {
 		return err
 	}
@@ -94,17 +91,17 @@ func (r *run) generate(ctx context.Context, it *item, images []*Image, result *R
 		r.detail("the text ends where it repeats itself: tokens left out: %d", gen.Dropped)
 	}
 	r.outcomes.add(gen.FinishReason)
-	if result.Timings, err = r.timings(images, gen.Generation); err != nil {
+	if err = r.addTimings(res, images, gen.Generation); err != nil {
 		return err
 	}
 	if streaming {
 		return errors.Join(r.printer.part(gen.Rest), r.printer.end())
 	}
 	if r.printer.format == formatText && r.objects == nil {
-		return r.printTexts(result.Image, gen)
+		return r.printTexts(res.Image, gen)
 	}
-	r.describe(result, gen)
-	return r.printResult(ctx, it, images, result, r.engine.Spans(gen.Generation))
+	res.AddGeneration(r.engine.Tokenizer(), gen, r.sampling.NumReturn, r.sampling.LogProbs)
+	return r.printResult(ctx, it, images, res, r.engine.Spans(gen.Generation))
 }
 
 // streams reports whether text is written as it comes.
@@ -114,11 +111,11 @@ func (r *run) streams() bool {
 }
 
 // decode generates the text. Where it is streamed, all but its end is printed.
-func (r *run) decode(ctx context.Context, images []*Image, result *Result, streaming bool) (engine.Result, error) {
+func (r *run) decode(ctx context.Context, images []*Image, res *result.Result, streaming bool) (engine.Result, error) {
 	stop := r.watch("prompt") // until the first token, at the latest
 	defer stop()
 	request := engine.Request{
-		Prompt:      engine.Prompt{Text: *result.Prompt, Images: fitted(images)},
+		Prompt:      engine.Prompt{Text: *res.Prompt, Images: fitted(images)},
 		MaxTokens:   r.sampling.MaxTokens,
 		Sampling:    r.sampling.Sampling,
 		Beams:       r.sampling.Beams,
@@ -131,7 +128,7 @@ func (r *run) decode(ctx context.Context, images []*Image, result *Result, strea
 	}
 	begin := sync.OnceValue(func() error {
 		stop()
-		return r.printer.begin(result.Image)
+		return r.printer.begin(res.Image)
 	})
 	request.OnToken = func(_ int, text string) error {
 		if err := begin(); err != nil {
@@ -149,21 +146,6 @@ func (r *run) decode(ctx context.Context, images []*Image, result *Result, strea
 	return gen, err
 }
 
-// describe adds a generation to a result.
-func (r *run) describe(result *Result, gen engine.Result) {
-	tok := r.engine.Tokenizer()
-	tokens := append([]int{}, gen.Tokens...)
-	result.Text, result.Tokens, result.FinishReason = &gen.Text, &tokens, gen.FinishReason
-	result.Confidence = gen.Confidence()
-	if gen.Beams != nil {
-		result.Alternatives = newAlternatives(tok, gen.Beams, r.sampling.NumReturn)
-	}
-	if r.sampling.LogProbs > 0 {
-		steps := newLogProbs(tok, gen.LogProbs)
-		result.LogProbs = &steps
-	}
-}
-
 // printTexts prints a generation, or the best beams, a line each.
 func (r *run) printTexts(image string, gen engine.Result) error {
 	write := func(text string, confidence *float64) error {
@@ -175,7 +157,7 @@ func (r *run) printTexts(image string, gen engine.Result) error {
 	if r.sampling.NumReturn <= 1 {
 		return write(gen.Text, gen.Confidence())
 	}
-	for _, alternative := range newAlternatives(r.engine.Tokenizer(), gen.Beams, r.sampling.NumReturn) {
+	for _, alternative := range result.NewAlternatives(r.engine.Tokenizer(), gen.Beams, r.sampling.NumReturn) {
 		if err := write(alternative.Text, engine.Confidence(alternative.Score, 1)); err != nil {
 			return err
 		}
@@ -185,22 +167,22 @@ func (r *run) printTexts(image string, gen engine.Result) error {
 
 // printResult prints a result, with its objects if it is about objects. spans are
 // the tokens of its text; nil: confidences are not known.
-func (r *run) printResult(ctx context.Context, it *item, images []*Image, result *Result, spans []engine.TokenSpan) error {
-	boxes, masks := r.wants(it, *result.Prompt)
+func (r *run) printResult(ctx context.Context, it *item, images []*Image, res *result.Result, spans []engine.TokenSpan) error {
+	boxes, masks := r.wants(it, *res.Prompt)
 	if !boxes {
-		return r.printer.object(result)
+		return r.printer.object(res)
 	}
 	t := r.locator.targets[it].numbered(images[0])
 	t.size = images[0].fitted.Size
-	r.detail("%s: the model wrote %q", t.shown, *result.Text)
-	found, err := r.locator.locateOn(ctx, images[0], r.request.limits, *result.Text, t, spans)
+	r.detail("%s: the model wrote %q", t.shown, *res.Text)
+	found, err := r.locator.locateOn(ctx, images[0], r.request.limits, *res.Text, t, spans)
 	if err != nil {
 		return err
 	}
-	if done, err := r.locator.print(r.printer, result.Image, t, &found, r.sampling.Scores); done || err != nil {
+	if done, err := r.locator.print(r.printer, res.Image, t, &found, r.sampling.Scores); done || err != nil {
 		return err
 	}
-	result.Drawing = t.drawing
-	found.describe(result, masks)
-	return r.printer.object(result)
+	res.Drawing = t.drawing
+	res.AddObjects(&found.Objects, found.maskFiles, masks)
+	return r.printer.object(res)
 }

@@ -12,6 +12,7 @@ import (
 
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
+	"paligemma/internal/result"
 )
 
 // TestBeamGoldens compares --beams and score with transformers' beam search and
@@ -53,7 +54,7 @@ func TestBeamGoldens(t *testing.T) {
 				continue
 			}
 			tried++
-			ask := func(more ...string) (r Result) {
+			ask := func(more ...string) (r result.Result) {
 				t.Helper()
 				code, out, errs := runArgs(t, t.Context(), false, append(slices.Clone(args), append(more, "--format", "json")...)...)
 				if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
@@ -86,11 +87,11 @@ func TestBeamGoldens(t *testing.T) {
 				more = append(more, "--suffix", s.Suffix)
 			}
 			r := ask(more...)
-			if !slices.IsSortedFunc(*r.Scores, func(a, b Score) int { return int(math.Copysign(1, b.Sum-a.Sum)) }) {
+			if !slices.IsSortedFunc(*r.Scores, func(a, b result.Score) int { return int(math.Copysign(1, b.Sum-a.Sum)) }) {
 				t.Errorf("%s %s: not in order", name, g.Case)
 			}
 			for _, want := range g.Scores {
-				i := slices.IndexFunc(*r.Scores, func(s Score) bool { return s.Suffix == want.Suffix })
+				i := slices.IndexFunc(*r.Scores, func(s result.Score) bool { return s.Suffix == want.Suffix })
 				if i < 0 {
 					t.Fatalf("%s %s: %q is missing", name, g.Case, want.Suffix)
 				}
@@ -121,7 +122,7 @@ func TestBeamGoldens(t *testing.T) {
 func TestLogProbsAreScores(t *testing.T) {
 	scene := filepath.Join(fixture(t, "IMAGES"), "scene.png")
 	args := []string{scene, "-m", fixture(t, "MODEL"), "--prompt", "caption en", "--format", "json"}
-	var written, scored Result
+	var written, scored result.Result
 	code, out, errs := runArgs(t, t.Context(), false, append([]string{"generate", "--logprobs", "1", "--max-tokens", "3"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &written); code != 0 || err != nil {
 		t.Fatal(err, errs)

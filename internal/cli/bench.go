@@ -13,6 +13,7 @@ import (
 	"paligemma/internal/bench"
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/result"
 )
 
 type benchOptions struct {
@@ -63,7 +64,7 @@ Synthetic models: ` + strings.Join(bench.SyntheticNames()[:6], ", ") + `,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				if o.Image = args[0]; o.Image == "" {
-					return imageError{errEmpty}
+					return result.ImageError{Err: errEmpty}
 				}
 			}
 			if o.Synthetic == "" && typed(cmd.Flags(), "type") {
@@ -198,7 +199,7 @@ func (a *app) benchImage(ctx context.Context, o *benchOptions, measure *bench.Op
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, imageError{fmt.Errorf("%s: %w", source{path: o.Image}.shown(), err)}
+		return nil, result.ImageError{Err: fmt.Errorf("%s: %w", source{path: o.Image}.shown(), err)}
 	}
 	a.logWarnings(o.Image, img.Warnings)
 	measure.Image, measure.Limits = data, lim

@@ -15,6 +15,7 @@ import (
 
 	"paligemma/internal/engine"
 	"paligemma/internal/mask"
+	"paligemma/internal/result"
 	"paligemma/internal/task"
 )
 
@@ -238,7 +239,7 @@ func (c *cocoWriter) close() error {
 	for i, name := range c.classes.names {
 		c.file.Categories = append(c.file.Categories, cocoCategory{i + 1, name})
 	}
-	data, err := marshal(c.file)
+	data, err := result.Marshal(c.file)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"paligemma/internal/result"
 )
 
 func TestClasses(t *testing.T) {
@@ -52,9 +54,9 @@ func TestShares(t *testing.T) {
 		{"too unlikely for a float64", []float64{-5000, -5000 - math.Log(3)}, []float64{0.75, 0.25}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var scores []Score
+			var scores []result.Score
 			for _, sum := range c.sums {
-				scores = append(scores, Score{Sum: sum})
+				scores = append(scores, result.Score{Sum: sum})
 			}
 			for i, got := range shares(scores) {
 				if math.Abs(got-c.want[i]) > 1e-9 {

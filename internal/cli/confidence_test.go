@@ -12,14 +12,15 @@ import (
 	"testing"
 
 	"paligemma/internal/engine"
+	"paligemma/internal/result"
 	"paligemma/internal/task"
 	"paligemma/internal/tokenizer"
 )
 
 // answerOf runs a command with --format json.
-func answerOf(t *testing.T, args ...string) Result {
+func answerOf(t *testing.T, args ...string) result.Result {
 	t.Helper()
-	var r Result
+	var r result.Result
 	code, out, errs := runArgs(t, t.Context(), false, append(args, "--format", "json")...)
 	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
 		t.Fatalf("%v: %d, %v, %s", args, code, err, errs)
@@ -28,7 +29,7 @@ func answerOf(t *testing.T, args ...string) Result {
 }
 
 // meanOf is e to the mean of log-probabilities.
-func meanOf(steps []LogProb) float64 {
+func meanOf(steps []result.LogProb) float64 {
 	sum := 0.0
 	for _, s := range steps {
 		sum += s.LogProb
@@ -112,7 +113,7 @@ func TestBoxConfidence(t *testing.T) {
 			t.Fatalf("%d boxes, %d objects", len(*r.Boxes), len(objects))
 		}
 		for i, o := range objects {
-			var own []LogProb
+			var own []result.LogProb
 			at := 0 // no special tokens or bytes of characters among these
 			for _, p := range (*r.LogProbs)[:len(*r.Tokens)] {
 				if at+len(p.Text) > o.Start && at < o.End {

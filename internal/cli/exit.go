@@ -13,6 +13,7 @@ import (
 	"paligemma/internal/model"
 	"paligemma/internal/models"
 	"paligemma/internal/regular"
+	"paligemma/internal/result"
 	"paligemma/internal/tokenizer"
 	"paligemma/internal/units"
 )
@@ -36,12 +37,8 @@ type usageError struct{ error }
 // requests or a variable: wrong usage, of which a line of usage says nothing.
 type dataError struct{ error }
 
-// imageError says that an image is missing, unreadable or over a limit.
-type imageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
+func (e usageError) Unwrap() error { return result.RequestError{Err: e.error} }
 func (e dataError) Unwrap() error  { return e.error }
-func (e imageError) Unwrap() error { return e.error }
 
 // partlyError says that some of several inputs failed, each with an error that
 // was already printed.
@@ -68,7 +65,7 @@ func exitCode(err error) int {
 		usage  usageError
 		data   dataError
 		partly partlyError
-		img    imageError
+		img    result.ImageError
 		count  *tokenizer.ImageCountError
 		bad    *engine.ModelError
 		short  *engine.MemoryError

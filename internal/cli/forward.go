@@ -11,6 +11,7 @@ import (
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
+	"paligemma/internal/result"
 	"paligemma/internal/safetensors"
 	"paligemma/internal/units"
 )
@@ -179,11 +180,11 @@ func (r *forwardRun) encode(ctx context.Context, reader *reader, s *source, seve
 		return err
 	}
 	r.logWarnings(s.path, image.fitted.Warnings)
-	result := &r.result
-	result.Warnings = append(result.Warnings, named(s.path, several, image.fitted.Warnings)...)
-	result.Images = append(result.Images, s.path)
-	result.Timings.Image += ms(image.took)
-	result.Timings.Vision += ms(image.fitted.EncodeTime())
+	res := &r.result
+	res.Warnings = append(res.Warnings, result.NamedWarnings(s.path, several, image.fitted.Warnings)...)
+	res.Images = append(res.Images, s.path)
+	res.Timings.Image += result.Milliseconds(image.took)
+	res.Timings.Vision += result.Milliseconds(image.fitted.EncodeTime())
 	r.images = append(r.images, image.fitted)
 	return nil
 }
@@ -201,7 +202,7 @@ func (r *forwardRun) trace(ctx context.Context) (engine.Trace, error) {
 		return t, err
 	}
 	load, err := r.engine.LoadTime()
-	r.result.Timings.Forward, r.result.Timings.Load = ms(t.Took), ms(load)
+	r.result.Timings.Forward, r.result.Timings.Load = result.Milliseconds(t.Took), result.Milliseconds(load)
 	r.result.Tokens = len(t.IDs)
 	if r.options.Suffix != nil {
 		r.result.Loss = &t.Loss

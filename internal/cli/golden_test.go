@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/result"
 	"paligemma/internal/safetensors"
 )
 
@@ -172,7 +173,7 @@ func (c goldenCase) generate(t *testing.T, model string) {
 		return
 	}
 	code, out, errs := runArgs(t, t.Context(), false, append(args, "--join", "--format", "json", "--max-tokens", "20")...)
-	var got Result
+	var got result.Result
 	if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
 		t.Fatalf("%d, %v, %s", code, err, errs)
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"paligemma/internal/result"
 )
 
 // schema is the part of JSON Schema that docs/json.md uses. A field that is
@@ -206,7 +208,7 @@ func TestJSON(t *testing.T) {
 	}
 	for i, v := range decodeResults(t, out.String(), formatJSONL) {
 		title := []string{"answer", "failure"}[i]
-		if code, _ := v.(map[string]any)["error_code"].(string); i == 1 && code != codeLongPrompt {
+		if code, _ := v.(map[string]any)["error_code"].(string); i == 1 && code != result.CodeLongPrompt {
 			t.Errorf("look: error_code %q of a line that is too long for the model", code)
 		}
 		for _, wrong := range all[title].check(title, v) {

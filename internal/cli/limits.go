@@ -9,6 +9,7 @@ import (
 
 	"paligemma/internal/limits"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/result"
 )
 
 const (
@@ -66,7 +67,7 @@ func freeMemory() int64 {
 func (a *app) readImage(ctx context.Context, path string, o limitOptions) ([]byte, preprocess.Limits, error) {
 	lim := a.limits(path, o)
 	data, err := a.readAll(ctx, path, lim.MaxBytes)
-	if errors.Is(err, errTooLong) {
+	if errors.Is(err, result.ErrTooLong) {
 		err = fmt.Errorf("%w (--max-bytes N allows more)", err)
 	}
 	return data, lim, err

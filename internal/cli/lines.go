@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"paligemma/internal/result"
 	"paligemma/internal/units"
 )
 
@@ -15,7 +16,7 @@ import (
 const maxLine = 1 << 20
 
 // errLongLine says that a line was skipped.
-var errLongLine = fmt.Errorf("more than the limit of %s", units.Count(maxLine, "byte", "bytes"))
+var errLongLine = fmt.Errorf("%w of %s", result.ErrTooLong, units.Count(maxLine, "byte", "bytes"))
 
 // numberedLines returns the lines of data, from 1, without their ends.
 func numberedLines(data []byte) func(yield func(number int, line []byte) bool) {

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"paligemma/internal/result"
 )
 
 // lookOptions are the arguments and flags of look.
@@ -144,7 +146,7 @@ type picture struct {
 func (s *session) encode(ctx context.Context, items []item) (pictures []picture, err error) {
 	for i := range items {
 		images, failure := s.encodeImages(ctx, &items[i])
-		var bad imageError
+		var bad result.ImageError
 		switch {
 		case failure == nil:
 			pictures = append(pictures, picture{items[i].sources[0], images})
@@ -159,7 +161,7 @@ func (s *session) encode(ctx context.Context, items []item) (pictures []picture,
 		}
 	}
 	if len(pictures) == 0 {
-		return nil, imageError{fmt.Errorf("no image can be read: %w", errors.Unwrap(err))}
+		return nil, result.ImageError{Err: fmt.Errorf("no image can be read: %w", errors.Unwrap(err))}
 	}
 	return pictures, nil
 }

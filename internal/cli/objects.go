@@ -15,7 +15,7 @@ import (
 	"paligemma/internal/mask"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/preview"
-	"paligemma/internal/task"
+	"paligemma/internal/result"
 	"paligemma/internal/units"
 )
 
@@ -128,7 +128,7 @@ func (l *locator) locateOn(ctx context.Context, i *Image, o limitOptions, text s
 	if l.pictures() {
 		var err error
 		if t.canvas, _, err = newCanvas(i.data, l.app.limits(i.path, o)); err != nil {
-			return objects{}, imageError{pathError(t.shown, err)}
+			return objects{}, result.ImageError{Err: pathError(t.shown, err)}
 		}
 	}
 	found, err := l.locate(ctx, text, t, spans)
@@ -259,23 +259,6 @@ func (l *locator) logEmpty() {
 		l.app.note("no objects found")
 	default:
 		l.app.note("no objects found in %d of %d texts", l.empty, l.texts)
-	}
-}
-
-// describe adds the objects to a result, with a list of masks even if it is empty
-// where masks are asked for.
-func (found *objects) describe(result *Result, masks bool) {
-	list, pieces := found.List(), found.Pieces()
-	for i, path := range found.maskFiles {
-		list[i].Mask.MaskFile = path
-	}
-	boxList, maskList := task.Lists(list)
-	result.Objects, result.Boxes, result.Dropped = &list, &boxList, &pieces
-	if found.DroppedCount > len(pieces) {
-		result.DroppedCount = found.DroppedCount
-	}
-	if masks || found.Codes > 0 {
-		result.Masks = &maskList
 	}
 }
 

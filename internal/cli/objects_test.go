@@ -27,6 +27,7 @@ import (
 	"paligemma/internal/mask"
 	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/result"
 	"paligemma/internal/task"
 )
 
@@ -74,7 +75,7 @@ func TestParseMask(t *testing.T) {
 	for _, decoder := range []string{"CODEC", "MASKMODEL"} {
 		dir := filepath.Join(t.TempDir(), "masks")
 		code, out, errs := runArgs(t, t.Context(), false, "parse", maskText, "--size", "320x240", "--mask-decoder", fixture(t, decoder), "--mask-dir", dir, "--format", "json")
-		var got Result
+		var got result.Result
 		if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
 			t.Fatalf("%d, %v, %s", code, err, errs)
 		}
@@ -98,7 +99,7 @@ func TestParseMask(t *testing.T) {
 func TestManyMasks(t *testing.T) {
 	text := strings.Repeat(maskText+";", engine.MaxMasks+1)
 	code, out, errs := runArgs(t, t.Context(), false, "parse", text, "--size", "4x4", "--mask-decoder", fixture(t, "CODEC"), "--format", "json")
-	var got Result
+	var got result.Result
 	if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
 		t.Fatalf("%d, %v, %s", code, err, errs)
 	}
@@ -178,7 +179,7 @@ func TestSegmentIsParse(t *testing.T) {
 		}
 		want = strings.ReplaceAll(want, theirs.MaskDir, ours.MaskDir)
 		if format == formatJSON {
-			var a, b Result
+			var a, b result.Result
 			if err := errors.Join(json.Unmarshal([]byte(got), &a), json.Unmarshal([]byte(want), &b)); err != nil {
 				t.Fatal(err)
 			}
@@ -304,7 +305,7 @@ func TestParseIsAFilter(t *testing.T) {
 		if i == 3 {
 			stdin.Close()
 		}
-		var got Result
+		var got result.Result
 		if err := answer.Decode(&got); err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +320,7 @@ func TestParseIsAFilter(t *testing.T) {
 	if _, err := stdin.Write([]byte("x\n")); err != nil {
 		t.Fatal(err)
 	}
-	var got Result
+	var got result.Result
 	if err := json.NewDecoder(stdout).Decode(&got); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"paligemma/internal/draw"
 	"paligemma/internal/quote"
+	"paligemma/internal/result"
 )
 
 // maxSide bounds the longer side of an image that --size describes, in pixels.
@@ -181,11 +182,11 @@ func (r *parseRun) prepare(o *parseOptions) (err error) {
 func (r *parseRun) openImage(ctx context.Context, o *parseOptions) error {
 	data, lim, err := r.readImage(ctx, o.Image, o.limits)
 	if err != nil {
-		return imageError{fmt.Errorf("%s: %w", o.Image, err)}
+		return result.ImageError{Err: fmt.Errorf("%s: %w", o.Image, err)}
 	}
 	canvas, warnings, err := newCanvas(data, lim)
 	if err != nil {
-		return imageError{fmt.Errorf("%s: %w", o.Image, err)}
+		return result.ImageError{Err: fmt.Errorf("%s: %w", o.Image, err)}
 	}
 	r.warnings = warnings
 	r.logWarnings(o.Image, warnings)
@@ -229,9 +230,9 @@ func (r *parseRun) printFailure(l line) error {
 	if !r.common.json() {
 		return nil
 	}
-	result := Result{Image: r.image, Line: l.number, Task: "parse"}
-	result.fail(err)
-	return r.printer.object(result)
+	res := result.Result{Image: r.image, Line: l.number, Task: "parse"}
+	res.Fail(err)
+	return r.printer.object(res)
 }
 
 // text prints the objects of a text: that of a line, or of the argument if line
@@ -250,11 +251,11 @@ func (r *parseRun) text(ctx context.Context, text string, line int) error {
 	if done, err := r.locator.print(r.printer, r.image, t, &found, false); done || err != nil {
 		return err
 	}
-	result := Result{
+	res := result.Result{
 		Image: r.image, Width: t.size.X, Height: t.size.Y, Warnings: r.warnings, Line: line, Task: "parse", Text: &text,
 	}
-	found.describe(&result, true)
-	return r.printer.object(result)
+	res.AddObjects(&found.Objects, found.maskFiles, true)
+	return r.printer.object(res)
 }
 
 // parseSize reads WxH.

@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+
+	"paligemma/internal/result"
 )
 
 // layout says how the results of a run are printed.
@@ -140,7 +140,7 @@ func (p *printer) aligned(path string, rows [][]string) error {
 
 // object writes a result as JSON.
 func (p *printer) object(v any) error {
-	data, err := marshal(v)
+	data, err := result.Marshal(v)
 	if err != nil {
 		return err
 	}
@@ -176,14 +176,3 @@ func (p *printer) close() error {
 // inArray reports whether results are elements of an array, whose last line is
 // unfinished until the printer is closed.
 func (p *printer) inArray() bool { return p.format == formatJSON && p.many }
-
-// marshal returns JSON on one line, with < and > as they are.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}

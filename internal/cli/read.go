@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"paligemma/internal/result"
 	"paligemma/internal/units"
 )
 
@@ -37,9 +38,6 @@ func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	}
 }
 
-// errTooLong is wrapped by errors about files beyond a limit.
-var errTooLong = errors.New("more than the limit")
-
 func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
 	r := stdin
 	if path != stdinName {
@@ -50,7 +48,7 @@ func readLimited(path string, stdin io.Reader, limit int64) ([]byte, error) {
 		defer f.Close()
 		r = f
 		if info, err := f.Stat(); err == nil && info.Size() > limit {
-			return nil, fmt.Errorf("%s are %w of %s", units.Count(info.Size(), "byte", "bytes"), errTooLong, units.Number(limit))
+			return nil, fmt.Errorf("%s are %w of %s", units.Count(info.Size(), "byte", "bytes"), result.ErrTooLong, units.Number(limit))
 		}
 	}
 	return readAtMost(r, limit)
@@ -67,7 +65,7 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 		if first, ok := firstPicture(data); ok && int64(len(first)) <= limit {
 			return data[:len(first)+1], nil // a picture of several, which the limit is about
 		}
-		return nil, fmt.Errorf("%w of %s", errTooLong, units.Count(limit, "byte", "bytes"))
+		return nil, fmt.Errorf("%w of %s", result.ErrTooLong, units.Count(limit, "byte", "bytes"))
 	case len(data) == 0:
 		return nil, errors.New("it is empty")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/result"
 )
 
 // Image is an image of a run. It is filled in stages: the reader reads its file,
@@ -128,10 +129,10 @@ func (r *reader) close() {
 }
 
 // openImage reads an image, and decodes it if it is not large. Its errors name the
-// image; those about the image are imageErrors.
+// image; those about the image are [result.ImageError]s.
 func (a *app) openImage(ctx context.Context, s source, o limitOptions) (*Image, error) {
 	if s.err != nil {
-		return nil, imageError{s.err}
+		return nil, result.ImageError{Err: s.err}
 	}
 	start := time.Now()
 	data, limits, err := a.readImage(ctx, s.path, o)
@@ -139,11 +140,11 @@ func (a *app) openImage(ctx context.Context, s source, o limitOptions) (*Image, 
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		return nil, imageError{fmt.Errorf("%s: %w", s.shown(), err)}
+		return nil, result.ImageError{Err: fmt.Errorf("%s: %w", s.shown(), err)}
 	}
 	decoded, err := preprocess.Open(data, limits)
 	if err != nil {
-		return nil, imageError{fmt.Errorf("%s: %w", s.shown(), err)}
+		return nil, result.ImageError{Err: fmt.Errorf("%s: %w", s.shown(), err)}
 	}
 	image := &Image{source: s, data: data, decoded: decoded, took: time.Since(start)}
 	if s.path == stdinName {
@@ -155,7 +156,7 @@ func (a *app) openImage(ctx context.Context, s source, o limitOptions) (*Image, 
 // fit makes what the model takes.
 func (i *Image) fit(e *engine.Engine) (err error) {
 	if i.fitted, err = e.NewImage(i.decoded); err != nil {
-		return imageError{fmt.Errorf("%s: %w", i.shown(), err)}
+		return result.ImageError{Err: fmt.Errorf("%s: %w", i.shown(), err)}
 	}
 	i.decoded, i.took = nil, i.took+i.fitted.FitTime
 	return nil

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"paligemma/internal/result"
 )
 
 // slowReads is a reader whose reads begin when they are told to, and fail for
@@ -39,7 +41,7 @@ func newSlowReads(ctx context.Context, names ...string) (*slowReads, []*source) 
 			return nil, ctx.Err()
 		}
 		if from.path[:3] == "bad" {
-			return nil, imageError{errors.New(from.path)}
+			return nil, result.ImageError{Err: errors.New(from.path)}
 		}
 		return &Image{source: from}, nil
 	}
@@ -62,7 +64,7 @@ func TestReadAhead(t *testing.T) {
 			t.Fatalf("%s is read before %s was taken", <-s.begun, from.path)
 		}
 		image, err := s.take(from)
-		var bad imageError
+		var bad result.ImageError
 		if failed := errors.As(err, &bad); failed != (i == 2) || !failed && image.path != from.path {
 			t.Fatalf("%s: %v, %v", from.path, image, err)
 		}

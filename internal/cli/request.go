@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/result"
 	"paligemma/internal/task"
 )
 
@@ -177,7 +178,7 @@ func (q *request) hopeless() error {
 	}
 	for _, s := range q.items[0].sources {
 		if s.err != nil {
-			return imageError{s.err}
+			return result.ImageError{Err: s.err}
 		}
 	}
 	return nil

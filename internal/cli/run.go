@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"paligemma/internal/engine"
+	"paligemma/internal/result"
 	"paligemma/internal/units"
 )
 
@@ -104,7 +105,7 @@ func (r *run) answerItem(ctx context.Context, it *item) error {
 		return io.EOF
 	}
 	r.done++
-	var bad imageError
+	var bad result.ImageError
 	switch {
 	case errors.As(err, &bad) && r.several():
 		r.failed++
@@ -147,7 +148,7 @@ func (r *run) encodeImages(ctx context.Context, it *item) ([]*Image, error) {
 			return nil, err
 		}
 		if err := r.box.checkInside(image.path, image.fitted.Size); err != nil {
-			return nil, imageError{err}
+			return nil, result.ImageError{Err: err}
 		}
 		stop := r.watch("image")
 		_, err = r.engine.Encode(ctx, image.fitted)
@@ -189,13 +190,13 @@ func (r *run) printFailure(it *item, err error) error {
 	if it.streams() {
 		path = streamedPrefix + strconv.Itoa(r.streamed)
 	}
-	result := Result{Image: path, Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
-	result.fail(err)
+	res := result.Result{Image: path, Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
+	res.Fail(err)
 	if it.lines == nil {
-		return r.printer.object(result)
+		return r.printer.object(res)
 	}
-	for _, result.Line = range it.lines {
-		if err := r.printer.object(result); err != nil {
+	for _, res.Line = range it.lines {
+		if err := r.printer.object(res); err != nil {
 			return err
 		}
 	}

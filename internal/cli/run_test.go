@@ -22,6 +22,7 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
+	"paligemma/internal/result"
 	"paligemma/internal/tokenizer"
 )
 
@@ -190,8 +191,8 @@ func TestExitCode(t *testing.T) {
 		exitUsage:       {usageError{inner}, fmt.Errorf("a: %w", usageError{inner}), &tokenizer.ImageCountError{}},
 		exitPartly:      {partlyError{1, 2, "images"}, errors.Join(partlyError{1, 2, "lines"}, nil)},
 		exitModel:       {&engine.ModelError{Err: inner}, fmt.Errorf("a: %w", model.ErrNaN)},
-		exitImage:       {imageError{inner}},
-		exitInterrupted: {context.Canceled, imageError{context.Canceled}, &engine.ModelError{Err: context.Canceled}},
+		exitImage:       {result.ImageError{Err: inner}},
+		exitInterrupted: {context.Canceled, result.ImageError{Err: context.Canceled}, &engine.ModelError{Err: context.Canceled}},
 	} {
 		t.Run(strconv.Itoa(want), func(t *testing.T) {
 			for _, err := range errs {
@@ -250,7 +251,7 @@ func TestPrinter(t *testing.T) {
 	}
 	var b strings.Builder
 	p := printer{w: &b, format: formatJSON, layout: layout{many: true}}
-	if err := errors.Join(p.object(Result{Task: "<a>"}), p.object(Result{Task: "b"}), p.close()); err != nil {
+	if err := errors.Join(p.object(result.Result{Task: "<a>"}), p.object(result.Result{Task: "b"}), p.close()); err != nil {
 		t.Fatal(err)
 	}
 	if want := "[\n{\"task\":\"<a>\"},\n{\"task\":\"b\"}\n]\n"; b.String() != want {

@@ -1,55 +1,44 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
+	"paligemma/internal/result"
 )
 
 // score rates the suffixes after a prompt, and prints them or the best of them.
-func (r *run) score(ctx context.Context, images []*Image, result *Result) error {
+func (r *run) score(ctx context.Context, images []*Image, res *result.Result) error {
 	stop := r.watch("prompt")
-	found, err := r.engine.Score(ctx, engine.Prompt{Text: *result.Prompt, Images: fitted(images)}, r.suffixes)
+	found, err := r.engine.Score(ctx, engine.Prompt{Text: *res.Prompt, Images: fitted(images)}, r.suffixes)
 	stop()
 	if err != nil {
 		return err
 	}
-	if result.Timings, err = r.timings(images, model.Generation{PrefillTokens: found.PrefillTokens, Prefill: found.Took}); err != nil {
+	if err = r.addTimings(res, images, model.Generation{PrefillTokens: found.PrefillTokens, Prefill: found.Took}); err != nil {
 		return err
 	}
-	scores := make([]Score, len(found.Scores))
-	for i, s := range found.Scores {
-		scores[i] = newScore(s)
-	}
-	slices.SortStableFunc(scores, func(a, b Score) int { return cmp.Compare(b.Sum, a.Sum) })
-	result.Scores = &scores
-	if r.pick {
-		best := &scores[0]
-		tokens := best.Tokens[:len(best.Tokens)-1]
-		result.Text, result.Tokens, result.FinishReason = &best.Suffix, &tokens, model.FinishStop
-		result.Confidence = engine.Confidence(best.Mean, 1)
-	}
+	res.AddScores(found.Scores, r.pick)
+	scores := *res.Scores
 	switch {
 	case r.printer.format != formatText:
-		return r.printer.object(result)
+		return r.printer.object(res)
 	case !r.pick && r.OutTTY:
-		return r.printer.aligned(result.Image, append([][]string{scoreHeader()}, shareRows(scores)...))
+		return r.printer.aligned(res.Image, append([][]string{scoreHeader()}, shareRows(scores)...))
 	case !r.pick:
-		return r.printer.table(result.Image, scoreRows(scores))
+		return r.printer.table(res.Image, scoreRows(scores))
 	case r.sampling.Scores:
-		return r.printer.scored(result.Image, confidenceColumn(result.Confidence), *result.Text)
+		return r.printer.scored(res.Image, confidenceColumn(res.Confidence), *res.Text)
 	}
-	return r.printer.text(result.Image, *result.Text)
+	return r.printer.text(res.Image, *res.Text)
 }
 
 // scoreRows returns the table of scores.
-func scoreRows(scores []Score) [][]string {
+func scoreRows(scores []result.Score) [][]string {
 	var rows [][]string
 	for _, s := range scores {
 		var row []string
@@ -65,7 +54,7 @@ func scoreRows(scores []Score) [][]string {
 func scoreHeader() []string { return []string{"SHARE", "SUM", "MEAN", "LOSS", "PERPLEXITY", "TEXT"} }
 
 // shareRows returns the table of scores for people.
-func shareRows(scores []Score) [][]string {
+func shareRows(scores []result.Score) [][]string {
 	shares := shares(scores)
 	var rows [][]string
 	for i, s := range scores {
@@ -79,7 +68,7 @@ func shareRows(scores []Score) [][]string {
 
 // shares returns how likely each text is, given that it is one of them. Sums are
 // compared with the greatest, since e to a sum may be 0.
-func shares(scores []Score) []float64 {
+func shares(scores []result.Score) []float64 {
 	all, out := 0.0, make([]float64, len(scores))
 	for i, s := range scores { // best first
 		out[i] = math.Exp(s.Sum - scores[0].Sum)

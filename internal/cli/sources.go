@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"paligemma/internal/result"
 )
 
 // stdinName is the IMAGE that stands for standard input.
@@ -90,7 +92,7 @@ func (a *app) readList(ctx context.Context, o imageOptions) ([]string, error) {
 	a.noteWaiting(o.FilesFrom)
 	data, err := a.readAll(ctx, o.FilesFrom, maxList)
 	if err != nil {
-		return nil, imageError{fmt.Errorf("--files-from %s: %w", shown, err)}
+		return nil, result.ImageError{Err: fmt.Errorf("--files-from %s: %w", shown, err)}
 	}
 	var names []string
 	if o.Null {
@@ -100,10 +102,10 @@ func (a *app) readList(ctx context.Context, o imageOptions) ([]string, error) {
 			}
 		}
 	} else if names, err = splitLines(data); err != nil {
-		return nil, imageError{fmt.Errorf("--files-from %s, %w", shown, err)}
+		return nil, result.ImageError{Err: fmt.Errorf("--files-from %s, %w", shown, err)}
 	}
 	if len(names) == 0 {
-		return nil, imageError{fmt.Errorf("--files-from %s lists no files", shown)}
+		return nil, result.ImageError{Err: fmt.Errorf("--files-from %s lists no files", shown)}
 	}
 	return names, nil
 }

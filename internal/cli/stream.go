@@ -11,6 +11,7 @@ import (
 
 	"paligemma/internal/pictures"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/result"
 )
 
 // streamedPrefix begins the names of the pictures in standard input, which are counted
@@ -57,15 +58,15 @@ func (s *stream) next(ctx context.Context) (*Image, error) {
 	case errors.Is(err, pictures.ErrFormat):
 		err = errors.New("it does not begin with a PNG or JPEG picture, which --stream-images needs")
 	case errors.Is(err, pictures.ErrTooLong):
-		return nil, imageError{fmt.Errorf("%s: %w (--max-bytes N allows more)", source.shown(), err)}
+		return nil, result.ImageError{Err: fmt.Errorf("%s: %w (--max-bytes N allows more)", source.shown(), err)}
 	}
 	if err != nil {
 		s.ended = true
-		return nil, imageError{fmt.Errorf("standard input: %w", cause(err))}
+		return nil, result.ImageError{Err: fmt.Errorf("standard input: %w", cause(err))}
 	}
 	decoded, err := preprocess.Open(data, s.limits)
 	if err != nil {
-		return nil, imageError{fmt.Errorf("%s: %w", source.shown(), err)}
+		return nil, result.ImageError{Err: fmt.Errorf("%s: %w", source.shown(), err)}
 	}
 	return &Image{source: source, data: data, decoded: decoded, took: time.Since(start)}, nil
 }

@@ -1,15 +1,14 @@
-package cli
+// Package result is what JSON says of a request: docs/json.md describes it. It is
+// made of what the engine returns, and the same for every client of the engine.
+package result
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
-	"math"
-	"strings"
 	"time"
 
-	"paligemma/internal/engine"
-	"paligemma/internal/model"
 	"paligemma/internal/task"
-	"paligemma/internal/tokenizer"
 	"paligemma/internal/units"
 )
 
@@ -56,8 +55,8 @@ type Timings struct {
 	DecodeTokens  int     `json:"decode_tokens"`
 }
 
-// ms returns a duration in milliseconds, to the microsecond.
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// Milliseconds returns a duration in milliseconds, to the microsecond.
+func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // String returns the line that --timings prints.
 func (t Timings) String() string {
@@ -80,33 +79,12 @@ type Score struct {
 	Perplexity float64   `json:"perplexity"` // e^loss
 }
 
-func newScore(s engine.Score) Score {
-	return Score{
-		Suffix: s.Text, Tokens: s.IDs, LogProbs: s.LogProbs,
-		Sum: s.Sum, Mean: s.Mean, Loss: -s.Mean,
-		Perplexity: min(math.Exp(-s.Mean), math.MaxFloat64), // JSON has no infinity
-	}
-}
-
 // Alternative is one of the texts of a beam search.
 type Alternative struct {
 	Text         string  `json:"text"`
 	Tokens       []int   `json:"tokens"`
 	Score        float64 `json:"score"` // mean log-probability, the end token counted
 	FinishReason string  `json:"finish_reason"`
-}
-
-// newAlternatives describes the best n beams.
-func newAlternatives(tok *tokenizer.Tokenizer, beams []model.Beam, n int) []Alternative {
-	out := []Alternative{}
-	for _, b := range beams[:min(n, len(beams))] {
-		reason := model.FinishLength
-		if b.Stop {
-			reason = model.FinishStop
-		}
-		out = append(out, Alternative{tok.Decode(b.Tokens), append([]int{}, b.Tokens...), b.Score, reason})
-	}
-	return out
 }
 
 // LogProb is a token and the natural logarithm of its probability.
@@ -117,39 +95,13 @@ type LogProb struct {
 	Top     []LogProb `json:"top,omitempty"` // the most likely tokens in its place, best first
 }
 
-// newLogProbs describes the tokens of a generation.
-func newLogProbs(tok *tokenizer.Tokenizer, steps []model.StepLogProbs) []LogProb {
-	describe := func(t model.TokenLogProb) LogProb {
-		return LogProb{Token: t.ID, Text: tokenText(tok, t.ID), LogProb: t.LogProb}
+// Marshal returns JSON on one line, with < and > as they are.
+func Marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
 	}
-	out := make([]LogProb, len(steps))
-	for i, step := range steps {
-		out[i] = describe(step.TokenLogProb)
-		for _, t := range step.Top {
-			out[i].Top = append(out[i].Top, describe(t))
-		}
-	}
-	return out
-}
-
-// tokenText returns the text of a single token, or the vocabulary's spelling of
-// one that has no text by itself (the end token, a byte of a longer character).
-func tokenText(tok *tokenizer.Tokenizer, id int) string {
-	text := tok.Decode([]int{id})
-	if text == "" || strings.Contains(text, "\uFFFD") {
-		return tok.Piece(id)
-	}
-	return text
-}
-
-// named puts an image's path before its warnings where there are several images.
-func named(path string, several bool, warnings []string) []string {
-	if !several {
-		return warnings
-	}
-	var out []string
-	for _, w := range warnings {
-		out = append(out, path+": "+w)
-	}
-	return out
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
