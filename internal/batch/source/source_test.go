@@ -1,0 +1,503 @@
+package source
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+
+	"paligemma/internal/result"
+)
+
+func always() bool { return true }
+
+// write writes a file into a folder and returns its path.
+func write(t testing.TB, dir, name, data string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(data), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// read returns the records of all shards of options.
+func read(t testing.TB, o Options) (all []Record) {
+	t.Helper()
+	shards, err := o.Shards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range shards {
+		all = slices.AppendSeq(all, shards[i].Records(t.Context(), always))
+	}
+	return all
+}
+
+// shown describes records in short: id, images, prompt, what is carried, and the code
+// of an error.
+func shown(records []Record) (lines []string) {
+	for _, r := range records {
+		line := r.ID
+		for _, i := range r.Images {
+			line += " " + i.Name
+			if i.Data != nil {
+				line += "=" + string(i.Data)
+			}
+			if i.Err != nil {
+				line += "!" + result.Code(i.Err)
+			}
+		}
+		if r.Prompt != nil {
+			line += fmt.Sprintf(" %q", *r.Prompt)
+		}
+		if r.Choices != nil {
+			line += fmt.Sprint(" ", r.Choices)
+		}
+		if r.Box != nil {
+			line += fmt.Sprint(" ", *r.Box)
+		}
+		if r.Input != nil {
+			line += " " + string(r.Input)
+		}
+		if r.Err != nil {
+			line += " !" + result.Code(r.Err)
+		}
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return lines
+}
+
+func compare(t *testing.T, got []Record, want ...string) {
+	t.Helper()
+	if lines := shown(got); !reflect.DeepEqual(lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestExpandBraces(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"none", "a.tar", []string{"a.tar"}},
+		{"zeros", "{008..011}.tar", []string{"008.tar", "009.tar", "010.tar", "011.tar"}},
+		{"without zeros", "s{8..10}", []string{"s8", "s9", "s10"}},
+		{"words", "{train,val}-{0..1}", []string{"train-0", "train-1", "val-0", "val-1"}},
+		{"one number", "{7..7}", []string{"7"}},
+		{"text", "a{b}c{d", []string{"a{b}c{d"}},
+		{"no numbers", "{a..c}", []string{"{a..c}"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, err := expandBraces(c.text); err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
+	for _, text := range []string{"{9..3}", "{0..9999999}", "{0..999999}{0..999999}"} {
+		t.Run(text, func(t *testing.T) {
+			if got, err := expandBraces(text); err == nil {
+				t.Errorf("%d names, want an error", len(got))
+			}
+		})
+	}
+}
+
+func TestImages(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, name := range []string{"in/sub", "in/.hidden"} {
+		if err := os.MkdirAll(name, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"in/b.png", "in/a.JPG", "in/x.txt", "in/sub/c.jpg", "in/.hidden/d.jpg", "in/line\n\x1b[31m.jpg", "in/\xff.jpg", "n0.jpg", "n1.jpg"} {
+		write(t, ".", name, "x")
+	}
+	if err := errors.Join(syscall.Mkfifo("in/f.jpg", 0o666), os.Symlink("..", "in/sub/up"), os.Mkdir("in/z.jpg", 0o777), os.Symlink("gone", "in/y.jpg")); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("folder", func(t *testing.T) {
+		compare(t, read(t, Options{Args: []string{"in"}}),
+			"in/a.JPG in/a.JPG", "in/b.png in/b.png", "in/f.jpg in/f.jpg!unreadable_image", "in/line\n\x1b[31m.jpg in/line\n\x1b[31m.jpg",
+			"in/y.jpg in/y.jpg", "in/\xff.jpg in/\xff.jpg")
+	})
+	t.Run("recursive", func(t *testing.T) {
+		got := read(t, Options{Args: []string{"in"}, Recursive: true})
+		if len(got) != 7 || got[4].ID != "in/sub/c.jpg" {
+			t.Errorf("%q", shown(got))
+		}
+	})
+	t.Run("braces", func(t *testing.T) {
+		compare(t, read(t, Options{Args: []string{"n{0..2}.jpg", "-"}}), "n0.jpg n0.jpg", "n1.jpg n1.jpg", "n2.jpg n2.jpg!not_found", "- -")
+	})
+	t.Run("pattern", func(t *testing.T) {
+		compare(t, read(t, Options{Args: []string{"n*.jpg"}}), "n0.jpg n0.jpg", "n1.jpg n1.jpg")
+	})
+	t.Run("list", func(t *testing.T) {
+		list := write(t, ".", "list", "\xef\xbb\xbfn0.jpg\r\n\nmissing.jpg\n"+strings.Repeat("x", maxName+10)+"\nn1.jpg")
+		compare(t, read(t, Options{FilesFrom: list}), "n0.jpg n0.jpg", "missing.jpg missing.jpg!not_found", "list#4 !too_large", "n1.jpg n1.jpg")
+	})
+	t.Run("list with zeros", func(t *testing.T) {
+		o := Options{FilesFrom: Stdin, Null: true, Stdin: strings.NewReader("n0.jpg\x00in/line\n\x1b[31m.jpg\x00")}
+		compare(t, read(t, o), "n0.jpg n0.jpg", "in/line\n\x1b[31m.jpg in/line\n\x1b[31m.jpg")
+	})
+	t.Run("folder named as a file of records", func(t *testing.T) {
+		if err := os.Mkdir("x.tar", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		write(t, "x.tar", "i.png", "x")
+		compare(t, read(t, Options{Args: []string{"x.tar"}}), "x.tar/i.png x.tar/i.png")
+	})
+	t.Run("missing list", func(t *testing.T) {
+		compare(t, read(t, Options{FilesFrom: "gone"}), "gone#0 !not_found")
+	})
+}
+
+func TestLines(t *testing.T) {
+	dir := t.TempDir()
+	long := `{"image": "` + strings.Repeat("x", 100) + `"}`
+	for _, c := range []struct{ name, line, want string }{
+		{"image and prompt", `{"image": "a.jpg", "prompt": "ocr"}`, `D/q.jsonl#1 D/a.jpg "ocr"`},
+		{"prefix and suffix", `{"image": "/a.jpg", "prefix": "p", "suffix": "s"}`, `D/q.jsonl#1 /a.jpg "p" {"suffix":"s"}`},
+		{"several images", `{"images": ["a", "b"], "id": 7}`, `7 D/a D/b`},
+		{"no image", `{"prompt": "", "id": "x"}`, `x ""`},
+		{"choices and box", `{"id":"x","image":"a","choices":["y","n"],"box":[0,1,2,3.5]}`, `x D/a [y n] [0 1 2 3.5]`},
+		{"null", `{"id":"x","image":null,"prompt":null}`, `x`},
+		{"carried", `{"id":"x","image":"a","n": {"k": [1, 2]}, "s":"\u00e9\n"}`, `x D/a {"n":{"k": [1, 2]},"s":"\u00e9\n"}`},
+		{"data", `{"id":"x","image":"data:image/png;base64,YWJj"}`, `x data:=abc`},
+		{"bad base64", `{"id":"x","image":"data:image/png;base64,?"}`, `x data:!invalid_request`},
+		{"address", `{"id":"x","image":"https://example.org/a.png"}`, `x https://example.org/a.png!invalid_request`},
+		{"not json", `{"image": `, `D/q.jsonl#1 !invalid_request`},
+		{"not an object", `["a"]`, `D/q.jsonl#1 !invalid_request`},
+		{"two objects", `{"id":"x"}{}`, `x !invalid_request`},
+		{"not utf-8", "{\"image\":\"\xff\"}", `D/q.jsonl#1 !invalid_request`},
+		{"id is kept", `{"id":"x","image":3}`, `x !invalid_request`},
+		{"image and images", `{"id":"x","image":"a","images":["b"]}`, `x !invalid_request`},
+		{"box turned around", `{"id":"x","image":"a","box":[5,0,1,1]}`, `x !invalid_request`},
+		{"long", long, `D/q.jsonl#1 D/` + strings.Repeat("x", 100)},
+		{"chat", `{"custom_id":"c","method":"POST","url":"/v1/chat/completions","body":{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"ocr"},{"type":"image_url","image_url":{"url":"a.png"}}]}]}}`, `c D/a.png "ocr"`},
+		{"chat of text", `{"custom_id":"c","body":{"messages":[{"role":"system","content":"a"},{"role":"user","content":"b"}]}}`, `c "a\nb"`},
+		{"chat of sound", `{"custom_id":"c","body":{"messages":[{"content":[{"type":"input_audio"}]}]}}`, `c "" !invalid_request`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := write(t, dir, "q.jsonl", c.line+"\n")
+			got := read(t, Options{Args: []string{path}})
+			compare(t, got, strings.ReplaceAll(c.want, "D/", dir+"/"))
+			if strings.HasPrefix(c.name, "chat") != got[0].Chat {
+				t.Errorf("chat: %v", got[0].Chat)
+			}
+		})
+	}
+	t.Run("others follow", func(t *testing.T) {
+		o := Options{Requests: Stdin, Stdin: strings.NewReader("\xef\xbb\xbf{\"id\":\"a\"}\n\n{\nx\n{\"id\":\"b\"}"), ImageRoot: "root"}
+		compare(t, read(t, o), "a", "-#3 !invalid_request", "-#4 !invalid_request", "b")
+	})
+	t.Run("image root", func(t *testing.T) {
+		o := Options{Requests: Stdin, Stdin: strings.NewReader(`{"id":"a","image":"x.png"}`), ImageRoot: "root"}
+		compare(t, read(t, o), "a root/x.png")
+	})
+}
+
+// TestLinesCome: a record comes before the next line is written.
+func TestLinesCome(t *testing.T) {
+	in, out := io.Pipe()
+	defer out.Close()
+	o := Options{Requests: Stdin, Stdin: in}
+	shards, err := o.Shards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(n int) { go fmt.Fprintf(out, "{\"id\":%d}\n", n) }
+	write(0)
+	n := 0
+	for r := range shards[0].Records(t.Context(), always) {
+		if r.ID != fmt.Sprint(n) {
+			t.Fatalf("record %s, want %d", r.ID, n)
+		}
+		if n++; n == 3 {
+			break
+		}
+		write(n)
+	}
+}
+
+// member is a file in an archive.
+type member struct{ name, data string }
+
+func tarOf(t testing.TB, format tar.Format, members ...member) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range members {
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: m.name, Size: int64(len(m.data)), Mode: 0o644, Format: format}
+		if strings.HasSuffix(m.name, "/") {
+			h.Typeflag = tar.TypeDir
+		}
+		if m.data == "->" {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, "x", 0
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Size > 0 {
+			if _, err := io.WriteString(w, m.data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+var webDataset = []member{
+	{"./", ""}, {"a/0.JPG", "one"}, {"a/0.txt", "a cat"}, {"a/0.json", `{"prompt":"ocr","key":1}`},
+	{"a/1.cls", "3"}, {"a/1.left.png", "two"}, {"a/1.right.png", "other"}, {"only.txt", "no image"}, {"a/._1.jpg", "x"},
+	{"._2.json", "x"}, {"2.json", "{"}, {"._2.png", "x"}, {"2.png", "three"}, {"3.png", "->"}, {"4.png", strings.Repeat("4", 50)}, {"5.png", ""},
+}
+
+var webDatasetShown = []string{
+	`a/0 a/0.JPG=one "ocr" {"txt":"a cat","key":1}`, `a/1`, `2 2.png=three !invalid_request`, `3 3.png!unreadable_image`, `4 4.png!too_large`, `5 5.png=`,
+}
+
+func TestTar(t *testing.T) {
+	limit := func(string) int64 { return 40 }
+	data := tarOf(t, tar.FormatPAX, webDataset...)
+	var gz, zst bytes.Buffer
+	g := gzip.NewWriter(&gz)
+	z, err := zstd.NewWriter(&zst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{g, z} {
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+	}
+	for name, data := range map[string]string{"s.tar": string(data), "s.tar.gz": gz.String(), "s.tar.zst": zst.String(), "s.tgz": gz.String(), "S.tzst": zst.String()} {
+		t.Run(name, func(t *testing.T) {
+			want := slices.Clone(webDatasetShown)
+			want[1] = `a/1 a/1.left.png=two`
+			compare(t, read(t, Options{Args: []string{write(t, t.TempDir(), name, data)}, MaxBytes: limit}), want...)
+		})
+	}
+	long := strings.Repeat("d/", 120) + "x.png"
+	for name, format := range map[string]tar.Format{"PAX": tar.FormatPAX, "GNU": tar.FormatGNU} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, t.TempDir(), "l.tar", string(tarOf(t, format, member{long, "x"}, member{"é\n.png", "y"})))
+			compare(t, read(t, Options{Args: []string{path}}), strings.TrimSuffix(long, ".png")+" "+long+"=x", "é\n é\n.png=y")
+		})
+	}
+}
+
+// TestTarCut: wherever an archive is cut, the samples before are there, and at most one
+// record says so.
+func TestTarCut(t *testing.T) {
+	data := tarOf(t, tar.FormatUSTAR, member{"0.png", strings.Repeat("0", 600)}, member{"1.png", strings.Repeat("1", 600)}, member{"2.png", "2"})
+	dir := t.TempDir()
+	for cut := 0; cut < len(data); cut += 100 {
+		path := write(t, dir, "c.tar", string(data[:cut]))
+		got := read(t, Options{Args: []string{path}})
+		whole := 0
+		for _, r := range got {
+			if r.Err == nil && r.Images[0].Err == nil {
+				whole++
+			}
+		}
+		want := 0
+		for _, end := range []int{1112, 2648, 3585} { // of their bytes: headers and padding are 512
+			if cut >= end {
+				want++
+			}
+		}
+		if cut == 0 && len(got) == 0 || len(got)-whole > 1 || whole != want {
+			t.Errorf("cut at %d: %d whole of %d, want %d", cut, whole, len(got), want)
+		}
+	}
+}
+
+// Bytes that are not wanted are not read.
+func TestTarUnwanted(t *testing.T) {
+	path := write(t, t.TempDir(), "s.tar", string(tarOf(t, tar.FormatPAX, member{"0.png", "0"}, member{"1.png", "1"})))
+	o := Options{Args: []string{path}}
+	shards, err := o.Shards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for r := range shards[0].Records(t.Context(), func() bool { return n > 0 }) {
+		if wanted := n > 0; (r.Images[0].Err == nil) != wanted {
+			t.Errorf("record %d: %v", n, r.Images[0].Err)
+		}
+		n++
+	}
+}
+
+type picture struct {
+	Bytes []byte `parquet:"bytes,optional"`
+	Path  string `parquet:"path,optional"`
+}
+
+func parquetOf[T any](t testing.TB, rows []T, options ...parquet.WriterOption) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[T](&b, append(options, parquet.MaxRowsPerRowGroup(2))...)
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestParquet(t *testing.T) {
+	dir := t.TempDir()
+	type structRow struct {
+		Image  picture `parquet:"image"`
+		Prompt string  `parquet:"prompt,dict"`
+		Label  int64   `parquet:"label"`
+	}
+	structs := parquetOf(t, []structRow{{picture{[]byte("one"), "1.jpg"}, "a", 1}, {picture{nil, "2.jpg"}, "a", 2}, {picture{nil, ""}, "b", 3}, {picture{[]byte("more"), ""}, "", 4}})
+	type binaryRow struct {
+		Image []byte `parquet:"image"`
+		ID    int64  `parquet:"id"`
+	}
+	binary := parquetOf(t, []binaryRow{{[]byte("x"), 5}, {[]byte("too long"), 6}})
+	type pathRow struct {
+		File string   `parquet:"file"`
+		Q    string   `parquet:"q"`
+		Key  string   `parquet:"key"`
+		Tags []string `parquet:"tags"`
+	}
+	paths := parquetOf(t, []pathRow{{"a.jpg", "why?", "k", nil}})
+	for _, c := range []struct {
+		name, data string
+		o          Options
+		want       []string
+	}{
+		{"struct", structs, Options{}, []string{`F#0 1.jpg=one "a"`, `F#1 D/2.jpg "a"`, `F#2 "b" !invalid_request`, `F#3 F#3=more ""`}},
+		{"binary", binary, Options{MaxBytes: func(string) int64 { return 5 }}, []string{`5 5=x`, `6 6!too_large`}},
+		{"columns", paths, Options{ImageColumn: "file", PromptColumn: "q", IDColumn: "key", ImageRoot: "/r"}, []string{`k /r/a.jpg "why?"`}},
+		{"number as id", structs, Options{IDColumn: "label", PromptColumn: "label"}, []string{`1 1.jpg=one "1"`, `2 D/2.jpg "2"`, `3 "3" !invalid_request`, `4 4=more "4"`}},
+		{"no image column", paths, Options{}, []string{`F#0 !unreadable_image`}},
+		{"list", paths, Options{ImageColumn: "file", PromptColumn: "tags"}, []string{`F#0 !unreadable_image`}},
+		{"unknown column", paths, Options{ImageColumn: "file", IDColumn: "nope"}, []string{`F#0 !unreadable_image`}},
+		{"not parquet", "x", Options{}, []string{`F#0 !unreadable_image`}},
+		{"empty", "", Options{}, []string{`F#0 !unreadable_image`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := write(t, dir, "t.parquet", c.data)
+			c.o.Args = []string{path}
+			for i := range c.want {
+				c.want[i] = strings.ReplaceAll(strings.ReplaceAll(c.want[i], "F#", path+"#"), "D/", dir+"/")
+			}
+			compare(t, read(t, c.o), c.want...)
+		})
+	}
+	for name, codec := range map[string]parquet.WriterOption{
+		"snappy": parquet.Compression(&parquet.Snappy), "zstd": parquet.Compression(&parquet.Zstd), "gzip": parquet.Compression(&parquet.Gzip),
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, dir, "c.parquet", parquetOf(t, []binaryRow{{[]byte("x"), 5}, {[]byte("y"), 6}, {[]byte("z"), 7}}, codec))
+			compare(t, read(t, Options{Args: []string{path}}), `5 5=x`, `6 6=y`, `7 7=z`)
+		})
+	}
+}
+
+// TestParquetDamaged: whatever is cut or flipped is a record with an error, or other
+// bytes, but never a panic or an endless loop.
+func TestParquetDamaged(t *testing.T) {
+	type binaryRow struct {
+		Image []byte `parquet:"image"`
+		ID    int64  `parquet:"id"`
+	}
+	data := []byte(parquetOf(t, []binaryRow{{[]byte("x"), 5}, {[]byte("yy"), 6}, {[]byte("z"), 7}}, parquet.Compression(&parquet.Snappy)))
+	dir := t.TempDir()
+	for cut := range data {
+		got := read(t, Options{Args: []string{write(t, dir, "t.parquet", string(data[:cut]))}})
+		if len(got) != 1 || got[0].Err == nil {
+			t.Fatalf("cut at %d: %q", cut, shown(got))
+		}
+	}
+	for at := range data {
+		flipped := slices.Clone(data)
+		flipped[at] ^= 0x55
+		if got := read(t, Options{Args: []string{write(t, dir, "t.parquet", string(flipped))}}); len(got) > 1000 {
+			t.Errorf("flipped at %d: %d records", at, len(got))
+		}
+	}
+}
+
+func TestCOCO(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name, data string
+		want       []string
+	}{
+		{"images", `{"info":{"a":[1,{}]},"images":[{"id":3,"file_name":"a.jpg","width":5},{"id":4,"file_name":"s/b.jpg"}],"annotations":[`, []string{`3 D/a.jpg {"image_id":3}`, `4 D/s/b.jpg {"image_id":4}`}},
+		{"byte order mark", "\xef\xbb\xbf" + `{"images":[{"id":3,"file_name":"/a.jpg"}]}`, []string{`3 /a.jpg {"image_id":3}`}},
+		{"no name", `{"images":[{"id":3},{"file_name":"b.jpg"}]}`, []string{`3 !invalid_request`, `b.jpg !invalid_request`}},
+		{"cut", `{"images":[{"id":3,"file_name":"a.jpg"},{"id":4,`, []string{`3 D/a.jpg {"image_id":3}`, `F#1 !unreadable_image`}},
+		{"other json", `[1]`, []string{`F#0 !unreadable_image`}},
+		{"without images", `{"a":1}`, []string{`F#0 !unreadable_image`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := write(t, dir, "c.json", c.data)
+			for i := range c.want {
+				c.want[i] = strings.ReplaceAll(strings.ReplaceAll(c.want[i], "F#", path+"#"), "D/", dir+"/")
+			}
+			compare(t, read(t, Options{Args: []string{path}}), c.want...)
+		})
+	}
+}
+
+func TestStems(t *testing.T) {
+	o := Options{Args: []string{"a/x.tar", "b/X.tar.gz", "c.jpg", "y.jsonl", "d.jpg"}, Requests: Stdin}
+	shards, err := o.Shards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stems []string
+	for _, s := range shards {
+		stems = append(stems, s.Stem)
+	}
+	if want := []string{"x", "X-2", "images", "y", "images-2", "stdin"}; !slices.Equal(stems, want) {
+		t.Errorf("%q, want %q", stems, want)
+	}
+}
+
+// The end of a context ends an iteration.
+func TestCanceled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := Options{Requests: Stdin, Stdin: strings.NewReader(strings.Repeat("{}\n", 100))}
+	shards, err := o.Shards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for range shards[0].Records(ctx, always) {
+		n++
+		cancel()
+	}
+	if n != 1 {
+		t.Errorf("%d records", n)
+	}
+}
