@@ -74,7 +74,7 @@ func openNamed(path string) (*os.File, error) {
 		}
 		names.open[name] = true
 		// Another process may have taken it for stale before it was locked.
-		if err := tryLock(file); errors.Is(err, errLocked) || !isAt(file, name) {
+		if err := tryLock(file); errors.Is(err, ErrLocked) || !isAt(file, name) {
 			delete(names.open, name)
 			file.Close()
 			os.Remove(name)
@@ -87,8 +87,17 @@ func openNamed(path string) (*os.File, error) {
 	}
 }
 
-// errLocked says that another process holds a lock.
-var errLocked = errors.New("locked")
+// ErrLocked says that another process holds a lock.
+var ErrLocked = errors.New("another process is writing it")
+
+// Lock locks a file until it is closed, where the file system has locks. The error is
+// ErrLocked if another open file holds the lock.
+func Lock(file *os.File) error {
+	if err := tryLock(file); errors.Is(err, ErrLocked) {
+		return err
+	}
+	return nil
+}
 
 // isAt reports whether a name is that of an open file.
 func isAt(file *os.File, name string) bool {

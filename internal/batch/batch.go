@@ -1,0 +1,208 @@
+// Package batch answers any number of inputs, from an open engine, into files: a
+// record an input, in the order of the inputs. A run that was broken off goes on
+// where it stopped.
+//
+// Inputs come from package source, one at a time. A runner answers several of
+// them together and hands the records on in order; a journal keeps them, so that
+// a process that is killed loses no more than what was under way. What the
+// records depend on is a [Job], which lies next to the output.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"paligemma/internal/batch/source"
+	"paligemma/internal/engine"
+	"paligemma/internal/preprocess"
+)
+
+// DefaultSync is the time between two syncs of results to the disk.
+const DefaultSync = 5 * time.Second
+
+// Stdout is the output that stands for standard output: lines of JSON, which are not
+// kept and not resumed.
+const Stdout = "-"
+
+// Inputs say what the inputs are.
+type Inputs = source.Options
+
+// Options say what is asked of what, and where the answers go.
+type Options struct {
+	Source Inputs
+	Task   Task
+	Job    Job // what the records depend on
+
+	Output      string // a file, a folder or Stdout
+	Out         io.Writer
+	DrawnSeed   bool // the job's seed was not asked for: an earlier run's is as good
+	Overwrite   bool // what is there is replaced
+	RetryFailed bool // failures of an earlier run are asked again
+	MaxFailures MaxFailures
+	Part        Part
+	Parallel    int           // records that are decoded together
+	Sync        time.Duration // between two syncs
+
+	Limits func(path string) preprocess.Limits // of images
+	Stop   <-chan struct{}                     // once closed, no more inputs are begun
+	OnDone func(Progress)                      // called after each record, and of what was done before
+}
+
+// Progress is how far a run has come.
+type Progress struct {
+	Done     int64 // records that are there, of earlier runs, too
+	Failed   int64 // of them
+	Answered int64 // by this run
+}
+
+// run is a batch under way.
+type run struct {
+	Options
+	output   output
+	runner   *runner
+	progress Progress
+}
+
+// Run answers all inputs. The numbers are those so far where there is an error, which
+// is ErrStopped after Stop.
+func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
+	r := &run{Options: o}
+	shards, err := r.Source.Shards()
+	if err != nil {
+		return r.progress, err
+	}
+	r.Parallel = max(1, r.Parallel)
+	if r.Output == Stdout {
+		r.runner = newRunner(e, &r.Options)
+		return r.progress, r.print(ctx, shards)
+	}
+	if r.output, err = newOutput(r.Output); err != nil {
+		return r.progress, err
+	}
+	groups := r.output.groups(shards, r.Part)
+	if !r.Part.whole() {
+		r.Job.Shards = r.Part.N
+	}
+	if err := r.output.checkInputs(&r.Source); err != nil {
+		return r.progress, err
+	}
+	if err := r.output.prepare(&r.Job, r.DrawnSeed, r.Overwrite, groups); err != nil {
+		return r.progress, err
+	}
+	r.Task.Request.Sampling.Seed = r.Job.Seed
+	r.runner = newRunner(e, &r.Options)
+	for i := range groups {
+		if err := r.group(ctx, &groups[i]); err != nil {
+			return r.progress, err
+		}
+	}
+	return r.progress, nil
+}
+
+// print answers the inputs to standard output.
+func (r *run) print(ctx context.Context, shards []source.Shard) error {
+	q := &queue{shards: shards, task: &r.Task, part: r.Part}
+	err := r.runner.run(ctx, r.Stop, q.items(ctx), func(it *item) error {
+		if _, err := r.Out.Write(append(it.line, '\n')); err != nil {
+			return err
+		}
+		return r.count(recordLine{text: it.line}, true)
+	})
+	if err == nil {
+		err = q.err
+	}
+	return err
+}
+
+// count counts a record, which is new or was there before.
+func (r *run) count(line recordLine, answered bool) error {
+	r.progress.Done++
+	if line.failed() {
+		r.progress.Failed++
+	}
+	if answered {
+		r.progress.Answered++
+	}
+	r.report()
+	return r.MaxFailures.check(r.progress.Failed, r.progress.Done)
+}
+
+func (r *run) report() {
+	if r.OnDone != nil {
+		r.OnDone(r.progress)
+	}
+}
+
+// add counts records that were there before.
+func (r *run) add(records, failed int64) {
+	r.progress.Done += records
+	r.progress.Failed += failed
+	r.report()
+}
+
+// group answers the inputs of a group, as far as that was not done.
+func (r *run) group(ctx context.Context, g *group) error {
+	_, err := os.Lstat(g.retry)
+	retry := err == nil
+	if g.complete() && !retry {
+		s, err := g.readStats()
+		if err != nil {
+			return err
+		}
+		if !r.RetryFailed || s.Failed == 0 {
+			r.add(s.Records, s.Failed)
+			return nil
+		}
+	}
+	if r.RetryFailed && !retry {
+		if err := g.beginRetry(); err != nil {
+			return err
+		}
+		_, err := os.Lstat(g.retry)
+		retry = err == nil
+	}
+	j, err := openJournal(g.journal, r.Sync)
+	if err != nil {
+		return err
+	}
+	err = r.answer(ctx, g, j, retry)
+	return errors.Join(err, j.close())
+}
+
+// answer fills a journal, and makes the results of it.
+func (r *run) answer(ctx context.Context, g *group, j *journal, retry bool) error {
+	start, before := time.Now(), r.progress.Answered
+	r.add(j.records, j.failed)
+	q := &queue{shards: g.shards, task: &r.Task, part: g.part, skip: j.records, last: j.last}
+	if retry {
+		var err error
+		if q.prior, err = openPriors(g.retry); err != nil {
+			return err
+		}
+		defer q.prior.close()
+		if err := q.prior.skip(j.records); err != nil {
+			return fmt.Errorf("%s: %w", g.retry, err)
+		}
+	}
+	err := r.runner.run(ctx, r.Stop, q.items(ctx), func(it *item) error {
+		if err := j.append(it.line); err != nil {
+			return err
+		}
+		return r.count(recordLine{text: it.line}, !it.prior)
+	})
+	if err == nil {
+		err = q.err
+	}
+	if err != nil {
+		return err
+	}
+	s, err := newStats(j, g, r.Job, r.progress.Answered-before, time.Since(start))
+	if err != nil {
+		return err
+	}
+	return g.finish(j, s)
+}

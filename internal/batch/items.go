@@ -1,0 +1,165 @@
+package batch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"paligemma/internal/atomicfile"
+	"paligemma/internal/batch/source"
+	"paligemma/internal/result"
+)
+
+// queue makes the items of a group of shards, without those that are done.
+type queue struct {
+	shards []source.Shard
+	task   *Task
+	part   Part    // of the records, by their ordinal
+	skip   int64   // items that are done,
+	last   []byte  // and the id of the last of them, as JSON
+	prior  *priors // results of an earlier run, of which failures are asked again; nil: none
+
+	ordinal int64 // of the next record
+	index   int64 // of the next item
+	err     error // that ended the iteration
+}
+
+// want reports whether the bytes of the next record's images are needed.
+func (q *queue) want() bool {
+	return q.part.mine(q.ordinal) && q.index+int64(max(1, len(q.task.Prompts))) > q.skip
+}
+
+// items returns the items in their order. After the iteration q.err says whether
+// it ended before its end.
+func (q *queue) items(ctx context.Context) iter.Seq[*item] {
+	return func(yield func(*item) bool) {
+		for i := range q.shards {
+			for rec := range q.shards[i].Records(ctx, q.want) {
+				mine := q.part.mine(q.ordinal)
+				q.ordinal++
+				if mine && !q.expand(rec, yield) {
+					return
+				}
+			}
+			if ctx.Err() != nil {
+				return
+			}
+		}
+		if q.index < q.skip {
+			q.err = result.RequestError{Err: fmt.Errorf("the output has %d records, but there are only %d inputs: they have changed (--overwrite starts anew)", q.skip, q.index)}
+		}
+	}
+}
+
+// expand yields the items of a record: one for each prompt.
+func (q *queue) expand(rec source.Record, yield func(*item) bool) bool {
+	switch {
+	case rec.Err != nil:
+		return q.add(&item{record: rec, id: rec.ID, err: rec.Err}, yield)
+	case rec.Prompt != nil && q.task.Wrap != nil:
+		return q.add(&item{record: rec, id: rec.ID, prompt: q.task.Wrap(*rec.Prompt)}, yield)
+	case len(q.task.Prompts) == 0:
+		return q.add(&item{record: rec, id: rec.ID, err: errNoPrompt}, yield)
+	case len(q.task.Prompts) == 1:
+		return q.add(&item{record: rec, id: rec.ID, prompt: q.task.Prompts[0]}, yield)
+	}
+	for i, prompt := range q.task.Prompts {
+		if !q.add(&item{record: rec, id: fmt.Sprintf("%s#%d", rec.ID, i+1), prompt: prompt}, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+var errNoPrompt = result.RequestError{Err: errors.New(`"prompt" is missing (it may be "")`)}
+
+// add yields an item, unless it is done.
+func (q *queue) add(it *item, yield func(*item) bool) bool {
+	q.index++
+	if q.index < q.skip {
+		return true
+	}
+	id, err := result.Marshal(it.id)
+	if err != nil {
+		q.err = err
+		return false
+	}
+	if q.index == q.skip {
+		if bytes.Equal(id, q.last) {
+			return true
+		}
+		q.err = changedInputs(q.index, q.last, id)
+		return false
+	}
+	it.done = make(chan struct{})
+	if q.prior != nil {
+		if it.line, err = q.prior.result(q.index, id); err != nil {
+			q.err = err
+			return false
+		}
+		if it.line != nil {
+			it.record, it.prior = source.Record{}, true
+		}
+	}
+	return yield(it)
+}
+
+// changedInputs says that the inputs are not those that the output is of.
+func changedInputs(index int64, was, is []byte) error {
+	return result.RequestError{Err: fmt.Errorf("the inputs have changed: record %d of the output is %s, but the input there is %s now (--overwrite starts anew)", index, shownID(was), shownID(is))}
+}
+
+// priors are the results of an earlier run, in the order of the inputs.
+type priors struct {
+	file  *os.File
+	lines *recordReader
+	ended bool
+}
+
+func openPriors(path string) (*priors, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
+	return &priors{file: file, lines: newRecordReader(file)}, nil
+}
+
+// result returns the next result, which must have the id; nil where it is a failure,
+// torn or missing.
+func (p *priors) result(index int64, id []byte) ([]byte, error) {
+	if p.ended {
+		return nil, nil
+	}
+	line, err := p.lines.next()
+	switch {
+	case errors.Is(err, io.EOF):
+		p.ended = true
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !line.whole():
+		p.ended = true
+		return nil, nil
+	case line.failed(): // of a damaged file there was one record, which may have become another
+		return nil, nil
+	case !bytes.Equal(line.id(), id):
+		return nil, changedInputs(index, line.id(), id)
+	}
+	return bytes.Clone(line.text), nil
+}
+
+// skip passes over results.
+func (p *priors) skip(n int64) error {
+	for range n {
+		if _, err := p.lines.next(); err != nil {
+			return fmt.Errorf("the results of the earlier run end early: %w", err)
+		}
+	}
+	return nil
+}
+
+func (p *priors) close() { p.file.Close() }

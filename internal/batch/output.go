@@ -1,0 +1,237 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"paligemma/internal/atomicfile"
+	"paligemma/internal/batch/source"
+	"paligemma/internal/quote"
+	"paligemma/internal/result"
+)
+
+// Formats of results, which are the extensions of their files.
+const (
+	formatLines   = ".jsonl"
+	formatJSON    = ".json"
+	formatCSV     = ".csv"
+	formatParquet = ".parquet"
+	formatTar     = ".tar"
+)
+
+var formats = []string{formatLines, formatJSON, formatCSV, formatParquet, formatTar}
+
+// output is where results go: a file, or a folder with one for each shard.
+type output struct {
+	path   string
+	folder bool
+	format string
+}
+
+// newOutput reads the value of --output.
+func newOutput(path string) (output, error) {
+	ext := strings.ToLower(filepath.Ext(path))
+	info, err := os.Stat(path)
+	switch {
+	case path == "":
+		return output{}, result.RequestError{Err: errors.New("--output is empty: name a file or a folder")}
+	case err == nil && info.IsDir(), err != nil && (ext == "" || os.IsPathSeparator(path[len(path)-1])):
+		return output{path: path, folder: true, format: formatLines}, nil
+	case slices.Contains(formats, ext):
+		return output{path: path, format: ext}, nil
+	}
+	return output{}, result.RequestError{Err: fmt.Errorf("--output %s: want a folder, or a file that ends with %s", quote.Short(path), strings.Join(formats, ", "))}
+}
+
+// job returns the file of the job.
+func (o output) job() string {
+	if o.folder {
+		return filepath.Join(o.path, "job.json")
+	}
+	return o.path + ".job.json"
+}
+
+// files are those of a group of shards.
+type files struct {
+	path    string // of the results, when they are complete
+	journal string // until then
+	retry   string // results of an earlier run, while their failures are asked again
+	stats   string
+	format  string
+}
+
+// files returns those of a shard with a stem, or of all shards.
+func (o output) files(stem string, part Part) files {
+	path := o.path
+	if o.folder {
+		path = filepath.Join(o.path, stem+formatLines)
+	}
+	base := strings.TrimSuffix(path, filepath.Ext(path)) + part.suffix()
+	path = base + filepath.Ext(path)
+	return files{path: path, journal: path + ".part", retry: path + ".retry", stats: base + ".stats.json", format: o.format}
+}
+
+// group is shards whose results go to one file.
+type group struct {
+	files
+	shards []source.Shard
+	part   Part // of its records
+}
+
+// groups returns the groups of a part of the inputs: whole shards, if there are enough
+// of them for each part to have one, else a part of each shard's records.
+func (o output) groups(shards []source.Shard, part Part) []group {
+	records := part
+	if len(shards) >= part.N {
+		var mine []source.Shard
+		for i, s := range shards {
+			if part.mine(int64(i)) {
+				mine = append(mine, s)
+			}
+		}
+		shards, records = mine, Part{}
+	}
+	if !o.folder {
+		return []group{{o.files("", part), shards, records}}
+	}
+	var groups []group
+	for _, s := range shards {
+		groups = append(groups, group{o.files(s.Stem, records), []source.Shard{s}, records})
+	}
+	return groups
+}
+
+// checkInputs finds an output that is an input, too.
+func (o output) checkInputs(in *source.Options) error {
+	there, err := os.Stat(o.path)
+	if err != nil || o.folder {
+		return nil
+	}
+	for _, path := range slices.Concat(in.Args, []string{in.FilesFrom, in.Requests}) {
+		if info, err := os.Stat(path); err == nil && os.SameFile(there, info) {
+			return result.RequestError{Err: fmt.Errorf("--output %s is also an input, which is never overwritten", o.path)}
+		}
+	}
+	return nil
+}
+
+// prepare makes sure that the output is the job's.
+func (o output) prepare(job *Job, drawnSeed, overwrite bool, groups []group) error {
+	if o.folder {
+		if err := os.MkdirAll(o.path, 0o777); err != nil {
+			return fmt.Errorf("--output %s: %w", o.path, atomicfile.Cause(err))
+		}
+	}
+	if overwrite {
+		for i := range groups {
+			if err := groups[i].remove(); err != nil {
+				return err
+			}
+		}
+		return writeFile(o.job(), job, true)
+	}
+	if _, err := os.Lstat(o.job()); errors.Is(err, fs.ErrNotExist) {
+		for i := range groups {
+			for _, path := range []string{groups[i].path, groups[i].journal} {
+				if _, err := os.Lstat(path); err == nil {
+					return fmt.Errorf("%s: %w", path, atomicfile.ErrExists)
+				}
+			}
+		}
+	}
+	return job.claim(o.job(), drawnSeed)
+}
+
+// remove removes what earlier runs left.
+func (f *files) remove() error {
+	for _, path := range []string{f.path, f.journal, f.retry, f.stats} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+		}
+	}
+	return nil
+}
+
+// complete reports whether the results are complete.
+func (f *files) complete() bool {
+	_, err := os.Lstat(f.path)
+	return err == nil
+}
+
+// finish makes the results of a journal, which is complete.
+func (f *files) finish(j *journal, s Stats) error {
+	if err := j.sync(); err != nil {
+		return err
+	}
+	if f.format == formatLines {
+		if err := writeFile(f.stats, s, true); err != nil {
+			return err
+		}
+		if err := os.Rename(f.journal, f.path); err != nil {
+			return fmt.Errorf("%s: %w", f.path, atomicfile.Cause(err))
+		}
+	} else {
+		if err := f.convert(j); err != nil {
+			return err
+		}
+		if err := writeFile(f.stats, s, true); err != nil {
+			return err
+		}
+		if err := os.Remove(f.journal); err != nil {
+			return fmt.Errorf("%s: %w", f.journal, atomicfile.Cause(err))
+		}
+	}
+	if err := os.Remove(f.retry); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", f.retry, atomicfile.Cause(err))
+	}
+	return nil
+}
+
+// convert writes the records of a journal in another format.
+func (f *files) convert(j *journal) (err error) {
+	out, err := atomicfile.Create(f.path, true)
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	lines := newRecordReader(io.NewSectionReader(j.file, 0, j.size))
+	switch f.format {
+	case formatJSON:
+		err = writeArray(out, lines)
+	case formatCSV:
+		err = writeCSV(out, lines)
+	case formatTar:
+		err = writeTar(out, lines)
+	default:
+		err = writeParquet(out, lines)
+	}
+	if err != nil {
+		return err
+	}
+	return out.Commit()
+}
+
+// beginRetry makes the results, complete or not, those of an earlier run whose failures
+// are asked again.
+func (f *files) beginRetry() error {
+	if f.format != formatLines && f.complete() {
+		return result.RequestError{Err: fmt.Errorf("%s is complete: --retry-failed needs an output that ends with %s", f.path, formatLines)}
+	}
+	if _, err := os.Lstat(f.retry); err == nil {
+		return nil // it was begun before
+	}
+	from := f.journal
+	if f.complete() {
+		from = f.path
+	}
+	if err := os.Rename(from, f.retry); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", from, atomicfile.Cause(err))
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package batch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"paligemma/internal/atomicfile"
+)
+
+// Stats are what is known of complete results.
+type Stats struct {
+	Records       int64            `json:"records"`
+	Failed        int64            `json:"failed"`
+	Codes         map[string]int64 `json:"codes,omitempty"` // of the failures, how often
+	PrefillTokens int64            `json:"prefill_tokens"`
+	DecodeTokens  int64            `json:"decode_tokens"`
+	Seconds       float64          `json:"seconds"`            // of the run that completed them,
+	Answered      int64            `json:"answered"`           // the records that it answered,
+	Rate          float64          `json:"records_per_second"` // and how many a second
+	Sources       []string         `json:"sources"`
+	Job           Job              `json:"job"`
+}
+
+// counted is what is counted of a record.
+type counted struct {
+	Failure *Failure `json:"error"`
+	Timings struct {
+		Prefill int64 `json:"prefill_tokens"`
+		Decode  int64 `json:"decode_tokens"`
+	} `json:"timings"`
+	Response struct {
+		Body struct {
+			Usage chatUsage `json:"usage"`
+		} `json:"body"`
+	} `json:"response"`
+}
+
+// count reads the records of a journal and counts them.
+func (s *Stats) count(r io.Reader) error {
+	lines := newRecordReader(r)
+	for {
+		line, err := lines.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var c counted
+		if err := json.Unmarshal(line.text, &c); err != nil {
+			return fmt.Errorf("record %d: %w", s.Records+1, err)
+		}
+		s.Records++
+		if c.Failure != nil {
+			s.Failed++
+			if s.Codes == nil {
+				s.Codes = map[string]int64{}
+			}
+			s.Codes[c.Failure.Code]++
+		}
+		s.PrefillTokens += c.Timings.Prefill + int64(c.Response.Body.Usage.Prompt)
+		s.DecodeTokens += c.Timings.Decode + int64(c.Response.Body.Usage.Completion)
+	}
+}
+
+// newStats counts the records of a journal that a run completed.
+func newStats(j *journal, g *group, job Job, answered int64, took time.Duration) (Stats, error) {
+	s := Stats{Answered: answered, Seconds: took.Seconds(), Job: job, Sources: []string{}}
+	if s.Seconds > 0 {
+		s.Rate = float64(answered) / s.Seconds
+	}
+	for _, shard := range g.shards {
+		if shard.Path != "" {
+			s.Sources = append(s.Sources, shard.Path)
+		}
+	}
+	return s, s.count(io.NewSectionReader(j.file, 0, j.size))
+}
+
+// readStats returns the numbers of complete results, from their file, else from the
+// results themselves if they are lines.
+func (f *files) readStats() (Stats, error) {
+	var s Stats
+	data, err := os.ReadFile(f.stats)
+	if err == nil && json.Unmarshal(data, &s) == nil {
+		return s, nil
+	}
+	if f.format != formatLines {
+		return Stats{}, fmt.Errorf("%s: the numbers of %s are missing (--overwrite starts anew)", f.stats, f.path)
+	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", f.path, atomicfile.Cause(err))
+	}
+	defer file.Close()
+	s = Stats{}
+	return s, s.count(file)
+}
