@@ -59,6 +59,19 @@ type Progress struct {
 	Answered int64 // by this run
 }
 
+// Check finds what is wrong with the names of inputs and output, before a model is
+// opened for them.
+func (o *Options) Check() error {
+	if _, err := o.Source.Shards(); err != nil || o.Output == Stdout {
+		return err
+	}
+	out, err := newOutput(o.Output)
+	if err != nil {
+		return err
+	}
+	return out.checkInputs(&o.Source)
+}
+
 // run is a batch under way.
 type run struct {
 	Options
@@ -83,12 +96,12 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	if r.output, err = newOutput(r.Output); err != nil {
 		return r.progress, err
 	}
+	if err := r.output.checkInputs(&r.Source); err != nil {
+		return r.progress, err
+	}
 	groups := r.output.groups(shards, r.Part)
 	if !r.Part.whole() {
 		r.Job.Shards = r.Part.N
-	}
-	if err := r.output.checkInputs(&r.Source); err != nil {
-		return r.progress, err
 	}
 	if err := r.output.prepare(&r.Job, r.DrawnSeed, r.Overwrite, groups); err != nil {
 		return r.progress, err

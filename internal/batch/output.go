@@ -39,14 +39,12 @@ func newOutput(path string) (output, error) {
 	ext := strings.ToLower(filepath.Ext(path))
 	info, err := os.Stat(path)
 	switch {
-	case path == "":
-		return output{}, result.RequestError{Err: errors.New("--output is empty: name a file or a folder")}
 	case err == nil && info.IsDir(), err != nil && (ext == "" || os.IsPathSeparator(path[len(path)-1])):
 		return output{path: path, folder: true, format: formatLines}, nil
 	case slices.Contains(formats, ext):
 		return output{path: path, format: ext}, nil
 	}
-	return output{}, result.RequestError{Err: fmt.Errorf("--output %s: want a folder, or a file that ends with %s", quote.Short(path), strings.Join(formats, ", "))}
+	return output{}, fmt.Errorf("--output %s: want a folder, or a file that ends with %s", quote.Short(path), strings.Join(formats, ", "))
 }
 
 // job returns the file of the job.
@@ -115,7 +113,7 @@ func (o output) checkInputs(in *source.Options) error {
 	}
 	for _, path := range slices.Concat(in.Args, []string{in.FilesFrom, in.Requests}) {
 		if info, err := os.Stat(path); err == nil && os.SameFile(there, info) {
-			return result.RequestError{Err: fmt.Errorf("--output %s is also an input, which is never overwritten", o.path)}
+			return fmt.Errorf("--output %s is also an input, which is never overwritten", quote.Short(o.path))
 		}
 	}
 	return nil

@@ -60,20 +60,25 @@ func (a *app) runGenerate(cmd *cobra.Command, o *generateOptions) error {
 	return a.execute(cmd.Context(), q)
 }
 
+// asIs returns a prompt as it is.
+func asIs(prompt string) string { return prompt }
+
 // generateRequest makes the request of the prompts, or of --requests.
 func (a *app) generateRequest(cmd *cobra.Command, o *generateOptions) (request, error) {
 	if len(o.ask.images) > 0 && !typed(cmd.Flags(), "requests") {
 		o.Requests = ""
 	}
 	if o.Requests == "" {
-		if len(o.Prompts) == 0 {
+		if len(o.Prompts) == 0 && !o.ask.batch.given() {
 			return request{}, usageError{errors.New("--prompt is missing (it may be \"\")")}
 		}
 		prompts, err := a.readPrompts(cmd.Context(), o.Prompts, o.ask)
 		if err != nil {
 			return request{}, err
 		}
-		return a.newPromptRequest(cmd, prompts, o.ask, o.Join)
+		q, err := a.newPromptRequest(cmd, prompts, o.ask, o.Join)
+		q.wrap = asIs
+		return q, err
 	}
 	if len(o.ask.images) > 0 || len(o.Prompts) > 0 || o.Join || o.ask.box.given() || o.ask.image.FilesFrom != "" {
 		return request{}, usageError{errors.New("--requests says everything: it excludes IMAGE, --files-from, --prompt, --join and --box")}
@@ -81,6 +86,10 @@ func (a *app) generateRequest(cmd *cobra.Command, o *generateOptions) (request, 
 	q, err := newRequest(cmd.Name(), o.ask)
 	if err != nil {
 		return q, err
+	}
+	if o.ask.batch.given() {
+		q.batch, q.inputs, q.requests, q.wrap, q.seeded = &o.ask.batch, o.ask, o.Requests, asIs, o.ask.sampling.Seeded
+		return q, nil
 	}
 	if q.items, err = a.readRequests(cmd.Context(), o.Requests); err != nil {
 		return q, err

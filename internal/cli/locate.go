@@ -55,7 +55,6 @@ func (o *objectOptions) maskDecoderFlag(f *pflag.FlagSet) {
 func (o *objectOptions) drawFlags(f *pflag.FlagSet, usage string) {
 	f.StringVar(&o.Draw, "draw", "", usage)
 	f.BoolVar(&o.Preview, "preview", false, "show the drawing in a terminal that can (kitty's protocol, iTerm2's or sixels)")
-	f.BoolVar(&o.Overwrite, "overwrite", false, "replace files that exist (but never an input image)")
 }
 
 func (o *objectOptions) labelFlag(f *pflag.FlagSet) {
@@ -121,6 +120,8 @@ func (a *app) runLocate(cmd *cobra.Command, o *locateOptions, prompt func(string
 	if err != nil {
 		return err
 	}
+	o.objects.Overwrite = o.ask.batch.Overwrite
+	q.wrap = prompt
 	q.objects, q.masks, q.labels = &o.objects, masks, askedLabels(o.what)
 	return a.execute(cmd.Context(), q)
 }

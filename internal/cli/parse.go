@@ -63,6 +63,7 @@ and no more than a gigapixel of them. Boxes have no such limit.`,
 	o.limits.flags(f)
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads for masks (default: the physical cores available)")
 	o.objects.maskFlags(f)
+	f.BoolVar(&o.objects.Overwrite, "overwrite", false, "replace files that exist (but never an input image)")
 	o.objects.drawFlags(f, "draw the objects on --image, into the `FILE` .png or .jpg, or - for standard output, without the table")
 	exclude(f, "size", "image")
 	needs(f, "draw", "image")

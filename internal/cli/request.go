@@ -21,6 +21,7 @@ type askOptions struct {
 	model    modelOptions
 	sampling samplingOptions
 	box      box
+	batch    batchOptions
 }
 
 // askFlags adds the flags that these commands share.
@@ -30,6 +31,7 @@ func askFlags(cmd *cobra.Command, o *askOptions, maxTokens int) {
 	o.image.streamFlag(cmd.Flags())
 	o.image.pathFlags(cmd.Flags())
 	o.sampling.flags(cmd.Flags(), maxTokens)
+	o.batch.flags(cmd)
 }
 
 // Defaults of --max-tokens.
@@ -74,6 +76,14 @@ type request struct {
 	masks    bool     // of the objects
 	labels   []string // that the objects are asked for by
 	keep     bool     // the files of the images, to draw on
+
+	batch    *batchOptions              // the answers go to files; nil: to standard output
+	inputs   askOptions                 // of a batch: what its items come from,
+	requests string                     // a file of JSON Lines, too; "": none
+	prompts  []string                   // asked of those that have none
+	wrap     func(prompt string) string // makes the prompts of the others; nil: they are not asked
+	rate     bool                       // texts are rated, and none is written
+	seeded   bool                       // the seed was asked for
 }
 
 // item is what prompts are asked of: an image, several or none.
@@ -104,6 +114,9 @@ func (a *app) newImageRequest(ctx context.Context, task string, prompts []string
 	if err != nil {
 		return q, err
 	}
+	if o.batch.given() {
+		return q, q.takeBatch(o, prompts)
+	}
 	sources, err := a.expandImages(ctx, o.images, o.image)
 	if err != nil {
 		return q, err
@@ -116,6 +129,15 @@ func (a *app) newImageRequest(ctx context.Context, task string, prompts []string
 	return q, nil
 }
 
+// takeBatch makes a request that of a batch.
+func (q *request) takeBatch(o askOptions, prompts []string) error {
+	if len(o.images) == 0 && o.image.FilesFrom == "" {
+		return usageError{errors.New("IMAGE is missing: a file, a folder, a pattern, a file of records or --files-from")}
+	}
+	q.batch, q.inputs, q.prompts, q.seeded = &o.batch, o, prompts, o.sampling.Seeded
+	return nil
+}
+
 // newPromptRequest makes a request whose images may be left out, or joined in one
 // prompt.
 func (a *app) newPromptRequest(cmd *cobra.Command, prompts []string, o askOptions, join bool) (request, error) {
@@ -125,6 +147,9 @@ func (a *app) newPromptRequest(cmd *cobra.Command, prompts []string, o askOption
 	}
 	if q.join = join; join && q.box != nil {
 		return q, usageError{errors.New("--box and --join exclude each other: a box is of one image")}
+	}
+	if o.batch.given() {
+		return q, q.takeBatch(o, prompts)
 	}
 	sources, err := a.expandImages(cmd.Context(), o.images, o.image)
 	if err != nil {
@@ -199,8 +224,10 @@ func (q *request) wants(it *item, prompt string) (objects, masks bool) {
 // asksObjects reports whether the answer to a prompt of --requests holds objects: it
 // is then read as that of detect or segment.
 func asksObjects(it *item, prompt string) bool {
-	return len(it.sources) == 1 && (strings.HasPrefix(prompt, task.Detect("")) || asksMasks(prompt))
+	return len(it.sources) == 1 && (asksBoxes(prompt) || asksMasks(prompt))
 }
+
+func asksBoxes(prompt string) bool { return strings.HasPrefix(prompt, task.Detect("")) }
 
 func asksMasks(prompt string) bool { return strings.HasPrefix(prompt, task.Segment("")) }
 

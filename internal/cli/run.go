@@ -31,6 +31,9 @@ type run struct {
 // execute carries out a request: it opens the model, and answers all prompts of one
 // item after the other.
 func (a *app) execute(ctx context.Context, q request) (err error) {
+	if q.batch != nil {
+		return a.executeBatch(ctx, q)
+	}
 	if err := q.hopeless(); err != nil {
 		return err
 	}

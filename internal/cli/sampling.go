@@ -23,6 +23,7 @@ type samplingOptions struct {
 	Sampling  model.Sampling
 
 	StopRepeats bool
+	Seeded      bool // --seed is given
 }
 
 func (o *samplingOptions) flags(f *pflag.FlagSet, maxTokens int) {
@@ -61,6 +62,7 @@ func (o *samplingOptions) check(a *app, f *pflag.FlagSet) error {
 	if err := o.Sampling.Validate(); err != nil {
 		return usageError{err}
 	}
+	o.Seeded = f.Changed("seed")
 	if o.Sampling.Temperature == 0 {
 		for _, name := range []string{"top-k", "top-p", "seed"} {
 			if typed(f, name) {

@@ -46,6 +46,7 @@ the likelihood of all of them; its columns are aligned.
 	o.ask.image.flags(f)
 	o.ask.image.streamFlag(f)
 	o.ask.image.pathFlags(f)
+	o.ask.batch.flags(cmd)
 	f.StringArrayVarP(&o.Prompts, "prompt", "p", nil, "the `PROMPT`, taken as it is; may be repeated")
 	f.StringArrayVar(&o.Suffixes, "suffix", nil, "a `TEXT` to rate, taken as it is; may be repeated")
 	f.StringVar(&o.SuffixesFrom, "suffixes-from", "", "take more texts from `FILE`, one a line, empty lines left out; - is stdin")
@@ -54,7 +55,7 @@ the likelihood of all of them; its columns are aligned.
 }
 
 func (a *app) runScore(cmd *cobra.Command, o *scoreOptions) error {
-	if len(o.Prompts) == 0 {
+	if len(o.Prompts) == 0 && !o.ask.batch.given() {
 		return usageError{errors.New("--prompt is missing (it may be \"\")")}
 	}
 	suffixes, err := a.readSuffixes(cmd.Context(), o)
@@ -69,7 +70,7 @@ func (a *app) runScore(cmd *cobra.Command, o *scoreOptions) error {
 	if err != nil {
 		return err
 	}
-	q.suffixes = suffixes
+	q.suffixes, q.rate, q.wrap = suffixes, true, asIs
 	return a.execute(cmd.Context(), q)
 }
 
@@ -92,7 +93,7 @@ func (a *app) readSuffixes(ctx context.Context, o *scoreOptions) ([]string, erro
 		}
 		suffixes = append(suffixes, lines...)
 	}
-	if len(suffixes) == 0 {
+	if len(suffixes) == 0 && !o.ask.batch.given() {
 		return nil, usageError{errors.New("--suffix is missing: what is to be rated?")}
 	}
 	return suffixes, nil

@@ -54,7 +54,7 @@ func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
 	if err := o.ask.sampling.check(a, cmd.Flags()); err != nil {
 		return err
 	}
-	if err := o.takeQuestion(cmd); err != nil {
+	if err := o.takeQuestion(cmd); err != nil && !o.ask.batch.given() {
 		return err
 	}
 	if o.Lang != "" {
@@ -87,7 +87,8 @@ func (a *app) runVQA(cmd *cobra.Command, o *vqaOptions) error {
 	if err != nil {
 		return err
 	}
-	q.suffixes, q.pick = choices, choices != nil
+	q.suffixes, q.pick, q.rate = choices, choices != nil, choices != nil
+	q.wrap = func(question string) string { return task.VQA(question, o.Lang) }
 	return a.execute(cmd.Context(), q)
 }
 

@@ -1,0 +1,332 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"paligemma/internal/batch"
+	"paligemma/internal/engine"
+	"paligemma/internal/limits"
+	"paligemma/internal/preprocess"
+	"paligemma/internal/quote"
+	"paligemma/internal/units"
+)
+
+const batchHelp = `
+
+With --output each image is a record in a file, or in a folder a file for each source.
+The same command again goes on where it was broken off. IMAGE may then also be a tar
+archive (WebDataset), a Parquet file, JSON Lines (.jsonl) or a COCO file (.json), with
+braces for many: '{000..099}.tar'. See docs/batch.md.`
+
+// batchOptions are the flags of a batch, which --output begins.
+type batchOptions struct {
+	Output       string
+	Overwrite    bool
+	RetryFailed  bool
+	MaxFailures  string
+	Sync         time.Duration
+	Batch        string
+	Shard        string
+	ImageRoot    string
+	ImageColumn  string
+	PromptColumn string
+	IDColumn     string
+}
+
+// autoBatch is the value of --batch and --shard that settles the number.
+const autoBatch = "auto"
+
+// flags adds the flags, which are checked before the command runs.
+func (o *batchOptions) flags(cmd *cobra.Command) {
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return o.check(cmd.Flags()) }
+	f := cmd.Flags()
+	f.StringVarP(&o.Output, "output", "o", "", "write a record for each image into `FILE` (.jsonl, .json, .csv, .parquet, .tar) or a folder, and go on with it when run again; - is standard output")
+	f.BoolVar(&o.Overwrite, "overwrite", false, "replace files that exist (but never an input)")
+	f.BoolVar(&o.RetryFailed, "retry-failed", false, "with --output: ask again what failed before")
+	f.StringVar(&o.MaxFailures, "max-failures", "", "with --output: end when more than `N` records, or N%, are failures")
+	f.DurationVar(&o.Sync, "sync", batch.DefaultSync, "with --output: put results on the disk every `TIME`")
+	f.StringVar(&o.Batch, "batch", autoBatch, "with --output: decode `N` texts together")
+	f.StringVar(&o.Shard, "shard", "", "with --output: answer part `I/N` of the inputs, I from 0; auto asks the scheduler's variables")
+	f.StringVar(&o.ImageRoot, "image-root", "", "with --output: `FOLDER` that paths in files of records start from (default: that of the file)")
+	f.StringVar(&o.ImageColumn, "image-column", "", "with --output: `NAME` of the column of images in Parquet (default image)")
+	f.StringVar(&o.PromptColumn, "prompt-column", "", "with --output: `NAME` of the column of prompts in Parquet (default prompt, if there is one)")
+	f.StringVar(&o.IDColumn, "id-column", "", "with --output: `NAME` of the column of ids in Parquet (default id, if there is one)")
+	for _, name := range batchFlags {
+		needs(f, name, "output")
+	}
+}
+
+// batchFlags mean nothing without --output.
+var batchFlags = []string{"retry-failed", "max-failures", "sync", "batch", "shard", "image-root", "image-column", "prompt-column", "id-column"}
+
+// given reports whether a batch is asked for.
+func (o *batchOptions) given() bool { return o.Output != "" }
+
+// check finds flags that need --output, and such that exclude it.
+func (o *batchOptions) check(f *pflag.FlagSet) error {
+	if !o.given() {
+		if typed(f, "output") {
+			return usageError{errors.New("--output is empty: name a file or a folder")}
+		}
+		for _, name := range batchFlags {
+			if typed(f, name) {
+				return usageError{fmt.Errorf("--%s needs --output (-o)", name)}
+			}
+		}
+		return nil
+	}
+	for _, name := range []string{"stream-images", "join", "draw", "preview", "mask-dir", "label-dir", "format", "json"} {
+		if typed(f, name) {
+			return usageError{fmt.Errorf("--output and --%s exclude each other", name)}
+		}
+	}
+	return nil
+}
+
+// sources returns what the inputs of a batch are.
+func (a *app) sources(q *request) batch.Inputs {
+	o, in := q.batch, q.inputs
+	return batch.Inputs{
+		Args: in.images, FilesFrom: in.image.FilesFrom, Null: in.image.Null, Recursive: in.image.Recursive, Requests: q.requests,
+		ImageRoot: o.ImageRoot, ImageColumn: o.ImageColumn, PromptColumn: o.PromptColumn, IDColumn: o.IDColumn,
+		Stdin: a.In, MaxBytes: func(path string) int64 { return a.limits(path, q.limits).MaxBytes },
+	}
+}
+
+// batchRun makes a batch of a request.
+func (a *app) batchRun(q *request) (o batch.Options, err error) {
+	b := q.batch
+	o = batch.Options{
+		Source: a.sources(q), Output: b.Output, Out: a.Out, Overwrite: b.Overwrite, RetryFailed: b.RetryFailed, Sync: b.Sync,
+		DrawnSeed: !q.seeded,
+		Limits:    func(path string) preprocess.Limits { return a.limits(path, q.limits) },
+	}
+	if slices.Contains(o.Source.Args, stdinName) && (o.Source.FilesFrom == stdinName || o.Source.Requests == stdinName) {
+		return o, errStdinTwice
+	}
+	if b.Sync < 0 {
+		return o, usageError{fmt.Errorf("--sync %v: want 0s or more", b.Sync)}
+	}
+	if b.MaxFailures != "" {
+		if o.MaxFailures, err = batch.ParseMaxFailures(b.MaxFailures); err != nil {
+			return o, usageError{fmt.Errorf("--max-failures %w", err)}
+		}
+	}
+	if b.Shard != "" {
+		if o.Part, err = batch.ParsePart(b.Shard, os.Getenv); err != nil {
+			return o, usageError{fmt.Errorf("--shard %w", err)}
+		}
+	}
+	if o.Parallel, err = b.parallel(); err != nil {
+		return o, err
+	}
+	o.Task, o.Job = q.batchTask(), q.batchJob()
+	if err := o.Check(); err != nil {
+		return o, usageError{err}
+	}
+	return o, nil
+}
+
+// parallel returns the number of texts that are decoded together.
+func (o *batchOptions) parallel() (int, error) {
+	if o.Batch == autoBatch {
+		return engine.DefaultParallel, nil
+	}
+	n, err := strconv.Atoi(o.Batch)
+	if err != nil || n < 1 || n > maxBatch {
+		return 0, usageError{fmt.Errorf("--batch %s: want auto, or a number from 1 to %d", quote.Short(o.Batch), maxBatch)}
+	}
+	return n, nil
+}
+
+// maxBatch bounds --batch.
+const maxBatch = 256
+
+// batchTask returns what is asked of the inputs.
+func (q *request) batchTask() batch.Task {
+	t := batch.Task{
+		Name: q.task, Model: q.model.name(), Prompts: q.prompts, Wrap: q.wrap, Choices: q.suffixes, Rate: q.rate, Pick: q.pick,
+		Return: max(1, q.sampling.NumReturn),
+		Request: engine.Request{
+			MaxTokens: q.sampling.MaxTokens, Sampling: q.sampling.Sampling, Beams: q.sampling.Beams, LogProbs: true,
+			TopLogProbs: q.sampling.LogProbs, StopRepeats: q.sampling.StopRepeats,
+		},
+		Objects: func(prompt string, images int) (objects, masks bool) {
+			switch {
+			case images != 1:
+				return false, false
+			case q.objects != nil:
+				return true, q.masks
+			case q.wrap == nil || q.rate:
+				return false, false
+			}
+			masks = asksMasks(prompt)
+			return masks || asksBoxes(prompt), masks
+		},
+	}
+	if q.box != nil {
+		t.Box = &q.box.corners
+	}
+	return t
+}
+
+// batchJob returns what the records depend on, without the model.
+func (q *request) batchJob() batch.Job {
+	s := q.sampling
+	j := batch.Job{
+		Format: batch.FormatVersion, Task: q.task, Prompts: q.prompts, Choices: q.suffixes,
+		Special: q.model.Special,
+	}
+	if q.wrap != nil {
+		j.Own = q.wrap("")
+	}
+	if q.box != nil {
+		j.Box = &q.box.corners
+	}
+	if q.rate {
+		return j
+	}
+	j.MaxTokens, j.Beams, j.NumReturn, j.LogProbs, j.StopRepeats = s.MaxTokens, s.Beams, s.NumReturn, s.LogProbs, s.StopRepeats
+	if s.Sampling.Temperature > 0 {
+		j.Temperature, j.TopK, j.TopP, j.Seed = s.Sampling.Temperature, s.Sampling.TopK, s.Sampling.TopP, s.Sampling.Seed
+	}
+	return j
+}
+
+// executeBatch answers a request into files.
+func (a *app) executeBatch(ctx context.Context, q request) (err error) {
+	o, err := a.batchRun(&q)
+	if err != nil {
+		return err
+	}
+	a.noteBuiltIn(q.model)
+	e, err := q.model.open(o.Parallel)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	a.noteModel(e)
+	o.Parallel = affordable(e, o.Parallel, q.sampling.MaxTokens)
+	o.Job.Model = batch.NewModel(q.model.name(), e.File())
+	if q.masks || q.requests != "" || q.task == "generate" {
+		if o.Task.Masks, err = openMasks(e, q.maskDecoder()); err != nil {
+			return err
+		}
+		if o.Task.Masks != nil {
+			o.Job.Masks = true
+			defer o.Task.Masks.Close()
+		}
+	}
+	stop := make(chan struct{})
+	o.Stop = stop
+	var giveBack func()
+	giveBack = a.interrupts.take(sync.OnceFunc(func() {
+		close(stop)
+		a.note("stopping: what is under way is finished; Ctrl-C again ends at once")
+		go giveBack() // the next one is not taken
+	}))
+	defer giveBack()
+	report := a.newBatchReport()
+	o.OnDone = report.show
+	done, err := batch.Run(ctx, e, o)
+	report.close(done)
+	switch {
+	case errors.Is(err, batch.ErrStopped):
+		return context.Canceled
+	case err != nil:
+		return err
+	case done.Failed > 0:
+		return partlyError{int(done.Failed), int(done.Done), "records"}
+	}
+	return nil
+}
+
+// maskDecoder returns the value of --mask-decoder.
+func (q *request) maskDecoder() string {
+	if q.objects == nil {
+		return ""
+	}
+	return q.objects.MaskDecoder
+}
+
+// textTokens are those of a prompt, where it is not known yet.
+const textTokens = 64
+
+// affordable returns how many texts can be decoded together in half of the free memory.
+func affordable(e *engine.Engine, parallel, maxTokens int) int {
+	c := e.Config()
+	m := limits.FreeMemory()
+	free := min(m.Physical, m.Address, m.Data)
+	if free == limits.Unlimited {
+		return parallel
+	}
+	tokens := min(c.Text.Context, c.Vision.ImageTokens+textTokens+maxTokens)
+	return int(max(1, min(int64(parallel), free/2/max(1, c.SequenceMemory(tokens)))))
+}
+
+// batchReport shows how far a batch has come, every so often.
+type batchReport struct {
+	app   *app
+	start time.Time
+	last  time.Time
+	every time.Duration
+	open  bool // a line on the terminal is unfinished
+}
+
+func (a *app) newBatchReport() *batchReport {
+	r := &batchReport{app: a, start: time.Now(), last: time.Now(), every: 10 * time.Second}
+	if a.showsBars(true) {
+		r.every = 200 * time.Millisecond
+	}
+	return r
+}
+
+// show shows the numbers, if it is time.
+func (r *batchReport) show(p batch.Progress) {
+	if time.Since(r.last) < r.every {
+		return
+	}
+	r.last = time.Now()
+	if r.app.showsBars(true) {
+		r.open = true
+		fmt.Fprintf(r.app.bars, "\r\x1b[K%s", r.line(p))
+		return
+	}
+	r.app.note("%s", r.line(p))
+}
+
+// line returns the numbers as a line.
+func (r *batchReport) line(p batch.Progress) string {
+	parts := []string{units.Number(int(p.Done)) + " done"}
+	if p.Failed > 0 {
+		parts = append(parts, units.Number(int(p.Failed))+" failed")
+	}
+	switch rate := float64(p.Answered) / max(time.Since(r.start).Seconds(), 1e-3); {
+	case p.Answered == 0:
+		parts = append(parts, "by an earlier run")
+	default:
+		parts = append(parts, fmt.Sprintf("%.1f/s", rate))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// close shows the numbers at the end.
+func (r *batchReport) close(p batch.Progress) {
+	if r.open {
+		fmt.Fprint(r.app.bars, "\r\x1b[K")
+	}
+	if p.Done > 0 {
+		r.app.note("records: %s", r.line(p))
+	}
+}
