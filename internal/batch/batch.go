@@ -101,8 +101,9 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	}
 	groups := r.output.groups(shards, r.Part)
 	if !r.Part.whole() {
-		r.Job.Shards = r.Part.N
+		r.Job.Shards, r.Job.Dealt = r.Part.N, len(shards) < r.Part.N
 	}
+	r.Job.Outputs = r.output.names(shards, r.Part.N)
 	if err := r.output.prepare(&r.Job, r.DrawnSeed, r.Overwrite, groups); err != nil {
 		return r.progress, err
 	}

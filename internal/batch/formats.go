@@ -121,6 +121,31 @@ func eachLine(lines *recordReader, f func(line []byte) error) error {
 	}
 }
 
+// writeRecords writes records in a format.
+func writeRecords(w io.Writer, format string, lines *recordReader) error {
+	switch format {
+	case formatLines:
+		return writeLines(w, lines)
+	case formatJSON:
+		return writeArray(w, lines)
+	case formatCSV:
+		return writeCSV(w, lines)
+	case formatTar:
+		return writeTar(w, lines)
+	}
+	return writeParquet(w, lines)
+}
+
+// writeLines writes records as JSON Lines.
+func writeLines(w io.Writer, lines *recordReader) error {
+	out := bufio.NewWriter(w)
+	err := eachLine(lines, func(line []byte) error {
+		_, _ = out.Write(line)
+		return out.WriteByte('\n')
+	})
+	return errors.Join(err, out.Flush())
+}
+
 // writeArray writes records as an array of JSON, a line each.
 func writeArray(w io.Writer, lines *recordReader) error {
 	out := bufio.NewWriter(w)

@@ -47,6 +47,10 @@ type Job struct {
 	Special     bool        `json:"special,omitempty"`
 	Masks       bool        `json:"masks,omitempty"` // decoded
 	Shards      int         `json:"shards,omitempty"`
+	// Outputs are the names of all files of results, of other parts, too. Inputs may be
+	// added, so a job with others is the same one.
+	Outputs []string `json:"outputs,omitempty"`
+	Dealt   bool     `json:"dealt,omitempty"` // records are dealt out to the parts, not whole files of inputs
 }
 
 // Model tells models apart, without reading all of a file.
@@ -76,6 +80,8 @@ func NewModel(name string, file *gguf.File) Model {
 // differences says in what another job differs, and is "" if it does not.
 func (j Job) differences(other Job) string {
 	j.Model.Name, other.Model.Name = "", ""
+	j.Outputs, other.Outputs = nil, nil
+	j.Dealt, other.Dealt = false, false
 	mine, theirs := j.fields(), other.fields()
 	all := maps.Clone(mine)
 	maps.Copy(all, theirs)
@@ -161,6 +167,10 @@ func (j *Job) claim(path string, drawnSeed bool) error {
 	}
 	if d := j.differences(old); d != "" {
 		return result.RequestError{Err: fmt.Errorf("the output belongs to another job (--overwrite starts anew): %s", d)}
+	}
+	if !slices.Equal(old.Outputs, j.Outputs) || old.Dealt != j.Dealt {
+		old.Outputs, old.Dealt = j.Outputs, j.Dealt
+		return writeFile(path, old, true)
 	}
 	return nil
 }

@@ -70,9 +70,9 @@ func (o output) files(stem string, part Part) files {
 	if o.folder {
 		path = filepath.Join(o.path, stem+formatLines)
 	}
-	base := strings.TrimSuffix(path, filepath.Ext(path)) + part.suffix()
-	path = base + filepath.Ext(path)
-	return files{path: path, journal: path + ".part", retry: path + ".retry", stats: base + ".stats.json", format: o.format}
+	ext := filepath.Ext(path)
+	path = strings.TrimSuffix(path, ext) + part.suffix() + ext
+	return o.named(path)
 }
 
 // group is shards whose results go to one file.
@@ -103,6 +103,30 @@ func (o output) groups(shards []source.Shard, part Part) []group {
 		groups = append(groups, group{o.files(s.Stem, records), []source.Shard{s}, records})
 	}
 	return groups
+}
+
+// maxOutputs bounds the names of files that are kept of a job.
+const maxOutputs = 100_000
+
+// names returns the names of the files of all parts, in the order of the inputs as far
+// as parts have one; nil where they are too many.
+func (o output) names(shards []source.Shard, n int) (names []string) {
+	n = max(n, 1)
+	if n > maxOutputs || n*len(shards) > 16*maxOutputs {
+		return nil
+	}
+	if o.folder && len(shards) >= n { // whole shards
+		n = 1
+	}
+	for i := range n {
+		for _, g := range o.groups(shards, Part{i, n}) {
+			names = append(names, filepath.Base(g.path))
+		}
+	}
+	if len(names) > maxOutputs {
+		return nil
+	}
+	return names
 }
 
 // checkInputs finds an output that is an input, too.
@@ -192,24 +216,13 @@ func (f *files) finish(j *journal, s Stats) error {
 }
 
 // convert writes the records of a journal in another format.
-func (f *files) convert(j *journal) (err error) {
+func (f *files) convert(j *journal) error {
 	out, err := atomicfile.Create(f.path, true)
 	if err != nil {
 		return err
 	}
 	defer out.Abort()
-	lines := newRecordReader(io.NewSectionReader(j.file, 0, j.size))
-	switch f.format {
-	case formatJSON:
-		err = writeArray(out, lines)
-	case formatCSV:
-		err = writeCSV(out, lines)
-	case formatTar:
-		err = writeTar(out, lines)
-	default:
-		err = writeParquet(out, lines)
-	}
-	if err != nil {
+	if err := writeRecords(out, f.format, newRecordReader(io.NewSectionReader(j.file, 0, j.size))); err != nil {
 		return err
 	}
 	return out.Commit()

@@ -69,6 +69,7 @@ func (s *Stats) count(r io.Reader) error {
 
 // newStats counts the records of a journal that a run completed.
 func newStats(j *journal, g *group, job Job, answered int64, took time.Duration) (Stats, error) {
+	job.Outputs = nil // which may be many
 	s := Stats{Answered: answered, Seconds: took.Seconds(), Job: job, Sources: []string{}}
 	if s.Seconds > 0 {
 		s.Rate = float64(answered) / s.Seconds

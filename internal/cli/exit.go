@@ -65,6 +65,7 @@ func exitCode(err error) int {
 		usage  usageError
 		data   dataError
 		partly partlyError
+		wrong  findingsError
 		img    result.ImageError
 		count  *tokenizer.ImageCountError
 		bad    *engine.ModelError
@@ -79,7 +80,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage), errors.As(err, &data), errors.As(err, &count):
 		return exitUsage
-	case errors.As(err, &partly):
+	case errors.As(err, &partly), errors.As(err, &wrong):
 		return exitPartly
 	case errors.Is(err, ggml.ErrMemory), errors.Is(err, syscall.ENOMEM), errors.As(err, &short):
 		return exitFailed

@@ -80,6 +80,11 @@ func (a *app) generateRequest(cmd *cobra.Command, o *generateOptions) (request, 
 		q.wrap = asIs
 		return q, err
 	}
+	return a.requestsRequest(cmd, o)
+}
+
+// requestsRequest makes the request of --requests.
+func (a *app) requestsRequest(cmd *cobra.Command, o *generateOptions) (request, error) {
 	if len(o.ask.images) > 0 || len(o.Prompts) > 0 || o.Join || o.ask.box.given() || o.ask.image.FilesFrom != "" {
 		return request{}, usageError{errors.New("--requests says everything: it excludes IMAGE, --files-from, --prompt, --join and --box")}
 	}

@@ -54,7 +54,7 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 		a.pullCommand(), a.listCommand(), a.showCommand(), a.rmCommand(),
 		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.benchCommand())
 	addGroup(root, toolsGroup, "Tools:",
-		a.parseCommand(), a.forwardCommand(), a.devicesCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
+		a.batchCommand(), a.parseCommand(), a.forwardCommand(), a.devicesCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
 	help := helpCommand()
 	root.SetHelpCommand(help)
 	a.setHelp(root)

@@ -1,0 +1,91 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"paligemma/internal/atomicfile"
+	"paligemma/internal/quote"
+)
+
+// outcome is what the runs of a job have written.
+type outcome struct {
+	job   Job
+	files []files // of all parts
+}
+
+// openOutcome finds what runs with an --output have written.
+func openOutcome(path string) (outcome, error) {
+	out, err := newOutput(path)
+	if err != nil {
+		return outcome{}, err
+	}
+	job, err := readJob(out.job())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return outcome{}, fmt.Errorf("%s: no run with this --output has begun: there is no %s", quote.Short(path), filepath.Base(out.job()))
+	case err != nil:
+		return outcome{}, fmt.Errorf("%s: %w", out.job(), err)
+	}
+	dir := out.path
+	if !out.folder {
+		dir = filepath.Dir(out.path)
+	}
+	o := outcome{job: job}
+	for _, name := range job.Outputs {
+		if name != filepath.Base(name) {
+			return outcome{}, fmt.Errorf("%s: %s is not the name of a file", out.job(), quote.Short(name))
+		}
+		o.files = append(o.files, out.named(filepath.Join(dir, name)))
+	}
+	if len(o.files) == 0 {
+		return outcome{}, fmt.Errorf("%s does not name the files of the results", out.job())
+	}
+	return o, nil
+}
+
+// complete returns an error that names a file which is not complete.
+func (o *outcome) complete() error {
+	for i := range o.files {
+		f := &o.files[i]
+		if _, err := os.Lstat(f.path); err != nil {
+			return fmt.Errorf("%s is not complete: run its command again first (%w)", f.path, atomicfile.Cause(err))
+		}
+		if _, err := os.Lstat(f.retry); err == nil {
+			return fmt.Errorf("%s is not complete: its failures are being asked again", f.path)
+		}
+	}
+	return nil
+}
+
+// sets returns the files that hold the records of the same inputs, in the order of the
+// inputs: one, or one of each part that records are dealt out to.
+func (o *outcome) sets() [][]files {
+	if !o.job.Dealt {
+		var sets [][]files
+		for _, f := range o.files {
+			sets = append(sets, []files{f})
+		}
+		return sets
+	}
+	each := len(o.files) / max(1, o.job.Shards) // files of a part
+	sets := make([][]files, each)
+	for i, f := range o.files[:each*o.job.Shards] {
+		sets[i%each] = append(sets[i%each], f)
+	}
+	return sets
+}
+
+// named returns the files next to results of a path.
+func (o output) named(path string) files {
+	f := files{path: path, journal: path + ".part", retry: path + ".retry", format: o.format}
+	f.stats = strings.TrimSuffix(path, filepath.Ext(path)) + ".stats.json"
+	if o.format != formatLines { // the same results may be there in several formats
+		f.stats = path + ".stats.json"
+	}
+	return f
+}
