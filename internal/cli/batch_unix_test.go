@@ -1,0 +1,217 @@
+//go:build unix
+
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// batchOf is a run with --output that may be broken off.
+func batchOf(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("paligemma", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PALIGEMMA_MODEL="+fixture(t, "MODEL"), "PALIGEMMA_MAX_TOKENS=6")
+	return cmd
+}
+
+// drawPictures writes n small pictures, all different.
+func drawPictures(t *testing.T, dir string, n int) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		img := image.NewGray(image.Rect(0, 0, 8, 8))
+		for p := range 64 {
+			img.SetGray(p%8, p/8, color.Gray{Y: uint8(p * (i + 1))})
+		}
+		var b bytes.Buffer
+		if err := png.Encode(&b, img); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%03d.png", i)), b.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var batchTimings = regexp.MustCompile(`,"timings":\{[^}]*\}`)
+
+// withoutTimings returns the lines of results, as far as they are the same each time.
+func withoutTimings(t *testing.T, paths ...string) []string {
+	t.Helper()
+	var all []byte
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data...)
+	}
+	return strings.Split(batchTimings.ReplaceAllString(string(all), ""), "\n")
+}
+
+// waitFor waits until a file has more than a number of lines, or a process has ended.
+func waitFor(path string, lines int, ended <-chan error) (more bool) {
+	for {
+		select {
+		case <-ended:
+			return false
+		default:
+		}
+		if data, err := os.ReadFile(path); err == nil && bytes.Count(data, []byte("\n")) > lines {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestBatchKilled kills a run again and again: in the end the results are those of a
+// run that nothing disturbed.
+func TestBatchKilled(t *testing.T) {
+	dir := t.TempDir()
+	drawPictures(t, filepath.Join(dir, "in"), 60)
+	if out, err := batchOf(t, dir, "caption", "in", "-o", "whole.jsonl").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	whole := withoutTimings(t, filepath.Join(dir, "whole.jsonl"))
+	for _, c := range []struct {
+		name, output, journal, result string
+	}{
+		{"file", "o.jsonl", "o.jsonl.part", "o.jsonl"},
+		{"folder", "o", "o/images.jsonl.part", "o/images.jsonl"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			kills := 0
+			for lines := 3; ; lines += 9 {
+				cmd := batchOf(t, dir, "caption", "in", "-o", c.output)
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				go func() { ended <- cmd.Wait() }()
+				if !waitFor(filepath.Join(dir, c.journal), lines, ended) {
+					break
+				}
+				if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+					t.Fatal(err)
+				}
+				<-ended
+				kills++
+			}
+			if got := withoutTimings(t, filepath.Join(dir, c.result)); !slices.Equal(got, whole) {
+				t.Errorf("after %d kills there are %d lines, other than those of an unbroken run", kills, len(got))
+			}
+			if kills < 3 {
+				t.Errorf("%d kills", kills)
+			}
+		})
+	}
+}
+
+// TestBatchInterrupted: SIGINT ends a run in an orderly way, also one that waits for
+// more input, and what was answered is there.
+func TestBatchInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	drawPictures(t, filepath.Join(dir, "in"), 3)
+	cmd := batchOf(t, dir, "caption", "--files-from", "-", "-o", "o.jsonl")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	fmt.Fprint(in, "in/000.png\nin/001.png\n")
+	if !waitFor(filepath.Join(dir, "o.jsonl.part"), 1, ended) {
+		t.Fatal("the run has ended: ", errs.String())
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(errs.String(), "2 done") {
+		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+	again := batchOf(t, dir, "caption", "--files-from", "-", "-o", "o.jsonl")
+	again.Stdin = strings.NewReader("in/000.png\nin/001.png\nin/002.png\n")
+	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "3 done") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestBatchStream: an answer is there before the next line is written, wherever the
+// lines come from.
+func TestBatchStream(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		open func(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, error) // after the start
+	}{
+		{"pipe", nil},
+		{"FIFO", func(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, error) {
+			return os.OpenFile(filepath.Join(cmd.Dir, "q.jsonl"), os.O_WRONLY, 0)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			cmd := batchOf(t, dir, "generate", "--requests", "-", "-o", "-")
+			var in io.WriteCloser
+			var err error
+			if c.open == nil {
+				in, err = cmd.StdinPipe()
+			} else {
+				cmd.Args[3] = "q.jsonl"
+				fifo(t, filepath.Join(dir, "q.jsonl"))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Process.Kill()
+			if c.open != nil {
+				if in, err = c.open(t, cmd); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lines := bufio.NewReader(out)
+			for i := range 3 {
+				fmt.Fprintf(in, "{\"id\":%d,\"prompt\":\"caption en\"}\n", i)
+				line, err := lines.ReadString('\n')
+				if want := fmt.Sprintf(`{"id":"%d","task":"generate"`, i); err != nil || !strings.HasPrefix(line, want) {
+					t.Fatalf("%v: %s, want %s", err, line, want)
+				}
+			}
+			in.Close()
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
