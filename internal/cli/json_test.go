@@ -224,9 +224,39 @@ func TestJSON(t *testing.T) {
 		t.Error(wrong)
 	}
 	used["line failure"] = true
+	checkRecords(t, all, "caption", scene, bad, requests, "-m", m, "--max-tokens", "9", "-o", "-")
+	used["record"] = true
 	for title := range all {
 		if !used[title] {
 			t.Errorf("the schema %q was not tried", title)
+		}
+	}
+}
+
+// checkRecords checks the records of --output: each is an answer, or a failure, and what
+// all records have.
+func checkRecords(t *testing.T, all map[string]*schema, args ...string) {
+	t.Helper()
+	_, out, errs := runArgs(t, t.Context(), false, args...)
+	records := decodeResults(t, out, formatJSONL)
+	if len(records) != 4 {
+		t.Fatalf("%v: %d records: %s", args, len(records), errs)
+	}
+	for _, v := range records {
+		record, answer := map[string]any{}, map[string]any{}
+		for name, field := range v.(map[string]any) {
+			if all["record"].Properties[name] != nil {
+				record[name] = field
+			} else {
+				answer[name] = field
+			}
+		}
+		wrong := all["record"].check("record", record)
+		if record["error"] == nil {
+			wrong = append(wrong, all["answer"].check("answer", answer)...)
+		}
+		for _, w := range wrong {
+			t.Errorf("%v: %s", args, w)
 		}
 	}
 }
