@@ -24,10 +24,10 @@ import (
 
 const batchHelp = `
 
-With --output each image is a record in a file, or in a folder a file for each source.
-The same command again goes on where it was broken off. IMAGE may then also be a tar
-archive (WebDataset), a Parquet file, JSON Lines (.jsonl) or a COCO file (.json), with
-braces for many: '{000..099}.tar'. See docs/batch.md.`
+With --output each image is a record in a file, or in a folder a file for each file of
+inputs. The same command again goes on where it was broken off. IMAGE may then also be
+a tar archive (WebDataset), a Parquet file, JSON Lines (.jsonl) or a COCO file (.json),
+with braces for many: '{000..099}.tar'. Failures are records, and the exit code is 3.`
 
 // batchOptions are the flags of a batch, which --output begins.
 type batchOptions struct {

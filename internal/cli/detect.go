@@ -14,7 +14,7 @@ func (a *app) detectCommand() *cobra.Command {
 		Short:      "Find objects in images and give their boxes",
 		Long: `Find objects in each image. OBJECTS are what to look for, several with " ; "
 between them; they come before the images.
-` + streamKinds + "\n" + tableHelp + "\n" + boxFormatsHelp + labelDirHelp + `
+` + streamKinds + "\n" + tableHelp + "\n" + boxFormatsHelp + labelDirHelp + batchHelp + `
 
 A group of location tokens that is not whole is left out, and so is text without
 a box; a line on standard error counts them, -v and JSON list them. Small

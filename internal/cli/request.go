@@ -51,7 +51,7 @@ ffmpeg -f image2pipe writes them; they are called -#1, -#2 and so on.`
 
 const imageHelp = streamKinds + ` With more than one, each result is a line: the path, a
 tab and the text, in which backslash, newline and carriage return are escaped
-as \\, \n and \r.`
+as \\, \n and \r.` + batchHelp
 
 const answerHelp = imageHelp + `
 

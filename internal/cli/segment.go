@@ -14,7 +14,7 @@ func (a *app) segmentCommand() *cobra.Command {
 		Short:      "Find objects in images and give their masks",
 		Long: `Find an object in each image and give its box and its mask. OBJECT comes before
 the images.
-` + streamKinds + "\n" + tableHelp + "\n" + boxFormatsHelp + labelDirHelp + `
+` + streamKinds + "\n" + tableHelp + "\n" + boxFormatsHelp + labelDirHelp + batchHelp + `
 
 Masks are decoded by the decoder of PaliGemma's mask codec, vae-oid.npz. It is
 in the model if that was made with convert --mask-decoder, or is given here with
