@@ -207,6 +207,14 @@ func TestResume(t *testing.T) {
 			}
 			put(t, o.Output+".part", append(data, make([]byte, 1000)...))
 		}},
+		{"torn after the last", func(t *testing.T, o batch.Options) {
+			run(t, e, o)
+			data, err := os.ReadFile(o.Output)
+			if err := errors.Join(err, os.Rename(o.Output, o.Output+".part")); err != nil {
+				t.Fatal(err)
+			}
+			put(t, o.Output+".part", append(data, `{"id":"more`...))
+		}},
 		{"not renamed", func(t *testing.T, o batch.Options) {
 			run(t, e, o)
 			if err := os.Rename(o.Output, o.Output+".part"); err != nil {
