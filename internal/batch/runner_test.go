@@ -72,3 +72,20 @@ func TestEncodedOnce(t *testing.T) {
 		t.Errorf("the images took %v ms to encode", vision)
 	}
 }
+
+// TestStopped: a run that is stopped before it begins has not come to its end, whatever
+// is seen first.
+func TestStopped(t *testing.T) {
+	e, stop := open(t), make(chan struct{})
+	close(stop)
+	o := newOptions(e, filepath.Join(t.TempDir(), "o.jsonl"), pictures(t, 1))
+	o.Stop = stop
+	for range 30 {
+		if p, err := batch.Run(t.Context(), e, o); !errors.Is(err, batch.ErrStopped) || p.Done > 0 {
+			t.Fatalf("%+v, %v", p, err)
+		}
+	}
+	if _, err := os.Stat(o.Output); err == nil {
+		t.Error("there are complete results")
+	}
+}
