@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"paligemma/internal/batch"
 	"paligemma/internal/batch/source"
@@ -73,19 +75,27 @@ func TestEncodedOnce(t *testing.T) {
 	}
 }
 
-// TestStopped: a run that is stopped before it begins has not come to its end, whatever
-// is seen first.
+// TestStopped: a run that is stopped while more inputs come has not come to their end,
+// whatever is seen first.
 func TestStopped(t *testing.T) {
-	e, stop := open(t), make(chan struct{})
-	close(stop)
-	o := newOptions(e, filepath.Join(t.TempDir(), "o.jsonl"), pictures(t, 1))
-	o.Stop = stop
-	for range 30 {
-		if p, err := batch.Run(t.Context(), e, o); !errors.Is(err, batch.ErrStopped) || p.Done > 0 {
-			t.Fatalf("%+v, %v", p, err)
+	e := open(t)
+	for range 12 {
+		in, out := io.Pipe()
+		stop := make(chan struct{})
+		o := newOptions(e, filepath.Join(t.TempDir(), "o.jsonl"))
+		o.Source.FilesFrom, o.Source.Stdin, o.Stop = source.Stdin, in, stop
+		stopAfter(&o, 1, func() {
+			close(stop)
+			fmt.Fprintln(out, "gone2.png")
+			time.Sleep(5 * time.Millisecond) // until the name has come to nobody
+		})
+		go fmt.Fprintln(out, "gone1.png")
+		if p, err := batch.Run(t.Context(), e, o); !errors.Is(err, batch.ErrStopped) || p.Done != 1 {
+			t.Errorf("%+v, %v", p, err)
 		}
-	}
-	if _, err := os.Stat(o.Output); err == nil {
-		t.Error("there are complete results")
+		if _, err := os.Stat(o.Output); err == nil {
+			t.Error("there are complete results")
+		}
+		out.Close()
 	}
 }
