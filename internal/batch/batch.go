@@ -169,7 +169,7 @@ func (r *run) group(ctx context.Context, g *group) error {
 		}
 		if !r.RetryFailed || s.Failed == 0 {
 			r.add(s.Records, s.Failed)
-			return nil
+			return g.removeJournal()
 		}
 	}
 	if r.RetryFailed && !retry {

@@ -2,6 +2,7 @@ package batch_test
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -220,6 +221,43 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%q, want %q", names, want)
 		}
 	})
+}
+
+// TestTableBroken: a process may die at each point of making a table of a journal.
+func TestTableBroken(t *testing.T) {
+	e, dir := open(t), pictures(t, 3)
+	lines := newOptions(e, filepath.Join(t.TempDir(), "o.jsonl"), dir)
+	run(t, e, lines)
+	journal, err := os.ReadFile(lines.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name     string
+		breakOff func(t *testing.T, path string) error
+	}{
+		{"before the table", func(t *testing.T, path string) error { return os.Remove(path) }},
+		{"before the journal is removed", func(t *testing.T, path string) error { return nil }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newOptions(e, filepath.Join(t.TempDir(), "o.csv"), dir)
+			run(t, e, o)
+			whole, err := os.ReadFile(o.Output)
+			if err := errors.Join(err, c.breakOff(t, o.Output)); err != nil {
+				t.Fatal(err)
+			}
+			put(t, o.Output+".part", journal)
+			if p := run(t, e, o); p.Done != 3 || p.Answered != 0 {
+				t.Errorf("%+v", p)
+			}
+			if again, err := os.ReadFile(o.Output); err != nil || !bytes.Equal(again, whole) {
+				t.Errorf("%v: %s, want %s", err, again, whole)
+			}
+			if _, err := os.Stat(o.Output + ".part"); err == nil {
+				t.Error("the journal is still there")
+			}
+		})
+	}
 }
 
 // members returns the names in an archive.

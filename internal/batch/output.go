@@ -191,26 +191,31 @@ func (f *files) finish(j *journal, s Stats) error {
 	if err := j.sync(); err != nil {
 		return err
 	}
+	if err := writeFile(f.stats, s, true); err != nil { // first: complete results have theirs
+		return err
+	}
 	if f.format == formatLines {
-		if err := writeFile(f.stats, s, true); err != nil {
-			return err
-		}
 		if err := os.Rename(f.journal, f.path); err != nil {
 			return fmt.Errorf("%s: %w", f.path, atomicfile.Cause(err))
 		}
-	} else {
-		if err := f.convert(j); err != nil {
-			return err
-		}
-		if err := writeFile(f.stats, s, true); err != nil {
-			return err
-		}
-		if err := os.Remove(f.journal); err != nil {
-			return fmt.Errorf("%s: %w", f.journal, atomicfile.Cause(err))
-		}
+	} else if err := f.convert(j); err != nil {
+		return err
+	} else if err := f.removeJournal(); err != nil {
+		return err
 	}
 	if err := os.Remove(f.retry); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", f.retry, atomicfile.Cause(err))
+	}
+	return nil
+}
+
+// removeJournal removes the journal of results that are complete, in another format.
+func (f *files) removeJournal() error {
+	if f.format == formatLines || !f.complete() {
+		return nil
+	}
+	if err := os.Remove(f.journal); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", f.journal, atomicfile.Cause(err))
 	}
 	return nil
 }
