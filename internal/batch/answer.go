@@ -17,6 +17,7 @@ import (
 type Task struct {
 	Name    string   // of the command
 	Model   string   // what the results call it
+	LoRA    []string // what the results call its adapters
 	Prompts []string // asked of each record that has no prompt of its own
 	// Wrap makes the prompt of a record's own; nil: those are not asked.
 	Wrap    func(prompt string) string
@@ -34,7 +35,7 @@ type Task struct {
 // answer answers an item. What goes wrong with it becomes its record.
 func (r *runner) answer(ctx context.Context, it *item) {
 	rec := &Record{ID: it.id, Input: it.record.Input}
-	rec.Task, rec.Model = r.task.Name, r.task.Model
+	rec.Task, rec.Model, rec.LoRA = r.task.Name, r.task.Model, r.task.LoRA
 	names := it.record.Images
 	if len(names) == 1 {
 		rec.Image = names[0].Name
@@ -56,7 +57,7 @@ func (r *runner) answer(ctx context.Context, it *item) {
 			return
 		}
 		failed := &Record{ID: rec.ID, Failure: newFailure(err), Input: rec.Input}
-		failed.Task, failed.Model, failed.Image, failed.Images = rec.Task, rec.Model, rec.Image, rec.Images
+		failed.Task, failed.Model, failed.LoRA, failed.Image, failed.Images = rec.Task, rec.Model, rec.LoRA, rec.Image, rec.Images
 		rec = failed
 	}
 	if it.record.Chat {

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -156,7 +159,7 @@ const maxBatch = 256
 // batchTask returns what is asked of the inputs.
 func (q *request) batchTask() batch.Task {
 	t := batch.Task{
-		Name: q.task, Model: q.model.name(), Prompts: q.prompts, Wrap: q.wrap, Choices: q.suffixes, Rate: q.rate, Pick: q.pick,
+		Name: q.task, Model: q.model.name(), LoRA: q.model.LoRA, Prompts: q.prompts, Wrap: q.wrap, Choices: q.suffixes, Rate: q.rate, Pick: q.pick,
 		Return: max(1, q.sampling.NumReturn),
 		Request: engine.Request{
 			MaxTokens: q.sampling.MaxTokens, Sampling: q.sampling.Sampling, Beams: q.sampling.Beams, LogProbs: true,
@@ -219,6 +222,9 @@ func (a *app) executeBatch(ctx context.Context, q request) (err error) {
 	a.noteModel(e)
 	o.Parallel = affordable(e, o.Parallel, q.sampling.MaxTokens)
 	o.Job.Model = batch.NewModel(q.model.name(), e.File())
+	if o.Job.Adapters, err = q.model.adapterSums(); err != nil {
+		return err
+	}
 	if q.masks || q.requests != "" || q.task == "generate" {
 		if o.Task.Masks, err = openMasks(e, q.maskDecoder()); err != nil {
 			return err
@@ -250,6 +256,32 @@ func (a *app) executeBatch(ctx context.Context, q request) (err error) {
 		return partlyError{int(done.Failed), int(done.Done), "records"}
 	}
 	return nil
+}
+
+// adapterSums tells adapters apart: of each a hash of its files, and its scale.
+func (o modelOptions) adapterSums() (sums []string, err error) {
+	for _, spec := range o.adapters {
+		paths := []string{spec.Path}
+		if info, err := os.Stat(spec.Path); err == nil && info.IsDir() {
+			if paths, err = filepath.Glob(filepath.Join(spec.Path, "adapter_*")); err != nil {
+				return nil, err
+			}
+		}
+		sum := sha256.New()
+		for _, path := range paths {
+			file, err := os.Open(path)
+			if err != nil {
+				return nil, pathError(path, err)
+			}
+			_, err = io.Copy(sum, file)
+			file.Close()
+			if err != nil {
+				return nil, pathError(path, err)
+			}
+		}
+		sums = append(sums, fmt.Sprintf("sha256 %x, scale %g", sum.Sum(nil), spec.Scale))
+	}
+	return sums, nil
 }
 
 // maskDecoder returns the value of --mask-decoder.
