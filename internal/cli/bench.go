@@ -182,7 +182,11 @@ func (a *app) benchModel(ctx context.Context, o *benchOptions, measure *bench.Op
 	}
 	measure.Synthetic = true
 	measure.Open = func() (*engine.Engine, error) {
-		return weights.Open(o.model.options(parallel))
+		options, err := o.model.options(parallel)
+		if err != nil {
+			return nil, err
+		}
+		return weights.Open(options)
 	}
 	return func() { weights.Close() }, nil
 }

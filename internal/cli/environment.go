@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,10 @@ const (
 	excludedBy = "paligemma_excluded" // these flags
 	needsOneOf = "paligemma_needs"    // these flags
 	noVariable = "paligemma_typed"    // the flag counts on the command line only
+
+	// listVariable says that a variable holds several values of a flag that may be
+	// repeated. Without it the whole of a variable is one, as of prompts.
+	listVariable = "paligemma_list"
 )
 
 // envPrefix begins the names of the program's variables.
@@ -39,12 +44,47 @@ func applyEnv(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
 		if !ok || value == "" || flag.Changed || !applies(f, flag, lookup) {
 			return
 		}
-		if err := f.Set(flag.Name, value); err != nil && first == nil {
+		if err := setFromVariable(f, flag, value); err != nil && first == nil {
 			first = dataError{fmt.Errorf("%s=%s: %w", envName(flag.Name), quote.Short(value), valueError(err))}
 		}
 		annotate(f, flag.Name, fromEnv)
 	})
 	return first
+}
+
+// setFromVariable sets a flag to what its variable holds.
+func setFromVariable(f *pflag.FlagSet, flag *pflag.Flag, value string) error {
+	if _, list := flag.Annotations[listVariable]; !list {
+		return f.Set(flag.Name, value)
+	}
+	values, err := splitList(value)
+	if err != nil {
+		return err
+	}
+	for _, v := range values {
+		if err := f.Set(flag.Name, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splitList splits a variable at commas and line ends, but not within double quotes.
+// Spaces around values and empty values do not count.
+func splitList(text string) ([]string, error) {
+	r := csv.NewReader(strings.NewReader(text))
+	r.FieldsPerRecord, r.TrimLeadingSpace = -1, true
+	lines, err := r.ReadAll()
+	if err != nil {
+		return nil, errors.New(`want values with commas between them; one with a comma or a quote in it stands in double quotes ("a,b")`)
+	}
+	var all []string
+	for _, v := range slices.Concat(lines...) {
+		if v = strings.TrimSpace(v); v != "" {
+			all = append(all, v)
+		}
+	}
+	return all, nil
 }
 
 // maxISA is the variable that rules out custom kernels, for those who look for a fault

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"paligemma/internal/adapter"
 	"paligemma/internal/ggml"
 	"paligemma/internal/quote"
 	"paligemma/internal/task"
@@ -87,13 +86,12 @@ type modelOptions struct {
 	Force   bool
 	Special bool
 	LoRA    []string
-
-	adapters []adapter.Spec // what LoRA names, once checked
 }
 
 func (o *modelOptions) flags(f *pflag.FlagSet) {
 	f.StringVarP(&o.Model, "model", "m", "", "the `MODEL`: a GGUF file, as convert writes it, or the name of one that was pulled (default: a small built-in one)")
 	f.StringArrayVar(&o.LoRA, "lora", nil, "add the adapter in `DIR[:SCALE]` to the model; may be repeated")
+	annotate(f, "lora", listVariable)
 	f.StringVar(&o.Device, "device", "auto", "`NAME` of what to compute on (see paligemma devices)")
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads (default: the physical cores available)")
 	f.BoolVar(&o.NoMmap, "no-mmap", false, "read the model into memory instead of mapping the file")
@@ -101,8 +99,8 @@ func (o *modelOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Special, "special", false, "special tokens typed in a prompt (<image>, <bos>) count as such")
 }
 
-func (o *modelOptions) check() (err error) {
-	if o.adapters, err = adapterSpecs(o.LoRA); err != nil {
+func (o *modelOptions) check() error {
+	if _, err := adapterSpecs(o.LoRA); err != nil {
 		return err
 	}
 	if err := checkThreads(o.Threads); err != nil {

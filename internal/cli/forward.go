@@ -80,6 +80,7 @@ a safetensors file (F32 but for the integers):
 // forwardResult is the result of forward in JSON.
 type forwardResult struct {
 	Output  string         `json:"output"`
+	LoRA    []string       `json:"lora,omitempty"` // adapters, as they were named
 	Images  []string       `json:"images"`
 	Prompt  string         `json:"prompt"`
 	Suffix  *string        `json:"suffix,omitempty"`
@@ -124,7 +125,7 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 	}
 	defer e.Close()
 	reader.open(e)
-	r := &forwardRun{app: a, options: o, engine: e, result: forwardResult{Output: o.Output, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}}
+	r := &forwardRun{app: a, options: o, engine: e, result: forwardResult{Output: o.Output, LoRA: o.model.LoRA, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}}
 	sources := q.sources()
 	for _, s := range sources {
 		if err := r.encode(ctx, reader, s, len(sources) > 1); err != nil {

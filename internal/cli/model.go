@@ -46,20 +46,25 @@ const builtIn = "built-in"
 func (o modelOptions) name() string { return cmp.Or(o.Model, builtIn) }
 
 // options are the engine's, for a number of texts at a time.
-func (o modelOptions) options(parallel int) engine.Options {
+func (o modelOptions) options(parallel int) (engine.Options, error) {
+	adapters, err := adapterSpecs(o.LoRA)
 	return engine.Options{
-		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: o.adapters,
-	}
+		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: adapters,
+	}, err
 }
 
 // open opens the model for a number of texts at a time.
 func (o modelOptions) open(parallel int) (*engine.Engine, error) {
+	options, err := o.options(parallel)
+	if err != nil {
+		return nil, err
+	}
 	if o.Model != "" {
 		path, err := modelPath(o.Model)
 		if err != nil {
 			return nil, err
 		}
-		e, err := engine.Open(path, o.options(parallel))
+		e, err := engine.Open(path, options)
 		if err != nil {
 			return nil, explainModel(o.Model, err)
 		}
@@ -69,5 +74,5 @@ func (o modelOptions) open(parallel int) (*engine.Engine, error) {
 	if err != nil {
 		return nil, &engine.ModelError{Err: err}
 	}
-	return engine.New(file, o.options(parallel))
+	return engine.New(file, options)
 }
