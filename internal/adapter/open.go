@@ -1,16 +1,17 @@
 package adapter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"paligemma/internal/folder"
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/safetensors"
@@ -24,8 +25,7 @@ const (
 
 const (
 	maxTensors = 1 << 16
-	maxListed  = 10_000 // entries of a folder that are looked at
-	maxMessage = 480    // bytes of an error's text
+	maxMessage = 480 // bytes of an error's text
 )
 
 // Adapter is an open adapter whose configuration and names were checked. What its
@@ -105,7 +105,8 @@ func (a *Adapter) Close() error {
 // Path returns the path that the adapter was opened by.
 func (a *Adapter) Path() string { return a.path }
 
-// Name returns what to call the adapter: the name of its folder.
+// Name returns what to call the adapter: the name of its folder or, in a hub's cache, of
+// the repository.
 func (a *Adapter) Name() string {
 	dir := a.path
 	if abs, err := filepath.Abs(dir); err == nil {
@@ -114,7 +115,7 @@ func (a *Adapter) Name() string {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		dir = filepath.Dir(dir)
 	}
-	return filepath.Base(dir)
+	return cmp.Or(folder.CachedName(dir), filepath.Base(dir))
 }
 
 // Base returns base_model_name_or_path: what the adapter was trained on.
@@ -169,20 +170,21 @@ func locate(path string) (dir, weights string, err error) {
 	if err != nil {
 		return "", "", explainMissing(path, err)
 	}
-	dir, weights = path, filepath.Join(path, weightsName)
-	if !info.IsDir() {
-		dir = filepath.Dir(path)
-		switch {
-		case !info.Mode().IsRegular():
-			return "", "", errors.New("not a folder or a regular file: name the folder of an adapter")
-		case filepath.Base(path) == configName:
-			weights = filepath.Join(dir, weightsName)
-		case filepath.Ext(path) == ".safetensors":
-			return dir, path, nil
-		default:
-			return "", "", foreignFile(path)
+	switch {
+	case info.IsDir():
+		if dir, err = folder.Snapshot(path); err != nil {
+			return "", "", err
 		}
+	case !info.Mode().IsRegular():
+		return "", "", errors.New("not a folder or a regular file: name the folder of an adapter")
+	case filepath.Ext(path) == ".safetensors":
+		return filepath.Dir(path), path, nil
+	case filepath.Base(path) == configName:
+		dir = filepath.Dir(path)
+	default:
+		return "", "", foreignFile(path)
 	}
+	weights = filepath.Join(dir, weightsName)
 	if _, err := os.Stat(weights); !errors.Is(err, fs.ErrNotExist) {
 		return dir, weights, err
 	}
@@ -206,10 +208,10 @@ func foreignFile(path string) error {
 
 // explainFolder says what a folder without an adapter's weights may be.
 func explainFolder(dir string) error {
-	names := list(dir)
+	names := folder.List(dir)
 	var below []string
 	for _, name := range names {
-		if exists(filepath.Join(dir, name, configName)) {
+		if folder.Exists(filepath.Join(dir, name, configName)) {
 			below = append(below, quote.Short(name))
 		}
 	}
@@ -226,27 +228,12 @@ func explainFolder(dir string) error {
 	return fmt.Errorf("no %s and no %s in this folder: name the folder of an adapter as PEFT saves it", configName, weightsName)
 }
 
-// list returns the names in a folder, sorted; nil if it cannot be read.
-func list(dir string) []string {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(maxListed)
-	slices.Sort(names)
-	return names
-}
-
-// hubName fits the name of a repository: OWNER/NAME.
-var hubName = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
-
 // explainMissing says what a name may be that is not a file.
 func explainMissing(path string, err error) error {
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
-	case hubName.MatchString(path):
+	case folder.IsHubName(path):
 		return fmt.Errorf("no such file or folder; if it is a name on the hub, download it first (hf download %s --local-dir %s) and name the folder",
 			quote.Line(path, quote.Max), quote.Line(filepath.Base(path), quote.Max))
 	}

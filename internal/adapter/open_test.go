@@ -264,6 +264,79 @@ func TestFolders(t *testing.T) {
 	})
 }
 
+// TestCache opens an adapter in a hub's cache, where files are links, by each of its names.
+func TestCache(t *testing.T) {
+	cache := t.TempDir()
+	repository := filepath.Join(cache, "models--someone--mine")
+	snapshot := filepath.Join(repository, "snapshots", "0123")
+	for _, dir := range []string{snapshot, filepath.Join(repository, "refs")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(load(t, "lora").save(), filepath.Join(repository, "blobs")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{configName, weightsName} {
+		if err := os.Symlink(filepath.Join("..", "..", "blobs", name), filepath.Join(snapshot, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{repository, snapshot, filepath.Join(snapshot, weightsName)} {
+		a, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Name() != "mine" || a.Files()[1] != filepath.Join(snapshot, weightsName) {
+			t.Errorf("%s: name %s, files %s", path, a.Name(), a.Files())
+		}
+		a.Close()
+	}
+	if !IsAdapter(repository) || IsAdapter(cache) {
+		t.Error("what is an adapter is another")
+	}
+	if err := os.Mkdir(filepath.Join(repository, "snapshots", "4567"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(repository)
+	refused(t, err, "2 snapshots", "0123")
+	if IsAdapter(repository) {
+		t.Error("several snapshots are an adapter")
+	}
+}
+
+// TestTrainingFolder opens what a trainer leaves: its state lies next to the adapter, and
+// earlier adapters below it.
+func TestTrainingFolder(t *testing.T) {
+	dir := load(t, "lora").save()
+	for _, name := range []string{"optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "trainer_state.json", "README.md",
+		"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "preprocessor_config.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"checkpoint-500", "checkpoint-1000"} {
+		if err := os.Rename(load(t, "rslora").save(), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if len(a.updates) != 18 || !IsAdapter(dir) {
+		t.Errorf("%d modules", len(a.updates))
+	}
+	for _, name := range []string{configName, weightsName} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = Open(dir)
+	refused(t, err, "name one of them", "checkpoint-500", "checkpoint-1000")
+}
+
 // TestParseSpec takes a scale from a name's end.
 func TestParseSpec(t *testing.T) {
 	dir := t.TempDir()

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 
+	"paligemma/internal/folder"
 	"paligemma/internal/quote"
 )
 
@@ -24,22 +24,17 @@ func ParseSpec(s string) (Spec, error) {
 		return Spec{}, errors.New("the path is empty: want PATH or PATH:SCALE")
 	}
 	at := strings.LastIndexByte(s, ':')
-	if at < 1 || exists(s) {
+	if at < 1 || folder.Exists(s) {
 		return Spec{s, 1}, nil
 	}
 	scale, err := strconv.ParseFloat(s[at+1:], 64)
 	switch {
 	case err == nil && !math.IsNaN(scale) && math.Abs(scale) <= math.MaxFloat32:
 		return Spec{s[:at], scale}, nil
-	case err == nil || errors.Is(err, strconv.ErrRange) || exists(s[:at]):
+	case err == nil || errors.Is(err, strconv.ErrRange) || folder.Exists(s[:at]):
 		return Spec{}, fmt.Errorf("%s: the scale %s is not a number in range: want PATH:SCALE, such as %s:0.5", quote.Short(s), quote.Short(s[at+1:]), quote.Line(s[:at], quote.Max))
 	}
 	return Spec{s, 1}, nil // Open says that there is no such file
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // Loaded is an open adapter and how much of it counts.

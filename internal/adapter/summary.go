@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"paligemma/internal/folder"
 	"paligemma/internal/layout"
 	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
@@ -104,13 +105,20 @@ func (a *Adapter) ReadAt(t safetensors.Tensor, p []byte, off int64) error {
 // ConfigPath returns the path of the configuration.
 func (a *Adapter) ConfigPath() string { return filepath.Join(filepath.Dir(a.file.Path()), configName) }
 
+// Files lists the paths of the adapter's two files.
+func (a *Adapter) Files() []string { return []string{a.ConfigPath(), a.file.Path()} }
+
 // IsAdapter reports whether a path is the folder of an adapter, and not of a whole
 // checkpoint, or an adapter's configuration.
 func IsAdapter(path string) bool {
 	if filepath.Base(path) == configName {
-		return exists(path)
+		return folder.Exists(path)
 	}
-	return exists(filepath.Join(path, configName)) && !slices.ContainsFunc(list(path), func(name string) bool {
+	path, err := folder.Snapshot(path)
+	if err != nil {
+		return false
+	}
+	return folder.Exists(filepath.Join(path, configName)) && !slices.ContainsFunc(folder.List(path), func(name string) bool {
 		return name != weightsName && (strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, ".safetensors.index.json"))
 	})
 }

@@ -132,9 +132,6 @@ func openBigVision(ctx context.Context, path, out string, opts Options) (*conver
 	if opts.Prefix != "" {
 		return nil, errors.New("--prefix is for safetensors: of an npz the arrays img/… and llm/… are read")
 	}
-	if err := notAnInput(out, path); err != nil {
-		return nil, err
-	}
 	archive, err := npz.Open(path)
 	if err != nil {
 		return nil, explainNPZ(path, err)

@@ -12,6 +12,7 @@ import (
 
 	"paligemma/internal/adapter"
 	"paligemma/internal/atomicfile"
+	"paligemma/internal/folder"
 	"paligemma/internal/gguf"
 	"paligemma/internal/layout"
 	"paligemma/internal/model"
@@ -44,6 +45,9 @@ type Options struct {
 func Convert(ctx context.Context, checkpoint, out string, opts Options) (*Report, error) {
 	m, err := findMix(opts.Type)
 	if err != nil {
+		return nil, err
+	}
+	if err := notAnInput(out, opts.inputs(checkpoint)); err != nil {
 		return nil, err
 	}
 	dst, err := atomicfile.Create(out, opts.Overwrite)
@@ -135,7 +139,7 @@ func openPlain(ctx context.Context, checkpoint, out string, opts Options) (*conv
 		return nil, explainWeights(dir, err)
 	}
 	c := &conversion{ckpt: plainWeights{ckpt}}
-	if err = notAnInput(out, paths(ckpt.Tensors())...); err == nil {
+	if err = notAnInput(out, paths(ckpt.Tensors())); err == nil {
 		err = c.read(ctx, ckpt, dir, config, configured, opts)
 	}
 	if err != nil {
@@ -199,20 +203,6 @@ func (c *conversion) finish(ctx context.Context, dir, tokenizer string, s *setti
 	c.sources, err = resolve(c.config, tensors)
 	c.notes = slices.Concat(c.notes, s.notes, tensors.notes)
 	return err
-}
-
-// notAnInput refuses to replace a file that is being read.
-func notAnInput(out string, inputs ...string) error {
-	target, err := os.Stat(out)
-	if err != nil {
-		return nil // there is none
-	}
-	for _, path := range inputs {
-		if in, err := os.Stat(path); err == nil && os.SameFile(in, target) {
-			return &OutputError{fmt.Errorf("the output %s is part of the checkpoint", out)}
-		}
-	}
-	return nil
 }
 
 // findHead reports whether the head is the token embedding, and leaves the
@@ -312,7 +302,7 @@ func baseName(checkpoint string) string {
 	if abs, err := filepath.Abs(checkpoint); err == nil {
 		checkpoint = abs
 	}
-	if name := cachedName(checkpoint); name != "" {
+	if name := folder.CachedName(checkpoint); name != "" {
 		return name
 	}
 	name := filepath.Base(checkpoint)

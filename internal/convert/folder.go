@@ -11,22 +11,17 @@ import (
 	"slices"
 	"strings"
 
+	"paligemma/internal/folder"
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/safetensors"
 	"paligemma/internal/units"
 )
 
-// maxListed bounds the entries of a folder that are looked at.
-const maxListed = 10_000
-
 const (
 	adapterConfig  = "adapter_config.json"
 	adapterWeights = "adapter_model.safetensors"
 )
-
-// hubName fits the name of a repository: OWNER/NAME.
-var hubName = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
 
 // hubURL fits the address of a repository, or of something in it.
 var hubURL = regexp.MustCompile(`^(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)`)
@@ -39,7 +34,7 @@ func checkpointDir(path string) (string, error) {
 		return "", explainMissing(path, err)
 	}
 	if info.IsDir() {
-		return snapshot(path)
+		return folder.Snapshot(path)
 	}
 	switch name := filepath.Base(path); {
 	case !info.Mode().IsRegular():
@@ -84,7 +79,7 @@ func explainMissing(path string, err error) error {
 		return because(err, "an address, not a folder: %s", download(url[1]))
 	case strings.Contains(path, "://"):
 		return because(err, "an address, not a folder: download the checkpoint and name its folder")
-	case hubName.MatchString(path):
+	case folder.IsHubName(path):
 		return because(err, "no such file or folder; if it is a name on the hub, %s", download(path))
 	}
 	return because(err, "no such file or folder: name the folder of a checkpoint")
@@ -93,61 +88,6 @@ func explainMissing(path string, err error) error {
 // download is what to type for a repository of the hub.
 func download(name string) string {
 	return fmt.Sprintf("`paligemma pull %s` downloads and converts it", shown(name))
-}
-
-// snapshot is the folder itself or, of a repository in a hub's cache, the folder
-// of its files: that of the branch main, or the only one.
-func snapshot(dir string) (string, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil || !strings.HasPrefix(filepath.Base(abs), "models--") {
-		return dir, nil
-	}
-	snapshots := filepath.Join(dir, "snapshots")
-	names := list(snapshots)
-	if len(names) == 0 {
-		return dir, nil
-	}
-	if b, err := readLimited(filepath.Join(dir, "refs", "main"), 256); err == nil {
-		if revision := strings.TrimSpace(string(b)); slices.Contains(names, revision) {
-			return filepath.Join(snapshots, revision), nil
-		}
-	}
-	if len(names) == 1 {
-		return filepath.Join(snapshots, names[0]), nil
-	}
-	return "", fmt.Errorf("a hub's cache of %d snapshots (%s): name one of the folders in snapshots", len(names), few(names))
-}
-
-// cachedName is the name of a model in a hub's cache, by the path of its
-// snapshot, of a file in it or of the repository; else "".
-func cachedName(path string) string {
-	for at := path; ; at = filepath.Dir(at) {
-		if _, model, ok := strings.Cut(filepath.Base(at), "models--"); ok && strings.HasPrefix(filepath.Base(at), "models--") {
-			inside, err := filepath.Rel(at, path)
-			if err != nil || inside != "." && !strings.HasPrefix(inside, "snapshots"+string(filepath.Separator)) {
-				return ""
-			}
-			if _, name, ok := strings.Cut(model, "--"); ok {
-				model = name
-			}
-			return model
-		}
-		if filepath.Dir(at) == at {
-			return ""
-		}
-	}
-}
-
-// list is the names in a folder, sorted; nil if it cannot be read.
-func list(dir string) []string {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(maxListed)
-	slices.Sort(names)
-	return names
 }
 
 // kind is a sort of file that stands where safetensors are wanted.
@@ -201,7 +141,7 @@ var trainerState = regexp.MustCompile(`^(training_args|optimizer|scheduler|scale
 // explainFolder says what a folder is that lacks a file of a checkpoint. err
 // tells of the file, where the folder has safetensors or nothing of note.
 func explainFolder(dir string, err error) error {
-	names := list(dir)
+	names := folder.List(dir)
 	if name, target := brokenLink(dir, names); name != "" {
 		return because(err, "%s is a link to %s, which is gone: download the checkpoint again", shown(name), shown(target))
 	}
@@ -262,7 +202,7 @@ func checkpointsIn(dir string, names []string) []string {
 // unappliedAdapter refuses a folder with the files of an adapter and none of a
 // whole model.
 func unappliedAdapter(checkpoint, dir string) error {
-	names := list(dir)
+	names := folder.List(dir)
 	adapter := filepath.Base(checkpoint) == adapterWeights
 	if checkpoint == dir && (slices.Contains(names, adapterWeights) || slices.Contains(names, adapterConfig)) {
 		adapter = !slices.ContainsFunc(names, func(n string) bool {
@@ -290,7 +230,7 @@ func unused(dir string, ckpt *safetensors.Checkpoint) []string {
 		read[filepath.Base(e.Path)] = true
 	}
 	var others, adapters []string
-	for _, name := range list(dir) {
+	for _, name := range folder.List(dir) {
 		switch {
 		case name == adapterWeights || name == "adapter_model.bin":
 			adapters = append(adapters, name)

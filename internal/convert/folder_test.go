@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/folder"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
 )
@@ -361,7 +362,7 @@ func cache(t *testing.T, repository string, shards int) (root, snapshot string) 
 	if err := os.WriteFile(filepath.Join(root, "refs", "main"), []byte("0123abcd"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for i, name := range list(from) {
+	for i, name := range folder.List(from) {
 		blob := fmt.Sprintf("%040d", i)
 		if err := os.Rename(filepath.Join(from, name), filepath.Join(blobs, blob)); err != nil {
 			t.Fatal(err)

@@ -66,9 +66,6 @@ func openPair(ctx context.Context, path, out string, opts Options) (*conversion,
 	if opts.Prefix != "" {
 		return nil, errors.New("--prefix is for safetensors, not for a pair of GGUF files")
 	}
-	if err := notAnInput(out, path, opts.Projector); err != nil {
-		return nil, err
-	}
 	p := &pair{tensors: map[string]stored{}}
 	c := &conversion{ckpt: p}
 	err := p.open(path, opts.Projector)

@@ -46,6 +46,9 @@ func Quantize(ctx context.Context, src *gguf.File, out string, opts QuantizeOpti
 	if src.SameFile(out) {
 		return nil, &OutputError{fmt.Errorf("%s: the output is the model that is read", out)}
 	}
+	if err := notAnInput(out, adapterFiles(opts.Adapters)); err != nil {
+		return nil, err
+	}
 	dst, err := atomicfile.Create(out, opts.Overwrite)
 	if err != nil {
 		return nil, &OutputError{err}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"paligemma/internal/folder"
 	"paligemma/internal/quote"
 	"paligemma/internal/sentencepiece"
 	reader "paligemma/internal/tokenizer"
@@ -87,7 +88,7 @@ func findTokenizer(dir, named string) (string, error) {
 	case !info.IsDir():
 		return named, nil
 	}
-	if dir, err = snapshot(named); err != nil {
+	if dir, err = folder.Snapshot(named); err != nil {
 		return "", err
 	}
 	path, err := inFolder(dir)
