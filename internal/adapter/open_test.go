@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -189,6 +190,39 @@ func TestFind(t *testing.T) {
 		if err != nil || (got == 5) != want {
 			t.Errorf("%q matches: %v, want %v (%v)", key, got == 5, want, err)
 		}
+	}
+}
+
+// TestPatternLimits bounds what regular expressions may take.
+func TestPatternLimits(t *testing.T) {
+	many := map[string]int{}
+	for i := range 200 {
+		many[`(.{1,900})x\d`+strconv.Itoa(i)] = 1
+	}
+	layers := map[string]int{}
+	for i := range 500 {
+		layers[`model\.language_model\.layers\.`+strconv.Itoa(i)+`\.self_attn\.(q|k|v|o)_proj`] = 1
+	}
+	for name, test := range map[string]struct {
+		pattern map[string]int
+		want    string
+	}{
+		"a large one":       {map[string]int{strings.Repeat("(.{1,1000})", 300): 1}, "too large"},
+		"many":              {many, "too large"},
+		"one for each part": {layers, ""},
+		"nested":            {map[string]int{"((a{1,1000}){1,1000}){1,1000}": 1}, ""}, // an error where it is used
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := json.Marshal(map[string]any{"peft_type": "LORA", "alpha_pattern": test.pattern})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = parseConfig(string(b)); test.want == "" && err != nil {
+				t.Error(err)
+			} else if test.want != "" {
+				refused(t, err, "alpha_pattern", test.want, "names of the modules")
+			}
+		})
 	}
 }
 

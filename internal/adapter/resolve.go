@@ -11,6 +11,7 @@ import (
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
+	"paligemma/internal/units"
 )
 
 // Edit is what adapters do to one tensor. Of its Change, Values is nil where Stored
@@ -31,6 +32,16 @@ type Resolution struct {
 	Untied bool         // it does
 	Edits  []Edit       // in file order
 	Notes  []string     // what a user should know, one line each
+}
+
+// FileNotes returns the notes, and what a head that becomes a matrix of its own takes in a
+// file.
+func (r *Resolution) FileNotes() []string {
+	if !r.Untied {
+		return r.Notes
+	}
+	n := int64(r.Config.Text.Hidden) * int64(r.Config.Text.Vocab)
+	return append(slices.Clone(r.Notes), fmt.Sprintf("the head was the token embedding and becomes a matrix of its own: %s weights more, %s as f16", units.Number(n), units.Bytes(2*n)))
 }
 
 // Resolve works out what adapters make of a model of a valid configuration, in
@@ -88,6 +99,7 @@ type resolver struct {
 	adapter *Adapter
 	scale   float64
 	edits   map[string]*Edit // by the tensor's name in the file
+	active  bool             // an update is not zero
 	notes   []string
 }
 
@@ -280,6 +292,7 @@ func (r *resolver) apply(spec model.TensorSpec, u *update, shape []int64, rank i
 		return err
 	}
 	low.ByColumn = low.ByColumn && low.Magnitude != nil
+	r.active = r.active || low.Magnitude != nil || bias != nil || scale != 0 && !zero(low.A) && !zero(low.B)
 	e := r.edit(spec.Name)
 	e.LowRank = append(e.LowRank, low)
 	for i := range bias {
@@ -287,6 +300,11 @@ func (r *resolver) apply(spec model.TensorSpec, u *update, shape []int64, rank i
 	}
 	e.Bias = bias
 	return nil
+}
+
+// zero reports whether all values are 0.
+func zero(values []float32) bool {
+	return !slices.ContainsFunc(values, func(v float32) bool { return v != 0 })
 }
 
 // transposed returns the columns of a matrix, whose rows have width values, as rows.
@@ -369,6 +387,9 @@ func (r *resolver) note() {
 	}
 	if absent := r.absent(); len(absent) > 0 {
 		r.notes = append(r.notes, fmt.Sprintf("the adapter %s has no tensors of some of its target_modules: %s", name, few(absent)))
+	}
+	if r.scale != 0 && len(r.adapter.updates) > 0 && !r.active {
+		r.notes = append(r.notes, fmt.Sprintf("all low-rank updates of the adapter %s are zero and change nothing: was it saved before it was trained?", name))
 	}
 	switch stored := slices.ContainsFunc(slices.Collect(maps.Values(r.edits)), func(e *Edit) bool { return e.Stored != nil }); {
 	case r.scale == 0:

@@ -141,9 +141,5 @@ func Changes(c model.Config, adapters []Loaded) ([]model.Change, []string, error
 			return nil, nil, err
 		}
 	}
-	notes := r.Notes
-	if r.Untied { // the last one is of what the head takes in a file
-		notes = notes[:len(notes)-1]
-	}
-	return all, notes, nil
+	return all, r.Notes, nil
 }

@@ -6,7 +6,6 @@ import (
 
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
-	"paligemma/internal/units"
 )
 
 // sum is what several adapters make of a model.
@@ -81,10 +80,6 @@ func (s *sum) result() (*Resolution, error) {
 		if e := s.edits[spec.Name]; e != nil {
 			r.Edits = append(r.Edits, *e)
 		}
-	}
-	if r.Untied {
-		n := int64(s.config.Text.Hidden) * int64(s.config.Text.Vocab)
-		r.Notes = append(r.Notes, fmt.Sprintf("the head was the token embedding and becomes a matrix of its own: %s weights more, %s as f16", units.Number(n), units.Bytes(2*n)))
 	}
 	return r, nil
 }

@@ -250,7 +250,7 @@ func (c *conversion) addAdapters(adapters []adapter.Loaded) (err error) {
 		return err
 	}
 	c.config = c.merge.Config
-	c.notes = append(c.notes, c.merge.Notes...)
+	c.notes = append(c.notes, c.merge.FileNotes()...)
 	if !c.merge.Untied {
 		return nil
 	}

@@ -139,7 +139,7 @@ func requantized(src *gguf.File, config model.Config, m mix, merge *merge, allow
 		all = append(all, t)
 	}
 	if merge != nil {
-		report.Notes = append(report.Notes, merge.Notes...)
+		report.Notes = append(report.Notes, merge.FileNotes()...)
 	}
 	if again > 0 {
 		report.Notes = append(report.Notes, units.Count(again, "tensor was", "tensors were")+" quantized before: what that lost stays lost, and any further rounding adds to it")
