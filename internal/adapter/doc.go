@@ -7,6 +7,7 @@
 //	pattern.go  rank_pattern and alpha_pattern, matched as PEFT does
 //	keys.go     a tensor's name → the module that it belongs to, and its part in it
 //	resolve.go  an adapter's tensors against those of a model
+//	notes.go    what a user should know of an adapter
 //	sum.go      several adapters, and a head that was the token embedding
 //	stored.go   values of tensors that replace the model's
 //	summary.go  what is in an adapter, for humans

@@ -34,7 +34,7 @@ type files struct {
 func load(t testing.TB, name string) *files {
 	t.Helper()
 	dir := filepath.Join("..", "..", "testdata", "adapters", name)
-	f, err := safetensors.Open(filepath.Join(dir, weightsName))
+	f, err := safetensors.Open(filepath.Join(dir, WeightsName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func load(t testing.TB, name string) *files {
 		}
 		out.tensors = append(out.tensors, safetensors.Data{Name: tensor.Name, DType: tensor.DType, Shape: tensor.Shape, Bytes: b})
 	}
-	b, err := os.ReadFile(filepath.Join(dir, configName))
+	b, err := os.ReadFile(filepath.Join(dir, ConfigName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func (f *files) save() string {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{weightsName: b.Bytes(), configName: config} {
+	for name, content := range map[string][]byte{WeightsName: b.Bytes(), ConfigName: config} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			f.t.Fatal(err)
 		}

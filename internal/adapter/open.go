@@ -17,10 +17,10 @@ import (
 	"paligemma/internal/safetensors"
 )
 
-// Names of an adapter's files.
+// Names of an adapter's files, as PEFT saves them.
 const (
-	configName  = "adapter_config.json"
-	weightsName = "adapter_model.safetensors"
+	ConfigName  = "adapter_config.json"
+	WeightsName = "adapter_model.safetensors"
 )
 
 const (
@@ -54,15 +54,15 @@ func (a *Adapter) open() error {
 	if err != nil {
 		return err
 	}
-	text, err := readConfig(filepath.Join(dir, configName))
+	text, err := readConfig(filepath.Join(dir, ConfigName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is missing: copy the one that was saved with the weights into the folder", configName)
+		return fmt.Errorf("%s is missing: copy the one that was saved with the weights into the folder", ConfigName)
 	}
 	if err != nil {
 		return err
 	}
 	if a.config, err = parseConfig(text); err != nil {
-		return fmt.Errorf("%s: %w", configName, err)
+		return fmt.Errorf("%s: %w", ConfigName, err)
 	}
 	if a.file, err = safetensors.Open(weights); err != nil {
 		return err
@@ -153,13 +153,13 @@ func readConfig(path string) (string, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", configName, err)
+		return "", fmt.Errorf("%s: %w", ConfigName, err)
 	}
 	if len(b) > maxConfigBytes {
-		return "", fmt.Errorf("%s: more than %d bytes", configName, maxConfigBytes)
+		return "", fmt.Errorf("%s: more than %d bytes", ConfigName, maxConfigBytes)
 	}
 	if what := safetensors.DescribeForeign(b); what != "" {
-		return "", fmt.Errorf("%s is %s", configName, what)
+		return "", fmt.Errorf("%s is %s", ConfigName, what)
 	}
 	return string(b), nil
 }
@@ -179,12 +179,12 @@ func locate(path string) (dir, weights string, err error) {
 		return "", "", errors.New("not a folder or a regular file: name the folder of an adapter")
 	case filepath.Ext(path) == ".safetensors":
 		return filepath.Dir(path), path, nil
-	case filepath.Base(path) == configName:
+	case filepath.Base(path) == ConfigName:
 		dir = filepath.Dir(path)
 	default:
 		return "", "", foreignFile(path)
 	}
-	weights = filepath.Join(dir, weightsName)
+	weights = filepath.Join(dir, WeightsName)
 	if _, err := os.Stat(weights); !errors.Is(err, fs.ErrNotExist) {
 		return dir, weights, err
 	}
@@ -203,7 +203,7 @@ func foreignFile(path string) error {
 	case ext == ".gguf":
 		return errors.New("a GGUF file, not an adapter as PEFT saves it: name the folder with its adapter_config.json")
 	}
-	return fmt.Errorf("not an adapter: name the folder with its %s and %s", configName, weightsName)
+	return fmt.Errorf("not an adapter: name the folder with its %s and %s", ConfigName, WeightsName)
 }
 
 // explainFolder says what a folder without an adapter's weights may be.
@@ -211,21 +211,21 @@ func explainFolder(dir string) error {
 	names := folder.List(dir)
 	var below []string
 	for _, name := range names {
-		if folder.Exists(filepath.Join(dir, name, configName)) {
+		if folder.Exists(filepath.Join(dir, name, ConfigName)) {
 			below = append(below, quote.Short(name))
 		}
 	}
 	switch {
 	case slices.Contains(names, "adapter_model.bin"):
 		return fmt.Errorf("adapter_model.bin is %s", pickled)
-	case slices.Contains(names, configName):
-		return fmt.Errorf("%s is missing: download or copy it into the folder, too", weightsName)
+	case slices.Contains(names, ConfigName):
+		return fmt.Errorf("%s is missing: download or copy it into the folder, too", WeightsName)
 	case len(below) > 0:
 		return fmt.Errorf("the adapters are in folders below it: name one of them (%s)", strings.Join(below[:min(len(below), 3)], ", "))
 	case slices.Contains(names, "config.json"):
-		return fmt.Errorf("a whole checkpoint, not an adapter: it has no %s", configName)
+		return fmt.Errorf("a whole checkpoint, not an adapter: it has no %s", ConfigName)
 	}
-	return fmt.Errorf("no %s and no %s in this folder: name the folder of an adapter as PEFT saves it", configName, weightsName)
+	return fmt.Errorf("no %s and no %s in this folder: name the folder of an adapter as PEFT saves it", ConfigName, WeightsName)
 }
 
 // explainMissing says what a name may be that is not a file.

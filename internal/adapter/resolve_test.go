@@ -256,91 +256,6 @@ func TestScales(t *testing.T) {
 	}
 }
 
-// TestHead works out which changes give a tied head a matrix of its own.
-func TestHead(t *testing.T) {
-	const embed, head = "base_model.model.model.language_model.embed_tokens", "base_model.model.lm_head"
-	table := []int64{2240, 64}
-	tests := []struct {
-		name    string
-		adapter string
-		change  func(*files)
-		untied  bool
-		values  map[string]float32 // of the tensors that are replaced
-	}{
-		{"nothing", "lora", func(*files) {}, false, nil},
-		{"an update of the head", "head", func(*files) {}, true, nil},
-		{"an update of the embedding", "embedding", func(*files) {}, true, nil},
-		{"an update of the embedding, kept tied", "embedding", func(f *files) { f.config["ensure_weight_tying"] = true }, false, nil},
-		{"an update and the base's copy", "embedding", func(f *files) { f.add(embed+".base_layer.weight", table, 2) }, true, map[string]float32{model.TensorEmbedding: 2, model.TensorHead: 2}},
-		{"an update of the head and the base's copy", "head", func(f *files) { f.add(head+".base_layer.weight", table, 2) }, true, map[string]float32{model.TensorEmbedding: 2, model.TensorHead: 2}},
-		{"the base's copy alone", "lora", func(f *files) { f.add(embed+".weight", table, 2) }, false, map[string]float32{model.TensorEmbedding: 2}},
-		{"the base's copy as the head", "lora", func(f *files) { f.add(head+".weight", table, 2) }, false, map[string]float32{model.TensorEmbedding: 2}},
-		{"the base's copy twice", "lora", func(f *files) { f.add(embed+".weight", table, 2); f.add(head+".weight", table, 2) }, false, map[string]float32{model.TensorEmbedding: 2}},
-		{"two different ones", "lora", func(f *files) { f.add(embed+".weight", table, 2); f.add(head+".weight", table, 3) }, true, map[string]float32{model.TensorEmbedding: 2, model.TensorHead: 3}},
-		{"one update of both", "places", func(f *files) {
-			a, b := f.find("lm_head.lora_A.weight"), f.find("lm_head.lora_B.weight")
-			*f.find("embed_tokens.lora_embedding_A") = turned(f.t, *b, embed+".lora_embedding_A")
-			*f.find("embed_tokens.lora_embedding_B") = turned(f.t, *a, embed+".lora_embedding_B")
-		}, false, nil},
-		{"two updates", "places", func(*files) {}, true, nil},
-		{"a saved head", "lora", func(f *files) {
-			f.config["modules_to_save"] = []any{"multi_modal_projector", "lm_head"}
-			f.add(head+".weight", table, 2)
-		}, true, map[string]float32{model.TensorHead: 2}},
-		{"a saved embedding", "lora", func(f *files) {
-			f.add(embed+".modules_to_save.default.weight", table, 2)
-		}, true, map[string]float32{model.TensorEmbedding: 2}},
-		{"both saved", "lora", func(f *files) {
-			f.config["modules_to_save"] = []any{"multi_modal_projector", "lm_head", "embed_tokens"}
-			f.add(embed+".weight", table, 2)
-			f.add(head+".weight", table, 3)
-		}, true, map[string]float32{model.TensorEmbedding: 2, model.TensorHead: 3}},
-		{"both saved and equal", "lora", func(f *files) {
-			f.config["modules_to_save"] = []any{"multi_modal_projector", "lm_head", "embed_tokens"}
-			f.add(embed+".weight", table, 2)
-			f.add(head+".weight", table, 2)
-		}, false, map[string]float32{model.TensorEmbedding: 2}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			f := load(t, test.adapter)
-			test.change(f)
-			a, err := Open(f.save())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer a.Close()
-			r, err := Resolve(tiny(), []Loaded{{a, 1}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Untied != test.untied || r.Config.Tied == test.untied || strings.Contains(strings.Join(r.FileNotes(), "\n"), "286.7 kB as f16") != test.untied {
-				t.Errorf("untied: %v, notes %q", r.Untied, r.Notes)
-			}
-			heads := 0
-			for _, e := range r.Edits {
-				if e.Tensor == model.TensorHead {
-					heads++
-				}
-				want, replaced := test.values[e.Tensor]
-				if e.Tensor != model.TensorHead && e.Tensor != model.TensorEmbedding {
-					continue
-				}
-				if (e.Stored != nil) != replaced {
-					t.Errorf("%s is replaced: %v", e.Tensor, e.Stored != nil)
-				} else if replaced {
-					if values, err := e.Stored.all(); err != nil || values[0] != want {
-						t.Errorf("%s has %v, want %v (%v)", e.Tensor, values[0], want, err)
-					}
-				}
-			}
-			if heads > 1 || (heads == 1) != test.untied {
-				t.Errorf("%d changes of the head", heads)
-			}
-		})
-	}
-}
-
 // TestScaleZero leaves an adapter out, but for its faults.
 func TestScaleZero(t *testing.T) {
 	got, notes, err := load(t, "places").changes(tiny(), 0)
@@ -404,72 +319,6 @@ func TestSums(t *testing.T) {
 	refused(t, err, "DoRA", "quantize --lora")
 }
 
-// TestNotes tells what a user should know.
-func TestNotes(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		change func(*files)
-		scale  float64
-		want   string
-	}{
-		{"another name", func(f *files) { f.config["base_model_name_or_path"] = "google/paligemma-3b-pt-224" }, 1, "made for"},
-		{"the same name", func(f *files) { f.config["base_model_name_or_path"] = "/data/PG1-Tiny" }, 1, ""},
-		{"no name", func(f *files) { f.config["base_model_name_or_path"] = nil }, 1, ""},
-		{"unknown settings", func(f *files) { f.config["use_magic"] = true; f.config["nothing"] = []any{} }, 1, `"use_magic"`},
-		{"a target without tensors", func(f *files) { f.config["target_modules"] = []any{"q_proj", "gate_proj", "no_such"} }, 1, `target_modules: "gate_proj"`},
-		{"targets", func(f *files) { f.config["target_modules"] = []any{"q_proj", "self_attn.v_proj", "no_such"} }, 1, ""},
-		{"an alpha of 0", func(f *files) { f.config["lora_alpha"] = 0; f.config["alpha_pattern"] = nil }, 1, "are zero and change nothing"},
-		{"one alpha that is not 0", func(f *files) { f.config["lora_alpha"] = 0 }, 1, ""},
-		{"not trained", func(f *files) {
-			for i := range f.tensors {
-				if strings.Contains(f.tensors[i].Name, partB) {
-					clear(f.tensors[i].Bytes)
-				}
-			}
-		}, 1, "are zero and change nothing"},
-		{"a scale of saved modules", func(*files) {}, 0.5, "low-rank updates"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			f := load(t, "lora")
-			test.change(f)
-			_, notes, err := f.changes(tiny(), test.scale)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if all := strings.Join(notes, "\n"); test.want == "" && all != "" || !strings.Contains(all, test.want) {
-				t.Errorf("notes %q, want %q", all, test.want)
-			}
-		})
-	}
-}
-
-// TestHeadNote says what a head takes where a file is written, and only there. Other
-// notes stay.
-func TestHeadNote(t *testing.T) {
-	f := load(t, "head")
-	f.config["base_model_name_or_path"] = "another"
-	a, err := Open(f.save())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	loaded := []Loaded{{a, 1}}
-	r, err := Resolve(tiny(), loaded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, notes, err := Changes(tiny(), loaded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(notes) != 1 || !strings.Contains(notes[0], "made for") || !slices.Equal(r.Notes, notes) {
-		t.Errorf("notes %q", notes)
-	}
-	if all := r.FileNotes(); len(all) != 2 || all[0] != notes[0] || !strings.Contains(all[1], "143,360 weights more") {
-		t.Errorf("notes of a file %q", all)
-	}
-}
-
 // TestChanged notices a file that was changed while it was read.
 func TestChanged(t *testing.T) {
 	dir := load(t, "lora").save()
@@ -478,20 +327,10 @@ func TestChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	if err := os.Truncate(filepath.Join(dir, weightsName), 10_000); err != nil {
+	if err := os.Truncate(filepath.Join(dir, WeightsName), 10_000); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := Changes(tiny(), []Loaded{{a, 1}}); err == nil {
 		t.Error("no error")
 	}
-}
-
-// turned returns a matrix with its rows as columns.
-func turned(t testing.TB, d safetensors.Data, name string) safetensors.Data {
-	t.Helper()
-	values, err := safetensors.Float32s(d.DType, d.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return safetensors.NewFloat32(name, []int64{d.Shape[1], d.Shape[0]}, transposed(values, int(d.Shape[1])))
 }

@@ -73,10 +73,23 @@ func (a *Adapter) Summary() (*Summary, error) {
 			s.Variants = append(s.Variants, v.name)
 		}
 	}
-	for _, t := range a.file.Tensors {
-		s.Parameters += t.Elements()
-	}
+	updates, stored := a.Weights()
+	s.Parameters = updates + stored
 	return s, nil
+}
+
+// Weights counts the weights of low-rank updates, and those of tensors that are stored
+// whole.
+func (a *Adapter) Weights() (updates, stored int64) {
+	for _, u := range a.updates {
+		for _, t := range u.parts {
+			updates += t.Elements()
+		}
+	}
+	for _, c := range a.copies {
+		stored += c.tensor.Elements()
+	}
+	return updates, stored
 }
 
 // partOf returns the part of the model that a module belongs to.
@@ -103,7 +116,7 @@ func (a *Adapter) ReadAt(t safetensors.Tensor, p []byte, off int64) error {
 }
 
 // ConfigPath returns the path of the configuration.
-func (a *Adapter) ConfigPath() string { return filepath.Join(filepath.Dir(a.file.Path()), configName) }
+func (a *Adapter) ConfigPath() string { return filepath.Join(filepath.Dir(a.file.Path()), ConfigName) }
 
 // Files lists the paths of the adapter's two files.
 func (a *Adapter) Files() []string { return []string{a.ConfigPath(), a.file.Path()} }
@@ -111,15 +124,18 @@ func (a *Adapter) Files() []string { return []string{a.ConfigPath(), a.file.Path
 // IsAdapter reports whether a path is the folder of an adapter, and not of a whole
 // checkpoint, or an adapter's configuration.
 func IsAdapter(path string) bool {
-	if filepath.Base(path) == configName {
+	if filepath.Base(path) == ConfigName {
 		return folder.Exists(path)
 	}
 	path, err := folder.Snapshot(path)
-	if err != nil {
-		return false
-	}
-	return folder.Exists(filepath.Join(path, configName)) && !slices.ContainsFunc(folder.List(path), func(name string) bool {
-		return name != weightsName && (strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, ".safetensors.index.json"))
+	return err == nil && folder.Exists(filepath.Join(path, ConfigName)) && IsAlone(folder.List(path))
+}
+
+// IsAlone reports whether the files of a folder are of an adapter, without weights of a
+// whole checkpoint next to it.
+func IsAlone(names []string) bool {
+	return (slices.Contains(names, WeightsName) || slices.Contains(names, ConfigName)) && !slices.ContainsFunc(names, func(name string) bool {
+		return name != WeightsName && (strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, ".safetensors.index.json"))
 	})
 }
 

@@ -11,16 +11,12 @@ import (
 	"slices"
 	"strings"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/folder"
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/safetensors"
 	"paligemma/internal/units"
-)
-
-const (
-	adapterConfig  = "adapter_config.json"
-	adapterWeights = "adapter_model.safetensors"
 )
 
 // hubURL fits the address of a repository, or of something in it.
@@ -145,10 +141,10 @@ func explainFolder(dir string, err error) error {
 	if name, target := brokenLink(dir, names); name != "" {
 		return because(err, "%s is a link to %s, which is gone: download the checkpoint again", shown(name), shown(target))
 	}
-	if slices.Contains(names, adapterConfig) && !slices.Contains(names, configFile) {
-		return because(err, "%s", weightsKinds.of(adapterConfig))
+	if slices.Contains(names, adapter.ConfigName) && !slices.Contains(names, configFile) {
+		return because(err, "%s", weightsKinds.of(adapter.ConfigName))
 	}
-	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".safetensors") && n != adapterWeights }) {
+	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".safetensors") && n != adapter.WeightsName }) {
 		return err
 	}
 	for _, k := range weightsKinds {
@@ -189,7 +185,7 @@ func brokenLink(dir string, names []string) (name, target string) {
 func checkpointsIn(dir string, names []string) []string {
 	var found []string
 	for _, name := range names {
-		for _, file := range []string{configFile, adapterConfig} {
+		for _, file := range []string{configFile, adapter.ConfigName} {
 			if _, err := os.Stat(filepath.Join(dir, name, file)); err == nil {
 				found = append(found, name)
 				break
@@ -202,15 +198,8 @@ func checkpointsIn(dir string, names []string) []string {
 // unappliedAdapter refuses a folder with the files of an adapter and none of a
 // whole model.
 func unappliedAdapter(checkpoint, dir string) error {
-	names := folder.List(dir)
-	adapter := filepath.Base(checkpoint) == adapterWeights
-	if checkpoint == dir && (slices.Contains(names, adapterWeights) || slices.Contains(names, adapterConfig)) {
-		adapter = !slices.ContainsFunc(names, func(n string) bool {
-			return n != adapterWeights && (strings.HasSuffix(n, ".safetensors") || strings.HasSuffix(n, ".safetensors.index.json"))
-		})
-	}
-	if adapter {
-		return errors.New(weightsKinds.of(adapterWeights))
+	if filepath.Base(checkpoint) == adapter.WeightsName || checkpoint == dir && adapter.IsAlone(folder.List(dir)) {
+		return errors.New(weightsKinds.of(adapter.WeightsName))
 	}
 	return nil
 }
@@ -232,7 +221,7 @@ func unused(dir string, ckpt *safetensors.Checkpoint) []string {
 	var others, adapters []string
 	for _, name := range folder.List(dir) {
 		switch {
-		case name == adapterWeights || name == "adapter_model.bin":
+		case name == adapter.WeightsName || name == "adapter_model.bin":
 			adapters = append(adapters, name)
 		case strings.HasSuffix(name, ".safetensors") && !read[name]:
 			others = append(others, name)

@@ -14,7 +14,7 @@ import (
 // TestOutputIsAnInput replaces no file that a conversion reads, under whatever name.
 func TestOutputIsAnInput(t *testing.T) {
 	dir, lora, elsewhere := load(t, "pg1-tiny").save(), t.TempDir(), t.TempDir()
-	for _, f := range []struct{ from, to string }{
+	copyFiles(t, [][2]string{
 		{filepath.Join(adapterDir("lora"), "adapter_config.json"), filepath.Join(lora, "adapter_config.json")},
 		{filepath.Join(adapterDir("lora"), "adapter_model.safetensors"), filepath.Join(lora, "adapter_model.safetensors")},
 		{filepath.Join(dir, "tokenizer.json"), filepath.Join(elsewhere, "tokenizer.json")},
@@ -22,15 +22,7 @@ func TestOutputIsAnInput(t *testing.T) {
 		{filepath.Join(dir, "tokenizer.json"), filepath.Join(elsewhere, "big.npz")},
 		{filepath.Join(dir, "tokenizer.json"), filepath.Join(elsewhere, "text.gguf")},
 		{filepath.Join(dir, "tokenizer.json"), filepath.Join(elsewhere, "mmproj.gguf")},
-	} {
-		b, err := os.ReadFile(f.from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(f.to, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	link := filepath.Join(t.TempDir(), "link.gguf")
 	if err := os.Symlink(filepath.Join(dir, "model.safetensors"), link); err != nil {
 		t.Fatal(err)
@@ -81,6 +73,20 @@ func TestOutputIsAnInput(t *testing.T) {
 		t.Error(err)
 	} else {
 		f.Close()
+	}
+}
+
+// copyFiles copies files, each from the first of two paths to the second.
+func copyFiles(t *testing.T, paths [][2]string) {
+	t.Helper()
+	for _, p := range paths {
+		b, err := os.ReadFile(p[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p[1], b, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"paligemma/internal/adapter"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
+	"paligemma/internal/limits"
 	"paligemma/internal/model"
+	"paligemma/internal/units"
 )
 
 // merge is what adapters make of a model while it is written; nil: there are none.
@@ -24,6 +26,9 @@ type merge struct {
 func newMerge(c model.Config, adapters []adapter.Loaded) (*merge, error) {
 	if len(adapters) == 0 {
 		return nil, nil
+	}
+	if err := checkMemory(adapters, limits.FreeMemory()); err != nil {
+		return nil, err
 	}
 	r, err := adapter.Resolve(c, adapters)
 	if err != nil {
@@ -46,6 +51,20 @@ func newMerge(c model.Config, adapters []adapter.Loaded) (*merge, error) {
 		m.bias[bias] = e.Bias
 	}
 	return m, nil
+}
+
+// checkMemory makes sure that the low-rank updates fit into memory, before they are read:
+// they are there as F32 until the file is written.
+func checkMemory(adapters []adapter.Loaded, free limits.Memory) error {
+	needs := int64(0)
+	for _, l := range adapters {
+		updates, _ := l.Weights()
+		needs += 4 * updates
+	}
+	if has := min(free.Physical, free.Address, free.Data); needs > has {
+		return fmt.Errorf("the updates of the adapters need %s of memory, and there is %s: merge one adapter after the other, or free memory", units.Bytes(needs), units.Bytes(has))
+	}
+	return nil
 }
 
 // changes reports whether the adapters change a tensor.

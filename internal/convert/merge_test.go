@@ -15,6 +15,7 @@ import (
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/layout"
+	"paligemma/internal/limits"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
 )
@@ -303,7 +304,7 @@ func TestMergeQuantized(t *testing.T) {
 	lora := []adapter.Loaded{openAdapter(t, adapterDir("lora"), 1)}
 	err := refuses(t, base, QuantizeOptions{Type: "q8_0", Adapters: lora}, "--allow-requantize")
 	if !errors.Is(err, ErrQuantized) {
-		t.Errorf("%v is no ErrQuantized", err)
+		t.Errorf("%v is not an ErrQuantized", err)
 	}
 	f, report := again(t, base, QuantizeOptions{Type: "q8_0", AllowRequantize: true, Adapters: lora})
 	if notes := strings.Join(report.Notes, "\n"); !strings.Contains(notes, "18 tensors were quantized before") {
@@ -332,6 +333,20 @@ func TestMergeRefuses(t *testing.T) {
 func TestMergeHuge(t *testing.T) {
 	fails(t, tinyDir("pg1-tiny"), Options{Type: "f32", Adapters: []adapter.Loaded{openAdapter(t, adapterDir("lora"), 1e38), openAdapter(t, adapterDir("lora"), 3e38)}},
 		"tensor", "Inf")
+}
+
+// TestMergeMemory refuses updates that do not fit, whichever limit there is.
+func TestMergeMemory(t *testing.T) {
+	adapters := []adapter.Loaded{openAdapter(t, adapterDir("rslora"), 1), openAdapter(t, adapterDir("rslora"), 2)}
+	const needs = 2 * 4 * 5952
+	for _, free := range []limits.Memory{{Physical: needs - 1, Address: needs, Data: needs}, {Physical: needs, Address: needs - 1, Data: needs}, {Physical: needs, Address: needs, Data: needs - 1}} {
+		if err := checkMemory(adapters, free); err == nil || !strings.Contains(err.Error(), "need 47.6 kB of memory") {
+			t.Errorf("%+v: %v", free, err)
+		}
+	}
+	if err := checkMemory(adapters, limits.Memory{Physical: needs, Address: needs, Data: needs}); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestProvenance says in the file which adapters were merged, one after the other.

@@ -59,14 +59,14 @@ func (o Options) checkModel(h *gguf.Header, size int64, adapters []adapter.Loade
 }
 
 // adapterMemory is what adapters take while they are loaded, in bytes: their values in
-// F32, as read and as placed.
+// F32, as read and as placed, and those of updates twice in between, where they are scaled
+// and put in order.
 func adapterMemory(adapters []adapter.Loaded) int64 {
-	const each = 2 * 4
+	const size = 4
 	n := int64(0)
 	for _, a := range adapters {
-		for _, t := range a.Tensors() {
-			n += each * t.Elements()
-		}
+		updates, stored := a.Weights()
+		n += size * (4*updates + 2*stored)
 	}
 	return n
 }

@@ -1,11 +1,26 @@
 package engine
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/limits"
 )
+
+// TestAdapterMemory counts updates four times and stored tensors twice, in F32.
+func TestAdapterMemory(t *testing.T) {
+	all, err := adapter.OpenAll([]adapter.Spec{{Path: filepath.Join("..", "..", "testdata", "adapters", "lora"), Scale: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer adapter.CloseAll(all)
+	const stored = 64*48 + 64 // the projector
+	if got := adapterMemory(all); got != 4*(4*(15_232-stored)+2*stored) {
+		t.Errorf("%d bytes", got)
+	}
+}
 
 func TestNeed(t *testing.T) {
 	const gib = 1 << 30
