@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,4 +102,46 @@ func turned(t testing.TB, d safetensors.Data, name string) safetensors.Data {
 		t.Fatal(err)
 	}
 	return safetensors.NewFloat32(name, []int64{d.Shape[1], d.Shape[0]}, transposed(values, int(d.Shape[1])))
+}
+
+// TestHeadOfSeveral decides for several adapters together, in whatever order: the head
+// leaves the embedding if one of them wants that.
+func TestHeadOfSeveral(t *testing.T) {
+	const embed = "base_model.model.model.language_model.embed_tokens"
+	table := []int64{2240, 64}
+	for name, test := range map[string]struct {
+		adapter string
+		a, b    func(*files)
+		untied  bool
+	}{
+		"one keeps it tied": {"embedding", func(*files) {}, func(f *files) { f.config["ensure_weight_tying"] = true }, true},
+		"both keep it tied": {"embedding", func(f *files) { f.config["ensure_weight_tying"] = true }, func(f *files) { f.config["ensure_weight_tying"] = true }, false},
+		"one saves what the other copies": {"lora", func(f *files) { f.add(embed+".weight", table, 2) },
+			func(f *files) { f.add(embed+".modules_to_save.default.weight", table, 2) }, true},
+		"both copy the base": {"lora", func(f *files) { f.add(embed+".weight", table, 2) }, func(f *files) { f.add(embed+".weight", table, 2) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var both []Loaded
+			for _, change := range []func(*files){test.a, test.b} {
+				f := load(t, test.adapter)
+				change(f)
+				a, err := Open(f.save())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer a.Close()
+				both = append(both, Loaded{a, 1})
+			}
+			for range 2 {
+				r, err := Resolve(tiny(), both)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Untied != test.untied {
+					t.Errorf("untied: %v", r.Untied)
+				}
+				slices.Reverse(both)
+			}
+		})
+	}
 }

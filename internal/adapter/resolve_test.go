@@ -317,6 +317,8 @@ func TestSums(t *testing.T) {
 	refused(t, err, "linear.bias", "replaces", "lora")
 	_, _, err = Changes(tiny(), []Loaded{one, open("dora", 1)})
 	refused(t, err, "DoRA", "quantize --lora")
+	_, _, err = Changes(tiny(), []Loaded{open("dora", 1), one})
+	refused(t, err, "DoRA", "quantize --lora")
 }
 
 // TestChanged notices a file that was changed while it was read.
