@@ -22,6 +22,7 @@ func TestNotes(t *testing.T) {
 		{"targets", func(f *files) { f.config["target_modules"] = []any{"q_proj", "self_attn.v_proj", "no_such"} }, 1, ""},
 		{"an alpha of 0", func(f *files) { f.config["lora_alpha"] = 0; f.config["alpha_pattern"] = nil }, 1, "are zero and change nothing"},
 		{"one alpha that is not 0", func(f *files) { f.config["lora_alpha"] = 0 }, 1, ""},
+		{"a scale that vanishes in F32", func(f *files) {}, 1e-60, "are zero and change nothing"},
 		{"not trained", func(f *files) {
 			for i := range f.tensors {
 				if strings.Contains(f.tensors[i].Name, partB) {

@@ -280,7 +280,7 @@ func (r *resolver) apply(spec model.TensorSpec, u *update, shape []int64, rank i
 		return err
 	}
 	low.ByColumn = low.ByColumn && low.Magnitude != nil
-	r.active = r.active || low.Magnitude != nil || bias != nil || scale != 0 && !zero(low.A) && !zero(low.B)
+	r.active = r.active || low.Magnitude != nil || bias != nil || low.Scale != 0 && !zero(low.A) && !zero(low.B)
 	e := r.edit(spec.Name)
 	e.LowRank = append(e.LowRank, low)
 	for i := range bias {

@@ -335,6 +335,24 @@ func TestMergeHuge(t *testing.T) {
 		"tensor", "Inf")
 }
 
+// TestMergeChanged notices an adapter that is replaced after it was opened, though what
+// was opened can still be read.
+func TestMergeChanged(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{adapter.ConfigName, adapter.WeightsName} {
+		copyFiles(t, [][2]string{{filepath.Join(adapterDir("lora"), name), filepath.Join(dir, name)}})
+	}
+	base, _ := run(t, tinyDir("pg1-tiny"), Options{Type: "f32"})
+	adapters := []adapter.Loaded{openAdapter(t, dir, 1)}
+	weights, other := filepath.Join(dir, adapter.WeightsName), filepath.Join(dir, "other")
+	copyFiles(t, [][2]string{{weights, other}})
+	if err := os.Rename(other, weights); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, tinyDir("pg1-tiny"), Options{Type: "f32", Adapters: adapters}, adapter.WeightsName, "changed")
+	refuses(t, base, QuantizeOptions{Type: "f32", Adapters: adapters}, adapter.WeightsName, "changed")
+}
+
 // TestMergeMemory refuses updates that do not fit, whichever limit there is.
 func TestMergeMemory(t *testing.T) {
 	adapters := []adapter.Loaded{openAdapter(t, adapterDir("rslora"), 1), openAdapter(t, adapterDir("rslora"), 2)}
