@@ -129,65 +129,69 @@ func TestPadTurnedRows(t *testing.T) {
 	near(t, "padded", got, []float64{0, 1, 0, 4, 5, 0, 2, 3, 0, 6, 7, 0}, 0)
 }
 
+// quantizedRowTypes are types of weights, each with the type that rows have for ggml's product.
+var quantizedRowTypes = map[gguf.Type]gguf.Type{
+	gguf.TypeQ4_K: gguf.TypeQ8_K, gguf.TypeQ6_K: gguf.TypeQ8_K, gguf.TypeIQ4_XS: gguf.TypeQ8_K,
+	gguf.TypeQ8_0: gguf.TypeQ8_0, gguf.TypeQ5_0: gguf.TypeQ8_0, gguf.TypeBF16: gguf.TypeBF16,
+}
+
 // TestQuantizedRows compares products of rows that custom kernels quantize with
 // those that ggml quantizes itself: the same to the last bit, few rows or many.
 func TestQuantizedRows(t *testing.T) {
-	const n, k, wide = 600, 768, 2304
+	const k, columns = 768, 200
 	e := newKernels(t)
 	e.ggmlProducts = true
-	plain := rowFormat{gguf.TypeF32, k}
-	for _, rows := range []int64{1, 3, 21} {
-		x, more := random(int(n*rows), 1), random(int(n*rows), 2)
-		clear(x[256:512])          // a block of zeros
-		x[7], x[9] = 1.5, -1.5     // two are the largest
-		x[520], x[521] = 0.5, -0.3 // the sign of the largest differs from block to block
-		for name, op := range map[string]func(g *Graph, x, more, w, b Tensor, rows rowFormat) Tensor{
-			"pad":        func(g *Graph, x, _, _, _ Tensor, rows rowFormat) Tensor { return g.convertRows(x, rows) },
-			"layer norm": func(g *Graph, x, _, w, b Tensor, rows rowFormat) Tensor { return g.layerNorm(x, w, b, 1e-6, rows) },
-			"rms norm":   func(g *Graph, x, _, w, _ Tensor, rows rowFormat) Tensor { return g.rmsNorm(x, w, 1e-6, rows) },
-			"gelu bias":  func(g *Graph, x, _, _, b Tensor, rows rowFormat) Tensor { return g.geluBias(x, b, rows) },
-			"geglu":      func(g *Graph, x, more, _, _ Tensor, rows rowFormat) Tensor { return g.geglu(x, more, rows) },
-		} {
-			for typ, rowsType := range map[gguf.Type]gguf.Type{
-				gguf.TypeQ4_K: gguf.TypeQ8_K, gguf.TypeQ6_K: gguf.TypeQ8_K, gguf.TypeIQ4_XS: gguf.TypeQ8_K,
-				gguf.TypeQ8_0: gguf.TypeQ8_0, gguf.TypeQ5_0: gguf.TypeQ8_0, gguf.TypeBF16: gguf.TypeBF16,
-			} {
-				quantized := rowFormat{rowsType, k}
-				rowBytes, err := typ.RowBytes(k)
-				if err != nil {
-					t.Fatal(err)
-				}
-				packed := make([]byte, rowBytes*wide)
-				if err := Quantize(typ, packed, random(k*wide, 3), k); err != nil {
-					t.Fatal(err)
-				}
-				store, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, wide}, Data: packed}}, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				weight := store.Tensors()[0]
-				product := func(r rowFormat) []float32 {
-					got, err := compute(t, e, func(g *Graph) Tensor {
-						if want := g.rowsFor(n, weight); want != quantized {
-							t.Errorf("rows for %v: %v", weight, want)
-						}
-						return g.MulMat(weight, op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(random(n, 4), n), g.Float32s(random(n, 5), n), r))
-					})
-					if err != nil {
-						t.Fatal(err)
-					}
-					return got
-				}
-				ours, theirs := product(quantized), product(plain)
-				for i := range theirs {
-					if ours[i] != theirs[i] {
-						t.Errorf("%s, %v, %d rows: value %d is %v, ggml's is %v", name, typ, rows, i, ours[i], theirs[i])
-						break
-					}
-				}
-				store.Close()
+	for typ, rowsType := range quantizedRowTypes {
+		t.Run(typ.String(), func(t *testing.T) {
+			rowBytes, err := typ.RowBytes(k)
+			if err != nil {
+				t.Fatal(err)
 			}
+			packed := make([]byte, rowBytes*columns)
+			if err := Quantize(typ, packed, random(k*columns, 3), k); err != nil {
+				t.Fatal(err)
+			}
+			store, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{k, columns}, Data: packed}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			for _, rows := range []int64{1, 3, 21} {
+				checkQuantizedRows(t, e, store.Tensors()[0], rowFormat{rowsType, k}, rows)
+			}
+		})
+	}
+}
+
+// checkQuantizedRows compares products of a weight and what each kernel writes as rows in a format.
+func checkQuantizedRows(t *testing.T, e *Backend, weight Tensor, quantized rowFormat, rows int64) {
+	t.Helper()
+	const n = 600
+	plain := rowFormat{gguf.TypeF32, quantized.Len}
+	x, more := random(int(n*rows), 1), random(int(n*rows), 2)
+	clear(x[256:512])          // a block of zeros
+	x[7], x[9] = 1.5, -1.5     // two are the largest
+	x[520], x[521] = 0.5, -0.3 // the sign of the largest differs from block to block
+	for name, op := range map[string]func(g *Graph, x, more, w, b Tensor, rows rowFormat) Tensor{
+		"pad":        func(g *Graph, x, _, _, _ Tensor, rows rowFormat) Tensor { return g.convertRows(x, rows) },
+		"layer norm": func(g *Graph, x, _, w, b Tensor, rows rowFormat) Tensor { return g.layerNorm(x, w, b, 1e-6, rows) },
+		"rms norm":   func(g *Graph, x, _, w, _ Tensor, rows rowFormat) Tensor { return g.rmsNorm(x, w, 1e-6, rows) },
+		"gelu bias":  func(g *Graph, x, _, _, b Tensor, rows rowFormat) Tensor { return g.geluBias(x, b, rows) },
+		"geglu":      func(g *Graph, x, more, _, _ Tensor, rows rowFormat) Tensor { return g.geglu(x, more, rows) },
+	} {
+		product := func(r rowFormat) []float32 {
+			got, err := compute(t, e, func(g *Graph) Tensor {
+				if want := g.rowsFor(n, weight); want != quantized {
+					t.Errorf("rows for %v: %v", weight, want)
+				}
+				return g.MulMat(weight, op(g, g.Float32s(x, n, rows), g.Float32s(more, n, rows), g.Float32s(random(n, 4), n), g.Float32s(random(n, 5), n), r))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
 		}
+		sameBits(t, fmt.Sprintf("%s, %d rows", name, rows), product(quantized), product(plain))
 	}
 }
 
