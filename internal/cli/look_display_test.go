@@ -120,6 +120,7 @@ func TestDisplay(t *testing.T) {
 		{"delete a row", 6, "abcdef" + strings.Repeat(backspace, 4), "> ab 0,4"},
 		{"a wide terminal", 1000, strings.Repeat("猫", 100) + left, "> " + strings.Repeat("猫", 100) + " 0,200"},
 		{"clear", 20, "猫x\x0c" + left, "> 猫x 0,4"},
+		{"clear what is above", 20, "a\rb\x0c", "> b 0,3"},
 		{"a line and the next", 20, "猫\rx", "> 猫/> x 1,3"},
 		{"earlier lines", 6, "猫は何だ\rx\r" + up + up + left, "> 猫は/何だ/> x/> 猫は/何だ 4,2"},
 		{"back from a longer one", 6, "abcdefgh\r" + up + "\x1b[B" + "z", "> abcd/efgh/> z 2,3"},
@@ -187,5 +188,37 @@ func TestDisplayResize(t *testing.T) {
 		if got := s.text(); got != step.want {
 			t.Errorf("%s, want %s", got, step.want)
 		}
+	}
+}
+
+// TestDisplaySequences writes control sequences that end too early, and such as the line
+// editor does not write, between two lines.
+func TestDisplaySequences(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		pieces []string
+		want   string
+	}{
+		{"no letter", []string{"> ab", "\x1b[", "\r\n"}, "> ab"},
+		{"number without a letter", []string{"> ab", "\x1b[3", "\r\n"}, "> ab"},
+		{"far to the left", []string{"> ab\x1b[99Dx\r\n"}, "x ab"},
+		{"far to the right", []string{"> ab\x1b[99Cx\r\n"}, "> abx"},
+		{"a number that overflows", []string{"> ab\x1b[99999999999999999999Dx\r\n"}, "> ax"},
+		{"unknown", []string{"> ab\x1b[4m\r\n"}, "> ab"},
+		{"erased", []string{"> ab\x1b[2D\x1b[K\r\n"}, ">"},
+		{"UTF-8 cut short", []string{"> ab", "\xc3", "\r\n"}, "> ab\ufffd"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &screen{width: 20}
+			d := &display{out: s, width: 20}
+			for _, text := range append(c.pieces, "> cd") {
+				if n, err := fmt.Fprint(d, text); err != nil || n != len(text) {
+					t.Fatalf("%q: %d bytes, %v", text, n, err)
+				}
+			}
+			if got, want := s.text(), c.want+"/> cd 1,4"; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
 	}
 }

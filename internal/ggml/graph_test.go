@@ -178,6 +178,9 @@ func TestGraphMemory(t *testing.T) {
 	first.Close()
 	first.Close() // does nothing
 	second.Close()
+	if b.spare != p {
+		t.Errorf("%p is kept, want %p", b.spare, p)
+	}
 	third := b.NewGraph(GraphOptions{})
 	defer third.Close()
 	if third.memory != p || b.spare != nil {

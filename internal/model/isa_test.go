@@ -27,7 +27,7 @@ func TestInstructionSets(t *testing.T) {
 			t.Run("Score", TestScoreMatchesTransformers)
 			t.Run("Types", TestTypes)
 			t.Run("EveryType", TestEveryTypeRuns)
-			t.Run("Sequences", TestSequencesAlone)
+			t.Run("Sequences", func(t *testing.T) { testSequencesAlone(t, map[string]uint64{"f32": 1, "q8_0": 2}) })
 			t.Run("Masks", TestMaskDecoder)
 		})
 	}

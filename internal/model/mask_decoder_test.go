@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"paligemma/internal/ggml"
@@ -117,32 +118,41 @@ func naiveDecode(w map[string][]float32, codes []int) []float64 {
 	return conv("12", x, 1, 1).v
 }
 
-func TestMaskDecoder(t *testing.T) {
-	e, err := ggml.NewBackend(testDevice())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	weights := maskWeights()
-	d, err := model.NewMaskDecoder(e, weights)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	var masks [][]int
-	for i := range 35 { // more than are computed at once
+// naiveMasks are what naiveDecode makes of two of the masks of TestMaskDecoder.
+var naiveMasks = sync.OnceValue(func() map[int][]float64 {
+	weights, masks := maskWeights(), testMasks()
+	return map[int][]float64{0: naiveDecode(weights, masks[0]), 33: naiveDecode(weights, masks[33])}
+})
+
+// testMasks returns the codes of more masks than are computed at once.
+func testMasks() (masks [][]int) {
+	for i := range 35 {
 		codes := make([]int, 16)
 		for j := range codes {
 			codes[j] = (i*31 + j*7) % 128
 		}
 		masks = append(masks, codes)
 	}
+	return masks
+}
+
+func TestMaskDecoder(t *testing.T) {
+	e, err := ggml.NewBackend(testDevice())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	d, err := model.NewMaskDecoder(e, maskWeights())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	masks := testMasks()
 	got, err := d.Decode(context.Background(), masks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, i := range []int{0, 33} {
-		want := naiveDecode(weights, masks[i])
+	for i, want := range naiveMasks() {
 		largest, worst := 0.0, 0.0
 		for j := range want {
 			largest = max(largest, math.Abs(want[j]))

@@ -157,9 +157,12 @@ func promptsOf(t *testing.T, m *model.Model, name string) (prompts []model.Promp
 // TestSequencesAlone compares sequences that were computed together, forked,
 // released and given the cells of others with each by itself: they have the same
 // bits.
-func TestSequencesAlone(t *testing.T) {
+func TestSequencesAlone(t *testing.T) { testSequencesAlone(t, map[string]uint64{"f32": 6, "q8_0": 3}) }
+
+// testSequencesAlone takes for each type of file the number of crowds that are drawn.
+func testSequencesAlone(t *testing.T, crowds map[string]uint64) {
 	for _, name := range checkpoints {
-		for typ, seeds := range map[string]uint64{"f32": 6, "q8_0": 3} {
+		for typ, seeds := range crowds {
 			t.Run(name+" "+typ, func(t *testing.T) {
 				m := load(t, name, typ)
 				if typ != "f32" && !m.AttendsCells() {
