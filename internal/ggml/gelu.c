@@ -3,10 +3,12 @@
 #include "kernels.h"
 #include "rows.h"
 #include "team.h"
+#include "update.h"
 
 #define KERNEL "gelu.c"
 #include "foreach_isa.h"
 
+#define GROUP 8
 #define GEGLU_PART 1024 // values of a row that are dealt out at once
 
 void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
@@ -43,10 +45,14 @@ void pg_geglu(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	const struct ggml_tensor *gate = dst->src[0], *up = dst->src[1];
 	// Parts of rows are dealt out, since there may be one row only.
 	const int64_t n = gate->ne[0], part = dst->type == GGML_TYPE_F32 ? GEGLU_PART : QK_K;
-	const int64_t parts = (dst->ne[0] + part - 1) / part, all = ggml_nrows(dst) * parts;
+	// Rows that are multiplied by factors meet the same of them, GROUP rows one after the other.
+	const int64_t parts = (dst->ne[0] + part - 1) / part, all = ggml_nrows(gate) * parts;
+	const int64_t group = pg_projection_of(dst).a ? GROUP : 1;
 	for (struct parts p = pg_parts(all, ith, nth); pg_next(&p);) {
 		for (int64_t i = p.from; i < p.to; i++) {
-			const int64_t row = i / parts, from = i % parts * part, left = dst->ne[0] - from;
+			const int64_t first = i / (group * parts) * group, rows = least(group, ggml_nrows(gate) - first);
+			const int64_t at = i - first * parts, row = first + at % rows, from = at / rows * part;
+			const int64_t left = dst->ne[0] - from;
 			const struct pair args = {(const float *) gate->data + row * n, (const float *) up->data + row * n};
 			pg_write_row(dst, row, from, from + (left > part ? part : left), n, fill_geglu, &args);
 		}
@@ -57,7 +63,7 @@ void pg_gelu_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	if (pg_together(pg_gelu_bias, dst, userdata, ggml_nelements(dst))) {
 		return;
 	}
-	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
+	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst->src[0]);
 	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
 		for (int64_t i = p.from; i < p.to; i++) {
 			const struct pair args = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data};

@@ -31,7 +31,8 @@ type Graph struct {
 	native  float64          // what of cost falls to ggml's own operations
 	err     error
 
-	converted conversion // see convertOnce
+	converted conversion            // see convertOnce
+	projected map[Tensor]projection // of rows
 }
 
 type input struct {

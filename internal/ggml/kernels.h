@@ -1,5 +1,6 @@
 // Custom kernels for the CPU, each a ggml_custom_op_t or a function that records one. Where rows are written, dst may
-// be F32, Q8_K, Q8_0 or BF16, and its rows longer than those of src[0]; zeros fill the rest.
+// be F32, Q8_K, Q8_0 or BF16, and its rows longer than those of src[0]; zeros fill the rest. Where factors a are the last
+// source and dst has more rows, products of the rows with them are written there (pg_projection_rows).
 #pragma once
 
 #include "ggml.h"
@@ -26,13 +27,15 @@ void pg_add_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata);
 // pg_pad_rows writes rows of src[0], F32 with dense rows.
 void pg_pad_rows(struct ggml_tensor * dst, int ith, int nth, void * userdata);
 
-// pg_layer_norm records (x − mean)/sqrt(variance + eps)·w + b for each row of x, in rows of n values of a type.
+// pg_layer_norm records (x − mean)/sqrt(variance + eps)·w + b for each row of x, in rows of n values of a type; a may be
+// NULL.
 struct ggml_tensor * pg_layer_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w,
-								   struct ggml_tensor * b, float eps, enum ggml_type type, int64_t n);
+								   struct ggml_tensor * b, float eps, enum ggml_type type, int64_t n,
+								   struct ggml_tensor * a);
 
-// pg_rms_norm records x/sqrt(mean(x²) + eps)·w for each row of x, in rows of n values of a type.
+// pg_rms_norm records x/sqrt(mean(x²) + eps)·w for each row of x, in rows of n values of a type; a may be NULL.
 struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w, float eps,
-								 enum ggml_type type, int64_t n);
+								 enum ggml_type type, int64_t n, struct ggml_tensor * a);
 
 // pg_attention records softmax(cap·tanh(scale·Q·Kᵀ/cap))·V, or without cap if it is 0, for q [d, T, heads],
 // k [d, n, kv_heads] and v [dv, n, kv_heads], F32 with dense rows: [dv, heads, T]. Unless it is exact, factors are
@@ -55,6 +58,12 @@ int pg_quantizes(enum ggml_type type);
 int pg_multiplies(enum ggml_type type, int64_t k);
 struct ggml_tensor * pg_product(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * b, int threads,
 								struct ggml_tensor ** update, int n_update);
+
+// pg_projection_rows returns how many rows of n values of a quantized type, after T rows, hold the products of those with
+// factors a [k, ranks]; 0 if a is NULL. pg_sum_projections records A·x from them: [ranks, T].
+int64_t pg_projection_rows(enum ggml_type type, int64_t n, int64_t rows, const struct ggml_tensor * a);
+struct ggml_tensor * pg_sum_projections(struct ggml_context * ctx, struct ggml_tensor * rows, struct ggml_tensor * a,
+										int64_t n_rows);
 
 // pg_project records A·x for F32 factors a [k, ranks] and rows x [k, T]: [ranks, T]. pg_update records that an update,
 // A·x and what multiplies it, is added to the contiguous F32 results y [n, T], in place.

@@ -65,6 +65,9 @@ static void multiply(const struct product * p, struct strip s, int64_t begin, in
 	const int64_t step = few ? end - begin : NR(narrow ? 1 : 2);
 	s.a += begin * s.stride;
 	s.y += begin;
+	if (few && s.update) {
+		pg_fetch_update(s.update, begin, end);
+	}
 	for (s.column = begin; s.column < end; s.column += step, s.a += step * s.stride, s.y += step) {
 		s.columns = least(end - s.column, step);
 		(few ? p->t->dots : narrow ? p->t->narrow : p->t->wide)(&s);

@@ -3,6 +3,7 @@
 #include "kernels.h"
 #include "rows.h"
 #include "team.h"
+#include "update.h"
 
 #include <math.h>
 
@@ -32,7 +33,7 @@ static void layer_norm(struct ggml_tensor * dst, int ith, int nth, void * userda
 		return;
 	}
 	const float eps = params_of(userdata).a;
-	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
+	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst->src[0]);
 	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
 		for (int64_t i = p.from; i < p.to; i++) {
 			struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, dst->src[2]->data, 0, 0};
@@ -49,7 +50,7 @@ static void rms_norm(struct ggml_tensor * dst, int ith, int nth, void * userdata
 		return;
 	}
 	const float eps = params_of(userdata).a;
-	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst);
+	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst->src[0]);
 	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
 		for (int64_t i = p.from; i < p.to; i++) {
 			struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, NULL, 0, 0};
@@ -61,17 +62,18 @@ static void rms_norm(struct ggml_tensor * dst, int ith, int nth, void * userdata
 }
 
 struct ggml_tensor * pg_layer_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w,
-								   struct ggml_tensor * b, float eps, enum ggml_type type, int64_t n) {
-	struct ggml_tensor * args[] = {x, w, b};
-	return ggml_custom_4d(ctx, type, n, x->ne[1], x->ne[2], x->ne[3], args, 3, layer_norm, GGML_N_TASKS_MAX,
-						  params_to_userdata((struct params) {eps, 0}));
+								   struct ggml_tensor * b, float eps, enum ggml_type type, int64_t n,
+								   struct ggml_tensor * a) {
+	struct ggml_tensor * args[] = {x, w, b, a};
+	return ggml_custom_4d(ctx, type, n, x->ne[1] + pg_projection_rows(type, n, x->ne[1], a), x->ne[2], x->ne[3], args,
+						  a ? 4 : 3, layer_norm, GGML_N_TASKS_MAX, params_to_userdata((struct params) {eps, 0}));
 }
 
 struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor * x, struct ggml_tensor * w, float eps,
-								 enum ggml_type type, int64_t n) {
-	struct ggml_tensor * args[] = {x, w};
-	return ggml_custom_4d(ctx, type, n, x->ne[1], x->ne[2], x->ne[3], args, 2, rms_norm, GGML_N_TASKS_MAX,
-						  params_to_userdata((struct params) {eps, 0}));
+								 enum ggml_type type, int64_t n, struct ggml_tensor * a) {
+	struct ggml_tensor * args[] = {x, w, a};
+	return ggml_custom_4d(ctx, type, n, x->ne[1] + pg_projection_rows(type, n, x->ne[1], a), x->ne[2], x->ne[3], args,
+						  a ? 3 : 2, rms_norm, GGML_N_TASKS_MAX, params_to_userdata((struct params) {eps, 0}));
 }
 
 void pg_add_bias(struct ggml_tensor * dst, int ith, int nth, void * userdata) {

@@ -1,6 +1,7 @@
 #include "kernels.h"
 #include "rows.h"
 #include "team.h"
+#include "update.h"
 
 #include <string.h>
 
@@ -14,12 +15,13 @@ void pg_pad_rows(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	}
 	const struct ggml_tensor * src = dst->src[0];
 	const int64_t rows = src->ne[1] * src->ne[2] * src->ne[3];
+	const bool copied = dst->type == GGML_TYPE_F32 || pg_projection_of(dst).a; // what is quantized only need not be
 	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
 		for (int64_t i = p.from; i < p.to; i++) {
 			const int64_t i1 = i % src->ne[1], i2 = i / src->ne[1] % src->ne[2], i3 = i / (src->ne[1] * src->ne[2]);
 			const char * x = (const char *) src->data + i1 * src->nb[1] + i2 * src->nb[2] + i3 * src->nb[3];
-			int64_t from = 0; // what is quantized need not be copied
-			for (; dst->type != GGML_TYPE_F32 && from + QK_K <= src->ne[0]; from += QK_K) {
+			int64_t from = 0;
+			for (; !copied && from + QK_K <= src->ne[0]; from += QK_K) {
 				pg_quantize(dst->type, (const float *) x + from, QK_K, (char *) dst->data + i * dst->nb[1], from);
 			}
 			pg_write_row(dst, i, from, dst->ne[0], src->ne[0], fill_copy, x);

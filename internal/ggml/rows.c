@@ -1,6 +1,7 @@
 #ifndef ISA
 #include "rows.h"
 #include "kernels.h"
+#include "update.h"
 
 #include "ggml-cpu.h"
 
@@ -35,6 +36,7 @@ void pg_write_row(struct ggml_tensor * dst, int64_t row, int64_t from, int64_t t
 	char * out = (char *) dst->data + row * dst->nb[1];
 	float block[QK_K];
 	const bool plain = dst->type == GGML_TYPE_F32;
+	const struct projection p = pg_projection_of(dst);
 	for (int64_t step; from < to; from += step) {
 		step = plain || to - from < QK_K ? to - from : QK_K;
 		float * y = plain ? (float *) out + from : block;
@@ -44,6 +46,9 @@ void pg_write_row(struct ggml_tensor * dst, int64_t row, int64_t from, int64_t t
 			fill(y, from, count, args);
 		}
 		memset(y + count, 0, (step - count) * sizeof(float));
+		if (p.a) {
+			pg_project_block(&p, row, from, count, y);
+		}
 		if (!plain) {
 			pg_quantize(dst->type, block, step, out, from);
 		}

@@ -99,7 +99,7 @@ func (g *Graph) splitAt(x Tensor) int64 {
 		return groups * (((rows+groups-1)/groups + band - 1) / band)
 	}
 	n := x.Dim(1)
-	if rest := n % group; x.Type() == gguf.TypeQ8_K && !g.ownProduct(gguf.TypeQ4_K, x.Dim(0)) && n > group && rest > 0 {
+	if rest := n % group; x.Type() == gguf.TypeQ8_K && !g.projected[x].a.Valid() && !g.ownProduct(gguf.TypeQ4_K, x.Dim(0)) && n > group && rest > 0 {
 		rest = max(rest, least)
 		if bands(n-rest)+bands(rest) < bands(n) {
 			return n - rest
@@ -131,8 +131,9 @@ func (g *Graph) okRows(op string, a Tensor, r rowFormat) bool {
 	return false
 }
 
-// convertRows writes the rows of a in a format, which they may have already.
-func (g *Graph) convertRows(a Tensor, rows rowFormat) Tensor {
+// convertRows writes the rows of a in a format, which they may have already, and if they
+// are multiplied by factors on the way, these products.
+func (g *Graph) convertRows(a Tensor, rows rowFormat, factors ...Tensor) Tensor {
 	if g.ok(a) && a.Type() == rows.Type && a.Dim(0) == rows.Len {
 		return a
 	}
@@ -140,7 +141,7 @@ func (g *Graph) convertRows(a Tensor, rows rowFormat) Tensor {
 		return Tensor{}
 	}
 	if !g.options.Plain { // ggml looks at each value: as long as a small product takes
-		return g.custom(rows.Type, rows.shape(a), C.ggml_custom_op_t(C.pg_pad_rows), a)
+		return g.customRows(rows, a, C.ggml_custom_op_t(C.pg_pad_rows), factors, a)
 	}
 	return Tensor{C.ggml_pad(g.ctx, a.c, C.int(rows.Len-a.Dim(0)), 0, 0, 0)}
 }

@@ -2,10 +2,12 @@
 #include "update.h"
 #include "custom.h"
 #include "kernels.h"
+#include "rows.h"
 #include "team.h"
 
 #define FEW 16 // as many rows meet factors that are read once; more rows are read once themselves
 #define RANKS 4 // products of a row that are computed together
+#define BLOCK_RANKS 8 // of a block of a row
 
 // Rows of floats, ld of them from one to the next.
 struct rows {
@@ -36,12 +38,78 @@ static void project(struct ggml_tensor * dst, int ith, int nth, void * userdata)
 	}
 }
 
+// Returns where products begin behind rows: at a cache line.
+static float * projections_at(const struct ggml_tensor * all, int64_t rows) {
+	char * end = (char *) all->data + rows * all->nb[1];
+	return (float *) (end + (CACHE_LINE - (uintptr_t) end % CACHE_LINE) % CACHE_LINE);
+}
+
+static int64_t blocks_of(int64_t n) {
+	return (n + QK_K - 1) / QK_K;
+}
+
+int64_t pg_projection_rows(enum ggml_type type, int64_t n, int64_t rows, const struct ggml_tensor * a) {
+	const int64_t bytes = (int64_t) ggml_row_size(type, n);
+	return a ? (rows * blocks_of(n) * a->ne[1] * (int64_t) sizeof(float) + CACHE_LINE + bytes - 1) / bytes : 0;
+}
+
+struct projection pg_projection_of(const struct ggml_tensor * dst) {
+	const int64_t rows = dst->src[0]->ne[1];
+	int last = 0;
+	while (last + 1 < GGML_MAX_SRC && dst->src[last + 1]) {
+		last++;
+	}
+	if (dst->ne[1] == rows) {
+		return (struct projection) {0};
+	}
+	return (struct projection) {dst->src[last], projections_at(dst, rows), blocks_of(dst->ne[0])};
+}
+
+void pg_project_block(const struct projection * p, int64_t row, int64_t from, int64_t count, const float * x) {
+	const int64_t ranks = p->a->ne[1];
+	struct rows a = rows_from(p->a, 0);
+	a.at += from;
+	DISPATCH(project_block)(count, x, a, ranks, p->to + (row * p->blocks + from / QK_K) * ranks);
+}
+
+// Sums up the products behind the rows in src[0], block after block.
+static void sum_projections(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	const int64_t ranks = dst->ne[0], rows = dst->ne[1], blocks = blocks_of(dst->src[0]->ne[0]);
+	if (pg_together(sum_projections, dst, userdata, rows * blocks * ranks)) {
+		return;
+	}
+	const float * all = projections_at(dst->src[0], rows);
+	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
+		for (int64_t i = p.from; i < p.to; i++) {
+			DISPATCH(sum_blocks)(blocks, ranks, all + i * blocks * ranks, (float *) dst->data + i * ranks);
+		}
+	}
+}
+
+struct ggml_tensor * pg_sum_projections(struct ggml_context * ctx, struct ggml_tensor * rows, struct ggml_tensor * a,
+										int64_t n_rows) {
+	struct ggml_tensor * args[] = {rows};
+	return ggml_custom_4d(ctx, GGML_TYPE_F32, a->ne[1], n_rows, 1, 1, args, 1, sum_projections, GGML_N_TASKS_MAX, NULL);
+}
+
 struct update pg_update_of(const struct ggml_tensor * dst, int i) {
 	struct update u = {dst->src[i], dst->src + i + 1, 0};
 	while (i + 1 + u.parts < GGML_MAX_SRC && u.b[u.parts]) {
 		u.parts++;
 	}
 	return u;
+}
+
+void pg_fetch_update(const struct update * u, int64_t from, int64_t to) {
+	for (int64_t i = 0, begin = 0; i < u->parts; begin += u->b[i]->ne[0], i++) {
+		const struct rows columns = rows_from(u->b[i], 0);
+		const int64_t first = from > begin ? from - begin : 0, last = least(to - begin, u->b[i]->ne[0]);
+		for (int64_t k = 0; k < u->b[i]->ne[1]; k++) {
+			for (int64_t j = first; j < last; j += LINE) {
+				__builtin_prefetch(columns.at + k * columns.ld + j, 0, 2);
+			}
+		}
+	}
 }
 
 void pg_add_update(const struct update * u, int64_t row, int64_t rows, int64_t from, int64_t to, float * y,
@@ -147,6 +215,55 @@ static void FN(project)(int64_t n, struct rows x, int64_t rows, struct rows a, i
 	}
 	for (; rows > 0; rows--, x.at += x.ld, t += ldt) {
 		FN(dots_of)(n, x, 1, a, ranks, t, ldt);
+	}
+}
+
+// Writes the products of n values, QK_K at most, with some factors.
+INLINE void FN(block_dots)(int64_t n, const float * x, struct rows a, const int ranks, float * t) {
+	FN(vec) sum[BLOCK_RANKS];
+	for (int k = 0; k < ranks; k++) {
+		sum[k] = (FN(vec)) {0};
+	}
+	int64_t i = 0;
+	for (; i + ISA_FLOATS <= n; i += ISA_FLOATS) {
+		const FN(vec) u = *(const FN(vec) *) (x + i);
+		for (int k = 0; k < ranks; k++) {
+			sum[k] += u * *(const FN(vec) *) (a.at + k * a.ld + i);
+		}
+	}
+	for (int k = 0; k < ranks && i < n; k++) {
+		FN(vec) u, v;
+		FN(load_some)(&u, x + i, n - i);
+		FN(load_some)(&v, a.at + k * a.ld + i, n - i);
+		sum[k] += u * v;
+	}
+	float lane[BLOCK_RANKS][ISA_FLOATS];
+	memcpy(lane, sum, ranks * sizeof *sum);
+	for (int k = 0; k < ranks; k++) {
+		for (int half = ISA_FLOATS / 2; half > 0; half /= 2) {
+			for (int j = 0; j < half; j++) {
+				lane[k][j] += lane[k][j + half];
+			}
+		}
+		t[k] = lane[k][0];
+	}
+}
+
+static void FN(project_block)(int64_t n, const float * x, struct rows a, int64_t ranks, float * t) {
+	for (; ranks >= BLOCK_RANKS; ranks -= BLOCK_RANKS, a.at += BLOCK_RANKS * a.ld, t += BLOCK_RANKS) {
+		FN(block_dots)(n, x, a, BLOCK_RANKS, t);
+	}
+	for (; ranks > 0; ranks--, a.at += a.ld, t++) {
+		FN(block_dots)(n, x, a, 1, t);
+	}
+}
+
+static void FN(sum_blocks)(int64_t blocks, int64_t ranks, const float * restrict from, float * restrict t) {
+	memset(t, 0, ranks * sizeof(float));
+	for (int64_t i = 0; i < blocks; i++, from += ranks) {
+		for (int64_t k = 0; k < ranks; k++) {
+			t[k] += from[k];
+		}
 	}
 }
 

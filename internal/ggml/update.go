@@ -13,6 +13,9 @@ const maxParts = 3
 // LowRank is an update B·A of weights [k, n], all F32 and contiguous.
 type LowRank struct {
 	A Tensor // [k, r]
+	// First is the first row of A that belongs to B: an A may be shared by weights that
+	// multiply the same rows, which then meet it once.
+	First int64
 	// B are the columns of B: [n, r]. Where the weights are several matrices one after
 	// the other, each has its own [n', r']: their n' add up to n, and their r' to r.
 	B []Tensor
@@ -22,17 +25,21 @@ type LowRank struct {
 func (u LowRank) Valid() bool { return u.A.Valid() }
 
 // MulLowRank is W·x + B·(A·x) for each row of x [k, T], F32: [n, T]. The second part is
-// computed in F32 from the rows as they are; W·x is MulWeights.
+// computed in F32 from the rows as they are; W·x is MulWeights. x may be rows that an
+// operation wrote for this product.
 func (g *Graph) MulLowRank(w Tensor, u LowRank, x Tensor) Tensor {
 	if !g.okLowRank(w, u, x) {
 		return Tensor{}
 	}
-	g.cost += 2*float64(u.A.Dim(1))*float64(x.Dim(1))*float64(x.Dim(0)+w.Dim(1)) + float64(u.size())
+	g.cost += 2*float64(u.ranks())*float64(x.Dim(1))*float64(x.Dim(0)+w.Dim(1)) + float64(u.size())
 	if g.options.Plain {
 		return g.plainLowRank(w, u, x)
 	}
-	rows := g.convertOnce(x, g.rowsFor(x.Dim(0), w))
-	update := append([]Tensor{{C.pg_project(g.ctx, u.A.c, x.c)}}, u.B...)
+	rows, t := g.project(w, u, x)
+	if !g.ok(rows, t) {
+		return Tensor{}
+	}
+	update := append([]Tensor{t}, u.B...)
 	if g.takesUpdate(w, rows) {
 		return g.mulMat(w, rows, update...)
 	}
@@ -48,9 +55,9 @@ func (g *Graph) MulLowRank(w Tensor, u LowRank, x Tensor) Tensor {
 func (g *Graph) plainLowRank(w Tensor, u LowRank, x Tensor) Tensor {
 	y, t := g.MulWeights(w, x), g.MulWeights(u.A, x)
 	var sum Tensor
-	for i, rank := 0, int64(0); i < len(u.B); i++ {
+	for i, rank := 0, u.First; i < len(u.B); i++ {
 		b, part := u.B[i], t
-		if len(u.B) > 1 {
+		if b.Dim(1) < t.Dim(0) {
 			part = g.Cont(g.Slice(t, 0, rank, b.Dim(1)))
 			rank += b.Dim(1)
 		}
@@ -65,10 +72,14 @@ func (g *Graph) plainLowRank(w Tensor, u LowRank, x Tensor) Tensor {
 
 // okLowRank checks that an update fits weights, and that its operand is F32.
 func (g *Graph) okLowRank(w Tensor, u LowRank, x Tensor) bool {
-	if !g.ok(w, u.A, x) || !g.ok(u.B...) || !g.okF32("low rank", x) {
+	if !g.ok(w, u.A, x) || !g.ok(u.B...) {
 		return false
 	}
-	if u.sound() && u.fits(w) && x.Dim(0) == u.A.Dim(0) && x.Dim(0) <= w.Dim(0) && x.Dim(2)*x.Dim(3) == 1 {
+	known := x.Type() != gguf.TypeF32 && g.projected[x].a == u.A // then x may be padded
+	if !known && !g.okF32("low rank", x) {
+		return false
+	}
+	if u.sound() && u.fits(w) && (known || x.Dim(0) == u.A.Dim(0)) && x.Dim(0) <= w.Dim(0) && x.Dim(2)*x.Dim(3) == 1 {
 		return true
 	}
 	g.fail("low rank: %v and %v do not fit %v and %v", u.A, u.B, w, x)
@@ -85,37 +96,30 @@ func (u LowRank) sound() bool {
 	return len(u.B) >= 1 && len(u.B) <= maxParts
 }
 
-// fits reports whether the parts add up to weights and to A.
-func (u LowRank) fits(w Tensor) bool {
-	n, r := int64(0), int64(0)
+// ranks is how many rows of A belong to B.
+func (u LowRank) ranks() (r int64) {
 	for _, b := range u.B {
-		n, r = n+b.Dim(0), r+b.Dim(1)
+		r += b.Dim(1)
 	}
-	return n == w.Dim(1) && r == u.A.Dim(1) && w.Dim(2)*w.Dim(3) == 1
+	return r
+}
+
+// fits reports whether the parts add up to weights, and A has what belongs to them.
+func (u LowRank) fits(w Tensor) bool {
+	n := int64(0)
+	for _, b := range u.B {
+		n += b.Dim(0)
+	}
+	return n == w.Dim(1) && u.First >= 0 && u.First+u.ranks() <= u.A.Dim(1) && w.Dim(2)*w.Dim(3) == 1
 }
 
 // size is the bytes of an update.
 func (u LowRank) size() int64 {
-	size := u.A.size()
+	size := u.A.size() / u.A.Dim(1) * u.ranks()
 	for _, b := range u.B {
 		size += b.size()
 	}
 	return size
-}
-
-// conversion is rows that were converted, so that another product can take them.
-type conversion struct {
-	from, to Tensor
-	rows     rowFormat
-}
-
-// convertOnce is convertRows for rows that nothing writes any more, and that several
-// products take one after the other.
-func (g *Graph) convertOnce(x Tensor, rows rowFormat) Tensor {
-	if g.converted.from != x || g.converted.rows != rows {
-		g.converted = conversion{x, g.convertRows(x, rows), rows}
-	}
-	return g.converted.to
 }
 
 // tensorList is a list for C, of maxParts+1 tensors at most.

@@ -15,6 +15,23 @@ struct update {
 // pg_update_of returns the update that an operation has from its source numbered i on.
 struct update pg_update_of(const struct ggml_tensor * dst, int i);
 
+// Products of rows with factors, made while the rows are written: of each row, of each QK_K of its values, with each
+// factor. So each is summed up in the same order, whoever writes which part of a row.
+struct projection {
+	const struct ggml_tensor * a; // [k, ranks], or NULL for none
+	float * to;                   // [ranks, blocks, T]
+	int64_t blocks;               // of a row
+};
+
+// pg_projection_of returns what an operation that writes rows multiplies them with.
+struct projection pg_projection_of(const struct ggml_tensor * dst);
+
+// pg_project_block multiplies count values of a row, of which x is the one numbered from, a multiple of QK_K.
+void pg_project_block(const struct projection * p, int64_t row, int64_t from, int64_t count, const float * x);
+
+// pg_fetch_update asks for what an update adds to results [from, to), before it is needed.
+void pg_fetch_update(const struct update * u, int64_t from, int64_t to);
+
 // pg_add_update adds an update to results [from, to) of some rows, the one numbered row being the first; y is where the
 // first of these results is, and ldy how many floats lie from one row to the next.
 void pg_add_update(const struct update * u, int64_t row, int64_t rows, int64_t from, int64_t to, float * y, int64_t ldy);

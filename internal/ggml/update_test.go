@@ -55,7 +55,7 @@ func (c lowRankCase) compute(t *testing.T, b *Backend, o GraphOptions, x []float
 		return got
 	}
 	without = product(func(g *Graph, x Tensor) Tensor { return g.MulWeights(s[0], x) })
-	with = product(func(g *Graph, x Tensor) Tensor { return g.MulLowRank(s[0], LowRank{s[1], s[2:]}, x) })
+	with = product(func(g *Graph, x Tensor) Tensor { return g.MulLowRank(s[0], LowRank{A: s[1], B: s[2:]}, x) })
 	return without, with
 }
 
@@ -171,35 +171,35 @@ func TestLowRankRefuses(t *testing.T) {
 	}
 	for name, build := range map[string]func(*Graph) (w Tensor, u LowRank, x Tensor){
 		"narrow A": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{zeros(g, 7, 2), []Tensor{zeros(g, 6, 2)}}, zeros(g, 8, 3)
+			return zeros(g, 8, 6), LowRank{A: zeros(g, 7, 2), B: []Tensor{zeros(g, 6, 2)}}, zeros(g, 8, 3)
 		},
 		"short B": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{zeros(g, 8, 2), []Tensor{zeros(g, 5, 2)}}, zeros(g, 8, 3)
+			return zeros(g, 8, 6), LowRank{A: zeros(g, 8, 2), B: []Tensor{zeros(g, 5, 2)}}, zeros(g, 8, 3)
 		},
 		"ranks": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{zeros(g, 8, 2), []Tensor{zeros(g, 6, 3)}}, zeros(g, 8, 3)
+			return zeros(g, 8, 6), LowRank{A: zeros(g, 8, 2), B: []Tensor{zeros(g, 6, 3)}}, zeros(g, 8, 3)
 		},
 		"no B": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{zeros(g, 8, 2), nil}, zeros(g, 8, 3)
+			return zeros(g, 8, 6), LowRank{A: zeros(g, 8, 2), B: nil}, zeros(g, 8, 3)
 		},
 		"no A": func(g *Graph) (Tensor, LowRank, Tensor) {
 			return zeros(g, 8, 6), LowRank{B: []Tensor{zeros(g, 6, 2)}}, zeros(g, 8, 3)
 		},
 		"four parts": func(g *Graph) (Tensor, LowRank, Tensor) {
 			b := zeros(g, 2, 1)
-			return zeros(g, 8, 8), LowRank{zeros(g, 8, 4), []Tensor{b, b, b, b}}, zeros(g, 8, 3)
+			return zeros(g, 8, 8), LowRank{A: zeros(g, 8, 4), B: []Tensor{b, b, b, b}}, zeros(g, 8, 3)
 		},
 		"whole rows": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{zeros(g, 8, 2), []Tensor{zeros(g, 6, 2)}}, g.Int32s(make([]int32, 8), 8)
+			return zeros(g, 8, 6), LowRank{A: zeros(g, 8, 2), B: []Tensor{zeros(g, 6, 2)}}, g.Int32s(make([]int32, 8), 8)
 		},
 		"long rows": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{zeros(g, 9, 2), []Tensor{zeros(g, 6, 2)}}, zeros(g, 9, 3)
+			return zeros(g, 8, 6), LowRank{A: zeros(g, 9, 2), B: []Tensor{zeros(g, 6, 2)}}, zeros(g, 9, 3)
 		},
 		"transposed": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{g.Transpose(zeros(g, 2, 8)), []Tensor{zeros(g, 6, 2)}}, zeros(g, 8, 3)
+			return zeros(g, 8, 6), LowRank{A: g.Transpose(zeros(g, 2, 8)), B: []Tensor{zeros(g, 6, 2)}}, zeros(g, 8, 3)
 		},
 		"three-dim x": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{zeros(g, 8, 2), []Tensor{zeros(g, 6, 2)}}, zeros(g, 8, 3, 2)
+			return zeros(g, 8, 6), LowRank{A: zeros(g, 8, 2), B: []Tensor{zeros(g, 6, 2)}}, zeros(g, 8, 3, 2)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

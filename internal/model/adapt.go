@@ -120,6 +120,11 @@ func (m *Model) adapt(f *gguf.File, changes []Change, slots map[string]slot) err
 	}
 	for _, w := range m.projections() {
 		a.join(w)
+		a.share(&w.Q, &w.K, &w.V)
+	}
+	for _, b := range m.blocks {
+		w := b.feedForward()
+		a.share(&w.Gate, &w.Up)
 	}
 	for w, u := range a.updates {
 		a.addUpdate(w, u)
@@ -236,16 +241,47 @@ func (a *adaption) join(w *QKV) {
 	}
 }
 
+// share gives those of some matrices that have updates one A for all: they multiply the
+// same rows, which are then read once.
+func (a *adaption) share(matrices ...*Matrix) {
+	var stacked []float32
+	var sharing []*Matrix
+	rank := 0
+	for _, w := range matrices {
+		if u, ok := a.updates[w]; ok {
+			stacked, sharing = append(stacked, u.A...), append(sharing, w)
+			w.update.First = int64(rank)
+			rank += u.Rank
+			a.addColumns(w, u)
+			delete(a.updates, w)
+		}
+	}
+	if rank > 0 {
+		a.add(stacked, func(t ggml.Tensor) {
+			for _, w := range sharing {
+				w.update.A = t
+			}
+		}, len(stacked)/rank, rank)
+	}
+}
+
 // addUpdate adds the update of a matrix, or those of the parts that it consists of.
 func (a *adaption) addUpdate(w *Matrix, parts ...LowRank) {
 	var stacked []float32
 	rank := 0
+	for _, u := range parts {
+		stacked, rank = append(stacked, u.A...), rank+u.Rank
+	}
+	a.addColumns(w, parts...)
+	a.add(stacked, func(t ggml.Tensor) { w.update.A = t }, len(stacked)/rank, rank)
+}
+
+// addColumns adds the columns of B of the parts that a matrix consists of.
+func (a *adaption) addColumns(w *Matrix, parts ...LowRank) {
 	w.update.B = make([]ggml.Tensor, len(parts))
 	for i, u := range parts {
-		stacked, rank = append(stacked, u.A...), rank+u.Rank
 		a.add(columns(u.B, u.Rank), func(t ggml.Tensor) { w.update.B[i] = t }, len(u.B)/u.Rank, u.Rank)
 	}
-	a.add(stacked, func(t ggml.Tensor) { w.update.A = t }, len(stacked)/rank, rank)
 }
 
 // columns are the columns of b, which has rows of n values.

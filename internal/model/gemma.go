@@ -9,11 +9,13 @@ type block interface {
 	attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor
 	// mlp is the feed-forward half on x [h, any].
 	mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor
-	// attention is its projections.
+	// attention is its projections, and feedForward what follows them.
 	attention() *Attention
+	feedForward() *MLP
 }
 
 func (w *Attention) attention() *Attention { return w }
+func (w *MLP) feedForward() *MLP           { return w }
 
 // step is what the layers of one forward pass share.
 type step struct {

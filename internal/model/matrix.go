@@ -26,13 +26,10 @@ func (w Matrix) Mul(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 
 // factors are what multiplies the rows that matrices take: operations that are told of
 // them write rows in their form.
-func factors(matrices ...Matrix) []ggml.Tensor {
-	var all []ggml.Tensor
+func factors(matrices ...Matrix) []ggml.Factor {
+	var all []ggml.Factor
 	for _, w := range matrices {
-		all = append(all, w.tensor)
-		if w.update.Valid() {
-			all = append(all, w.update.A)
-		}
+		all = append(all, ggml.Factor{Weights: w.tensor, A: w.update.A})
 	}
 	return all
 }
@@ -60,7 +57,7 @@ func (w *QKV) Mul(g *ggml.Graph, x ggml.Tensor, d int) (q, k, v ggml.Tensor) {
 }
 
 // factors are those of the three matrices, or of the one that they are.
-func (w *QKV) factors() []ggml.Tensor {
+func (w *QKV) factors() []ggml.Factor {
 	if w.joined.tensor.Valid() {
 		return factors(w.joined)
 	}
@@ -77,6 +74,6 @@ func (l Linear) Mul(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 
 // Forward is the layer norm over the innermost dimension, for the matrices that
 // will multiply its rows, if any.
-func (n LayerNorm) Forward(g *ggml.Graph, x ggml.Tensor, eps float32, next ...ggml.Tensor) ggml.Tensor {
+func (n LayerNorm) Forward(g *ggml.Graph, x ggml.Tensor, eps float32, next ...ggml.Factor) ggml.Tensor {
 	return g.LayerNorm(x, n.Weight, n.Bias, eps, next...)
 }
