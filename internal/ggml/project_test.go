@@ -75,11 +75,17 @@ func TestFactorsApart(t *testing.T) {
 	zeros := func(shape ...int64) Tensor {
 		return g.Float32s(make([]float32, shape[0]*shape[1]), shape...)
 	}
-	x, w := zeros(256, 3), zeros(256, 2)
+	store, err := b.NewWeights([]Spec{{Name: "w", Type: gguf.TypeQ4_K, Shape: []int64{256, 2}, Data: make([]byte, 288)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	x, w := zeros(256, 3), store.Tensors()[0]
 	for name, next := range map[string][]Factor{
-		"two":      {{w, zeros(256, 2)}, {w, zeros(256, 2)}},
-		"plain":    {{w, zeros(256, 2)}},
-		"narrow A": {{w, zeros(128, 2)}},
+		"two":           {{w, zeros(256, 2)}, {w, zeros(256, 2)}},
+		"plain weights": {{zeros(256, 2), zeros(256, 2)}},
+		"narrow":        {{w, zeros(128, 2)}},
+		"many":          {{w, zeros(256, maxProjected+1)}},
 	} {
 		if rows, factors := g.rowsNext(x, next); len(factors) > 0 || rows != (rowFormat{gguf.TypeF32, 256}) {
 			t.Errorf("%s: %v, %v", name, rows, factors)
