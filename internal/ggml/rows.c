@@ -7,10 +7,15 @@
 
 #include <string.h>
 
-// Blocks are quantized bit for bit as by ggml's quantize_row_q8_K and quantize_row_q8_0. Lanes are compared side
-// by side; multiplying and rounding are loops of their own, so that no product and sum is rounded once only.
+// Blocks are quantized bit for bit as by ggml's quantize_row_q8_K and quantize_row_q8_0. Numbers are
+// compared by their bits, which compilers do many at once. No product and sum may be rounded once only: clang keeps to
+// that where they are of two statements.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #define ROUND 12582912.0f // 1.5·2^23: added to a number it rounds it to a whole one, in the lowest bits
-#define LANES 16
+#define INFINITE 0x7f800000 // the bits of infinity: as whole numbers, those of positive numbers are in their order
 
 union number {
 	float f;
@@ -81,48 +86,47 @@ int pg_rows_type(enum ggml_type type) {
 
 #else
 
-// Reduces LANES numbers to the largest.
-INLINE float FN(largest)(float * lane) {
-	for (int half = LANES / 2; half > 0; half /= 2) {
-		for (int j = 0; j < half; j++) {
-			lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
-		}
-	}
-	return lane[0];
-}
-
 // Writes n numbers times scale, rounded.
 INLINE void FN(round_scaled)(int n, const float * restrict x, float scale, int8_t * restrict q) {
-	union number v[QK_K];
 	for (int i = 0; i < n; i++) {
-		v[i].f = scale * x[i];
-	}
-	for (int i = 0; i < n; i++) {
-		v[i].f += ROUND;
-	}
-	for (int i = 0; i < n; i++) {
-		q[i] = (int8_t) v[i].i;
+		const float product = scale * x[i];
+		const union number v = {product + ROUND};
+		q[i] = (int8_t) v.i;
 	}
 }
 
-// Returns the value that is largest without its sign, the first of them: it becomes -127.
+// Returns the value that is largest without its sign, the first of them: it becomes -127. NaN counts for nothing.
 INLINE float FN(extreme)(const float * restrict x) {
-	float high[LANES] = {0}, low[LANES] = {0};
-	for (int i = 0; i < QK_K; i += LANES) {
-		for (int j = 0; j < LANES; j++) {
-			high[j] = x[i + j] > high[j] ? x[i + j] : high[j];
-			low[j] = -x[i + j] > low[j] ? -x[i + j] : low[j];
-		}
+	union number high = {0}, low = {0};
+	for (int i = 0; i < QK_K; i++) {
+		const union number v = {x[i]};
+		const int32_t some = v.i & -((v.i & INT32_MAX) <= INFINITE), negative = some ^ INT32_MIN;
+		high.i = some > high.i ? some : high.i;
+		low.i = negative > low.i ? negative : low.i;
 	}
-	const float top = FN(largest)(high), bottom = -FN(largest)(low);
-	if (top != -bottom || top == 0) {
-		return top > -bottom ? top : bottom;
+	if (high.i != low.i || high.i == 0) {
+		return high.i > low.i ? high.f : -low.f;
 	}
 	int i = 0;
-	while (x[i] != top && x[i] != bottom) {
+	while (x[i] != high.f && x[i] != -low.f) {
 		i++;
 	}
 	return x[i];
+}
+
+// Sums up each 16 bytes, eight at once: pairs, then pairs of these.
+INLINE void FN(sum_bytes)(const int8_t * restrict q, int16_t * restrict sums) {
+	const uint64_t pairs = 0x00ff00ff00ff00ff;
+	uint64_t eight[QK_K / 8];
+	memcpy(eight, q, sizeof eight);
+	for (int i = 0; i < QK_K / 8; i++) {
+		const uint64_t v = eight[i] ^ 0x8080808080808080; // 128 more each
+		const uint64_t two = (v & pairs) + (v >> 8 & pairs), four = two + (two >> 32);
+		eight[i] = four + (four >> 16);
+	}
+	for (int i = 0; i < QK_K / 16; i++) {
+		sums[i] = (int16_t) ((eight[2 * i] & 0xffff) + (eight[2 * i + 1] & 0xffff) - 16 * 128);
+	}
 }
 
 static void FN(quantize_q8_K)(const float * restrict x, struct block_q8_K * restrict y) {
@@ -133,26 +137,20 @@ static void FN(quantize_q8_K)(const float * restrict x, struct block_q8_K * rest
 	}
 	const float scale = -127.0f / most;
 	FN(round_scaled)(QK_K, x, scale, y->qs);
-	for (int i = 0; i < QK_K / 16; i++) {
-		int sum = 0;
-		for (int j = 0; j < 16; j++) {
-			sum += y->qs[16 * i + j];
-		}
-		y->sums[i] = (int16_t) sum;
-	}
+	FN(sum_bytes)(y->qs, y->sums);
 	y->d = 1 / scale;
 }
 
 static void FN(quantize_q8_0)(int64_t n, const float * restrict x, struct block_q8_0 * restrict y) {
 	for (; n > 0; n--, x += QK_0, y++) {
-		float lane[LANES];
-		for (int j = 0; j < LANES; j++) {
-			const float a = x[j] < 0 ? -x[j] : x[j], b = x[LANES + j] < 0 ? -x[LANES + j] : x[LANES + j];
-			lane[j] = a > b ? a : b;
+		union number most = {0}; // NaN if there is one
+		for (int i = 0; i < QK_0; i++) {
+			const union number v = {x[i]};
+			const int32_t size = v.i & INT32_MAX;
+			most.i = size > most.i ? size : most.i;
 		}
-		const float most = FN(largest)(lane);
-		FN(round_scaled)(QK_0, x, most != 0 ? 127.0f / most : 0, y->qs);
-		y->d = ggml_fp32_to_fp16(most / 127.0f);
+		FN(round_scaled)(QK_0, x, most.f != 0 ? 127.0f / most.f : 0, y->qs);
+		y->d = ggml_fp32_to_fp16(most.f / 127.0f);
 	}
 }
 
