@@ -32,6 +32,7 @@
 #define MC 288
 #define KC 2048
 #define STEP 256 // values for which weights are unpacked at once, into the first cache
+#define AHEAD 12 // rows of results that are asked for before they are needed
 
 // With few rows, STREAMS rows of weights that lie far apart are read at once, so that they meet each block of the
 // rows while it is close at hand; each is read from its beginning to its end, which the memory likes, and asked for

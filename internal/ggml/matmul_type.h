@@ -31,12 +31,6 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 	struct panel p[2];
 	const uint8_t * row[NR(2)];
 	find_weights(s, NR(nv), row);
-	if (!s->add || s->columns < NR(nv)) {
-		memset(sums, 0, s->rows * NR(nv) * sizeof(float));
-	}
-	for (int64_t r = 0; s->add && r < s->rows; r++) {
-		memcpy(sums + r * NR(nv), s->y + r * s->ldy, s->columns * sizeof(float));
-	}
 	const int64_t parts = (s->rows + MR(nv) - 1) / MR(nv), width = s->k / t.values * t.bytes;
 	const struct input * x = s->x;
 	for (int64_t i = 0; i < s->k; i += STEP, x += s->rows) {
@@ -45,16 +39,28 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 		for (int w = 0; w < nv; w++) {
 			pack(t, row + w * LANES, at, n, p + w);
 		}
-		struct ahead next = next_weights(s, NR(nv), width, (int64_t) at, bytes);
-		next.bytes /= parts;
+		struct ahead next = {(const char *) s->a, 0};
+		if (nv == 1) {
+			next = next_weights(s, NR(nv), width, (int64_t) at, bytes);
+			next.bytes /= parts;
+		}
 		for (int64_t k = 0; k < parts; k++, next.at += next.bytes) {
-			const int64_t from = s->rows * k / parts, rows = s->rows * (k + 1) / parts - from;
-			multiply(t, nv, (int) rows, n, p, x + from, sums + from * NR(nv), next);
+			const int64_t from = s->rows * k / parts, to = s->rows * (k + 1) / parts;
+			if (nv == 2) {
+				prefetch_rows(s, NR(nv), at, bytes, k, parts);
+			}
+			if (i == 0) {
+				load_results(s, nv, from, to, sums);
+			}
+			multiply(t, nv, (int) (to - from), n, p, x + from, sums + from * NR(nv), next);
+			if (i + STEP >= s->k && !s->update) {
+				store_results(s, nv, from, to, sums);
+			}
 		}
 	}
-	complete(s, sums, NR(nv));
-	for (int64_t r = 0; r < s->rows; r++) {
-		memcpy(s->y + r * s->ldy, sums + r * NR(nv), s->columns * sizeof(float));
+	if (s->update) {
+		complete(s, sums, NR(nv));
+		store_results(s, nv, 0, s->rows, sums);
 	}
 }
 

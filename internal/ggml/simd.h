@@ -17,16 +17,64 @@ INLINE void find_weights(const struct strip * s, const int n, const uint8_t ** r
 // Returns which weights to ask for while bytes of each of n rows, from the byte at of width, are multiplied: those of
 // the next rows in the order in which they lie, and a step early.
 INLINE struct ahead next_weights(const struct strip * s, const int n, int64_t width, int64_t at, int64_t bytes) {
-	const int64_t all = n * bytes, place = n * at;
-	const uint8_t * lead = s->a + (n + place / width) * s->stride + place % width + all;
-	return (struct ahead) {(const char *) lead, all};
+	const int64_t all = n * bytes, place = n * at + all;
+	return (struct ahead) {(const char *) s->a + (n + place / width) * s->stride + place % width, all};
 }
 
-// Asks for part i of n; where weights meet two vectors, for all of it in the first part.
+// Asks for part k of parts of the weights that n rows after these have from the byte at on.
+INLINE void prefetch_rows(const struct strip * s, const int n, size_t at, int64_t bytes, int64_t k, int64_t parts) {
+	for (int64_t r = n * k / parts; r < n * (k + 1) / parts; r++) {
+		const char * row = (const char *) s->a + (n + r) * s->stride + at;
+		for (int64_t j = 0; j < bytes; j += CACHE_LINE) {
+			_mm_prefetch(row + j, _MM_HINT_T0);
+		}
+	}
+}
+
+// Asks for part i of n, where weights meet one vector.
 INLINE void prefetch_part(struct ahead a, const int nv, int i, int n) {
-	const int64_t from = nv == 1 ? a.bytes * i / n : 0, to = nv == 1 ? a.bytes * (i + 1) / n : i == 0 ? a.bytes : 0;
-	for (int64_t j = from; j < to; j += CACHE_LINE) {
+	for (int64_t j = a.bytes * i / n; nv == 1 && j < a.bytes * (i + 1) / n; j += CACHE_LINE) {
 		_mm_prefetch(a.at + j, _MM_HINT_T0);
+	}
+}
+
+// Asks for results of rows [from, to) of a strip.
+INLINE void prefetch_results(const struct strip * s, int64_t from, int64_t to) {
+	for (int64_t r = from; r < to; r++) {
+		const char * y = (const char *) (s->y + r * s->ldy);
+		_mm_prefetch(y, _MM_HINT_T0);
+		_mm_prefetch(y + CACHE_LINE, _MM_HINT_T0);
+	}
+}
+
+// Returns which of the results that vector w of a row holds there are.
+INLINE __mmask16 some_columns(const struct strip * s, int w) {
+	const int64_t n = s->columns - w * LANES;
+	return (__mmask16) (n >= LANES ? 0xffff : n > 0 ? (1 << n) - 1 : 0);
+}
+
+// Brings results of rows [from, to) of a strip, or zeros, to sums, where rows of nv vectors lie side by side, and asks
+// for those after them.
+INLINE void load_results(const struct strip * s, const int nv, int64_t from, int64_t to, float * sums) {
+	if (s->add) {
+		prefetch_results(s, from + AHEAD, least(to + AHEAD, s->rows));
+	}
+	for (int64_t r = from; r < to; r++) {
+		for (int w = 0; w < nv; w++) {
+			const __mmask16 columns = s->add ? some_columns(s, w) : 0;
+			_mm512_store_ps(sums + (r * nv + w) * LANES, _mm512_maskz_loadu_ps(columns, s->y + r * s->ldy + w * LANES));
+		}
+	}
+}
+
+// Brings sums back.
+INLINE void store_results(const struct strip * s, const int nv, int64_t from, int64_t to, const float * sums) {
+	prefetch_results(s, from + AHEAD, least(to + AHEAD, s->rows));
+	for (int64_t r = from; r < to; r++) {
+		for (int w = 0; w < nv; w++) {
+			const __m512 v = _mm512_load_ps(sums + (r * nv + w) * LANES);
+			_mm512_mask_storeu_ps(s->y + r * s->ldy + w * LANES, some_columns(s, w), v);
+		}
 	}
 }
 
