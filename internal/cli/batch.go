@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/batch"
 	"paligemma/internal/engine"
 	"paligemma/internal/limits"
@@ -258,30 +258,37 @@ func (a *app) executeBatch(ctx context.Context, q request) (err error) {
 	return nil
 }
 
-// adapterSums tells adapters apart: of each a hash of its files, and its scale.
+// adapterSums returns what distinguishes adapters: a hash of each one's files, and its
+// scale.
 func (o modelOptions) adapterSums() (sums []string, err error) {
-	for _, spec := range o.adapters {
-		paths := []string{spec.Path}
-		if info, err := os.Stat(spec.Path); err == nil && info.IsDir() {
-			if paths, err = filepath.Glob(filepath.Join(spec.Path, "adapter_*")); err != nil {
+	adapters, err := openAdapters(o.LoRA)
+	if err != nil {
+		return nil, err
+	}
+	defer adapter.CloseAll(adapters)
+	for _, a := range adapters {
+		sum := sha256.New()
+		for _, path := range a.Files() {
+			if err := addFile(sum, path); err != nil {
 				return nil, err
 			}
 		}
-		sum := sha256.New()
-		for _, path := range paths {
-			file, err := os.Open(path)
-			if err != nil {
-				return nil, pathError(path, err)
-			}
-			_, err = io.Copy(sum, file)
-			file.Close()
-			if err != nil {
-				return nil, pathError(path, err)
-			}
-		}
-		sums = append(sums, fmt.Sprintf("sha256 %x, scale %g", sum.Sum(nil), spec.Scale))
+		sums = append(sums, fmt.Sprintf("sha256 %x, scale %g", sum.Sum(nil), a.Scale))
 	}
 	return sums, nil
+}
+
+// addFile writes a file's bytes to w.
+func addFile(w io.Writer, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return pathError(path, err)
+	}
+	defer file.Close()
+	if _, err = io.Copy(w, file); err != nil {
+		return pathError(path, err)
+	}
+	return nil
 }
 
 // maskDecoder returns the value of --mask-decoder.
