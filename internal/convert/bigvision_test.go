@@ -155,7 +155,7 @@ func (a arrays) save(t testing.TB, path string) string {
 }
 
 func (x *array) encode(t testing.TB, dtype string) (b []byte) {
-	if dtype == "|V2" || dtype == "<V2" {
+	if len(x.values) > 0 && (dtype == "|V2" || dtype == "<V2") {
 		return quantize(t, gguf.TypeBF16, x.values, len(x.values))
 	}
 	for _, v := range x.values {
