@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/convert"
 	"paligemma/internal/hub"
 	"paligemma/internal/models"
 )
@@ -17,6 +18,8 @@ import (
 type pullOptions struct {
 	Type      string
 	Revision  string
+	File      string
+	Tokenizer string
 	LoRA      []string
 	Keep      bool
 	Overwrite bool
@@ -33,8 +36,11 @@ user's data folder, remove the download, and print the file's path. --model take
 the NAME from then on; list, show and rm do what they say.
 
 NAME is OWNER/NAME, as on the hub. The model's full name is that with the type, as
-in google/paligemma2-3b-mix-224:q8_0, and with @REVISION and +ADAPTER where they
-were asked for. A full name can be given here, too.
+in google/paligemma2-3b-mix-224:q8_0, and with #FILE, @REVISION and +ADAPTER where
+they were asked for. A full name without adapters can be given here, too.
+
+The weights are the repository's safetensors or, where there are none, its npz file
+of big_vision. Of several files --file takes one.
 
 The released models are gated: accept the license on the model's page once, and
 log in (hf auth login), or put a token into HF_TOKEN. The variables of the official
@@ -62,6 +68,9 @@ Types, widest first:
 	f := cmd.Flags()
 	f.StringVar(&o.Type, "type", "q8_0", "`TYPE` of the weights, see above")
 	f.StringVar(&o.Revision, "revision", "main", "`REVISION`: a branch, a tag or a commit")
+	f.StringVar(&o.File, "file", "", "take the weights in `FILE` of the repository, where it has several")
+	annotate(f, "file", noVariable)
+	f.StringVar(&o.Tokenizer, "tokenizer", "", "use the tokenizer at `PATH`: tokenizer.json, tokenizer.model or a folder (default: the repository's)")
 	f.StringArrayVar(&o.LoRA, "lora", nil, "merge the adapter of `REPOSITORY`, as OWNER/NAME[@REVISION][:SCALE]; may be repeated")
 	annotate(f, "lora", noVariable)
 	f.BoolVar(&o.Keep, "keep", false, "keep the download: another type of the model does not need another one")
@@ -96,6 +105,15 @@ func (o *pullOptions) name(flags *pflag.FlagSet, text string) (models.Name, erro
 			return n, usageError{err}
 		}
 	}
+	if o.File != "" {
+		if n.File != "" && n.File != o.File {
+			return n, usageError{errors.New("the name asks for one file and --file for another")}
+		}
+		n.File = o.File
+		if err := models.CheckWeights(o.File); err != nil {
+			return n, usageError{fmt.Errorf("--file: %w", err)}
+		}
+	}
 	for _, text := range o.LoRA {
 		adapter, err := models.ParseAdapter(text)
 		if err != nil {
@@ -114,6 +132,11 @@ func (a *app) runPull(ctx context.Context, o *pullOptions, flags *pflag.FlagSet,
 	if err != nil {
 		return err
 	}
+	if o.Tokenizer != "" {
+		if err := convert.CheckTokenizer(o.Tokenizer); err != nil {
+			return convertError(err)
+		}
+	}
 	home, _ := os.UserHomeDir()
 	settings, err := hub.ReadSettings(os.Getenv, home)
 	if err != nil {
@@ -125,14 +148,10 @@ func (a *app) runPull(ctx context.Context, o *pullOptions, flags *pflag.FlagSet,
 	progress := &pullProgress{app: a}
 	client.Notify = func(text string) { progress.note("%s", text) }
 	pulled, err := models.Open().Pull(ctx, client, models.Request{
-		Name: name, Overwrite: o.Overwrite, Keep: o.Keep, Threads: o.Threads, Note: progress.note, Bar: progress.stage,
+		Name: name, Overwrite: o.Overwrite, Keep: o.Keep, Threads: o.Threads, Tokenizer: o.Tokenizer, Note: progress.note, Bar: progress.stage,
 	})
 	if err != nil {
-		var conversion *models.ConversionError
-		if errors.As(err, &conversion) {
-			return convertError(conversion.Err)
-		}
-		return err
+		return pullError(name, err)
 	}
 	if pulled.Report != nil {
 		if err := a.showReport(pulled.Report); err != nil {
@@ -147,6 +166,24 @@ func (a *app) runPull(ctx context.Context, o *pullOptions, flags *pflag.FlagSet,
 		return p.write(pulled.Path + "\n")
 	}
 	return p.object(newStoredModel(pulled.Model))
+}
+
+// pullError makes the failure of a pull one with an exit code. Where the hub does not know
+// the name, it says which released model may be meant.
+func pullError(name models.Name, err error) error {
+	var conversion *models.ConversionError
+	if errors.As(err, &conversion) {
+		return convertError(conversion.Err)
+	}
+	var refused *hub.RefusedError
+	if !errors.As(err, &refused) || !refused.Unknown {
+		return err
+	}
+	like := nearest(name.Base.Repository, models.Released())
+	if like == name.Base.Repository {
+		return err
+	}
+	return fmt.Errorf("%w%s", err, didYouMean(like))
 }
 
 // pullProgress shows the stages of a pull one after the other, and notes between.

@@ -28,19 +28,32 @@ func testHub(t testing.TB) *hubtest.Hub {
 	if err := h.AddFolder("test/lora", filepath.Join("..", "..", "testdata", "adapters", "lora")); err != nil {
 		t.Fatal(err)
 	}
+	testdata := filepath.Join("..", "..", "testdata")
+	npz, err := os.ReadFile(filepath.Join(testdata, "bigvision", "gemma.npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokenizer, err := os.ReadFile(filepath.Join(testdata, "checkpoints", "pg1-tiny", "tokenizer.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Add("test/jax", map[string][]byte{"pt_224.npz": npz, "tokenizer.json": tokenizer, "README.md": []byte("x")})
+	h.Add("test/jaxes", map[string][]byte{"pt_224.f32.npz": npz, "pt_448.npz": []byte("x")})
 	h.Gate("test/gated", "hf_right")
 	h.Add("test/pickle", map[string][]byte{"config.json": []byte("{}"), "pytorch_model.bin": []byte("x")})
 	h.Add("test/adapter", map[string][]byte{"adapter_config.json": []byte("{}"), "adapter_model.safetensors": []byte("x")})
 	h.Add("test/empty", map[string][]byte{"README.md": []byte("x")})
 	h.Add("test/part", map[string][]byte{
-		"config.json": []byte("{}"), "model.safetensors.index.json": []byte(`{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}`),
+		"tokenizer.json": []byte("{}"), "config.json": []byte("{}"),
+		"model.safetensors.index.json":     []byte(`{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}`),
 		"model-00001-of-00002.safetensors": []byte("x"),
 	})
 	h.Add("test/outside", map[string][]byte{
-		"config.json": []byte("{}"), "model.safetensors.index.json": []byte(`{"weight_map": {"a": "../x.safetensors"}}`),
+		"tokenizer.json": []byte("{}"), "config.json": []byte("{}"),
+		"model.safetensors.index.json": []byte(`{"weight_map": {"a": "../x.safetensors"}}`),
 	})
-	h.Add("test/device", map[string][]byte{"config.json": []byte("{}"), "nul.safetensors": []byte("x")})
-	h.Add("test/broken", map[string][]byte{"config.json": []byte("{}"), "model.safetensors": []byte("x")})
+	h.Add("test/device", map[string][]byte{"tokenizer.json": []byte("{}"), "config.json": []byte("{}"), "nul.safetensors": []byte("x")})
+	h.Add("test/broken", map[string][]byte{"tokenizer.json": []byte("{}"), "config.json": []byte("{}"), "model.safetensors": []byte("x")})
 	t.Setenv("HF_ENDPOINT", server.URL)
 	return h
 }

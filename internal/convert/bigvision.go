@@ -107,8 +107,8 @@ var arrayTypes = map[string]safetensors.DType{
 // training below params/.
 var ofModel = regexp.MustCompile(`^(params/)?(img|llm)/`)
 
-// isBigVision reports whether a checkpoint is named as one of big_vision.
-func isBigVision(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npz") }
+// IsBigVision reports whether a checkpoint is named as one of big_vision.
+func IsBigVision(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npz") }
 
 // bigVision is a checkpoint of big_vision.
 type bigVision struct {

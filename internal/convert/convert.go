@@ -106,7 +106,7 @@ func open(ctx context.Context, checkpoint, out string, opts Options) (*conversio
 	switch {
 	case opts.Projector != "":
 		return openPair(ctx, checkpoint, out, opts)
-	case isBigVision(checkpoint):
+	case IsBigVision(checkpoint):
 		return openBigVision(ctx, checkpoint, out, opts)
 	}
 	return openPlain(ctx, checkpoint, out, opts)

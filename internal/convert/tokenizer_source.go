@@ -55,6 +55,12 @@ func openTokenizer(dir, named string) (*tokenizerSource, error) {
 	return t, nil
 }
 
+// CheckTokenizer refuses what Options.Tokenizer cannot be.
+func CheckTokenizer(named string) error {
+	_, err := openTokenizer("", named)
+	return err
+}
+
 // holdsJSON reports whether a tokenizer's file is a tokenizer.json, whatever it
 // is called; else it is a SentencePiece model.
 func holdsJSON(path string, data []byte) bool {

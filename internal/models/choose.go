@@ -3,34 +3,38 @@ package models
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"paligemma/internal/convert"
 	"paligemma/internal/hub"
 	"paligemma/internal/quote"
 	"paligemma/internal/safetensors"
 )
 
-// settings are the JSON files that convert reads.
-var settings = []string{
-	"config.json", "generation_config.json", "processor_config.json", "preprocessor_config.json",
-	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-}
+// The JSON files that convert reads: of a checkpoint of transformers, and of its
+// tokenizer.
+var (
+	settings       = []string{configFile, "generation_config.json", "processor_config.json", "preprocessor_config.json"}
+	tokenizerFiles = []string{tokenizerJSON, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}
+)
 
-// The files of an adapter.
 const (
 	adapterConfig  = "adapter_config.json"
 	adapterWeights = "adapter_model.safetensors"
 
+	configFile     = "config.json"
+	tokenizerJSON  = "tokenizer.json"
 	tokenizerModel = "tokenizer.model" // where there is no tokenizer.json
 )
 
 // selection is what convert needs of a repository.
 type selection struct {
 	first  []hub.File // small files, among them the index
-	weight hub.File   // a safetensors file or an index
+	weight hub.File   // a safetensors file, an index, or an npz of big_vision
 }
 
 // files are those in a repository's top folder, by name.
@@ -56,30 +60,88 @@ func (f files) among(names ...string) (found []hub.File) {
 	return found
 }
 
-// choose returns what of a repository makes a model.
-func choose(s *hub.Snapshot) (selection, error) {
-	f := topFiles(s)
+// choose returns what of a repository makes a model: the file of weights that is asked
+// for, or the one that stands for it, and what belongs to it. A tokenizer may come from
+// elsewhere.
+func (p *pull) choose() (selection, error) {
+	s, f := p.base, topFiles(p.base)
+	weight := p.Name.File
+	if _, ok := f[weight]; weight != "" && !ok {
+		return selection{}, unusableError("%s has no file %s in revision %s%s", s.ID, quote.Short(weight), quote.Short(s.Revision), f.advice())
+	}
+	if weight == "" {
+		var err error
+		if weight, err = standard(s, f); err != nil {
+			return selection{}, err
+		}
+	}
+	if safetensors.IsShard(weight) {
+		return selection{}, unusableError("%s is one of several shards: ask for their index, *.safetensors.index.json", quote.Short(weight))
+	}
+	chosen := selection{weight: f[weight]}
+	if !convert.IsBigVision(weight) {
+		if _, ok := f[configFile]; !ok {
+			return selection{}, unusableError("%s has no %s, so it is not a checkpoint of transformers", s.ID, configFile)
+		}
+		chosen.first = f.among(settings...)
+	}
+	chosen.first = append(chosen.first, f.among(tokenizerFiles...)...)
+	if _, ok := f[tokenizerJSON]; !ok {
+		model := f.among(tokenizerModel)
+		if len(model) == 0 && p.Tokenizer == "" {
+			return selection{}, unusableError("%s has no tokenizer: add --tokenizer with one (tokenizer.json, tokenizer.model or a folder with one), such as that of the model it was trained from", s.ID)
+		}
+		chosen.first = append(chosen.first, model...)
+	}
+	return chosen, nil
+}
+
+// standard returns the file of weights that stands for a repository.
+func standard(s *hub.Snapshot, f files) (string, error) {
 	var names []string
 	for name := range f {
 		if name != adapterWeights {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
 	weight, err := safetensors.Choose(names)
-	if errors.Is(err, safetensors.ErrNoWeights) {
-		return selection{}, unusable(s, f)
-	} else if err != nil {
-		return selection{}, unusableError("%s: %w", s.ID, err)
+	if !errors.Is(err, safetensors.ErrNoWeights) {
+		if err != nil {
+			err = unusableError("%s: %w", s.ID, err)
+		}
+		return weight, err
 	}
-	chosen := selection{first: f.among(settings...), weight: f[weight]}
-	if _, ok := f["tokenizer.json"]; !ok {
-		chosen.first = append(chosen.first, f.among(tokenizerModel)...)
+	switch archives := f.archives(); len(archives) {
+	case 0:
+		return "", unusable(s, f)
+	case 1:
+		return archives[0], nil
 	}
-	if _, ok := f["config.json"]; !ok {
-		return selection{}, unusableError("%s has no config.json, so it is not a checkpoint of transformers", s.ID)
+	return "", unusableError("%s has several checkpoints of big_vision%s", s.ID, f.advice())
+}
+
+// archives returns the names of the npz files, sorted.
+func (f files) archives() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(f)), func(name string) bool { return !convert.IsBigVision(name) })
+}
+
+// advice ends a message with the files that can be asked for, some of them.
+func (f files) advice() string {
+	const most = 4
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if CheckWeights(name) == nil && !safetensors.IsShard(name) && name != adapterWeights {
+			names = append(names, quote.Line(name, quote.Max))
+		}
 	}
-	return chosen, nil
+	if len(names) == 0 {
+		return ""
+	}
+	more := ""
+	if n := len(names) - most; n > 0 {
+		more = fmt.Sprintf(" or %d others", n)
+	}
+	return ": ask for one of its files with --file (" + strings.Join(names[:min(len(names), most)], ", ") + more + ")"
 }
 
 // shards returns the files of the weights, once the index is in a folder.
@@ -117,7 +179,7 @@ func chooseAdapter(s *hub.Snapshot) ([]hub.File, error) {
 // weightsOfOthers are files that hold weights in other formats.
 var weightsOfOthers = regexp.MustCompile(`\.(bin|pt|pth|ckpt|npz|msgpack|h5|onnx|gguf)$`)
 
-// unusable says what a repository is that has no safetensors.
+// unusable says what a repository is that has neither safetensors nor npz files.
 func unusable(s *hub.Snapshot, f files) error {
 	if s.Cached {
 		return unusableError("HF_HUB_OFFLINE is set, and the hub's cache has no weights of %s", s.ID)
@@ -130,7 +192,7 @@ func unusable(s *hub.Snapshot, f files) error {
 			return unusableError("%s has no safetensors, but %s, which is not read: look for the model in the format of transformers", s.ID, quote.Short(file.Path))
 		}
 	}
-	return unusableError("%s has no weights (*.safetensors) in revision %s", s.ID, quote.Short(s.Revision))
+	return unusableError("%s has no weights (*.safetensors, *.npz) in revision %s", s.ID, quote.Short(s.Revision))
 }
 
 // UnusableError says that a repository does not hold what can be used.

@@ -20,12 +20,16 @@ func TestParse(t *testing.T) {
 		"a/b@main":                                            "a/b:",
 		"https://huggingface.co/google/paligemma-3b-mix-224/": "google/paligemma-3b-mix-224:",
 		"hf.co/a/b":                                           "a/b:",
+		"a/b#x.npz":                                           "a/b#x.npz:",
+		"a/b#x.bf16.npz@fix#12:f32":                           "a/b#x.bf16.npz@fix#12:f32",
+		"a/b@fix#12":                                          "a/b@fix#12:",
+		"a/b#m.safetensors.index.json":                        "a/b#m.safetensors.index.json:",
 	} {
 		if n, err := ParseName(text); err != nil || n.String() != want {
 			t.Errorf("%q: %v, %v, want %q", text, n, err, want)
 		}
 	}
-	for _, text := range []string{"", "a", ":", "a/b:", "a/b:q9", "a/b@", "a/b@..", "a/b/c", "../b", "/a/b", "a/b@x y", "a/b:f32:f32", "https://example.org/a/b/c"} {
+	for _, text := range []string{"", "a", ":", "a/b:", "a/b:q9", "a/b@", "a/b@..", "a/b/c", "../b", "/a/b", "a/b@x y", "a/b:f32:f32", "https://example.org/a/b/c", "a/b#", "a/b#x", "a/b#../x.npz", "a/b#x/y.npz", "a/b#.npz", "a/b#nul.npz", "a/b#x.npz#y.npz", "a/b#config.json"} {
 		if n, err := ParseName(text); err == nil {
 			t.Errorf("%q is %v", text, n)
 		}
@@ -48,6 +52,7 @@ func TestPaths(t *testing.T) {
 	for _, n := range []Name{
 		{Base: Source{"a/b", "main"}, Type: "f32"},
 		{Base: Source{"a/b", "refs/pr/1"}, Type: "q4_k_m"},
+		{Base: Source{"a/b", "main"}, File: "x.npz", Type: "q4_k_m"},
 		{Base: Source{"a/b", "50%+x"}, Adapters: adapters, Type: "q8_0"},
 	} {
 		path, err := n.path()
@@ -98,7 +103,7 @@ func testStore(t *testing.T, names ...string) *Store {
 }
 
 func TestFind(t *testing.T) {
-	s := testStore(t, "google/mix-224:q8_0", "google/mix-224:f32", "google/mix-448:q8_0", "me/mix-448:f32", "me/pt@refs/pr/1:f32", "me/pt@v2:q8_0")
+	s := testStore(t, "google/mix-224:q8_0", "google/mix-224:f32", "google/mix-448:q8_0", "me/mix-448:f32", "me/pt@refs/pr/1:f32", "me/pt@v2:q8_0", "g/jax#a.npz:f32", "g/jax#b.npz:f32", "g/jax#b.npz:f16")
 	for _, tt := range []struct {
 		name string
 		part bool
@@ -117,6 +122,9 @@ func TestFind(t *testing.T) {
 		{"pt", false, "may be me/pt@refs/pr/1:f32 or me/pt@v2:q8_0"},
 		{"pt:q8_0", false, "me/pt@v2:q8_0"},
 		{"pt@v2", false, "me/pt@v2:q8_0"},
+		{"jax#a.npz", false, "g/jax#a.npz:f32"},
+		{"g/jax", false, "may be g/jax#a.npz:f32 or g/jax#b.npz:f16 or g/jax#b.npz:f32"},
+		{"jax:f16", false, "g/jax#b.npz:f16"},
 		{"", true, "no such model"},
 		{"\x1b", true, "no such model"},
 	} {
@@ -240,20 +248,42 @@ func TestChoose(t *testing.T) {
 	for _, tt := range []struct{ files, want string }{
 		{"config.json model.safetensors tokenizer.json tokenizer.model README.md pytorch_model.bin flax_model.msgpack optimizer.pt trainer_state.json", "config.json tokenizer.json model.safetensors"},
 		{"config.json model.safetensors tokenizer.model sub/config.json sub/model.safetensors", "config.json tokenizer.model model.safetensors"},
-		{"config.json model.safetensors model.safetensors.index.json model-00001-of-00002.safetensors", "config.json model.safetensors"},
-		{"config.json model.safetensors.index.json model-00001-of-00002.safetensors model-00002-of-00002.safetensors", "config.json model.safetensors.index.json"},
-		{"config.json mine.safetensors adapter_model.safetensors adapter_config.json", "config.json mine.safetensors"},
-		{"config.json a.safetensors b.safetensors", "several files"},
-		{"model.safetensors", "no config.json"},
+		{"config.json tokenizer.json model.safetensors model.safetensors.index.json model-00001-of-00002.safetensors", "config.json tokenizer.json model.safetensors"},
+		{"config.json tokenizer.json model.safetensors.index.json model-00001-of-00002.safetensors model-00002-of-00002.safetensors", "config.json tokenizer.json model.safetensors.index.json"},
+		{"config.json tokenizer.json mine.safetensors adapter_model.safetensors adapter_config.json", "config.json tokenizer.json mine.safetensors"},
+		{"config.json tokenizer.json a.safetensors b.safetensors", "several files"},
+		{"config.json tokenizer.json a-00001-of-00002.safetensors a-00002-of-00002.safetensors", "2 shards but no"},
+		{"config.json tokenizer.json a.safetensors b.safetensors --file=b.safetensors", "config.json tokenizer.json b.safetensors"},
+		{"config.json tokenizer.json model.safetensors x.safetensors.index.fp16.json --file=x.safetensors.index.fp16.json", "config.json tokenizer.json x.safetensors.index.fp16.json"},
+		{"config.json tokenizer.json model-00001-of-00002.safetensors --file=model-00001-of-00002.safetensors", "ask for their index"},
+		{"config.json tokenizer.json a.safetensors b.npz adapter_model.safetensors --file=x.npz", "no file \"x.npz\" in revision \"main\": ask for one of its files with --file (a.safetensors, b.npz)"},
+		{"config.json README.md --file=x.npz", "no file \"x.npz\" in revision \"main\""},
+		{"config.json model.safetensors", "no tokenizer: add --tokenizer"},
+		{"config.json model.safetensors --tokenizer=x", "config.json model.safetensors"},
+		{"model.safetensors tokenizer.json", "no config.json"},
 		{"adapter_config.json adapter_model.safetensors", "is an adapter"},
-		{"config.json pt_224.npz", "has no safetensors, but \"pt_224.npz\""},
+		{"config.json tokenizer.json tokenizer_config.json processor_config.json pt_224.npz README.md", "tokenizer.json tokenizer_config.json pt_224.npz"},
+		{"pt_224.NPZ tokenizer.model", "tokenizer.model pt_224.NPZ"},
+		{"pt_224.npz", "no tokenizer: add --tokenizer"},
+		{"pt_224.npz --tokenizer=x", "pt_224.npz"},
+		{"tokenizer.json config.json model.safetensors pt_224.npz", "config.json tokenizer.json model.safetensors"},
+		{"tokenizer.json config.json model.safetensors pt_224.npz --file=pt_224.npz", "tokenizer.json pt_224.npz"},
+		{"b.npz a.npz tokenizer.json", "a/b has several checkpoints of big_vision: ask for one of its files with --file (a.npz, b.npz)"},
+		{"a.npz b.npz c.npz d.npz e.npz f.npz", "(a.npz, b.npz, c.npz, d.npz or 2 others)"},
+		{"sub/a.npz", "\"sub/a.npz\", which is not read"},
 		{"sub/model.safetensors config.json", "no weights"},
 	} {
-		s := &hub.Snapshot{ID: "a/b", Revision: "main"}
+		p := &pull{base: &hub.Snapshot{ID: "a/b", Revision: "main"}}
 		for name := range strings.FieldsSeq(tt.files) {
-			s.Files = append(s.Files, hub.File{Path: name})
+			if file, ok := strings.CutPrefix(name, "--file="); ok {
+				p.Name.File = file
+			} else if path, ok := strings.CutPrefix(name, "--tokenizer="); ok {
+				p.Tokenizer = path
+			} else {
+				p.base.Files = append(p.base.Files, hub.File{Path: name})
+			}
 		}
-		c, err := choose(s)
+		c, err := p.choose()
 		var got []string
 		for _, f := range append(c.first, c.weight) {
 			got = append(got, f.Path)

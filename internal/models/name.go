@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -16,10 +17,12 @@ import (
 	"paligemma/internal/quote"
 )
 
-// Name names a model: OWNER/NAME, then @REVISION where that is not the branch main,
-// +OWNER/NAME for each adapter that is merged into it, and :TYPE.
+// Name names a model: OWNER/NAME, then #FILE where that was asked for, @REVISION where
+// that is not the branch main, +OWNER/NAME for each adapter that is merged into it, and
+// :TYPE.
 type Name struct {
 	Base     Source
+	File     string // of the weights; "": the one that stands for the repository
 	Adapters []Adapter
 	Type     string
 }
@@ -40,11 +43,14 @@ type Adapter struct {
 const mainBranch = "main"
 
 // String returns the source as names have it.
-func (s Source) String() string {
+func (s Source) String() string { return s.Repository + s.suffix() }
+
+// suffix returns what names have after the repository.
+func (s Source) suffix() string {
 	if s.Revision == mainBranch {
-		return s.Repository
+		return ""
 	}
-	return s.Repository + "@" + s.Revision
+	return "@" + s.Revision
 }
 
 // String returns the adapter as names have it.
@@ -57,15 +63,19 @@ func (a Adapter) String() string {
 
 // String returns the full name.
 func (n Name) String() string {
-	text := n.Base.String()
+	text := n.Base.Repository
+	if n.File != "" {
+		text += "#" + n.File
+	}
+	text += n.Base.suffix()
 	for _, a := range n.Adapters {
 		text += "+" + a.String()
 	}
 	return text + ":" + n.Type
 }
 
-// ParseName reads OWNER/NAME[@REVISION][:TYPE], or the address of a repository's page.
-// A type is "" where there is none.
+// ParseName reads OWNER/NAME[#FILE][@REVISION][:TYPE], or the address of a repository's
+// page. A type is "" where there is none.
 func ParseName(text string) (Name, error) {
 	rest := text
 	for _, prefix := range []string{"https://", "hf.co/", "huggingface.co/"} {
@@ -73,11 +83,15 @@ func ParseName(text string) (Name, error) {
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	rest, typ, typed := strings.Cut(rest, ":")
+	rest, file, filed := cutFile(rest)
 	source, err := ParseSource(rest)
+	if err == nil && filed {
+		err = CheckWeights(file)
+	}
 	if err != nil {
 		return Name{}, err
 	}
-	n := Name{Base: source}
+	n := Name{Base: source, File: file}
 	if typed {
 		info, err := convert.FindType(typ)
 		if err != nil || typ == "" {
@@ -86,6 +100,27 @@ func ParseName(text string) (Name, error) {
 		n.Type = info.Name
 	}
 	return n, nil
+}
+
+// cutFile takes #FILE out of OWNER/NAME[#FILE][@REVISION]. A revision may contain a #.
+func cutFile(text string) (rest, file string, found bool) {
+	repository, revision, revised := strings.Cut(text, "@")
+	repository, file, found = strings.Cut(repository, "#")
+	if revised {
+		repository += "@" + revision
+	}
+	return repository, file, found
+}
+
+// weightsName fits the files of weights that can be asked for.
+var weightsName = regexp.MustCompile(`^\w[\w.-]*\.(?i:npz|safetensors|safetensors\.index(\.\w+)*\.json)$`)
+
+// CheckWeights refuses what is not the name of a file of weights.
+func CheckWeights(file string) error {
+	if !weightsName.MatchString(file) {
+		return fmt.Errorf("%s is not a file of weights: want a name such as model.npz or model.safetensors", quote.Short(file))
+	}
+	return hub.CheckFile(file)
 }
 
 // ParseSource reads OWNER/NAME[@REVISION].

@@ -20,9 +20,10 @@ import (
 // Request is a model that is wanted.
 type Request struct {
 	Name      Name
-	Overwrite bool // replace the model if it is there
-	Keep      bool // leave the download where it is
-	Threads   int  // of the conversion
+	Overwrite bool   // replace the model if it is there
+	Keep      bool   // leave the download where it is
+	Threads   int    // of the conversion
+	Tokenizer string // a file, or a folder with one; "": that of the repository
 
 	Note func(format string, args ...any)                // something that users should know
 	Bar  func(total int64) (set func(int64), end func()) // shows a stage, of bytes
@@ -100,6 +101,7 @@ type pull struct {
 	base     *hub.Snapshot
 	adapters []*hub.Snapshot
 	origin   convert.Origin
+	weight   string // the file that stands for the weights
 	weights  []hub.File
 }
 
@@ -178,7 +180,7 @@ func (p *pull) folder(s *hub.Snapshot) string {
 
 // download brings the files of all snapshots into their folders.
 func (p *pull) download(ctx context.Context) error {
-	chosen, err := choose(p.base)
+	chosen, err := p.choose()
 	if err != nil {
 		return err
 	}
@@ -198,6 +200,7 @@ func (p *pull) download(ctx context.Context) error {
 	if err := p.fetch(ctx, p.base, small); err != nil {
 		return err
 	}
+	p.weight = chosen.weight.Path
 	if p.weights, err = chosen.shards(p.base, p.folder(p.base)); err != nil {
 		return err
 	}
@@ -253,7 +256,7 @@ func (p *pull) fetch(ctx context.Context, s *hub.Snapshot, files []hub.File) err
 func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 	dir := p.folder(p.base)
 	options := convert.Options{
-		Type: p.Name.Type, Overwrite: p.Overwrite, Threads: p.Threads, Name: p.title(), Origin: &p.origin,
+		Type: p.Name.Type, Overwrite: p.Overwrite, Threads: p.Threads, Name: p.title(), Origin: &p.origin, Tokenizer: p.Tokenizer,
 	}
 	set, end := func(int64) {}, func() {}
 	defer func() { end() }()
@@ -273,7 +276,7 @@ func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 	if err := os.MkdirAll(filepath.Dir(p.path), 0o777); err != nil {
 		return nil, err
 	}
-	report, err := convert.Convert(ctx, dir, p.path, options)
+	report, err := convert.Convert(ctx, p.checkpoint(), p.path, options)
 	if err != nil {
 		removeEmpty(filepath.Dir(p.path))
 		return nil, &ConversionError{err}
@@ -289,6 +292,15 @@ func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 	}
 	p.cleanUp(p.downloads()...)
 	return pulled, nil
+}
+
+// checkpoint returns what is converted: the folder, or the file in it that was asked for.
+func (p *pull) checkpoint() string {
+	dir := p.folder(p.base)
+	if p.Name.File == "" && !convert.IsBigVision(p.weight) {
+		return dir
+	}
+	return filepath.Join(dir, p.weight)
 }
 
 // downloads returns what was downloaded, at commits.

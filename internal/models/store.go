@@ -174,7 +174,7 @@ func removeEmpty(folder string) {
 
 // repositoryOf returns the repository in a name.
 func repositoryOf(name string) string {
-	if end := strings.IndexAny(name, "@+:"); end >= 0 {
+	if end := strings.IndexAny(name, "#@+:"); end >= 0 {
 		return name[:end]
 	}
 	return name
