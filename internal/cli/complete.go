@@ -44,8 +44,9 @@ var flagValues = map[string]cobra.CompletionFunc{
 var argumentValues = map[string]cobra.CompletionFunc{
 	"CHECKPOINT": completeFiles("safetensors", "safetensors.index.json", "npz"),
 	"COMMAND":    completeCommands,
-	"FILE":       completeFiles("gguf"),
 	"IMAGE":      completeImages,
+	"IN.gguf":    completeModel,
+	"MODEL":      completeModel,
 	"NAME":       completeModels,
 }
 

@@ -45,6 +45,9 @@ func missingModel(path string) string {
 	if info, err := os.Stat(path + ".gguf"); err == nil && info.Mode().IsRegular() {
 		return "no such file (did you mean " + quote.Line(path, 2*quote.Max) + ".gguf?)"
 	}
+	if like := nearestModel(path); like != "" && !isPath(path) {
+		return "no such file, and no model of that name" + didYouMean(like)
+	}
 	if _, err := os.Stat(filepath.Dir(path)); err == nil || !repositoryName.MatchString(path) {
 		return ""
 	}

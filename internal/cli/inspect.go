@@ -32,12 +32,14 @@ type inspectOptions struct {
 func (a *app) inspectCommand() *cobra.Command {
 	o := &inspectOptions{}
 	cmd := &cobra.Command{
-		Use:   "inspect [FILE]",
+		Use:   "inspect [MODEL]",
 		Short: "Show what is in a model file",
 		Long: `Show what a GGUF file, a safetensors file, a checkpoint folder or the folder of an
-adapter of PEFT holds; without FILE, the built-in model. Of a PaliGemma that is its family, type (with -v the
-number of tensors of each), pictures, context, masks, the memory it needs for one
-answer and for several at a time, its tokenizer and its origin.
+adapter of PEFT holds; without MODEL, the built-in model. MODEL is a path, or the
+name of a model that was pulled, as --model takes it. Of a PaliGemma that is its
+family, type (with -v the number of tensors of each), pictures, context, masks,
+the memory it needs for one answer and for several at a time, its tokenizer and
+its origin.
 
 --keys adds the metadata, --tensors the tensors; JSON has both. Shapes are given
 as the file has them: innermost dimension first in GGUF, last in safetensors.
@@ -52,6 +54,7 @@ picture.`,
 		Example: `  paligemma inspect model.gguf
   paligemma inspect model.gguf --verify
   paligemma inspect model.gguf --keys --tensors
+  paligemma inspect paligemma2-3b-mix-224
   paligemma inspect paligemma-3b-mix-224 --json`,
 		Args: argsBetween(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -110,7 +113,11 @@ func (i *inspection) add(key, typ string, value any) {
 }
 
 func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
-	in, err := inspectPath(o.Path)
+	path, err := inspectedPath(o.Path)
+	if err != nil {
+		return err
+	}
+	in, err := inspectPath(path)
 	if err != nil {
 		return explainFile(o.Path, &engine.ModelError{Err: err}, false)
 	}
@@ -136,6 +143,15 @@ func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 		return err
 	}
 	return a.writeTable(b.String(), "KEY", "TENSOR")
+}
+
+// inspectedPath returns the file or folder that a path or a model's name names. Other
+// than for modelPath, a folder that there is comes first, too.
+func inspectedPath(text string) (string, error) {
+	if _, err := os.Stat(text); err == nil {
+		return text, nil
+	}
+	return modelPath(text)
 }
 
 // inspectPath opens what path is: the built-in model where it is empty, a folder, a GGUF file by its magic, an index

@@ -105,7 +105,7 @@ type shownModel struct {
 func (a *app) runShow(name string) error {
 	m, err := models.Open().Find(name, true)
 	if err != nil {
-		return unknownModel(err)
+		return unknownModel(name, err)
 	}
 	in, err := inspectPath(m.Path)
 	if err == nil {
@@ -166,7 +166,7 @@ func (a *app) runRm(ctx context.Context, names []string) error {
 			m, err = models.Model{Name: name}, nil
 		}
 		if err != nil {
-			return unknownModel(err)
+			return unknownModel(name, err)
 		}
 		found = append(found, m)
 	}
@@ -191,10 +191,10 @@ func (a *app) runRm(ctx context.Context, names []string) error {
 }
 
 // unknownModel makes the failure to find a model one with an exit code, and says
-// where the names are.
-func unknownModel(err error) error {
+// which may be meant and where the names are.
+func unknownModel(name string, err error) error {
 	if errors.Is(err, models.ErrUnknown) {
-		err = fmt.Errorf("%w: `paligemma list` has the names", err)
+		err = fmt.Errorf("%w%s: `paligemma list` has the names", err, didYouMean(nearestModel(name)))
 	}
 	return &engine.ModelError{Err: err}
 }
@@ -213,6 +213,20 @@ func modelPath(text string) (string, error) {
 		return "", &engine.ModelError{Err: err}
 	}
 	return m.Path, nil
+}
+
+// nearestModel returns the name of the model in the store that a name is most likely a
+// misspelling of, in the form that resembles it; "" if there is none.
+func nearestModel(name string) string {
+	all, _ := models.Open().List()
+	var names []string
+	for _, m := range all {
+		_, bare, _ := strings.Cut(m.Name, "/")
+		for _, form := range []string{m.Name, bare} {
+			names = append(names, form[:strings.LastIndex(form, ":")], form)
+		}
+	}
+	return nearest(name, names)
 }
 
 // isPath reports whether a text can only be meant as a path.

@@ -16,13 +16,16 @@ import (
 
 // RefusedError says that the hub has not what was asked for, or does not give it to
 // this user. To ask again does not help.
-type RefusedError struct{ message string }
+type RefusedError struct {
+	message string
+	Unknown bool // the hub knows no such repository, or does not say so to this user
+}
 
 // Error returns what the hub says, and what to do.
 func (e *RefusedError) Error() string { return e.message }
 
 func refused(format string, args ...any) error {
-	return &RefusedError{fmt.Sprintf(format, args...)}
+	return &RefusedError{message: fmt.Sprintf(format, args...)}
 }
 
 // transientError is an error that may be gone the next time.
@@ -65,7 +68,6 @@ func (c *Client) failure(resp *http.Response, a asked) error {
 
 // refusal returns what a 401, 403 or 404 of the hub means.
 func (c *Client) refusal(resp *http.Response, a asked) error {
-	message := resp.Header.Get("X-Error-Message")
 	switch code := resp.Header.Get("X-Error-Code"); {
 	case code == "GatedRepo" && c.Token == "":
 		return refused("%s is gated: accept its license at %s, then log in (`hf auth login`, or HF_TOKEN=hf_…)", a.id, c.Page(a.id))
@@ -75,14 +77,16 @@ func (c *Client) refusal(resp *http.Response, a asked) error {
 		return refused("%s has no revision %s: %s shows its branches", a.id, quote.Short(a.revision), c.Page(a.id)+"/tree/main")
 	case code == "EntryNotFound":
 		return refused("%s has no file %s in revision %s", a.id, quote.Short(a.file), quote.Short(a.revision))
-	case resp.StatusCode == http.StatusUnauthorized && strings.Contains(message, "Invalid"):
+	case resp.StatusCode == http.StatusUnauthorized && strings.Contains(resp.Header.Get("X-Error-Message"), "Invalid"):
 		return refused("the hub does not accept the token in %s: log in again (`hf auth login`)", c.TokenFrom)
 	case resp.StatusCode == http.StatusForbidden:
 		return refused("the hub does not give %s to you%s", a.id, said(resp))
-	case c.Token == "":
-		return refused("the hub has no model %s, or it is private: check the name, or log in (`hf auth login`, or HF_TOKEN=hf_…)", a.id)
 	}
-	return refused("the hub has no model %s, or the account whose token is in %s may not see it", a.id, c.TokenFrom)
+	message := fmt.Sprintf("the hub has no model %s, or the account whose token is in %s may not see it", a.id, c.TokenFrom)
+	if c.Token == "" {
+		message = fmt.Sprintf("the hub has no model %s, or it is private: check the name, or log in (`hf auth login`, or HF_TOKEN=hf_…)", a.id)
+	}
+	return &RefusedError{message: message, Unknown: true}
 }
 
 // said returns the hub's own words, after a colon.

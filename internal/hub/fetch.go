@@ -24,11 +24,11 @@ const reportEvery = 100 * time.Millisecond
 func (c *Client) Fetch(ctx context.Context, s *Snapshot, files []File, dir string, report func(done int64)) error {
 	for _, f := range files {
 		if err := CheckFile(f.Path); err != nil {
-			return &RefusedError{err.Error()}
+			return &RefusedError{message: err.Error()}
 		}
 	}
 	if err := checkDistinct(files); err != nil {
-		return &RefusedError{err.Error()}
+		return &RefusedError{message: err.Error()}
 	}
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
