@@ -3,9 +3,11 @@ package models
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -174,6 +176,33 @@ func TestRemove(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(s.dir); err != nil || len(entries) != 0 {
 		t.Errorf("%v is left, %v", entries, err)
+	}
+}
+
+// TestNotWritable: where a folder may not be written to, the error says which variable
+// names another. A model's folder is tried, and nothing is left of that.
+func TestNotWritable(t *testing.T) {
+	for err, want := range map[error]bool{
+		&fs.PathError{Op: "mkdir", Path: "/x", Err: fs.ErrPermission}: true, syscall.EROFS: true, syscall.ENOSPC: false, context.Canceled: false,
+	} {
+		if got := notWritable(err, "models", "XDG_DATA_HOME"); !errors.Is(got, err) || strings.HasSuffix(got.Error(), "set XDG_DATA_HOME to a folder for models that you may write to") != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	p := &pull{path: filepath.Join(dir, "f32.gguf")}
+	if err := p.prepare(); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+	p.path = filepath.Join(dir, "file", "f32.gguf")
+	if err := os.WriteFile(filepath.Dir(p.path), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.prepare(); err == nil {
+		t.Error("a file is taken for the folder")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"paligemma/internal/adapter"
 	"paligemma/internal/convert"
@@ -39,14 +40,17 @@ type Pulled struct {
 // Pull makes a model of a repository: it downloads what convert needs, converts it
 // and removes the download. It goes on where an earlier call was broken off, and
 // leaves either the whole model or none. Of two at once, one waits for the other.
-func (s *Store) Pull(ctx context.Context, client *hub.Client, r Request) (*Pulled, error) {
+func (s *Store) Pull(ctx context.Context, client *hub.Client, r Request) (pulled *Pulled, err error) {
 	below, err := r.Name.path()
 	if err != nil {
 		return nil, err
 	}
+	if s.dir == "" {
+		return nil, errors.New("HOME is not set, which the folders for models and downloads are in: set it, or XDG_DATA_HOME and XDG_CACHE_HOME")
+	}
 	release, err := s.lockAll(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, notWritable(err, "downloads", "XDG_CACHE_HOME")
 	}
 	defer release()
 	p := &pull{store: s, client: client, Request: r, path: filepath.Join(s.dir, below)}
@@ -59,10 +63,39 @@ func (s *Store) Pull(ctx context.Context, client *hub.Client, r Request) (*Pulle
 	if there, err := p.there(); err != nil || there != nil {
 		return there, err
 	}
-	if err := p.download(ctx); err != nil {
-		return nil, err
+	if err := p.prepare(); err != nil {
+		return nil, notWritable(err, "models", "XDG_DATA_HOME")
 	}
-	return p.convert(ctx)
+	if err = p.download(ctx); err == nil {
+		pulled, err = p.convert(ctx)
+	}
+	if err != nil {
+		removeEmpty(filepath.Dir(p.path))
+	}
+	return pulled, err
+}
+
+// notWritable adds to an error what to set where a folder may not be written to.
+func notWritable(err error, what, variable string) error {
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+		return err
+	}
+	return fmt.Errorf("%w: set %s to a folder for %s that you may write to", err, variable, what)
+}
+
+// prepare makes the folder of the model and tries to write to it: better now than after
+// hours of downloading.
+func (p *pull) prepare() error {
+	dir := filepath.Dir(p.path)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".try-*")
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return os.Remove(f.Name())
 }
 
 // lockAll locks the repositories of a request, in an order that all have.
@@ -105,25 +138,23 @@ type pull struct {
 	weights  []hub.File
 }
 
-// stored returns the model that is there, nil if none is or its file is damaged.
-func (p *pull) stored() *Model {
+// stored returns the model that is there, with its origin. The error is fs.ErrNotExist
+// if none is, and an fs.PathError if it cannot be looked at; else its file is damaged.
+func (p *pull) stored() (*Model, error) {
 	info, err := os.Stat(p.path)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	m := &Model{Name: p.Name.String(), Path: p.path, Type: p.Name.Type, Bytes: info.Size(), Pulled: info.ModTime()}
-	if m.ReadOrigin() != nil {
-		return nil
-	}
-	return m
+	return m, m.ReadOrigin()
 }
 
 // settled returns the model that is there, where the hub need not or cannot be asked
 // whether it is the wanted one.
 func (p *pull) settled() (*Pulled, error) {
-	m := p.stored()
-	if m == nil || p.Overwrite {
-		return nil, nil
+	m, err := p.stored()
+	if err != nil || p.Overwrite {
+		return nil, nil // see there
 	}
 	fixed := hub.IsCommit(p.Name.Base.Revision) && m.Origin.Commit == p.Name.Base.Revision
 	for _, a := range p.Name.Adapters {
@@ -158,12 +189,14 @@ func (p *pull) list(ctx context.Context) (err error) {
 
 // there returns the model if it is there, of the commits that the hub has.
 func (p *pull) there() (*Pulled, error) {
-	if _, err := os.Stat(p.path); errors.Is(err, fs.ErrNotExist) || p.Overwrite {
-		return nil, nil
-	}
-	m := p.stored()
+	m, err := p.stored()
+	var path *fs.PathError
 	switch {
-	case m == nil:
+	case errors.Is(err, fs.ErrNotExist) || p.Overwrite:
+		return nil, nil
+	case errors.As(err, &path):
+		return nil, err
+	case err != nil:
 		return nil, unusableError("%s is damaged: add --overwrite to pull it anew", p.path)
 	case m.Origin.Commit != p.origin.Commit || !slices.Equal(m.Origin.Adapters, p.origin.Adapters):
 		return nil, fmt.Errorf("%s is there, of an earlier revision (%.10s; the hub has %.10s): add --overwrite to replace it", m.Name, m.Origin.Commit, p.origin.Commit)
@@ -273,17 +306,13 @@ func (p *pull) convert(ctx context.Context) (*Pulled, error) {
 		return nil, &ConversionError{err}
 	}
 	defer adapter.CloseAll(options.Adapters)
-	if err := os.MkdirAll(filepath.Dir(p.path), 0o777); err != nil {
-		return nil, err
-	}
 	report, err := convert.Convert(ctx, p.checkpoint(), p.path, options)
 	if err != nil {
-		removeEmpty(filepath.Dir(p.path))
 		return nil, &ConversionError{err}
 	}
-	model := p.stored()
-	if model == nil {
-		return nil, unusableError("%s was removed meanwhile", p.path)
+	model, err := p.stored()
+	if err != nil {
+		return nil, unusableError("%s was changed meanwhile: %w", p.path, err)
 	}
 	pulled := &Pulled{Model: *model, Report: report}
 	if p.Keep {

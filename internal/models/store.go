@@ -24,13 +24,20 @@ type Store struct {
 	downloads string // of checkpoints on their way: OWNER--NAME/COMMIT
 }
 
-// Open returns the user's store. Its folders need not exist.
+// Open returns the user's store. Its folders need not exist. Where it is not known which
+// they are, it has no models.
 func Open() *Store {
+	if home, err := os.UserHomeDir(); (err != nil || !filepath.IsAbs(home)) && !(isSet("XDG_DATA_HOME") && isSet("XDG_CACHE_HOME")) {
+		return &Store{}
+	}
 	return &Store{
 		dir:       filepath.Join(xdg.DataHome, "paligemma", "models"),
 		downloads: filepath.Join(xdg.CacheHome, "paligemma", "downloads"),
 	}
 }
+
+// isSet reports whether a variable names a folder that counts: a relative one does not.
+func isSet(name string) bool { return filepath.IsAbs(os.Getenv(name)) }
 
 // Model is a model of a store.
 type Model struct {
@@ -55,6 +62,9 @@ func (m *Model) ReadOrigin() error {
 
 // List returns all models, by name, without their origins.
 func (s *Store) List() ([]Model, error) {
+	if s.dir == "" {
+		return nil, nil
+	}
 	var all []Model
 	owners, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -182,6 +192,9 @@ func repositoryOf(name string) string {
 
 // HasDownload reports whether something of a repository was downloaded.
 func (s *Store) HasDownload(repository string) bool {
+	if s.downloads == "" {
+		return false
+	}
 	_, err := os.Lstat(s.download(repository))
 	return err == nil
 }
