@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRefused: what the hub says no to is one sentence about what to do, and is not
@@ -511,4 +512,33 @@ func TestCache(t *testing.T) {
 	if n := len(s.Requests()) - before; n != 0 {
 		t.Errorf("%d requests", n)
 	}
+}
+
+// TestRedirectBody: the answer that redirects is done with before the next request, though
+// it has not ended.
+func TestRedirectBody(t *testing.T) {
+	ended := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/target" {
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+			return
+		}
+		w.Header().Set("Location", "/target")
+		w.WriteHeader(http.StatusFound)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		close(ended)
+	}))
+	t.Cleanup(server.Close)
+	c := testClient(t, server.URL)
+	c.Stall = time.Minute
+	resp, err := c.get(t.Context(), c.url("file"), nil, asked{}, nil, http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }
