@@ -16,8 +16,8 @@ import (
 	"paligemma/internal/units"
 )
 
-// files are the pictures that a run writes. None is written twice, or over an
-// image that the run reads.
+// files are the files that a run writes. None is written twice, or over one that the
+// run reads.
 type files struct {
 	overwrite bool
 	inputs    []os.FileInfo
@@ -42,7 +42,7 @@ func (f *files) check(path string) error {
 	if info, err := os.Stat(path); err == nil {
 		for _, in := range f.inputs {
 			if os.SameFile(in, info) {
-				return fmt.Errorf("%s: this image is an input and never overwritten", path)
+				return fmt.Errorf("%s: this file is an input and never overwritten", path)
 			}
 		}
 	}

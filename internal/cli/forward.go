@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
@@ -124,6 +125,9 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 		return err
 	}
 	defer e.Close()
+	if err := o.checkOutput(q.sources(), e.Path()); err != nil {
+		return err
+	}
 	reader.open(e)
 	r := &forwardRun{app: a, options: o, engine: e, result: forwardResult{Output: o.Output, LoRA: o.model.LoRA, Images: []string{}, Prompt: o.Prompt, Suffix: o.Suffix}}
 	sources := q.sources()
@@ -147,6 +151,23 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 		return err
 	}
 	return r.print()
+}
+
+// checkOutput refuses to replace a file that the run reads.
+func (o *forwardOptions) checkOutput(sources []*source, model string) error {
+	adapters, err := openAdapters(o.model.LoRA)
+	if err != nil {
+		return err
+	}
+	defer adapter.CloseAll(adapters)
+	inputs := []string{model}
+	for _, a := range adapters {
+		inputs = append(inputs, a.Files()...)
+	}
+	for _, s := range sources {
+		inputs = append(inputs, s.path)
+	}
+	return newFiles(true, inputs).check(o.Output)
 }
 
 // forwardRequest makes a request of one item: all images and the prompt.
