@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"paligemma/internal/result"
@@ -108,57 +106,6 @@ func TestExpandBraces(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestImages(t *testing.T) {
-	dir := t.TempDir()
-	t.Chdir(dir)
-	for _, name := range []string{"in/sub", "in/.hidden"} {
-		if err := os.MkdirAll(name, 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"in/b.png", "in/a.JPG", "in/x.txt", "in/sub/c.jpg", "in/.hidden/d.jpg", "in/line\n\x1b[31m.jpg", "in/\xff.jpg", "n0.jpg", "n1.jpg"} {
-		write(t, ".", name, "x")
-	}
-	if err := errors.Join(syscall.Mkfifo("in/f.jpg", 0o666), os.Symlink("..", "in/sub/up"), os.Mkdir("in/z.jpg", 0o777), os.Symlink("gone", "in/y.jpg")); err != nil {
-		t.Fatal(err)
-	}
-	t.Run("folder", func(t *testing.T) {
-		compare(t, read(t, Options{Args: []string{"in"}}),
-			"in/a.JPG in/a.JPG", "in/b.png in/b.png", "in/f.jpg in/f.jpg!unreadable_image", "in/line\n\x1b[31m.jpg in/line\n\x1b[31m.jpg",
-			"in/y.jpg in/y.jpg", "in/\xff.jpg in/\xff.jpg")
-	})
-	t.Run("recursive", func(t *testing.T) {
-		got := read(t, Options{Args: []string{"in"}, Recursive: true})
-		if len(got) != 7 || got[4].ID != "in/sub/c.jpg" {
-			t.Errorf("%q", shown(got))
-		}
-	})
-	t.Run("braces", func(t *testing.T) {
-		compare(t, read(t, Options{Args: []string{"n{0..2}.jpg", "-"}}), "n0.jpg n0.jpg", "n1.jpg n1.jpg", "n2.jpg n2.jpg!not_found", "- -")
-	})
-	t.Run("pattern", func(t *testing.T) {
-		compare(t, read(t, Options{Args: []string{"n*.jpg"}}), "n0.jpg n0.jpg", "n1.jpg n1.jpg")
-	})
-	t.Run("list", func(t *testing.T) {
-		list := write(t, ".", "list", "\xef\xbb\xbfn0.jpg\r\n\nmissing.jpg\n"+strings.Repeat("x", maxName+10)+"\nn1.jpg")
-		compare(t, read(t, Options{FilesFrom: list}), "n0.jpg n0.jpg", "missing.jpg missing.jpg!not_found", "list#4 !too_large", "n1.jpg n1.jpg")
-	})
-	t.Run("list with zeros", func(t *testing.T) {
-		o := Options{FilesFrom: Stdin, Null: true, Stdin: strings.NewReader("n0.jpg\x00in/line\n\x1b[31m.jpg\x00")}
-		compare(t, read(t, o), "n0.jpg n0.jpg", "in/line\n\x1b[31m.jpg in/line\n\x1b[31m.jpg")
-	})
-	t.Run("folder named as a file of records", func(t *testing.T) {
-		if err := os.Mkdir("x.tar", 0o777); err != nil {
-			t.Fatal(err)
-		}
-		write(t, "x.tar", "i.png", "x")
-		compare(t, read(t, Options{Args: []string{"x.tar"}}), "x.tar/i.png x.tar/i.png")
-	})
-	t.Run("missing list", func(t *testing.T) {
-		compare(t, read(t, Options{FilesFrom: "gone"}), "gone#0 !not_found")
-	})
 }
 
 func TestLines(t *testing.T) {
