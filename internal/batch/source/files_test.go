@@ -198,27 +198,3 @@ func TestParquet(t *testing.T) {
 		})
 	}
 }
-
-// TestParquetDamaged: whatever is cut or flipped is a record with an error, or other
-// bytes, but never a panic or an endless loop.
-func TestParquetDamaged(t *testing.T) {
-	type binaryRow struct {
-		Image []byte `parquet:"image"`
-		ID    int64  `parquet:"id"`
-	}
-	data := []byte(parquetOf(t, []binaryRow{{[]byte("x"), 5}, {[]byte("yy"), 6}, {[]byte("z"), 7}}, parquet.Compression(&parquet.Snappy)))
-	dir := t.TempDir()
-	for cut := range data {
-		got := read(t, Options{Args: []string{write(t, dir, "t.parquet", string(data[:cut]))}})
-		if len(got) != 1 || got[0].Err == nil {
-			t.Fatalf("cut at %d: %q", cut, shown(got))
-		}
-	}
-	for at := range data {
-		flipped := slices.Clone(data)
-		flipped[at] ^= 0x55
-		if got := read(t, Options{Args: []string{write(t, dir, "t.parquet", string(flipped))}}); len(got) > 1000 {
-			t.Errorf("flipped at %d: %d records", at, len(got))
-		}
-	}
-}

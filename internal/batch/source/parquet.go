@@ -49,6 +49,9 @@ func (o *Options) parquetRows(r *reading, path string) (err error) {
 	if !info.Mode().IsRegular() {
 		return errors.New("not a regular file")
 	}
+	if err := checkFooter(f, info.Size()); err != nil {
+		return err
+	}
 	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return quote.Error(err)
@@ -57,13 +60,15 @@ func (o *Options) parquetRows(r *reading, path string) (err error) {
 	if err != nil {
 		return err
 	}
+	defer t.close()
 	row := int64(0)
-	for _, group := range file.RowGroups() {
-		t.begin(group)
+	for i, group := range file.RowGroups() {
+		if err := t.begin(file, i); err != nil {
+			return err
+		}
 		for range group.NumRows() {
 			rec, err := t.record(row)
 			if err != nil {
-				t.end()
 				return err
 			}
 			row++
@@ -71,7 +76,6 @@ func (o *Options) parquetRows(r *reading, path string) (err error) {
 			more := r.yield(rec)
 			yielding = false
 			if !more {
-				t.end()
 				return nil
 			}
 		}
@@ -170,11 +174,16 @@ func (t *table) add(leaf parquet.LeafColumn) *column {
 }
 
 // begin goes to the first row of a group.
-func (t *table) begin(group parquet.RowGroup) {
-	chunks := group.ColumnChunks()
+func (t *table) begin(file *parquet.File, group int) error {
+	chunks, meta := file.RowGroups()[group].ColumnChunks(), &file.Metadata().RowGroups[group]
 	for _, c := range t.all {
-		c.pages, c.values = chunks[c.leaf.ColumnIndex].Pages(), nil
+		i := c.leaf.ColumnIndex
+		if err := c.check.begin(file, file.Size(), &meta.Columns[i].MetaData, c.leaf.MaxDefinitionLevel, meta.NumRows); err != nil {
+			return err
+		}
+		c.pages, c.values = chunks[i].Pages(), nil
 	}
+	return nil
 }
 
 // end closes what begin opened.
@@ -184,7 +193,18 @@ func (t *table) end() {
 			parquet.Release(c.page)
 			c.page = nil
 		}
-		c.pages.Close()
+		if c.pages != nil {
+			c.pages.Close()
+			c.pages = nil
+		}
+	}
+}
+
+// close ends what reading used.
+func (t *table) close() {
+	t.end()
+	for _, c := range t.all {
+		c.check.inflater.close()
 	}
 }
 
@@ -246,6 +266,7 @@ func valueText(v parquet.Value) string {
 // column reads the values of a column without lists: one a row.
 type column struct {
 	leaf   parquet.LeafColumn
+	check  pageChecker
 	pages  parquet.Pages
 	page   parquet.Page
 	values parquet.ValueReader
@@ -267,6 +288,9 @@ func (c *column) next() (parquet.Value, error) {
 		if c.page != nil {
 			parquet.Release(c.page)
 			c.page, c.values = nil, nil
+		}
+		if err := c.check.next(); err != nil {
+			return parquet.Value{}, fmt.Errorf("column %s: %w", quote.Short(strings.Join(c.leaf.Path, ".")), quote.Error(err))
 		}
 		page, err := c.pages.ReadPage()
 		if errors.Is(err, io.EOF) {

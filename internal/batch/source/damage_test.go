@@ -1,0 +1,183 @@
+package source
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"runtime/metrics"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// damageable is a row whose columns are encoded in each way.
+type damageable struct {
+	Image  []byte  `parquet:"image,plain"`
+	ID     int64   `parquet:"id,delta"`
+	Prompt *string `parquet:"prompt,optional,dict"`
+}
+
+func damageableRows() []damageable {
+	a, b := "a", strings.Repeat("b", 100)
+	return []damageable{{[]byte("x"), 5, &a}, {[]byte("yy"), 6, &b}, {[]byte("z"), 7, nil}}
+}
+
+// TestParquetCut: wherever a file is cut, one record says so.
+func TestParquetCut(t *testing.T) {
+	data, dir := parquetOf(t, damageableRows(), parquet.Compression(&parquet.Snappy)), t.TempDir()
+	for cut := range data {
+		got := read(t, Options{Args: []string{write(t, dir, "t.parquet", data[:cut])}})
+		if len(got) != 1 || got[0].Err == nil {
+			t.Fatalf("cut at %d: %q", cut, shown(got))
+		}
+	}
+}
+
+// allocatable bounds what reading a damaged file of a kilobyte may allocate, in bytes:
+// decoders and their windows, where the library alone takes gigabytes.
+const allocatable = 48 << 20
+
+// TestParquetDamaged: whatever byte is another is a record with an error, or other
+// bytes, but never a panic, an endless loop or much memory.
+func TestParquetDamaged(t *testing.T) {
+	for name, options := range map[string][]parquet.WriterOption{
+		"none":   {},
+		"snappy": {parquet.Compression(&parquet.Snappy)},
+		"gzip":   {parquet.Compression(&parquet.Gzip)},
+		"zstd":   {parquet.Compression(&parquet.Zstd)},
+		"v1":     {parquet.DataPageVersion(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, t.TempDir(), "t.parquet", "")
+			data := []byte(parquetOf(t, damageableRows(), options...))
+			for at := range data {
+				flipped := slices.Clone(data)
+				if flipped[at] ^= 0x55; at%2 == 0 {
+					flipped[at] = 0xff
+				}
+				checkDamaged(t, path, at, flipped)
+			}
+		})
+	}
+}
+
+func checkDamaged(t *testing.T, path string, at int, data []byte) {
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	before := allocated()
+	got := read(t, Options{Args: []string{path}})
+	after := allocated()
+	if len(got) > 1000 {
+		t.Errorf("byte %d is %#x: %d records", at, data[at], len(got))
+	}
+	if n := after - before; n > allocatable {
+		t.Errorf("byte %d is %#x: %d MiB were allocated: %q", at, data[at], n>>20, shown(got))
+	}
+}
+
+// allocated returns how many bytes were allocated so far.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+func TestThriftLen(t *testing.T) {
+	deep := bytes.Repeat([]byte{0x1c}, maxThriftDepth+2)
+	for name, c := range map[string]struct {
+		data []byte
+		want error
+	}{
+		"empty struct":    {[]byte{0}, nil},
+		"numbers":         {[]byte{0x15, 2, 0x16, 4, 0x11, 0x12, 0x13, 9, 0x14, 1, 0x17, 1, 2, 3, 4, 5, 6, 7, 8, 0}, nil},
+		"field with id":   {[]byte{0x05, 0x20, 2, 0}, nil},
+		"binary":          {[]byte{0x18, 3, 'a', 'b', 'c', 0}, nil},
+		"list":            {[]byte{0x19, 0x25, 1, 2, 0}, nil},
+		"long list":       {append(append([]byte{0x19, 0xf3, 20}, make([]byte, 20)...), 0), nil},
+		"map":             {[]byte{0x1b, 1, 0x85, 1, 'k', 7, 0}, nil},
+		"struct":          {[]byte{0x1c, 0x15, 2, 0, 0}, nil},
+		"nothing":         {nil, errThriftCut},
+		"no end":          {[]byte{0x15, 2}, errThriftCut},
+		"binary too long": {[]byte{0x18, 0xff, 0xff, 0xff, 0xff, 0x07, 'a', 0}, errThriftCut},
+		"list too long":   {[]byte{0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 0}, errThriftCut},
+		"map too long":    {[]byte{0x1b, 0xff, 0xff, 0xff, 0xff, 0x07, 0x85, 0}, errThriftCut},
+		"many elements":   {append([]byte{0x19, 0xfc, 0x81, 0x80, 0x10}, make([]byte, maxThriftElements+2)...), errThriftMany},
+		"deep":            {deep, errThriftDamaged},
+		"deep list":       {append([]byte{0x19}, bytes.Repeat([]byte{0x19}, maxThriftDepth+2)...), errThriftDamaged},
+		"unknown type":    {[]byte{0x1d, 0}, errThriftDamaged},
+		"endless number":  {append([]byte{0x15}, bytes.Repeat([]byte{0xff}, 12)...), errThriftDamaged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, err := thriftLen(c.data)
+			if !errors.Is(err, c.want) || err == nil && n != len(c.data) {
+				t.Errorf("%d of %d bytes, %v, want %v", n, len(c.data), err, c.want)
+			}
+		})
+	}
+}
+
+// TestCheckValues: what stands for more values than there are is found before it is
+// decoded.
+func TestCheckValues(t *testing.T) {
+	varint := func(numbers ...uint64) (data []byte) {
+		for _, n := range numbers {
+			data = binary.AppendUvarint(data, n)
+		}
+		return data
+	}
+	many := varint(1 << 31)
+	for name, c := range map[string]struct {
+		encoding format.Encoding
+		data     []byte
+		good     bool
+	}{
+		"plain":                 {format.Plain, []byte("abc"), true},
+		"run":                   {format.RLEDictionary, []byte{1, 2 * 10, 1}, true},
+		"groups":                {format.RLEDictionary, []byte{1, 2*2 | 1, 0, 0}, true},
+		"groups, padded":        {format.RLEDictionary, []byte{1, 2*2 | 1, 0, 0, 2, 0}, true},
+		"long run":              {format.RLEDictionary, append(append([]byte{1}, many...), 1), false},
+		"many runs":             {format.RLEDictionary, append([]byte{0}, bytes.Repeat([]byte{0x7e}, 100)...), false},
+		"many groups of 0 bits": {format.RLEDictionary, append([]byte{0}, varint(1<<31|1)...), false},
+		"groups cut":            {format.RLEDictionary, []byte{1, 2*2 | 1, 0}, false},
+		"33 bits":               {format.RLEDictionary, []byte{33, 2, 0, 0, 0, 0, 0}, false},
+		"flags":                 {format.RLE, []byte{2, 0, 0, 0, 20, 1}, true},
+		"many flags":            {format.RLE, append(append([]byte{6, 0, 0, 0}, many...), 1), false},
+		"delta":                 {format.DeltaBinaryPacked, append(varint(128, 4, 10, 0, 0), 0, 0, 0, 0), true},
+		"many deltas":           {format.DeltaBinaryPacked, append(varint(128, 4, 1<<31, 0, 0), 0, 0, 0, 0), false},
+		"many lengths":          {format.DeltaLengthByteArray, varint(128, 4, 1<<31, 0), false},
+		"many suffixes":         {format.DeltaByteArray, append(varint(128, 4, 1, 0), varint(128, 4, 1<<31, 0)...), false},
+		"no parts":              {format.DeltaBinaryPacked, varint(128, 0, 10, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := checkValues(c.data, c.encoding, 10); (err == nil) != c.good {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestInflate: a page that unpacks to more than it should is not unpacked further.
+func TestInflate(t *testing.T) {
+	bomb := bytes.Repeat([]byte{0}, 1<<20)
+	for _, codec := range []format.CompressionCodec{format.Snappy, format.Gzip, format.Zstd} {
+		t.Run(codec.String(), func(t *testing.T) {
+			packed, err := parquet.LookupCompressionCodec(codec).Encode(nil, bomb)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f inflater
+			defer f.close()
+			if got, err := f.inflate(nil, codec, packed, len(bomb)); err != nil || !bytes.Equal(got, bomb) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			if got, err := f.inflate(nil, codec, packed, 1000); err == nil || cap(got) > 1<<17 {
+				t.Errorf("%d bytes, %v", cap(got), err)
+			}
+		})
+	}
+}
