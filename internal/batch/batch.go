@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"paligemma/internal/batch/source"
@@ -50,6 +51,7 @@ type Options struct {
 	Limits func(path string) preprocess.Limits // of images
 	Stop   <-chan struct{}                     // once closed, no more inputs are begun
 	OnDone func(Progress)                      // called after each record, and of what was done before
+	Total  bool                                // Progress.Total is wanted
 }
 
 // Progress is how far a run has come.
@@ -57,6 +59,7 @@ type Progress struct {
 	Done     int64 // records that are there, of earlier runs, too
 	Failed   int64 // of them
 	Answered int64 // by this run
+	Total    int64 // there will be; 0: not known, or not yet
 }
 
 // Check finds what is wrong with the names of inputs and output, before a model is
@@ -78,6 +81,7 @@ type run struct {
 	output   output
 	runner   *runner
 	progress Progress
+	total    atomic.Int64
 }
 
 // Run answers all inputs. The numbers are those so far where there is an error, which
@@ -109,6 +113,7 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	}
 	r.Task.Request.Sampling.Seed = r.Job.Seed
 	r.runner = newRunner(e, &r.Options)
+	defer r.countTotal(ctx, groups)()
 	for i := range groups {
 		if err := r.group(ctx, &groups[i]); err != nil {
 			return r.progress, err
@@ -147,6 +152,7 @@ func (r *run) count(line recordLine, answered bool) error {
 
 func (r *run) report() {
 	if r.OnDone != nil {
+		r.progress.Total = r.total.Load()
 		r.OnDone(r.progress)
 	}
 }

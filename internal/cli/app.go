@@ -49,7 +49,7 @@ func (a *app) say(text string) { a.print(a.Err, prefix+oneLine(text)) }
 
 // note prints a line that -q leaves out.
 func (a *app) note(format string, args ...any) {
-	if a.common.Quiet {
+	if a.common.Quiet || a.common.Progress == progressJSON {
 		return
 	}
 	line := prefix + oneLine(fmt.Sprintf(format, args...))

@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +21,6 @@ import (
 	"paligemma/internal/limits"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
-	"paligemma/internal/units"
 )
 
 const batchHelp = `
@@ -81,6 +79,9 @@ func (o *batchOptions) check(f *pflag.FlagSet) error {
 	if !o.given() {
 		if typed(f, "output") {
 			return usageError{errors.New("--output is empty: name a file or a folder")}
+		}
+		if progress, err := f.GetString("progress"); err == nil && progress == progressJSON {
+			return usageError{errors.New("--progress json needs --output (-o)")}
 		}
 		for _, name := range batchFlags {
 			if typed(f, name) {
@@ -244,7 +245,7 @@ func (a *app) executeBatch(ctx context.Context, q request) (err error) {
 	}))
 	defer giveBack()
 	report := a.newBatchReport()
-	o.OnDone = report.show
+	o.OnDone, o.Total = report.show, report.shown()
 	done, err := batch.Run(ctx, e, o)
 	report.close(done)
 	switch {
@@ -312,60 +313,4 @@ func affordable(e *engine.Engine, parallel, maxTokens int) int {
 	}
 	tokens := min(c.Text.Context, c.Vision.ImageTokens+textTokens+maxTokens)
 	return int(max(1, min(int64(parallel), free/2/max(1, c.SequenceMemory(tokens)))))
-}
-
-// batchReport shows how far a batch has come, every so often.
-type batchReport struct {
-	app   *app
-	start time.Time
-	last  time.Time
-	every time.Duration
-	open  bool // a line on the terminal is unfinished
-}
-
-func (a *app) newBatchReport() *batchReport {
-	r := &batchReport{app: a, start: time.Now(), last: time.Now(), every: 10 * time.Second}
-	if a.showsBars(true) {
-		r.every = 200 * time.Millisecond
-	}
-	return r
-}
-
-// show shows the numbers, if it is time.
-func (r *batchReport) show(p batch.Progress) {
-	if time.Since(r.last) < r.every {
-		return
-	}
-	r.last = time.Now()
-	if r.app.showsBars(true) {
-		r.open = true
-		fmt.Fprintf(r.app.bars, "\r\x1b[K%s", r.line(p))
-		return
-	}
-	r.app.note("%s", r.line(p))
-}
-
-// line returns the numbers as a line.
-func (r *batchReport) line(p batch.Progress) string {
-	parts := []string{units.Number(int(p.Done)) + " done"}
-	if p.Failed > 0 {
-		parts = append(parts, units.Number(int(p.Failed))+" failed")
-	}
-	switch rate := float64(p.Answered) / max(time.Since(r.start).Seconds(), 1e-3); {
-	case p.Answered == 0:
-		parts = append(parts, "by an earlier run")
-	default:
-		parts = append(parts, fmt.Sprintf("%.1f/s", rate))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// close shows the numbers at the end.
-func (r *batchReport) close(p batch.Progress) {
-	if r.open {
-		fmt.Fprint(r.app.bars, "\r\x1b[K")
-	}
-	if p.Done > 0 {
-		r.app.note("records: %s", r.line(p))
-	}
 }

@@ -33,7 +33,7 @@ func (a *app) newBar(total int64, what string, wanted bool) bar {
 // showsBars reports whether progress bars are shown, where they are wanted.
 func (a *app) showsBars(wanted bool) bool {
 	switch {
-	case a.common.Quiet || a.common.Progress == progressNever:
+	case a.common.Quiet || a.common.Progress == progressNever || a.common.Progress == progressJSON:
 		return false
 	case a.common.Progress == progressAlways:
 		return true

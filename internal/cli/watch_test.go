@@ -68,6 +68,7 @@ func TestWatch(t *testing.T) {
 		{false, commonOptions{Progress: progressAuto}, false},
 		{false, commonOptions{Progress: progressAlways}, true},
 		{true, commonOptions{Progress: progressNever}, false},
+		{true, commonOptions{Progress: progressJSON}, false},
 		{true, commonOptions{Progress: progressAuto, Quiet: true}, false},
 	} {
 		t.Run(fmt.Sprintf("%v %+v", c.tty, c.o), func(t *testing.T) {

@@ -70,6 +70,20 @@ func (s *Shard) Records(ctx context.Context, want func() bool) iter.Seq[Record] 
 	}
 }
 
+// Countable reports whether reading the records twice is quick and possible: they are
+// names, or lines in a file that is not compressed.
+func (s *Shard) Countable() bool {
+	if s.Path == "" {
+		return true
+	}
+	switch strings.ToLower(filepath.Ext(s.Path)) {
+	case ".tar", ".tgz", ".tzst", ".parquet", ".gz", ".zst":
+		return false
+	}
+	info, err := os.Stat(s.Path)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // reading is an iteration over a shard.
 type reading struct {
 	ctx   context.Context
