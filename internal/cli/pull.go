@@ -96,23 +96,8 @@ func (o *pullOptions) name(flags *pflag.FlagSet, text string) (models.Name, erro
 	case typed(flags, "type"):
 		return n, usageError{fmt.Errorf("the name asks for type %s and --type for %s", n.Type, typ)}
 	}
-	if o.Revision != "main" {
-		if n.Base.Revision != "main" && n.Base.Revision != o.Revision {
-			return n, usageError{errors.New("the name asks for one revision and --revision for another")}
-		}
-		n.Base.Revision = o.Revision
-		if err := hub.CheckRevision(o.Revision); err != nil {
-			return n, usageError{err}
-		}
-	}
-	if o.File != "" {
-		if n.File != "" && n.File != o.File {
-			return n, usageError{errors.New("the name asks for one file and --file for another")}
-		}
-		n.File = o.File
-		if err := models.CheckWeights(o.File); err != nil {
-			return n, usageError{fmt.Errorf("--file: %w", err)}
-		}
+	if err := o.narrow(&n); err != nil {
+		return n, usageError{err}
 	}
 	for _, text := range o.LoRA {
 		adapter, err := models.ParseAdapter(text)
@@ -122,6 +107,30 @@ func (o *pullOptions) name(flags *pflag.FlagSet, text string) (models.Name, erro
 		n.Adapters = append(n.Adapters, adapter)
 	}
 	return n, nil
+}
+
+// narrow adds to a name the revision and the file that flags ask for.
+func (o *pullOptions) narrow(n *models.Name) error {
+	if o.Revision != "main" {
+		if n.Base.Revision != "main" && n.Base.Revision != o.Revision {
+			return errors.New("the name asks for one revision and --revision for another")
+		}
+		n.Base.Revision = o.Revision
+		if err := hub.CheckRevision(o.Revision); err != nil {
+			return err
+		}
+	}
+	if o.File == "" {
+		return nil
+	}
+	if n.File != "" && n.File != o.File {
+		return errors.New("the name asks for one file and --file for another")
+	}
+	n.File = o.File
+	if err := models.CheckWeights(o.File); err != nil {
+		return fmt.Errorf("--file: %w", err)
+	}
+	return nil
 }
 
 func (a *app) runPull(ctx context.Context, o *pullOptions, flags *pflag.FlagSet, text string) error {
