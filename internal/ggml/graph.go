@@ -77,8 +77,8 @@ func (b *Backend) NewGraph(o GraphOptions) *Graph {
 
 // graphMemory returns memory for the tensors of a graph: that of a graph that was
 // closed, if there is one. Megabytes that come and go, of which a graph touches some,
-// would else be left behind, touched, in one arena of the C library after the other:
-// Go calls C from many threads.
+// would else be left behind, touched, in one arena of the C library after the other,
+// where it has several (limits keeps glibc to one): Go calls C from many threads.
 func (b *Backend) graphMemory(size C.size_t) unsafe.Pointer {
 	p := b.spare
 	if b.spare = nil; p == nil && allocatable(int64(size)+slack) {

@@ -1,6 +1,6 @@
 // Custom kernels for the CPU, each a ggml_custom_op_t or a function that records one. Where rows are written, dst may
-// be F32, Q8_K, Q8_0 or BF16, and its rows longer than those of src[0]; zeros fill the rest. Where factors a are the last
-// source and dst has more rows, products of the rows with them are written there (pg_projection_rows).
+// be F32, Q8_K, Q8_0 or BF16, and its rows longer than those of src[0]; zeros fill the rest. Where factors a are the
+// last source and dst has more rows, products of the rows with them are written there (pg_projection_rows).
 #pragma once
 
 #include "ggml.h"
@@ -51,7 +51,7 @@ int64_t pg_largest(int64_t n, const float * x);
 int pg_rows_type(enum ggml_type type);
 int pg_quantizes(enum ggml_type type);
 
-// pg_multiplies reports whether pg_product takes weights of a type with rows of k values on this processor.
+// pg_multiplies reports whether pg_product takes weights of a type with rows of k values, with the sets in use.
 // pg_product records the product of a [k, n] with each row of b [k, T, …], contiguous and of the type that such
 // products take: [n, T, …]. threads is how many take part at most. The update (update.h), of n_update tensors or none, is
 // added to the product.

@@ -1,7 +1,6 @@
 package ggml
 
 /*
-#include "isa.h"
 #include "kernels.h"
 */
 import "C"
@@ -13,7 +12,7 @@ import "paligemma/internal/gguf"
 // or has the type that rowsFor gives for a.
 func (g *Graph) MulMat(a, b Tensor) Tensor { return g.mulMat(a, b) }
 
-// mulMat is MulMat with an update that the product adds, which takesUpdate.
+// mulMat is MulMat with an update, if any, which a product that takes one adds.
 func (g *Graph) mulMat(a, b Tensor, update ...Tensor) Tensor {
 	if !g.ok(a, b) {
 		return Tensor{}
@@ -38,7 +37,8 @@ func (g *Graph) mulMat(a, b Tensor, update ...Tensor) Tensor {
 	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
 }
 
-// takesUpdate reports whether the product of a and b is a custom kernel.
+// takesUpdate reports whether the product of a and b is a custom kernel, which can add
+// an update to its results.
 func (g *Graph) takesUpdate(a, b Tensor) bool {
 	return quantizes(b.Type()) && g.ownProduct(a.Type(), a.Dim(0)) && a.Dim(2)*a.Dim(3) == 1
 }
@@ -80,11 +80,7 @@ func (g *Graph) ownProduct(t gguf.Type, k int64) bool {
 // multiplies reports whether there is a custom kernel for products with weights of
 // type t, in rows of k, among those of the instruction sets in use.
 func multiplies(t gguf.Type, k int64) bool {
-	set := C.int(C.ISA_VNNI)
-	if t == gguf.TypeBF16 {
-		set = C.ISA_BF16
-	}
-	return C.isa_level() >= set && C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
+	return C.pg_multiplies(C.enum_ggml_type(t), C.int64_t(k)) != 0
 }
 
 // maxElements is more than any memory holds, and far from overflowing.

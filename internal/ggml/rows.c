@@ -14,7 +14,7 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-#define ROUND 12582912.0f // 1.5·2^23: added to a number it rounds it to a whole one, in the lowest bits
+#define ROUND 12582912.0f   // 1.5·2^23: added to a number it rounds it to a whole one, in the lowest bits
 #define INFINITE 0x7f800000 // the bits of infinity: as whole numbers, those of positive numbers are in their order
 
 union number {

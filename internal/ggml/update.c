@@ -5,8 +5,8 @@
 #include "rows.h"
 #include "team.h"
 
-#define FEW 16 // as many rows meet factors that are read once; more rows are read once themselves
-#define RANKS 4 // products of a row that are computed together
+#define FEW 16        // as many rows meet factors that are read once; more rows are read once themselves
+#define RANKS 4       // products of a row that are computed together
 #define BLOCK_RANKS 8 // of a block of a row
 
 // Rows of floats, ld of them from one to the next.
@@ -55,12 +55,12 @@ int64_t pg_projection_rows(enum ggml_type type, int64_t n, int64_t rows, const s
 
 struct projection pg_projection_of(const struct ggml_tensor * dst) {
 	const int64_t rows = dst->src[0]->ne[1];
+	if (dst->ne[1] == rows) {
+		return (struct projection) {0};
+	}
 	int last = 0;
 	while (last + 1 < GGML_MAX_SRC && dst->src[last + 1]) {
 		last++;
-	}
-	if (dst->ne[1] == rows) {
-		return (struct projection) {0};
 	}
 	return (struct projection) {dst->src[last], projections_at(dst, rows), blocks_of(dst->ne[0])};
 }
@@ -199,7 +199,8 @@ INLINE void FN(dots)(int64_t n, struct rows x, const int rows, struct rows a, co
 	}
 }
 
-INLINE void FN(dots_of)(int64_t n, struct rows x, const int rows, struct rows a, int64_t ranks, float * t, int64_t ldt) {
+INLINE void FN(dots_of)(int64_t n, struct rows x, const int rows, struct rows a, int64_t ranks, float * t,
+						int64_t ldt) {
 	for (; ranks >= RANKS; ranks -= RANKS, a.at += RANKS * a.ld, t += RANKS) {
 		FN(dots)(n, x, rows, a, RANKS, t, ldt);
 	}
