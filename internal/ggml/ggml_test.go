@@ -208,7 +208,7 @@ func TestNorms(t *testing.T) {
 		for i := range ones {
 			ones[i] = 1
 		}
-		return g.rmsNorm(x, g.Float32s(ones, n), eps, rowFormat{gguf.TypeF32, n})
+		return g.rmsNorm(x, g.Float32s(ones, n), eps, rowFormat{Type: gguf.TypeF32, Len: n})
 	}, rms}} {
 		t.Run(name, func(t *testing.T) {
 			got, err := compute(t, e, func(g *Graph) Tensor { return c.op(g, g.Float32s(x, n, rows), eps) })
@@ -322,7 +322,7 @@ func TestShapes(t *testing.T) {
 		"transpose": {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Transpose(x)) }, []float64{0, 3, 1, 4, 2, 5}},
 		"slice":     {func(g *Graph, x Tensor) Tensor { return g.Cont(g.Slice(x, 0, 1, 2)) }, []float64{1, 2, 4, 5}},
 		"concat":    {func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Slice(x, 1, 0, 1), 1) }, []float64{0, 1, 2, 3, 4, 5, 0, 1, 2}},
-		"pad":       {func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeF32, 4}) }, []float64{0, 1, 2, 0, 3, 4, 5, 0}},
+		"pad":       {func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{Type: gguf.TypeF32, Len: 4}) }, []float64{0, 1, 2, 0, 3, 4, 5, 0}},
 		"rows":      {func(g *Graph, x Tensor) Tensor { return g.GetRows(x, g.Int32s([]int32{1, 0, 1}, 3)) }, []float64{3, 4, 5, 0, 1, 2, 3, 4, 5}},
 		"scale":     {func(g *Graph, x Tensor) Tensor { return g.ScaleBias(g.Scale(x, 2), 1, 1) }, []float64{1, 3, 5, 7, 9, 11}},
 	} {

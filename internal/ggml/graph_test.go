@@ -28,7 +28,9 @@ func TestRefuses(t *testing.T) {
 		"matmul heads": func(g *Graph, x Tensor) Tensor {
 			return g.MulMat(g.Float32s(make([]float32, 6), 3, 1, 2), g.Float32s(make([]float32, 9), 3, 1, 3))
 		},
-		"geglu":           func(g *Graph, x Tensor) Tensor { return g.geglu(x, g.Transpose(x), rowFormat{gguf.TypeF32, 3}) },
+		"geglu": func(g *Graph, x Tensor) Tensor {
+			return g.geglu(x, g.Transpose(x), rowFormat{Type: gguf.TypeF32, Len: 3})
+		},
 		"gelu transposed": func(g *Graph, x Tensor) Tensor { return g.Gelu(g.Transpose(x)) },
 		"scale view":      func(g *Graph, x Tensor) Tensor { return g.Scale(g.Slice(x, 0, 0, 2), 2) },
 		"norm NaN":        func(g *Graph, x Tensor) Tensor { return g.Norm(x, float32(math.NaN())) },
@@ -55,23 +57,23 @@ func TestRefuses(t *testing.T) {
 		"concat":             func(g *Graph, x Tensor) Tensor { return g.Concat(x, g.Float32s(make([]float32, 4), 4), 1) },
 		"concat dim":         func(g *Graph, x Tensor) Tensor { return g.Concat(x, x, 4) },
 		"rows":               func(g *Graph, x Tensor) Tensor { return g.GetRows(x, x) },
-		"pad":                func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeF32, 2}) },
-		"pad type":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeQ8_0, 32}) },
-		"pad part":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{gguf.TypeQ8_K, 300}) },
+		"pad":                func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{Type: gguf.TypeF32, Len: 2}) },
+		"pad type":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{Type: gguf.TypeQ8_0, Len: 32}) },
+		"pad part":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{Type: gguf.TypeQ8_K, Len: 300}) },
 		"matmul rows": func(g *Graph, x Tensor) Tensor {
-			x = g.convertRows(x, rowFormat{gguf.TypeQ8_K, 256})
+			x = g.convertRows(x, rowFormat{Type: gguf.TypeQ8_K, Len: 256})
 			return g.MulMat(x, x)
 		},
 		"matmul plain": func(g *Graph, x Tensor) Tensor {
-			return g.MulMat(g.convertRows(x, rowFormat{gguf.TypeF32, 256}), g.convertRows(x, rowFormat{gguf.TypeQ8_K, 256}))
+			return g.MulMat(g.convertRows(x, rowFormat{Type: gguf.TypeF32, Len: 256}), g.convertRows(x, rowFormat{Type: gguf.TypeQ8_K, Len: 256}))
 		},
-		"layer norm": func(g *Graph, x Tensor) Tensor { return g.layerNorm(x, x, x, 1, rowFormat{gguf.TypeF32, 3}) },
+		"layer norm": func(g *Graph, x Tensor) Tensor { return g.layerNorm(x, x, x, 1, rowFormat{Type: gguf.TypeF32, Len: 3}) },
 		"layer norm pad": func(g *Graph, x Tensor) Tensor {
 			r := g.Cont(g.Slice(x, 1, 0, 1))
-			return g.layerNorm(x, r, r, 1, rowFormat{gguf.TypeF32, 2})
+			return g.layerNorm(x, r, r, 1, rowFormat{Type: gguf.TypeF32, Len: 2})
 		},
-		"rms norm":       func(g *Graph, x Tensor) Tensor { return g.rmsNorm(x, x, 1, rowFormat{gguf.TypeF32, 3}) },
-		"gelu bias":      func(g *Graph, x Tensor) Tensor { return g.geluBias(x, x, rowFormat{gguf.TypeF32, 3}) },
+		"rms norm":       func(g *Graph, x Tensor) Tensor { return g.rmsNorm(x, x, 1, rowFormat{Type: gguf.TypeF32, Len: 3}) },
+		"gelu bias":      func(g *Graph, x Tensor) Tensor { return g.geluBias(x, x, rowFormat{Type: gguf.TypeF32, Len: 3}) },
 		"add bias":       func(g *Graph, x Tensor) Tensor { r := g.Cont(g.Slice(x, 1, 0, 1)); return g.AddBias(r, x, r) },
 		"scratch shape":  func(g *Graph, x Tensor) Tensor { return g.Scratch(gguf.TypeF32, 4, 0) },
 		"scratch type":   func(g *Graph, x Tensor) Tensor { return g.Scratch(gguf.TypeQ4_K, 4) },

@@ -35,8 +35,10 @@ func testGelu(t *testing.T, b *Backend) {
 		build  func(g *Graph) Tensor
 		factor func(i int) float64
 	}{
-		"gelu":  {func(g *Graph) Tensor { return g.Gelu(g.Float32s(x, n)) }, func(int) float64 { return 1 }},
-		"geglu": {func(g *Graph) Tensor { return g.geglu(g.Float32s(x, n), g.Float32s(up, n), rowFormat{gguf.TypeF32, n}) }, func(i int) float64 { return float64(up[i]) }},
+		"gelu": {func(g *Graph) Tensor { return g.Gelu(g.Float32s(x, n)) }, func(int) float64 { return 1 }},
+		"geglu": {func(g *Graph) Tensor {
+			return g.geglu(g.Float32s(x, n), g.Float32s(up, n), rowFormat{Type: gguf.TypeF32, Len: n})
+		}, func(i int) float64 { return float64(up[i]) }},
 	} {
 		got, err := compute(t, b, c.build)
 		if err != nil {
@@ -94,14 +96,16 @@ func TestRows(t *testing.T) {
 		tol  float64
 	}{
 		"layer norm": {func(g *Graph, x, more, w, b Tensor) Tensor {
-			return g.layerNorm(x, w, b, eps, rowFormat{gguf.TypeF32, padded})
+			return g.layerNorm(x, w, b, eps, rowFormat{Type: gguf.TypeF32, Len: padded})
 		}, norm, 5e-5},
 		"rms norm": {func(g *Graph, x, more, w, b Tensor) Tensor {
-			return g.rmsNorm(x, w, eps, rowFormat{gguf.TypeF32, padded})
+			return g.rmsNorm(x, w, eps, rowFormat{Type: gguf.TypeF32, Len: padded})
 		}, rms, 2e-6},
-		"geglu": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.geglu(more, x, rowFormat{gguf.TypeF32, padded}) }, geglu, 1e-6},
+		"geglu": {func(g *Graph, x, more, w, b Tensor) Tensor {
+			return g.geglu(more, x, rowFormat{Type: gguf.TypeF32, Len: padded})
+		}, geglu, 1e-6},
 		"gelu bias": {func(g *Graph, x, more, w, b Tensor) Tensor {
-			return g.geluBias(more, b, rowFormat{gguf.TypeF32, padded})
+			return g.geluBias(more, b, rowFormat{Type: gguf.TypeF32, Len: padded})
 		}, gelu, 1e-6},
 		"add bias": {func(g *Graph, x, more, w, b Tensor) Tensor { return g.AddBias(x, more, b) }, add, 1e-5},
 	} {
@@ -121,7 +125,7 @@ func TestRows(t *testing.T) {
 func TestPadTurnedRows(t *testing.T) {
 	got, err := compute(t, newBackend(t), func(g *Graph) Tensor {
 		x := g.Float32s([]float32{0, 1, 2, 3, 4, 5, 6, 7}, 2, 2, 2)
-		return g.convertRows(g.Permute(x, [4]int{0, 2, 1, 3}), rowFormat{gguf.TypeF32, 3})
+		return g.convertRows(g.Permute(x, [4]int{0, 2, 1, 3}), rowFormat{Type: gguf.TypeF32, Len: 3})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +161,7 @@ func TestQuantizedRows(t *testing.T) {
 			}
 			defer store.Close()
 			for _, rows := range []int64{1, 3, 21} {
-				checkQuantizedRows(t, e, store.Tensors()[0], rowFormat{rowsType, k}, rows)
+				checkQuantizedRows(t, e, store.Tensors()[0], rowFormat{Type: rowsType, Len: k}, rows)
 			}
 		})
 	}
@@ -167,7 +171,7 @@ func TestQuantizedRows(t *testing.T) {
 func checkQuantizedRows(t *testing.T, e *Backend, weight Tensor, quantized rowFormat, rows int64) {
 	t.Helper()
 	const n = 600
-	plain := rowFormat{gguf.TypeF32, quantized.Len}
+	plain := rowFormat{Type: gguf.TypeF32, Len: quantized.Len}
 	x, more := random(int(n*rows), 1), random(int(n*rows), 2)
 	clear(x[256:512])          // a block of zeros
 	x[7], x[9] = 1.5, -1.5     // two are the largest
@@ -403,7 +407,7 @@ func TestSplitAt(t *testing.T) {
 	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	for n, want := range map[int64]int64{1: 1, 255: 255, 256: 256, 257: 249, 264: 256, 272: 256, 273: 273, 288: 288, 290: 256, 520: 520, 1032: 1032, 4104: 4096} {
-		x := g.convertRows(g.Float32s(make([]float32, n), 1, n), rowFormat{gguf.TypeQ8_K, 256})
+		x := g.convertRows(g.Float32s(make([]float32, n), 1, n), rowFormat{Type: gguf.TypeQ8_K, Len: 256})
 		if got := g.splitAt(x); got != want {
 			t.Errorf("%d rows are split at %d, want %d", n, got, want)
 		}

@@ -137,11 +137,10 @@ func (g *Graph) formulaGelu(x Tensor) Tensor {
 // Geglu is Gelu(gate)·up in one operation, with Gelu's precision, in rows for the
 // weights that will multiply them.
 func (g *Graph) Geglu(gate, up Tensor, next ...Factor) Tensor {
-	rows, a := g.rowsNext(gate, next)
-	return g.geglu(gate, up, rows, a...)
+	return g.geglu(gate, up, g.rowsNext(gate, next))
 }
 
-func (g *Graph) geglu(gate, up Tensor, rows rowFormat, a ...Tensor) Tensor {
+func (g *Graph) geglu(gate, up Tensor, rows rowFormat) Tensor {
 	if !g.okContiguous("geglu", gate) || !g.okContiguous("geglu", up) || !g.okRows("geglu", gate, rows) {
 		return Tensor{}
 	}
@@ -150,7 +149,7 @@ func (g *Graph) geglu(gate, up Tensor, rows rowFormat, a ...Tensor) Tensor {
 	}
 	switch {
 	case !g.options.Plain:
-		return g.customRows(rows, gate, C.ggml_custom_op_t(C.pg_geglu), a, gate, up)
+		return g.customRows(rows, gate, C.ggml_custom_op_t(C.pg_geglu), gate, up)
 	case g.options.Exact:
 		return g.convertRows(g.Mul(g.formulaGelu(gate), up), rows)
 	}
@@ -160,18 +159,17 @@ func (g *Graph) geglu(gate, up Tensor, rows rowFormat, a ...Tensor) Tensor {
 // GeluBias is Gelu(a + b), b being the same for each row, in rows for the weights
 // that will multiply them.
 func (g *Graph) GeluBias(a, b Tensor, next ...Factor) Tensor {
-	rows, factors := g.rowsNext(a, next)
-	return g.geluBias(a, b, rows, factors...)
+	return g.geluBias(a, b, g.rowsNext(a, next))
 }
 
-func (g *Graph) geluBias(a, b Tensor, rows rowFormat, factors ...Tensor) Tensor {
+func (g *Graph) geluBias(a, b Tensor, rows rowFormat) Tensor {
 	if !g.okRow("gelu_bias", a, b) || !g.okRows("gelu_bias", a, rows) {
 		return Tensor{}
 	}
 	if g.options.Plain {
 		return g.convertRows(g.Gelu(g.Add(a, b)), rows)
 	}
-	return g.customRows(rows, a, C.ggml_custom_op_t(C.pg_gelu_bias), factors, a, b)
+	return g.customRows(rows, a, C.ggml_custom_op_t(C.pg_gelu_bias), a, b)
 }
 
 // AddBias is a + (b + c), a and b of one shape, c being the same for each row.
@@ -234,38 +232,36 @@ func (g *Graph) Norm(a Tensor, eps float32) Tensor {
 // LayerNorm is Norm(a)·w + b, w and b being the same for each row, in rows for the
 // weights that will multiply them.
 func (g *Graph) LayerNorm(a, w, b Tensor, eps float32, next ...Factor) Tensor {
-	rows, factors := g.rowsNext(a, next)
-	return g.layerNorm(a, w, b, eps, rows, factors...)
+	return g.layerNorm(a, w, b, eps, g.rowsNext(a, next))
 }
 
-func (g *Graph) layerNorm(a, w, b Tensor, eps float32, rows rowFormat, factors ...Tensor) Tensor {
+func (g *Graph) layerNorm(a, w, b Tensor, eps float32, rows rowFormat) Tensor {
 	if !g.okRow("layer_norm", a, w) || !g.okRow("layer_norm", a, b) || !g.okEps("layer_norm", eps) || !g.okRows("layer_norm", a, rows) {
 		return Tensor{}
 	}
 	if g.options.Plain {
 		return g.convertRows(g.Add(g.Mul(g.Norm(a, eps), w), b), rows)
 	}
-	all := Tensor{C.pg_layer_norm(g.ctx, a.c, w.c, b.c, C.float(eps), C.enum_ggml_type(rows.Type), C.int64_t(rows.Len), first(factors).c)}
-	return g.withProjection(all, a, factors)
+	all := Tensor{C.pg_layer_norm(g.ctx, a.c, w.c, b.c, C.float(eps), C.enum_ggml_type(rows.Type), C.int64_t(rows.Len), rows.Factor.c)}
+	return g.withProjection(all, a, rows)
 }
 
 // RMSNorm is a/sqrt(mean(a²) + eps)·w over dimension 0, w being the same for each
 // row (https://arxiv.org/abs/1910.07467), in rows for the weights that will
 // multiply them.
 func (g *Graph) RMSNorm(a, w Tensor, eps float32, next ...Factor) Tensor {
-	rows, factors := g.rowsNext(a, next)
-	return g.rmsNorm(a, w, eps, rows, factors...)
+	return g.rmsNorm(a, w, eps, g.rowsNext(a, next))
 }
 
-func (g *Graph) rmsNorm(a, w Tensor, eps float32, rows rowFormat, factors ...Tensor) Tensor {
+func (g *Graph) rmsNorm(a, w Tensor, eps float32, rows rowFormat) Tensor {
 	if !g.okRow("rms_norm", a, w) || !g.okEps("rms_norm", eps) || !g.okRows("rms_norm", a, rows) {
 		return Tensor{}
 	}
 	if g.options.Plain {
 		return g.convertRows(g.Mul(Tensor{C.ggml_rms_norm(g.ctx, a.c, C.float(eps))}, w), rows)
 	}
-	all := Tensor{C.pg_rms_norm(g.ctx, a.c, w.c, C.float(eps), C.enum_ggml_type(rows.Type), C.int64_t(rows.Len), first(factors).c)}
-	return g.withProjection(all, a, factors)
+	all := Tensor{C.pg_rms_norm(g.ctx, a.c, w.c, C.float(eps), C.enum_ggml_type(rows.Type), C.int64_t(rows.Len), rows.Factor.c)}
+	return g.withProjection(all, a, rows)
 }
 
 func (g *Graph) okEps(op string, eps float32) bool {

@@ -12,11 +12,12 @@ import (
 )
 
 // rowFormat says how an operation writes its rows: F32, or Q8_K, Q8_0 or BF16 where
-// products with weights that want them so are to follow, and how long they are,
-// zeros at their end included.
+// products with weights that want them so are to follow, how long they are, zeros at
+// their end included, and what it multiplies them by before it quantizes them.
 type rowFormat struct {
-	Type gguf.Type
-	Len  int64
+	Type   gguf.Type
+	Len    int64
+	Factor Tensor // A of an update; the zero Tensor: none
 }
 
 // rowsFor returns how rows of n values are written best where products with all of
@@ -24,11 +25,11 @@ type rowFormat struct {
 // what each of those products would do. It is F32 of n values where the weights
 // do not agree, or where none follow.
 func (g *Graph) rowsFor(n int64, weights ...Tensor) rowFormat {
-	plain := rowFormat{gguf.TypeF32, n}
+	plain := rowFormat{Type: gguf.TypeF32, Len: n}
 	if !g.ok(weights...) || len(weights) == 0 {
 		return plain
 	}
-	rows := rowFormat{gguf.TypeF32, weights[0].Dim(0)}
+	rows := rowFormat{Type: gguf.TypeF32, Len: weights[0].Dim(0)}
 	wanted := rowsType(weights[0].Type())
 	for _, w := range weights {
 		if w.Dim(0) != rows.Len || w.Dim(0) < n {
@@ -131,9 +132,8 @@ func (g *Graph) okRows(op string, a Tensor, r rowFormat) bool {
 	return false
 }
 
-// convertRows writes the rows of a in a format, which they may have already, and if they
-// are multiplied by factors on the way, these products.
-func (g *Graph) convertRows(a Tensor, rows rowFormat, factors ...Tensor) Tensor {
+// convertRows writes the rows of a in a format, which they may have already.
+func (g *Graph) convertRows(a Tensor, rows rowFormat) Tensor {
 	if g.ok(a) && a.Type() == rows.Type && a.Dim(0) == rows.Len {
 		return a
 	}
@@ -141,7 +141,7 @@ func (g *Graph) convertRows(a Tensor, rows rowFormat, factors ...Tensor) Tensor 
 		return Tensor{}
 	}
 	if !g.options.Plain { // ggml looks at each value: as long as a small product takes
-		return g.customRows(rows, a, C.ggml_custom_op_t(C.pg_pad_rows), factors, a)
+		return g.customRows(rows, a, C.ggml_custom_op_t(C.pg_pad_rows), a)
 	}
 	return Tensor{C.ggml_pad(g.ctx, a.c, C.int(rows.Len-a.Dim(0)), 0, 0, 0)}
 }
