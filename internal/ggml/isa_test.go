@@ -28,6 +28,8 @@ func TestInstructionSets(t *testing.T) {
 				"QuantizedRows": TestQuantizedRows, "FlashAttention": TestFlashAttention, "FlashAttentionNaN": TestFlashAttentionNaN,
 				"AttendCells": TestAttendCells, "AttendCellsTokens": TestAttendCellsTokens, "AttendCellsNaN": TestAttendCellsNaN,
 				"AppendCells": TestAppendCells, "ThreadsAgree": TestThreadsAgree, "SplitRows": TestSplitRows,
+				"Largest": TestLargest, "AddLowRank": TestAddLowRank, "MulLowRank": TestMulLowRank,
+				"LowRankRowsAlone": TestLowRankRowsAlone, "Factors": TestFactors,
 			} {
 				t.Run(name, test)
 			}

@@ -58,6 +58,10 @@ func TestFactors(t *testing.T) {
 					factor := Factor{s[0], s[1]}
 					all := product(x, factor, factor)
 					sameBits(t, "from F32", all, product(x))
+					if !multiplies(gguf.TypeQ4_K, k) {
+						t.Log("ggml multiplies one row otherwise than several")
+						return
+					}
 					last := x[(rows-1)*k:]
 					sameBits(t, "the last alone", all[(rows-1)*n:], product(last, factor))
 				})
