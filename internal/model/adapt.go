@@ -89,7 +89,7 @@ type adaption struct {
 	specs    []ggml.Spec
 	place    []func(ggml.Tensor) // each puts the tensor of a spec where it belongs
 	replaced map[*Matrix]bool
-	updates  map[*Matrix]LowRank // of scale 1, one for each matrix
+	updates  map[*Matrix][]LowRank // of scale 1, one for each part of a matrix
 	biases   map[*Matrix][]float32
 }
 
@@ -102,7 +102,7 @@ func (m *Model) adapt(f *gguf.File, changes []Change, slots map[string]slot) err
 	if err := m.config.checkChanges(changes); err != nil {
 		return err
 	}
-	a := &adaption{model: m, replaced: map[*Matrix]bool{}, updates: map[*Matrix]LowRank{}, biases: map[*Matrix][]float32{}}
+	a := &adaption{model: m, replaced: map[*Matrix]bool{}, updates: map[*Matrix][]LowRank{}, biases: map[*Matrix][]float32{}}
 	if m.config.Tied && slices.ContainsFunc(changes, func(c Change) bool { return c.Tensor == TensorHead }) {
 		m.weights.Head, m.config.Tied = m.weights.Embedding, false
 		slots[TensorHead] = slot{&m.weights.Head.tensor, &m.weights.Head, slots[TensorEmbedding].shape}
@@ -126,8 +126,8 @@ func (m *Model) adapt(f *gguf.File, changes []Change, slots map[string]slot) err
 		w := b.feedForward()
 		a.share(&w.Gate, &w.Up)
 	}
-	for w, u := range a.updates {
-		a.addUpdate(w, u)
+	for w := range a.updates {
+		a.share(w)
 	}
 	for w, bias := range a.biases {
 		a.add(bias, func(t ggml.Tensor) { w.bias = t }, len(bias))
@@ -153,7 +153,7 @@ func (a *adaption) change(f *gguf.File, c Change, s slot) error {
 		a.biases[s.matrix] = c.Bias
 	}
 	if u := stack(active(c.LowRank)); u.Rank > 0 {
-		a.updates[s.matrix] = u
+		a.updates[s.matrix] = []LowRank{u}
 	}
 	return nil
 }
@@ -212,7 +212,7 @@ func (a *adaption) join(w *QKV) {
 	}
 	width := 0 // of the updates; 0: there are none
 	for _, p := range parts {
-		if u, ok := a.updates[p]; ok {
+		for _, u := range a.updates[p] {
 			width = len(u.A) / u.Rank
 		}
 	}
@@ -223,38 +223,42 @@ func (a *adaption) join(w *QKV) {
 		out := int(p.tensor.Dim(1))
 		u, ok := a.updates[p]
 		if !ok { // zeros
-			u = LowRank{Rank: 1, A: make([]float32, width), B: make([]float32, out)}
+			u = []LowRank{{Rank: 1, A: make([]float32, width), B: make([]float32, out)}}
 		}
 		b, ok := a.biases[p]
 		if !ok {
 			b = make([]float32, out)
 		}
-		updates, bias, biased = append(updates, u), append(bias, b...), biased || ok
+		updates, bias, biased = append(updates, u...), append(bias, b...), biased || ok
 		delete(a.updates, p)
 		delete(a.biases, p)
 	}
 	if width > 0 {
-		a.addUpdate(&w.joined, updates...)
+		a.updates[&w.joined] = updates
 	}
 	if biased {
 		a.biases[&w.joined] = bias
 	}
 }
 
-// share gives those of some matrices that have updates one A for all: they multiply the
-// same rows, which are then read once.
+// share adds the updates of those of some matrices that have any, with one A for all:
+// they multiply the same rows, which are then read once.
 func (a *adaption) share(matrices ...*Matrix) {
 	var stacked []float32
 	var sharing []*Matrix
 	rank := 0
 	for _, w := range matrices {
-		if u, ok := a.updates[w]; ok {
-			stacked, sharing = append(stacked, u.A...), append(sharing, w)
-			w.update.First = int64(rank)
-			rank += u.Rank
-			a.addColumns(w, u)
-			delete(a.updates, w)
+		parts, ok := a.updates[w]
+		if !ok {
+			continue
 		}
+		w.update.First = int64(rank)
+		for _, u := range parts {
+			stacked, rank = append(stacked, u.A...), rank+u.Rank
+		}
+		sharing = append(sharing, w)
+		a.addColumns(w, parts)
+		delete(a.updates, w)
 	}
 	if rank > 0 {
 		a.add(stacked, func(t ggml.Tensor) {
@@ -265,19 +269,8 @@ func (a *adaption) share(matrices ...*Matrix) {
 	}
 }
 
-// addUpdate adds the update of a matrix, or those of the parts that it consists of.
-func (a *adaption) addUpdate(w *Matrix, parts ...LowRank) {
-	var stacked []float32
-	rank := 0
-	for _, u := range parts {
-		stacked, rank = append(stacked, u.A...), rank+u.Rank
-	}
-	a.addColumns(w, parts...)
-	a.add(stacked, func(t ggml.Tensor) { w.update.A = t }, len(stacked)/rank, rank)
-}
-
 // addColumns adds the columns of B of the parts that a matrix consists of.
-func (a *adaption) addColumns(w *Matrix, parts ...LowRank) {
+func (a *adaption) addColumns(w *Matrix, parts []LowRank) {
 	w.update.B = make([]ggml.Tensor, len(parts))
 	for i, u := range parts {
 		a.add(columns(u.B, u.Rank), func(t ggml.Tensor) { w.update.B[i] = t }, len(u.B)/u.Rank, u.Rank)
