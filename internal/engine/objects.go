@@ -130,11 +130,12 @@ func (found *Objects) List() []task.Found {
 		if o.Codes == nil {
 			continue
 		}
-		list[i].Mask = &task.MaskData{Codes: o.Codes}
+		data := &task.MaskData{Codes: o.Codes}
 		if m := o.Mask; m != nil {
 			area := task.Round(m.PolygonArea)
-			list[i].Mask = &task.MaskData{Codes: o.Codes, Area: &m.Area, RLE: &m.RLE, Polygons: m.Polygons, PolygonArea: &area}
+			data.Area, data.RLE, data.Polygons, data.PolygonArea = &m.Area, &m.RLE, m.Polygons, &area
 		}
+		list[i].Mask = data
 	}
 	return list
 }
