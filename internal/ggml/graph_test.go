@@ -3,9 +3,10 @@ package ggml
 import (
 	"context"
 	"math"
-	"paligemma/internal/gguf"
 	"slices"
 	"testing"
+
+	"paligemma/internal/gguf"
 )
 
 // TestRefuses gives each operation what ggml would abort the process on.

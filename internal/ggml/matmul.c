@@ -31,7 +31,7 @@ static int64_t steps(int64_t k) {
 	return (k + STEP - 1) / STEP;
 }
 
-// Returns how many steps of rows of k values are multiplied at once: so many that they stay in the cache. Few rows
+// Returns how many steps of rows of k values are multiplied at once: as many as stay in the cache. Few rows
 // meet weights that are read once, from beginning to end.
 static int64_t steps_at_once(const struct matmul_type * t, int64_t rows, int64_t k) {
 	return rows <= t->few ? steps(k) : least(steps(k), MC * (KC / STEP) / least(rows, MC));

@@ -55,7 +55,7 @@ struct strip {
 	int64_t row, column;          // of the first result in the whole product
 };
 
-// Adds the update, if there is one, to the results of a strip, which are at y yet.
+// Adds the update, if there is one, to the results of a strip, which are still at y.
 static inline void complete(const struct strip * s, float * y, int64_t ldy) {
 	if (s->update) {
 		pg_add_update(s->update, s->row, s->rows, s->column, s->column + s->columns, y, ldy);

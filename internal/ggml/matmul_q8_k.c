@@ -37,7 +37,7 @@ INLINE void copy(const struct traits t, const struct block_q8_K * x, int64_t n, 
 // Products of STREAMS rows of weights with 4 blocks, or fewer; block b and row r are at 4·b + r.
 struct quad {
 	__m512i total[16]; // to be summed up
-	__m128i low[16];   // likewise
+	__m128i low[16];   // to be summed up, too
 	float d[16], dmin[16];
 };
 

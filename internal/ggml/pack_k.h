@@ -9,7 +9,7 @@ struct traits {
 	int per;           // values that share a scale
 };
 
-// What a block of each of LANES rows of weights has beside its values.
+// What a block of each of LANES rows of weights has apart from its values.
 struct heads {
 	int32_t scale[QK_K / 16][LANES]; // where 32 values share one, in even places
 	int32_t low[QK_K / 32][LANES];   // two of 16 bits
@@ -190,7 +190,7 @@ INLINE void pack_heads(const struct traits t, const uint8_t * const * rows, size
 	for (int r = 0; r < LANES; r++) {
 		const struct block b = unpack(t.type, rows[r] + at);
 		scale[r] = _mm512_cvtepi16_epi32(b.scale);
-		// where two neighbours are alike, those of even places
+		// where two neighbors are alike, those of even places
 		low[r] = t.per == 16 ? _mm512_zextsi256_si512(b.low) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.low));
 		h->d[r] = b.d;
 		h->dmin[r] = b.dmin;
