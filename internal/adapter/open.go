@@ -129,20 +129,8 @@ func (a *Adapter) fail(err error) error {
 	path := quote.Line(a.path, 120)
 	text := strings.ReplaceAll(err.Error(), strings.TrimSuffix(a.path, "/")+"/", "")
 	text = strings.TrimPrefix(text, a.path+": ")
-	return &adapterError{fmt.Sprintf("adapter %s: %s", path, quote.Line(text, maxMessage-len(path)-len("adapter : "))), err}
+	return quote.Reword(err, fmt.Sprintf("adapter %s: %s", path, quote.Line(text, maxMessage-len(path)-len("adapter : "))))
 }
-
-// adapterError is an error with a text that fits a line.
-type adapterError struct {
-	text string
-	err  error
-}
-
-// Error returns the text.
-func (e *adapterError) Error() string { return e.text }
-
-// Unwrap returns the error that led to it.
-func (e *adapterError) Unwrap() error { return e.err }
 
 // readConfig reads a configuration of limited size.
 func readConfig(path string) (string, error) {
@@ -212,7 +200,7 @@ func explainFolder(dir string) error {
 	var below []string
 	for _, name := range names {
 		if folder.Exists(filepath.Join(dir, name, ConfigName)) {
-			below = append(below, quote.Short(name))
+			below = append(below, name)
 		}
 	}
 	switch {
@@ -221,7 +209,7 @@ func explainFolder(dir string) error {
 	case slices.Contains(names, ConfigName):
 		return fmt.Errorf("%s is missing: download or copy it into the folder, too", WeightsName)
 	case len(below) > 0:
-		return fmt.Errorf("the adapters are in folders below it: name one of them (%s)", strings.Join(below[:min(len(below), 3)], ", "))
+		return fmt.Errorf("the adapters are in folders below it: name one of them (%s)", few(below))
 	case slices.Contains(names, "config.json"):
 		return fmt.Errorf("a whole checkpoint, not an adapter: it has no %s", ConfigName)
 	}

@@ -106,17 +106,4 @@ func (c *catalog) note(names []string, one, many string) {
 func shown(name string) string { return quote.Line(name, quote.Max) }
 
 // few lists at most three names.
-func few(names []string) string {
-	const most = 3
-	var b strings.Builder
-	for i, n := range names[:min(len(names), most)] {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "%s", shown(n))
-	}
-	if more := len(names) - most; more > 0 {
-		fmt.Fprintf(&b, " … and %d more", more)
-	}
-	return b.String()
-}
+func few(names []string) string { return quote.Few(names, shown) }

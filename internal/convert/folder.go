@@ -186,7 +186,7 @@ func checkpointsIn(dir string, names []string) []string {
 	var found []string
 	for _, name := range names {
 		for _, file := range []string{configFile, adapter.ConfigName} {
-			if _, err := os.Stat(filepath.Join(dir, name, file)); err == nil {
+			if folder.Exists(filepath.Join(dir, name, file)) {
 				found = append(found, name)
 				break
 			}
@@ -237,21 +237,9 @@ func unused(dir string, ckpt *safetensors.Checkpoint) []string {
 	return notes
 }
 
-// refusal is an error with a text of its own.
-type refusal struct {
-	text string
-	err  error
-}
-
-// Error is the text.
-func (r *refusal) Error() string { return r.text }
-
-// Unwrap gives the error that led to it.
-func (r *refusal) Unwrap() error { return r.err }
-
 // because says in other words what an error means.
 func because(err error, format string, args ...any) error {
-	return &refusal{fmt.Sprintf(format, args...), err}
+	return quote.Reword(err, fmt.Sprintf(format, args...))
 }
 
 // Bounds of an error's text in bytes: names in it come from files.

@@ -62,17 +62,7 @@ func Snapshot(dir string) (string, error) {
 	if len(names) == 1 {
 		return filepath.Join(snapshots, names[0]), nil
 	}
-	return "", fmt.Errorf("a hub's cache of %d snapshots (%s): name one of the folders in snapshots", len(names), few(names))
-}
-
-// few lists at most three names.
-func few(names []string) string {
-	const most = 3
-	text := quote.Line(strings.Join(names[:min(len(names), most)], ", "), 3*quote.Max)
-	if len(names) > most {
-		text += ", …"
-	}
-	return text
+	return "", fmt.Errorf("a hub's cache of %d snapshots (%s): name one of the folders in snapshots", len(names), quote.Few(names, func(name string) string { return quote.Line(name, quote.Max) }))
 }
 
 // readRef returns the commit that a file in refs names; "" if there is none.

@@ -40,14 +40,17 @@ func Short[T ~string | ~[]byte](s T) string {
 	return string(append(literal, '"'))
 }
 
-// shortened is an error with a shorter message.
-type shortened struct {
+// reworded is an error with another message.
+type reworded struct {
 	message string
 	error
 }
 
-func (e shortened) Error() string { return e.message }
-func (e shortened) Unwrap() error { return e.error }
+func (e reworded) Error() string { return e.message }
+func (e reworded) Unwrap() error { return e.error }
+
+// Reword returns an error that wraps err and has another message.
+func Reword(err error, message string) error { return reworded{message, err} }
 
 // Error bounds the message of an error of another package, which may quote
 // foreign text at length. It is nil if err is.
@@ -59,7 +62,21 @@ func Error(err error) error {
 	if len(message) <= 2*Max {
 		return err
 	}
-	return shortened{middle(message, 2*Max), err}
+	return Reword(err, middle(message, 2*Max))
+}
+
+// Few lists the first three of names, each as show makes it fit, and counts the others.
+func Few(names []string, show func(string) string) string {
+	const most = 3
+	var shown []string
+	for _, name := range names[:min(len(names), most)] {
+		shown = append(shown, show(name))
+	}
+	text := strings.Join(shown, ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" … and %d more", more)
+	}
+	return text
 }
 
 // Line returns text on one line of at most max bytes, which must be 10 or more,

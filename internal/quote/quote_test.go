@@ -65,6 +65,22 @@ func TestError(t *testing.T) {
 	}
 }
 
+func TestFew(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		want  string
+	}{
+		{nil, ""},
+		{[]string{"a"}, `"a"`},
+		{[]string{"a", "b", "c"}, `"a", "b", "c"`},
+		{[]string{"a", "b", "c", "d", "e"}, `"a", "b", "c" … and 2 more`},
+	} {
+		if got := Few(c.names, Short); got != c.want {
+			t.Errorf("%q: %s, want %s", c.names, got, c.want)
+		}
+	}
+}
+
 func TestLine(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"one line", "a\nb\tc\x1b[1m", `a b c\u001b[1m`},
