@@ -14,7 +14,7 @@ type Name struct {
 	PlusOne  bool // an RMSNorm: its weight is stored as 1 + w
 }
 
-var gemmaNames = []Name{
+var textNames = []Name{
 	{GGUF: "token_embd.weight", HF: "embed_tokens.weight"},
 	{GGUF: "output_norm.weight", HF: "norm.weight", PlusOne: true},
 	{GGUF: "blk.%d.attn_norm.weight", HF: "layers.%d.input_layernorm.weight", PlusOne: true},
@@ -22,29 +22,23 @@ var gemmaNames = []Name{
 	{GGUF: "blk.%d.attn_k.weight", HF: "layers.%d.self_attn.k_proj.weight"},
 	{GGUF: "blk.%d.attn_v.weight", HF: "layers.%d.self_attn.v_proj.weight"},
 	{GGUF: "blk.%d.attn_output.weight", HF: "layers.%d.self_attn.o_proj.weight"},
-	{GGUF: "blk.%d.ffn_norm.weight", HF: "layers.%d.post_attention_layernorm.weight", PlusOne: true},
 	{GGUF: "blk.%d.ffn_gate.weight", HF: "layers.%d.mlp.gate_proj.weight"},
 	{GGUF: "blk.%d.ffn_up.weight", HF: "layers.%d.mlp.up_proj.weight"},
 	{GGUF: "blk.%d.ffn_down.weight", HF: "layers.%d.mlp.down_proj.weight"},
 }
 
-// In Gemma 2 post_attention_layernorm is what it says; the norm before the MLP
-// has another name.
-var gemma2Names = []Name{
-	{GGUF: "token_embd.weight", HF: "embed_tokens.weight"},
-	{GGUF: "output_norm.weight", HF: "norm.weight", PlusOne: true},
-	{GGUF: "blk.%d.attn_norm.weight", HF: "layers.%d.input_layernorm.weight", PlusOne: true},
-	{GGUF: "blk.%d.attn_q.weight", HF: "layers.%d.self_attn.q_proj.weight"},
-	{GGUF: "blk.%d.attn_k.weight", HF: "layers.%d.self_attn.k_proj.weight"},
-	{GGUF: "blk.%d.attn_v.weight", HF: "layers.%d.self_attn.v_proj.weight"},
-	{GGUF: "blk.%d.attn_output.weight", HF: "layers.%d.self_attn.o_proj.weight"},
-	{GGUF: "blk.%d.post_attention_norm.weight", HF: "layers.%d.post_attention_layernorm.weight", PlusOne: true},
-	{GGUF: "blk.%d.ffn_norm.weight", HF: "layers.%d.pre_feedforward_layernorm.weight", PlusOne: true},
-	{GGUF: "blk.%d.ffn_gate.weight", HF: "layers.%d.mlp.gate_proj.weight"},
-	{GGUF: "blk.%d.ffn_up.weight", HF: "layers.%d.mlp.up_proj.weight"},
-	{GGUF: "blk.%d.ffn_down.weight", HF: "layers.%d.mlp.down_proj.weight"},
-	{GGUF: "blk.%d.post_ffw_norm.weight", HF: "layers.%d.post_feedforward_layernorm.weight", PlusOne: true},
-}
+// gemmaNorms and gemma2Norms are the norms in which the families differ. In Gemma 2
+// post_attention_layernorm is what it says; the norm before the MLP has another name.
+var (
+	gemmaNorms = []Name{
+		{GGUF: "blk.%d.ffn_norm.weight", HF: "layers.%d.post_attention_layernorm.weight", PlusOne: true},
+	}
+	gemma2Norms = []Name{
+		{GGUF: "blk.%d.post_attention_norm.weight", HF: "layers.%d.post_attention_layernorm.weight", PlusOne: true},
+		{GGUF: "blk.%d.ffn_norm.weight", HF: "layers.%d.pre_feedforward_layernorm.weight", PlusOne: true},
+		{GGUF: "blk.%d.post_ffw_norm.weight", HF: "layers.%d.post_feedforward_layernorm.weight", PlusOne: true},
+	}
+)
 
 var siglipNames = []Name{
 	{GGUF: "v.patch_embd.weight", HF: "embeddings.patch_embedding.weight"},
@@ -77,9 +71,9 @@ var projectorNames = []Name{
 
 // Names maps the names of the file to those that Canonical gives.
 func Names(c model.Config) map[string]Name {
-	text := gemmaNames
+	norms := gemmaNorms
 	if c.Arch == model.ArchPaliGemma2 {
-		text = gemma2Names
+		norms = gemma2Norms
 	}
 	all := make(map[string]Name)
 	add := func(prefix string, names []Name, layers int) {
@@ -94,7 +88,8 @@ func Names(c model.Config) map[string]Name {
 			}
 		}
 	}
-	add(TextPrefix, text, c.Text.Layers)
+	add(TextPrefix, textNames, c.Text.Layers)
+	add(TextPrefix, norms, c.Text.Layers)
 	add(VisionPrefix, siglipNames, c.Vision.Layers)
 	add(ProjectorPrefix, projectorNames, 0)
 	all[model.TensorHead] = Name{GGUF: model.TensorHead, HF: HeadName}

@@ -156,19 +156,8 @@ func Choose(names []string) (string, error) {
 // Shards returns the names of the files that an index lists, sorted: plain names,
 // of files in its folder.
 func Shards(index string) ([]string, error) {
-	text, err := readIndex(index)
-	if err != nil {
-		return nil, err
-	}
-	shardOf, err := parseIndex(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", index, err)
-	}
-	shards := slices.Compact(slices.Sorted(maps.Values(shardOf)))
-	if len(shards) > maxShards {
-		return nil, fmt.Errorf("%s: %w", index, formatf("%d shards, more than the limit of %d", len(shards), maxShards))
-	}
-	return shards, nil
+	_, shards, err := readIndex(index)
+	return shards, err
 }
 
 func (c *Checkpoint) openShard(path string) error {
@@ -182,18 +171,9 @@ func (c *Checkpoint) openShard(path string) error {
 
 // openIndex opens an index and its shards, and checks one against the others.
 func (c *Checkpoint) openIndex(path string) error {
-	b, err := readIndex(path)
+	shardOf, shards, err := readIndex(path)
 	if err != nil {
 		return err
-	}
-	shardOf, err := parseIndex(b)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	shards := slices.Sorted(maps.Values(shardOf))
-	shards = slices.Compact(shards)
-	if len(shards) > maxShards {
-		return fmt.Errorf("%s: %w", path, formatf("%d shards, more than the limit of %d", len(shards), maxShards))
 	}
 	var missing []string
 	for _, shard := range shards {
@@ -272,7 +252,24 @@ func list(all []string) string {
 	return strings.Join(all, "; ")
 }
 
-func readIndex(path string) (string, error) {
+// readIndex reads an index: which shard each tensor is in, and the shards, sorted.
+func readIndex(path string) (shardOf map[string]string, shards []string, err error) {
+	text, err := readIndexText(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if shardOf, err = parseIndex(text); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	shards = slices.Compact(slices.Sorted(maps.Values(shardOf)))
+	if len(shards) > maxShards {
+		return nil, nil, fmt.Errorf("%s: %w", path, formatf("%d shards, more than the limit of %d", len(shards), maxShards))
+	}
+	return shardOf, shards, nil
+}
+
+// readIndexText reads an index of limited size.
+func readIndexText(path string) (string, error) {
 	f, err := regular.Open(path)
 	if err != nil {
 		return "", err
@@ -288,7 +285,7 @@ func readIndex(path string) (string, error) {
 	return text, nil
 }
 
-// parseIndex reads an index: from tensor names to file names.
+// parseIndex returns the names of files that an index gives, by the tensors' names.
 func parseIndex(text string) (map[string]string, error) {
 	r, err := strictjson.NewReader(text)
 	if err != nil {
