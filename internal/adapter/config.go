@@ -193,7 +193,7 @@ func readRank(r *strictjson.Reader) (int, error) {
 	return int(n), err
 }
 
-// readNumber reads a number that a float64 holds.
+// readNumber reads a number in the range of float32.
 func readNumber(r *strictjson.Reader) (float64, error) {
 	v, err := r.Value()
 	if err != nil {

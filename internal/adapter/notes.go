@@ -25,24 +25,25 @@ func (r *Resolution) FileNotes() []string {
 // note collects what a user should know of the adapter.
 func (r *resolver) note() {
 	c, name := r.adapter.config, quote.Line(r.adapter.Name(), quote.Max)
+	note := func(format string, args ...any) { r.notes = append(r.notes, fmt.Sprintf(format, args...)) }
 	base := path.Base(strings.ReplaceAll(c.base, `\`, "/"))
 	if c.base != "" && r.config.Name != "" && !strings.EqualFold(base, r.config.Name) {
-		r.notes = append(r.notes, fmt.Sprintf("the adapter %s was made for %s, and this model is called %s", name, quote.Short(c.base), quote.Short(r.config.Name)))
+		note("the adapter %s was made for %s, and this model is called %s", name, quote.Short(c.base), quote.Short(r.config.Name))
 	}
 	if len(c.unknown) > 0 {
-		r.notes = append(r.notes, fmt.Sprintf("the adapter %s has settings that are unknown here and ignored: %s", name, few(c.unknown)))
+		note("the adapter %s has settings that are unknown here and ignored: %s", name, few(c.unknown))
 	}
 	if absent := r.absent(); len(absent) > 0 {
-		r.notes = append(r.notes, fmt.Sprintf("the adapter %s has no tensors of some of its target_modules: %s", name, few(absent)))
+		note("the adapter %s has no tensors of some of its target_modules: %s", name, few(absent))
 	}
 	if r.scale != 0 && len(r.adapter.updates) > 0 && !r.active {
-		r.notes = append(r.notes, fmt.Sprintf("all low-rank updates of the adapter %s are zero and change nothing: was it saved before it was trained?", name))
+		note("all low-rank updates of the adapter %s are zero and change nothing: was it saved before it was trained?", name)
 	}
 	switch stored := slices.ContainsFunc(slices.Collect(maps.Values(r.edits)), func(e *Edit) bool { return e.Stored != nil }); {
 	case r.scale == 0:
-		r.notes = append(r.notes, fmt.Sprintf("the adapter %s has the scale 0 and is left out", name))
+		note("the adapter %s has the scale 0 and is left out", name)
 	case r.scale != 1 && stored:
-		r.notes = append(r.notes, fmt.Sprintf("the scale of the adapter %s is for its low-rank updates: the tensors that it stores whole replace the model's", name))
+		note("the scale of the adapter %s is for its low-rank updates: the tensors that it stores whole replace the model's", name)
 	}
 }
 
@@ -70,15 +71,4 @@ func (r *resolver) absent() []string {
 }
 
 // few lists at most three names.
-func few(names []string) string {
-	const most = 3
-	var short []string
-	for _, n := range names[:min(len(names), most)] {
-		short = append(short, quote.Short(n))
-	}
-	text := strings.Join(short, ", ")
-	if more := len(names) - most; more > 0 {
-		text += fmt.Sprintf(" … and %d more", more)
-	}
-	return text
-}
+func few(names []string) string { return quote.Few(names, quote.Short) }

@@ -24,6 +24,19 @@ type Edit struct {
 // copyOnly reports whether the edit does nothing but replace values.
 func (e *Edit) copyOnly() bool { return e.Stored != nil && len(e.LowRank) == 0 && e.Bias == nil }
 
+// edits are edits by the tensors' names in the file.
+type edits map[string]*Edit
+
+// of returns the edit of a tensor, a new one if it has none.
+func (all edits) of(tensor string) *Edit {
+	e := all[tensor]
+	if e == nil {
+		e = &Edit{Change: model.Change{Tensor: tensor}}
+		all[tensor] = e
+	}
+	return e
+}
+
 // Resolution is what adapters make of a model.
 type Resolution struct {
 	Config model.Config // of the result: Tied is false where the head becomes a matrix of its own
@@ -39,9 +52,9 @@ type Resolution struct {
 // replace the model's.
 func Resolve(c model.Config, adapters []Loaded) (*Resolution, error) {
 	m := newTarget(c)
-	sum := &sum{config: c, edits: map[string]*Edit{}, tie: true}
+	sum := &sum{config: c, edits: edits{}, tie: true}
 	for _, l := range adapters {
-		r := resolver{target: m, adapter: l.Adapter, scale: l.Scale, edits: map[string]*Edit{}}
+		r := resolver{target: m, adapter: l.Adapter, scale: l.Scale, edits: edits{}}
 		if err := r.run(); err != nil {
 			return nil, l.fail(err)
 		}
@@ -86,8 +99,8 @@ type resolver struct {
 	*target
 	adapter *Adapter
 	scale   float64
-	edits   map[string]*Edit // by the tensor's name in the file
-	active  bool             // an update is not zero
+	edits   edits
+	active  bool // an update is not zero
 	notes   []string
 }
 
@@ -127,16 +140,6 @@ func (r *resolver) placed() error {
 		}
 	}
 	return nil
-}
-
-// edit returns the edit of a tensor, a new one if it has none.
-func (r *resolver) edit(tensor string) *Edit {
-	e := r.edits[tensor]
-	if e == nil {
-		e = &Edit{Change: model.Change{Tensor: tensor}}
-		r.edits[tensor] = e
-	}
-	return e
 }
 
 // update resolves a low-rank update. name is the weight's.
@@ -270,18 +273,17 @@ func (r *resolver) apply(spec model.TensorSpec, u *update, shape []int64, rank i
 	if u.embedding() {
 		low.A = transposed(read(partEmbeddingB), rank)
 		low.B = transposed(read(partEmbeddingA), int(shape[0]))
-		low.ByColumn = true
 	} else {
 		low.A, low.B = read(partA), read(partB)
 	}
 	low.Magnitude = read(partMagnitude)
+	low.ByColumn = u.embedding() && low.Magnitude != nil
 	bias := read(partBias)
 	if err != nil {
 		return err
 	}
-	low.ByColumn = low.ByColumn && low.Magnitude != nil
 	r.active = r.active || low.Magnitude != nil || bias != nil || low.Scale != 0 && !zero(low.A) && !zero(low.B)
-	e := r.edit(spec.Name)
+	e := r.edits.of(spec.Name)
 	e.LowRank = append(e.LowRank, low)
 	for i := range bias {
 		bias[i] *= low.Scale
@@ -320,7 +322,7 @@ func (r *resolver) copy(c copied) error {
 		if err := r.checkShape(c.tensor, r.shape(spec), -1); err != nil {
 			return err
 		}
-		e := r.edit(spec.Name)
+		e := r.edits.of(spec.Name)
 		if e.Stored != nil {
 			return fmt.Errorf("tensors %s and %s both replace %s: save the adapter again", shown(e.Stored.tensor.Name), shown(c.tensor.Name), name)
 		}

@@ -3,6 +3,7 @@ package adapter
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
@@ -36,11 +37,8 @@ func (s *Stored) Read(dst []float32, row int, scratch []byte) ([]byte, error) {
 // read fills dst with values from the one numbered from on.
 func (s *Stored) read(dst []float32, from int64, scratch []byte) ([]byte, error) {
 	size := s.tensor.DType.Size()
-	if n := len(dst) * int(size); cap(scratch) < n {
-		scratch = make([]byte, n)
-	} else {
-		scratch = scratch[:n]
-	}
+	n := len(dst) * int(size)
+	scratch = slices.Grow(scratch[:0], n)[:n]
 	if err := s.adapter.file.ReadAt(s.tensor, scratch, from*size); err != nil {
 		return scratch, s.adapter.fail(err)
 	}
@@ -80,10 +78,8 @@ func (s *Stored) equal(o *Stored) (bool, error) {
 		if scratch, err = o.read(y, from, scratch); err != nil {
 			return false, err
 		}
-		for i := range x {
-			if x[i] != y[i] {
-				return false, nil
-			}
+		if !slices.Equal(x, y) {
+			return false, nil
 		}
 	}
 	return true, nil

@@ -1,7 +1,9 @@
 package adapter
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"paligemma/internal/model"
@@ -11,14 +13,15 @@ import (
 // sum is what several adapters make of a model.
 type sum struct {
 	config model.Config
-	edits  map[string]*Edit // by the tensor's name in the file
-	tie    bool             // all adapters of the embedding keep the head tied to it
+	edits  edits
+	tie    bool // all adapters of the embedding keep the head tied to it
 	notes  []string
 }
 
 // add adds the edits of an adapter.
-func (s *sum) add(l Loaded, edits map[string]*Edit) error {
-	for name, e := range edits {
+func (s *sum) add(l Loaded, more edits) error {
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		e := more[name]
 		if name == model.TensorEmbedding {
 			s.tie = s.tie && l.config.tieEmbeddings
 		}
@@ -102,22 +105,15 @@ func (s *sum) untie() error {
 	if same {
 		delete(s.edits, model.TensorHead)
 		if embedding == nil && shared != nil {
-			s.edits[model.TensorEmbedding] = &Edit{Change: model.Change{Tensor: model.TensorEmbedding}, Stored: shared}
+			s.edits.of(model.TensorEmbedding).Stored = shared
 		}
 		return nil
 	}
 	s.config.Tied = false
-	if head == nil {
-		head = &Edit{Change: model.Change{Tensor: model.TensorHead}}
-		s.edits[model.TensorHead] = head
-	}
-	if embedding == nil && shared != nil {
-		embedding = &Edit{Change: model.Change{Tensor: model.TensorEmbedding}}
-		s.edits[model.TensorEmbedding] = embedding
-	}
-	for _, e := range []*Edit{embedding, head} {
-		if e != nil && e.Stored == nil {
-			e.Stored = shared
+	head = s.edits.of(model.TensorHead) // which the file lacks, changed or not
+	if shared != nil {
+		for _, e := range []*Edit{s.edits.of(model.TensorEmbedding), head} {
+			e.Stored = cmp.Or(e.Stored, shared)
 		}
 	}
 	return nil
