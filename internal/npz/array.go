@@ -10,8 +10,8 @@ import (
 	"slices"
 )
 
-// maxElements bounds the elements of an array that is read in parts: those of no
-// file are so many, and their sizes in bytes are far from overflowing.
+// maxElements bounds the elements of an array that is read in parts: more than any
+// file has, and their sizes in bytes are far from overflowing.
 const maxElements = 1 << 48
 
 // Array is the header of an array that is stored, not compressed, and whose

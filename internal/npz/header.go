@@ -20,7 +20,7 @@ type element struct {
 
 var le = binary.LittleEndian
 
-// bfloat16 is no type of NumPy's, which saves it as raw bytes.
+// bfloat16 is a type that NumPy lacks and saves as raw bytes.
 var bfloat16 = element{2, func(b []byte) (float32, bool) { return half.FromBF16(le.Uint16(b)), true }}
 
 // elements are the types that are read, by their descr. NumPy writes '|' for the

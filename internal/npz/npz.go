@@ -39,7 +39,7 @@ var (
 	ErrUnsupported = errors.New("unsupported npz")
 	// ErrTooLarge is wrapped by errors about a file over a limit.
 	ErrTooLarge = errors.New("npz over a limit")
-	// ErrNotFound is wrapped by Float32's error if there is no such array.
+	// ErrNotFound is wrapped by errors about an array that the archive lacks.
 	ErrNotFound = errors.New("no such array")
 )
 

@@ -164,7 +164,7 @@ func (f *File) setModel(m *fileModel) error {
 	return nil
 }
 
-// readVocab reads the ids of pieces. Vocab stays nil if they are no object.
+// readVocab reads the ids of pieces. Vocab stays nil if they are not an object.
 func (f *File) readVocab(r *strictjson.Reader) error {
 	if r.Kind() != strictjson.Object {
 		return r.Skip()
@@ -181,7 +181,7 @@ func (f *File) readVocab(r *strictjson.Reader) error {
 }
 
 // readMerges reads merges in either of their forms, [["a","b"]] or ["a b"].
-// Merges stays nil if they are no list.
+// Merges stays nil if they are not a list.
 func (f *File) readMerges(r *strictjson.Reader) error {
 	if r.Kind() != strictjson.List {
 		return r.Skip()
