@@ -113,7 +113,8 @@ func IsBigVision(path string) bool { return strings.EqualFold(filepath.Ext(path)
 // bigVision is a checkpoint of big_vision.
 type bigVision struct {
 	*npz.Archive
-	root  string                 // of the names: "params/" or ""
+	names []string               // of the model's arrays, sorted
+	root  string                 // of their names: "params/" or ""
 	views map[string]stridedRows // by the entry's name
 }
 
@@ -128,7 +129,7 @@ func (b *bigVision) equal(ctx context.Context, x, y safetensors.Entry) (bool, er
 }
 
 // openBigVision opens a checkpoint of big_vision, whose shapes say what it is.
-func openBigVision(ctx context.Context, path, out string, opts Options) (*conversion, error) {
+func openBigVision(ctx context.Context, path string, opts Options) (*conversion, error) {
 	if opts.Prefix != "" {
 		return nil, errors.New("--prefix is for safetensors: of an npz the arrays img/… and llm/… are read")
 	}
@@ -160,14 +161,6 @@ func (b *bigVision) read(ctx context.Context, c *conversion, path string, opts O
 	if err != nil {
 		return err
 	}
-	for _, name := range b.Names() {
-		if !ofModel.MatchString(name) {
-			continue
-		}
-		if err := b.Verify(ctx, name); err != nil {
-			return err
-		}
-	}
 	s, err := tensors.shapeSettings(h)
 	if err != nil {
 		return err
@@ -176,26 +169,40 @@ func (b *bigVision) read(ctx context.Context, c *conversion, path string, opts O
 	if err := needTokenizer(dir, opts.Tokenizer); err != nil {
 		return err
 	}
-	return c.finish(ctx, dir, opts.Tokenizer, s, tensors)
+	if err := c.finish(ctx, dir, opts.Tokenizer, s, tensors); err != nil {
+		return err
+	}
+	return b.verify(ctx)
+}
+
+// verify compares the checksums of the model's arrays, once all else is right: that reads
+// all of them, and the rows, which are read in parts and in another order, have none.
+func (b *bigVision) verify(ctx context.Context) error {
+	for _, name := range b.names {
+		if err := b.Verify(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // catalog sorts the arrays by the tensors that they hold.
 func (b *bigVision) catalog(path string) (*catalog, heads, error) {
-	var inside, outside []string
+	var outside []string
 	for _, name := range b.Names() {
 		if ofModel.MatchString(name) {
-			inside = append(inside, name)
+			b.names = append(b.names, name)
 		} else {
 			outside = append(outside, name)
 		}
 	}
-	if len(inside) == 0 {
+	if len(b.names) == 0 {
 		if slices.Contains(outside, model.MaskTensors()[0].Source) {
 			return nil, heads{}, fmt.Errorf("%w: this is the mask codec: name it with --mask-decoder", model.ErrNotPaliGemma)
 		}
 		return nil, heads{}, fmt.Errorf("%w: no arrays img/… and llm/… (there are %s): name a checkpoint of big_vision's PaliGemma", model.ErrNotPaliGemma, few(outside))
 	}
-	if strings.HasPrefix(inside[len(inside)-1], "params/") {
+	if strings.HasPrefix(b.names[len(b.names)-1], "params/") {
 		b.root = "params/"
 	}
 	c := &catalog{files: b, named: map[string]safetensors.Entry{}, advice: shapesAdvice}
@@ -209,7 +216,7 @@ func (b *bigVision) catalog(path string) (*catalog, heads, error) {
 			}
 		}
 	}
-	if unknown := slices.DeleteFunc(inside, func(name string) bool { return used[name] }); len(unknown) > 0 {
+	if unknown := slices.DeleteFunc(slices.Clone(b.names), func(name string) bool { return used[name] }); len(unknown) > 0 {
 		return nil, heads{}, fmt.Errorf("arrays are unknown (%s): the file is another model's, or its layers are not stacked", few(unknown))
 	}
 	return c, b.heads(), nil

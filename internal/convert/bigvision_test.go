@@ -305,6 +305,8 @@ func TestBigVisionFiles(t *testing.T) {
 			isSentence(t, fails(t, cut, opts, "invalid npz"))
 		})
 	}
+	// What is missing is said before all values are read for their checksums.
+	isSentence(t, fails(t, writeFile(t, filepath.Join(t.TempDir(), "flipped.npz"), flipped), Options{Type: "f32"}, "tokenizer", "--tokenizer"))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Convert(ctx, path, filepath.Join(t.TempDir(), "o.gguf"), opts); err == nil || !strings.Contains(err.Error(), context.Canceled.Error()) {

@@ -105,9 +105,9 @@ type conversion struct {
 func open(ctx context.Context, checkpoint, out string, opts Options) (*conversion, error) {
 	switch {
 	case opts.Projector != "":
-		return openPair(ctx, checkpoint, out, opts)
+		return openPair(ctx, checkpoint, opts)
 	case IsBigVision(checkpoint):
-		return openBigVision(ctx, checkpoint, out, opts)
+		return openBigVision(ctx, checkpoint, opts)
 	}
 	return openPlain(ctx, checkpoint, out, opts)
 }
@@ -123,8 +123,8 @@ func openPlain(ctx context.Context, checkpoint, out string, opts Options) (*conv
 	}
 	var errs []error
 	config, err := openConfig(dir, &errs)
-	configured := false
-	switch configured = err == nil; {
+	configured := err == nil
+	switch {
 	case configured:
 	case !errNoConfig(err):
 		return nil, err

@@ -11,12 +11,9 @@ import (
 	"paligemma/internal/units"
 )
 
-// Tensors that take no part in the computation.
-var (
-	// SigLIP's pooling head, which PaliGemma never calls, whatever
-	// vision_use_head says.
-	poolingHead = regexp.MustCompile(`^vision_tower\.head\.`)
-)
+// poolingHead is SigLIP's, which PaliGemma never calls, whatever vision_use_head
+// says.
+var poolingHead = regexp.MustCompile(`^vision_tower\.head\.`)
 
 // An unmerged adapter of PEFT: LoRA, DoRA, LoHa, LoKr, IA³, OFT, prompts, tokens
 // that are trained alone, and the kinds that came later.

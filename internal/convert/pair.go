@@ -62,7 +62,7 @@ func (p *pair) Close() error {
 }
 
 // openPair opens a language model in GGUF and the vision part that belongs to it.
-func openPair(ctx context.Context, path, out string, opts Options) (*conversion, error) {
+func openPair(ctx context.Context, path string, opts Options) (*conversion, error) {
 	if opts.Prefix != "" {
 		return nil, errors.New("--prefix is for safetensors, not for a pair of GGUF files")
 	}
@@ -241,7 +241,7 @@ func (k *keys) three(key string) [3]float32 {
 	return [3]float32(values)
 }
 
-// sort puts the files' tensors into a catalog. They are called as in our file, but for
+// sort puts the files' tensors into a catalog. They are called as in the output, but for
 // the projector of later versions and for older files that swap the MLP's matrices.
 func (p *pair) sort(c *catalog, config model.Config) error {
 	names := layout.Names(config)
