@@ -148,15 +148,13 @@ func TestCheckpointCache(t *testing.T) {
 		}
 	}
 	for i, name := range []string{one, two, indexName} {
-		t.Run(name, func(t *testing.T) {
-			blob := fmt.Sprint("blob", i)
-			if err := os.Rename(filepath.Join(from, name), filepath.Join(blobs, blob)); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Symlink(filepath.Join("..", "..", "blobs", blob), filepath.Join(dir, name)); err != nil {
-				t.Skip(err)
-			}
-		})
+		blob := fmt.Sprint("blob", i)
+		if err := os.Rename(filepath.Join(from, name), filepath.Join(blobs, blob)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join("..", "..", "blobs", blob), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	check(t, dir, dir, "a=1 b=2 c=3")
 	check(t, filepath.Join(dir, indexName), dir, "a=1 b=2 c=3")
