@@ -109,7 +109,7 @@ func (s *settings) complete(source *tokenizerSource) (*reader.File, error) {
 		next++
 	}
 	from := files.source(missing[0], s.imageFrom()) + " names"
-	if missing[0].Content == objectPieces[0] {
+	if missing[0].Content == objectPieces()[0] {
 		from = "PaliGemma's processor adds"
 	}
 	s.notes = append(s.notes, fmt.Sprintf("%s lacks %s, which %s: %s", source.name, units.Count(len(missing), "token", "tokens"), from, few(pieces)))
@@ -136,9 +136,9 @@ func (s *settings) missing(file *reader.File, files tokenizerFiles) []reader.Add
 	return missing
 }
 
-// objectPieces are the tokens for places and masks that PaliGemma's processor
+// objectPieces returns the tokens for places and masks that PaliGemma's processor
 // adds to Gemma's own tokenizer. In the released models they lie before <image>.
-var objectPieces = func() (all []string) {
+func objectPieces() (all []string) {
 	for i := range 1024 {
 		all = append(all, fmt.Sprintf("<loc%04d>", i))
 	}
@@ -146,17 +146,17 @@ var objectPieces = func() (all []string) {
 		all = append(all, fmt.Sprintf("<seg%03d>", i))
 	}
 	return all
-}()
+}
 
 // missingObjects returns the tokens of objectPieces if a tokenizer has none of
 // them, and they are what fits between its last token, n added ones behind it,
 // and <image>: it is Gemma's own.
 func (s *settings) missingObjects(file *reader.File, known map[string]int, n int) (missing []reader.AddedToken) {
-	first := nextID(file) + n
-	if s.image[0] != first+len(objectPieces) {
+	first, pieces := nextID(file)+n, objectPieces()
+	if s.image[0] != first+len(pieces) {
 		return nil
 	}
-	for i, piece := range objectPieces {
+	for i, piece := range pieces {
 		if _, ok := known[piece]; ok {
 			return nil
 		}

@@ -259,7 +259,7 @@ func Types() []TypeInfo {
 }
 
 func (m mix) info() TypeInfo {
-	return TypeInfo{m.name, m.about, m.fileType, 8 * float64(m.base.BlockBytes()) / float64(max(1, m.base.BlockSize()))}
+	return TypeInfo{m.name, m.about, m.fileType, 8 * float64(m.base.BlockBytes()) / float64(m.base.BlockSize())}
 }
 
 // FindType finds an output type by its name in any case; "" is q8_0. Others are
