@@ -2,6 +2,7 @@
 // out what they make of a model. Every tensor of an adapter is used, or it is an
 // error that names it.
 //
+//	spec.go     PATH:SCALE, and several adapters at once
 //	open.go     what a path is, and what to type where it is not an adapter
 //	config.go   adapter_config.json, and the kinds of adapters that are refused
 //	pattern.go  rank_pattern and alpha_pattern, matched as PEFT does

@@ -21,7 +21,7 @@ func TestPrefix(t *testing.T) {
 	want, _ := run(t, tinyDir("pg1-tiny"), Options{Type: "f32"})
 	for _, test := range []struct {
 		prefix, option string
-		to             layoutIndex
+		to             int // in layouts
 	}{
 		{"paligemma_with_expert.paligemma.", "paligemma_with_expert.paligemma.", 0},
 		{"paligemma_with_expert.paligemma.", "paligemma_with_expert.paligemma", 1},
@@ -40,9 +40,6 @@ func TestPrefix(t *testing.T) {
 		})
 	}
 }
-
-// layoutIndex is an index of layouts.
-type layoutIndex int
 
 // TestSuggestPrefix: what to type for a policy whose config.json is its own.
 func TestSuggestPrefix(t *testing.T) {
