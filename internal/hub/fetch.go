@@ -19,8 +19,8 @@ const reportEvery = 100 * time.Millisecond
 // Fetch puts files of a snapshot into a folder, those first that are listed first:
 // from the folder itself, where an earlier run left them or parts of them, from the
 // hub's cache, as links, or from the hub. All that is there afterwards was held
-// against the hub's list. report is told the bytes that are there, from one goroutine at a time.
-// Whenever the process ends, the next call goes on where this one was.
+// against the hub's list. report is told the bytes that are there, from one goroutine
+// at a time. Whenever the process ends, the next call goes on where this one was.
 func (c *Client) Fetch(ctx context.Context, s *Snapshot, files []File, dir string, report func(done int64)) error {
 	for _, f := range files {
 		if err := CheckFile(f.Path); err != nil {
@@ -106,9 +106,8 @@ type transfer struct {
 	slots    chan struct{} // one for each connection
 	done     *atomic.Int64
 
-	part    *part
-	counted int64 // of done
-	whole   bool  // the server knows no ranges
+	part  *part
+	whole bool // the server knows no ranges
 }
 
 // explain says which file an error is about.
@@ -167,7 +166,7 @@ func (t *transfer) download(ctx context.Context) (err error) {
 			t.part.close()
 		}
 	}()
-	t.count(t.part.length())
+	t.done.Add(t.part.length())
 	for restarts := 0; ; {
 		if err = t.fill(ctx); err == nil {
 			err = verify(ctx, t.part.file, t.file.Size, t.file)
@@ -181,7 +180,7 @@ func (t *transfer) download(ctx context.Context) (err error) {
 			t.whole = true
 		case (errors.Is(err, errChanged) || errors.Is(err, errHash)) && restarts < maxRestarts:
 			restarts++
-			t.count(-t.counted)
+			t.done.Add(-t.part.length())
 			if err := t.part.reset(); err != nil {
 				return fmt.Errorf("%s: %w", t.path, atomicfile.Cause(err))
 			}
@@ -189,10 +188,4 @@ func (t *transfer) download(ctx context.Context) (err error) {
 			return err
 		}
 	}
-}
-
-// count adds to the bytes that are there.
-func (t *transfer) count(n int64) {
-	atomic.AddInt64(&t.counted, n)
-	t.done.Add(n)
 }

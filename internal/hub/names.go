@@ -44,10 +44,8 @@ func CheckRevision(revision string) error {
 	return nil
 }
 
-var commitPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
-
 // IsCommit reports whether a revision is a whole commit, which never changes.
-func IsCommit(revision string) bool { return commitPattern.MatchString(revision) }
+func IsCommit(revision string) bool { return sha1Pattern.MatchString(revision) }
 
 // checkListed refuses a path that no repository has: it would leave its folder.
 func checkListed(path string) error {

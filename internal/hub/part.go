@@ -178,7 +178,6 @@ func (p *part) save() error {
 func (p *part) state() state {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.saved = time.Now()
 	s := state{p.want.Size, p.want.SHA256, p.want.Blob, p.etag, [][2]int64{}}
 	for _, a := range p.have[:min(len(p.have), maxSpans)] {
 		s.Have = append(s.Have, [2]int64{a.from, a.to})
@@ -195,7 +194,7 @@ func (p *part) write(b []byte, at int64) (gained int64, err error) {
 	gained = p.have.add(span{at, at + int64(len(b))})
 	due := time.Since(p.saved) > saveEvery
 	if due {
-		p.saved = time.Now() // nobody else saves it
+		p.saved = time.Now()
 	}
 	p.mu.Unlock()
 	if due {

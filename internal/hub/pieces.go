@@ -27,7 +27,7 @@ var errNoRanges = errors.New("the server does not send ranges")
 
 // fill downloads what is missing.
 func (t *transfer) fill(ctx context.Context) error {
-	if len(t.part.missing(t.file.Size+1)) == 0 {
+	if t.part.length() == t.file.Size {
 		return nil
 	}
 	if t.whole {
@@ -206,12 +206,12 @@ func (t *transfer) copy(from io.Reader, s span) (n int64, more bool, err error) 
 		}
 		if got > 0 {
 			gained, err := t.part.write(buf[:got], s.from)
+			t.done.Add(gained)
 			if err != nil {
 				return n, false, err
 			}
 			n += int64(got)
 			s.from += int64(got)
-			t.count(gained)
 		}
 	}
 	switch {

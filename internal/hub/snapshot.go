@@ -69,8 +69,8 @@ func (c *Client) Snapshot(ctx context.Context, id, revision string) (*Snapshot, 
 	return nil, fmt.Errorf("the list of the files of %s has more than %d pages", id, maxPages)
 }
 
-// json reads an answer of the hub with read. It returns the address that gave it, and that of
-// the next page of a list, if there is one.
+// json reads an answer of the hub with read. It returns the address that gave it, and
+// that of the next page of a list, if there is one.
 func (c *Client) json(ctx context.Context, to *url.URL, a asked, read func(*strictjson.Reader) error) (from *url.URL, next string, err error) {
 	var text []byte
 	err = c.retry(ctx, func() (bool, error) {
@@ -80,13 +80,8 @@ func (c *Client) json(ctx context.Context, to *url.URL, a asked, read func(*stri
 		}
 		defer resp.Body.Close()
 		from, next = resp.Request.URL, nextLink(resp.Header)
-		if text, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1)); err != nil {
-			if ctx.Err() != nil {
-				return false, ctx.Err()
-			}
-			return false, &transientError{error: err}
-		}
-		return false, nil
+		text, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+		return false, err
 	})
 	if err != nil {
 		return nil, "", err
