@@ -127,21 +127,27 @@ func (f files) archives() []string {
 
 // advice ends a message with the files that can be asked for, some of them.
 func (f files) advice() string {
-	const most = 4
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(f)) {
-		if CheckWeights(name) == nil && !safetensors.IsShard(name) && name != adapterWeights {
-			names = append(names, quote.Line(name, quote.Max))
-		}
-	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(f)), func(name string) bool {
+		return CheckWeights(name) != nil || safetensors.IsShard(name) || name == adapterWeights
+	})
 	if len(names) == 0 {
 		return ""
 	}
-	more := ""
-	if n := len(names) - most; n > 0 {
-		more = fmt.Sprintf(" or %d others", n)
+	return ": ask for one of its files with --file (" + some(names, ", ") + ")"
+}
+
+// some lists the first of some names, and says how many others there are.
+func some(names []string, separator string) string {
+	const most = 4
+	var list []string
+	for _, name := range names[:min(len(names), most)] {
+		list = append(list, quote.Line(name, quote.Max))
 	}
-	return ": ask for one of its files with --file (" + strings.Join(names[:min(len(names), most)], ", ") + more + ")"
+	text := strings.Join(list, separator)
+	if n := len(names) - most; n > 0 {
+		text += fmt.Sprintf(" or %d others", n)
+	}
+	return text
 }
 
 // shards returns the files of the weights, once the index is in a folder.

@@ -98,8 +98,8 @@ func (s *Store) List() ([]Model, error) {
 var ErrUnknown = errors.New("no such model")
 
 // Find returns the model of a name. The owner, the type, and the revision with the
-// adapters may be left out where one model only remains; part says whether any part of a name will do that one model
-// only has.
+// adapters may be left out where one model only remains; part says whether any part
+// of a name will do that one model only has.
 func (s *Store) Find(name string, part bool) (Model, error) {
 	all, err := s.List()
 	if err != nil {
@@ -115,9 +115,10 @@ func (s *Store) Find(name string, part bool) (Model, error) {
 	}
 	for _, match := range matches {
 		var found []Model
+		var names []string
 		for _, m := range all {
 			if match(m.Name) {
-				found = append(found, m)
+				found, names = append(found, m), append(names, m.Name)
 			}
 		}
 		switch {
@@ -125,7 +126,7 @@ func (s *Store) Find(name string, part bool) (Model, error) {
 		case len(found) == 1:
 			return found[0], nil
 		case len(found) > 1:
-			return Model{}, fmt.Errorf("%s may be %s: name one of them", quote.Short(name), names(found))
+			return Model{}, fmt.Errorf("%s may be %s: name one of them", quote.Short(name), some(names, " or "))
 		}
 	}
 	return Model{}, fmt.Errorf("%s: %w", quote.Short(name), ErrUnknown)
@@ -141,20 +142,6 @@ func isShort(full, name string) bool {
 		}
 	}
 	return false
-}
-
-// names lists some models in a message.
-func names(all []Model) string {
-	const most = 4
-	var list []string
-	for _, m := range all[:min(len(all), most)] {
-		list = append(list, quote.Line(m.Name, quote.Max))
-	}
-	text := strings.Join(list, " or ")
-	if n := len(all) - most; n > 0 {
-		text += fmt.Sprintf(" or %d others", n)
-	}
-	return text
 }
 
 // Remove removes a model, if it has a path, and what was downloaded of its
