@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"paligemma/internal/adapter"
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
@@ -125,7 +125,7 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 		return err
 	}
 	defer e.Close()
-	if err := o.checkOutput(q.sources(), e.Path()); err != nil {
+	if err := o.checkOutput(q.sources(), e.Files()); err != nil {
 		return err
 	}
 	reader.open(e)
@@ -154,16 +154,8 @@ func (a *app) runForward(ctx context.Context, o *forwardOptions) error {
 }
 
 // checkOutput refuses to replace a file that the run reads.
-func (o *forwardOptions) checkOutput(sources []*source, model string) error {
-	adapters, err := openAdapters(o.model.LoRA)
-	if err != nil {
-		return err
-	}
-	defer adapter.CloseAll(adapters)
-	inputs := []string{model}
-	for _, a := range adapters {
-		inputs = append(inputs, a.Files()...)
-	}
+func (o *forwardOptions) checkOutput(sources []*source, model []string) error {
+	inputs := slices.Clone(model)
 	for _, s := range sources {
 		inputs = append(inputs, s.path)
 	}

@@ -58,6 +58,7 @@ type Engine struct {
 	tok     *tokenizer.Tokenizer
 	config  model.Config
 	notes   []string
+	files   []string // the model's and those of the adapters
 	force   bool
 
 	ready func() error // waits for the tokenizer, once
@@ -122,8 +123,11 @@ func New(file *gguf.File, o Options) (*Engine, error) {
 
 func open(file *gguf.File, adapters []adapter.Loaded, o Options, start time.Time) (*Engine, error) {
 	e := &Engine{
-		file: file, force: o.Force, parallel: o.Parallel,
+		file: file, files: []string{file.Path()}, force: o.Force, parallel: o.Parallel,
 		work: make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
+	}
+	for _, a := range adapters {
+		e.files = append(e.files, a.Files()...)
 	}
 	if e.parallel <= 0 {
 		e.parallel = DefaultParallel
@@ -214,6 +218,10 @@ func (e *Engine) Notes() []string { return e.notes }
 
 // Path returns the name of the model's file.
 func (e *Engine) Path() string { return e.file.Path() }
+
+// Files returns the paths of all files that were read: the model's and those of the
+// adapters.
+func (e *Engine) Files() []string { return e.files }
 
 // File returns the model's file, for its keys and tensors.
 func (e *Engine) File() *gguf.File { return e.file }
