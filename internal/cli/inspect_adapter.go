@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -27,13 +26,7 @@ func inspectAdapter(path string) (*inspection, error) {
 	for _, t := range tensors {
 		in.addSafetensor(t, "")
 	}
-	in.verify = func(ctx context.Context, progress func(int64)) error {
-		read := func(i int, p []byte, off int64) error { return a.ReadAt(tensors[i], p, off) }
-		if err := verifyFloats(ctx, tensors, read, progress); err != nil {
-			return err
-		}
-		return a.Unchanged()
-	}
+	in.verify = floatVerifier(tensors, func(i int, p []byte, off int64) error { return a.ReadAt(tensors[i], p, off) }, a.Unchanged)
 	return in, nil
 }
 

@@ -118,13 +118,7 @@ func inspectSafetensors(path string) (*inspection, error) {
 	for _, t := range f.Tensors {
 		in.addSafetensor(t, "")
 	}
-	in.verify = func(ctx context.Context, progress func(int64)) error {
-		read := func(i int, p []byte, off int64) error { return f.ReadAt(f.Tensors[i], p, off) }
-		if err := verifyFloats(ctx, f.Tensors, read, progress); err != nil {
-			return err
-		}
-		return f.Unchanged()
-	}
+	in.verify = floatVerifier(f.Tensors, func(i int, p []byte, off int64) error { return f.ReadAt(f.Tensors[i], p, off) }, f.Unchanged)
 	return in, nil
 }
 
@@ -158,13 +152,7 @@ func inspectCheckpoint(path string) (*inspection, error) {
 		tensors[i] = e.Tensor
 		in.addSafetensor(e.Tensor, filepath.Base(e.Path))
 	}
-	in.verify = func(ctx context.Context, progress func(int64)) error {
-		read := func(i int, p []byte, off int64) error { return ckpt.ReadAt(entries[i], p, off) }
-		if err := verifyFloats(ctx, tensors, read, progress); err != nil {
-			return err
-		}
-		return ckpt.Unchanged()
-	}
+	in.verify = floatVerifier(tensors, func(i int, p []byte, off int64) error { return ckpt.ReadAt(entries[i], p, off) }, ckpt.Unchanged)
 	return in, nil
 }
 

@@ -48,6 +48,17 @@ func verifyFloats(ctx context.Context, tensors []safetensors.Tensor, read func(i
 	return nil
 }
 
+// floatVerifier returns what verifies tensors: their values, and that what they were
+// read from has not changed meanwhile.
+func floatVerifier(tensors []safetensors.Tensor, read func(i int, p []byte, off int64) error, unchanged func() error) func(context.Context, func(int64)) error {
+	return func(ctx context.Context, progress func(int64)) error {
+		if err := verifyFloats(ctx, tensors, read, progress); err != nil {
+			return err
+		}
+		return unchanged()
+	}
+}
+
 // verifyGGUF decodes all tensors of a type that a model may have. A file that
 // says that it is a PaliGemma is then loaded, its tokenizer checked, and run
 // once: only that finds weights that are numbers, but too large to compute with.
