@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"paligemma/internal/hub/hubtest"
 )
 
 // pullProcess is a process that pulls test/two as f32.
@@ -23,6 +25,21 @@ func pullProcess(t *testing.T) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	cmd = exec.Command("paligemma", "pull", "test/two", "--type", "f32")
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
+}
+
+// slowDown makes a hub slow. The channel is closed when its storage is asked for a range
+// that begins with bytesRange.
+func slowDown(h *hubtest.Hub, bytesRange string) (begun <-chan struct{}) {
+	h.SetRate(1_000_000)
+	asked := make(chan struct{})
+	once := sync.OnceFunc(func() { close(asked) })
+	h.SetFault(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/storage/") && strings.HasPrefix(r.Header.Get("Range"), bytesRange) {
+			once()
+		}
+		return false
+	})
+	return asked
 }
 
 // leftovers lists the files that are not models.
@@ -87,15 +104,7 @@ func TestPullKilled(t *testing.T) {
 func TestPullInterrupted(t *testing.T) {
 	h := testHub(t)
 	dir := userFolders(t)
-	h.SetRate(1_000_000)
-	begun := make(chan struct{})
-	once := sync.OnceFunc(func() { close(begun) })
-	h.SetFault(func(_ http.ResponseWriter, r *http.Request) bool {
-		if strings.HasPrefix(r.URL.Path, "/storage/") && r.Header.Get("Range") == "bytes=1048576-1830951" {
-			once()
-		}
-		return false
-	})
+	begun := slowDown(h, "bytes=1048576-1830951")
 	cmd, _, errs := pullProcess(t)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -135,15 +144,7 @@ func TestPullInterrupted(t *testing.T) {
 func TestPullTwice(t *testing.T) {
 	h := testHub(t)
 	dir := userFolders(t)
-	h.SetRate(1_000_000)
-	begun := make(chan struct{})
-	once := sync.OnceFunc(func() { close(begun) })
-	h.SetFault(func(_ http.ResponseWriter, r *http.Request) bool {
-		if strings.HasPrefix(r.URL.Path, "/storage/") {
-			once()
-		}
-		return false
-	})
+	begun := slowDown(h, "bytes=0-")
 	first, firstOut, firstErrs := pullProcess(t)
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
