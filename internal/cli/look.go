@@ -169,10 +169,11 @@ func (s *session) encode(ctx context.Context, items []item) (pictures []picture,
 // openDecoder gives a locator the mask decoder, which is opened when masks are first
 // asked for.
 func (s *session) openDecoder(l *locator, masks bool) error {
-	if !masks || s.opened {
-		if masks {
-			l.masks = s.masks
-		}
+	if !masks {
+		return l.open(s.engine, false)
+	}
+	if s.opened {
+		l.masks = s.masks
 		return l.open(s.engine, false)
 	}
 	if err := l.open(s.engine, true); err != nil {
