@@ -13,6 +13,7 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
+	"paligemma/internal/regular"
 	"paligemma/internal/safetensors"
 )
 
@@ -45,8 +46,10 @@ func missingModel(path string) string {
 	if info, err := os.Stat(path + ".gguf"); err == nil && info.Mode().IsRegular() {
 		return "no such file (did you mean " + quote.Line(path, 2*quote.Max) + ".gguf?)"
 	}
-	if like := nearestModel(path); like != "" && !isPath(path) {
-		return "no such file, and no model of that name" + didYouMean(like)
+	if !isPath(path) {
+		if like := nearestModel(path); like != "" {
+			return "no such file, and no model of that name" + didYouMean(like)
+		}
 	}
 	if _, err := os.Stat(filepath.Dir(path)); err == nil || !repositoryName.MatchString(path) {
 		return ""
@@ -57,7 +60,7 @@ func missingModel(path string) string {
 // foreignFile says what a file is by its first bytes, if it is of a kind that is often
 // named in place of a model; else "".
 func foreignFile(path string, onlyGGUF bool) string {
-	start, err := firstBytes(path, foreignStart)
+	start, err := regular.ReadStart(path, foreignStart)
 	if err != nil || strings.HasPrefix(string(start), "GGUF") {
 		return ""
 	}
@@ -110,7 +113,7 @@ func explainCheckpoint(path string, err error) error {
 	if statErr != nil || !info.Mode().IsRegular() {
 		return err
 	}
-	start, readErr := firstBytes(path, foreignStart)
+	start, readErr := regular.ReadStart(path, foreignStart)
 	if readErr != nil || safetensors.DescribeForeign(start) != "" || isSafetensors(start) {
 		return err
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -154,8 +153,8 @@ func inspectedPath(text string) (string, error) {
 	return modelPath(text)
 }
 
-// inspectPath opens what path is: the built-in model where it is empty, a folder, a GGUF file by its magic, an index
-// by its name, and otherwise a safetensors file.
+// inspectPath opens what path is: the built-in model where it is empty, a folder, a
+// GGUF file by its magic, an index by its name, and otherwise a safetensors file.
 func inspectPath(path string) (*inspection, error) {
 	if path == "" {
 		f, err := demo.Open()
@@ -174,7 +173,7 @@ func inspectPath(path string) (*inspection, error) {
 	case info.IsDir():
 		return inspectCheckpoint(path)
 	}
-	magic, err := firstBytes(path, 4)
+	magic, err := regular.ReadStart(path, 4)
 	if err != nil {
 		return nil, err
 	}
@@ -187,20 +186,6 @@ func inspectPath(path string) (*inspection, error) {
 		return inspectCheckpoint(path)
 	}
 	return inspectSafetensors(path)
-}
-
-func firstBytes(path string, n int) ([]byte, error) {
-	f, err := regular.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b := make([]byte, n)
-	got, err := io.ReadFull(f, b)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
-	}
-	return b[:got], err
 }
 
 // write prints the summary and the tables that are asked for. Names and values come

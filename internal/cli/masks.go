@@ -8,6 +8,7 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/regular"
 )
 
 // addDecoder says how to get a mask decoder.
@@ -45,7 +46,7 @@ func newMasks(path string, open func(map[string][]float32) (*engine.Masks, error
 }
 
 func readMaskDecoder(path string) (map[string][]float32, error) {
-	magic, err := firstBytes(path, 4)
+	magic, err := regular.ReadStart(path, 4)
 	switch {
 	case err != nil:
 		return nil, err

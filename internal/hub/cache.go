@@ -17,6 +17,9 @@ import (
 // to blobs, which are named by their hashes, in snapshots for each commit. It is
 // never written to.
 
+// maxRef bounds what is read of a file in refs, which has a commit, in bytes.
+const maxRef = 256
+
 // repositoryDir returns the folder of a repository in the cache.
 func (c *Client) repositoryDir(id string) string {
 	return filepath.Join(c.Cache, "models--"+strings.ReplaceAll(id, "/", "--"))
@@ -48,8 +51,8 @@ func (c *Client) cachedSnapshot(id, revision string) (*Snapshot, error) {
 	}
 	s := &Snapshot{ID: id, Revision: revision, Commit: revision, Cached: true}
 	if !IsCommit(revision) {
-		b, err := readShort(filepath.Join(c.repositoryDir(id), "refs", filepath.FromSlash(revision)))
-		if s.Commit = strings.TrimSpace(b); err != nil || !IsCommit(s.Commit) {
+		b, err := regular.ReadStart(filepath.Join(c.repositoryDir(id), "refs", filepath.FromSlash(revision)), maxRef)
+		if s.Commit = strings.TrimSpace(string(b)); err != nil || !IsCommit(s.Commit) {
 			return nil, absent
 		}
 	}
@@ -76,17 +79,6 @@ func (c *Client) cachedSnapshot(id, revision string) (*Snapshot, error) {
 		s.Files = append(s.Files, f)
 	}
 	return s, nil
-}
-
-// readShort reads a small file.
-func readShort(path string) (string, error) {
-	f, err := regular.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 256))
-	return string(b), err
 }
 
 // copyFile copies a file, whole or not at all.

@@ -114,15 +114,10 @@ func (p *part) load() error {
 // readState reads the file of a state.
 func readState(path string) (state, error) {
 	var s state
-	f, err := regular.Open(path)
-	if err != nil {
-		return s, err
+	text, err := regular.ReadStart(path, maxState+1)
+	if err == nil && len(text) > maxState {
+		err = errors.New("too large")
 	}
-	defer f.Close()
-	if f.Size() > maxState {
-		return s, errors.New("too large")
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxState))
 	if err != nil {
 		return s, err
 	}

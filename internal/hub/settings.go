@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -108,15 +107,10 @@ func (v variables) token(hfHome string) (token, from string, err error) {
 	if path == "" {
 		return "", "", nil
 	}
-	f, err := regular.Open(path)
+	b, err := regular.ReadStart(path, maxToken+1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", "", nil
 	} else if err != nil {
-		return "", "", fmt.Errorf("the hub's token: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
-	if err != nil {
 		return "", "", fmt.Errorf("the hub's token: %w", err)
 	}
 	if token = cleanToken(string(b)); token == "" {

@@ -5,6 +5,7 @@ package regular
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 )
@@ -43,6 +44,17 @@ func Open(path string) (*File, error) {
 		return nil, named(path, err)
 	}
 	return &File{file, path, info}, nil
+}
+
+// ReadStart returns the first n bytes of the regular file at path, or all of a shorter
+// one.
+func ReadStart(path string, n int64) ([]byte, error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, n))
 }
 
 // check says what a file is that is not regular.

@@ -114,3 +114,20 @@ func TestUnchanged(t *testing.T) {
 		})
 	}
 }
+
+func TestReadStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int64]string{0: "", 4: "1234", 5: "12345", 6: "12345"} {
+		t.Run(want, func(t *testing.T) {
+			if got, err := ReadStart(path, n); err != nil || string(got) != want {
+				t.Errorf("%q, %v, want %q", got, err, want)
+			}
+		})
+	}
+	if _, err := ReadStart(filepath.Dir(path), 4); err == nil {
+		t.Error("a folder is read")
+	}
+}
