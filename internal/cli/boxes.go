@@ -321,10 +321,11 @@ func (y *yoloWriter) close() error {
 // checkLabelDir finds what is in the way of the files of labels of images with
 // names.
 func (f *files) checkLabelDir(dir string, names []string) error {
-	if slices.Contains(names, strings.TrimSuffix(classFile, ".txt")) {
-		return fmt.Errorf("--label-dir %s: an image is called %q, whose labels would be the list of classes: rename it", dir, "classes")
+	list := strings.TrimSuffix(classFile, ".txt")
+	if slices.Contains(names, list) {
+		return fmt.Errorf("--label-dir %s: an image is called %q, whose labels would be the list of classes: rename it", dir, list)
 	}
-	for _, name := range append(slices.Clone(names), strings.TrimSuffix(classFile, ".txt")) {
+	for _, name := range append(slices.Clone(names), list) {
 		if err := f.check(labelPath(dir, name)); err != nil {
 			return err
 		}

@@ -24,9 +24,12 @@ var exitStatuses = []struct {
 	{exitImage, "An image is missing, unreadable or over a limit."},
 }
 
+// modelFiles says what *.gguf files are.
+const modelFiles = "Models, as paligemma convert writes them."
+
 // manFiles are the files that a command deals with, by the flag that names them.
 var manFiles = []struct{ flag, name, text string }{
-	{"model", "*.gguf", "Models, as paligemma convert writes them. Where none is named, a small one answers that is part of the program."},
+	{"model", "*.gguf", modelFiles + " Where none is named, a small one answers that is part of the program."},
 	{"mask-decoder", "vae-oid.npz", "The decoder of PaliGemma's mask codec, as big_vision publishes it. A GGUF file can contain it, too."},
 	{"tokenizer", "tokenizer.json, tokenizer.model", "The tokenizer of a checkpoint, as transformers and as SentencePiece save it."},
 	{"mask-dir", "NAME-1.png, NAME-2.png", "Masks, one for each object of the image NAME."},
@@ -35,7 +38,7 @@ var manFiles = []struct{ flag, name, text string }{
 // commandFiles are further files of commands.
 var commandFiles = map[string][]struct{ name, text string }{
 	"paligemma": {
-		{"*.gguf", "Models, as paligemma convert writes them. Where none is named, a small one answers that is part of the program."},
+		{"*.gguf", modelFiles + " Where none is named, a small one answers that is part of the program."},
 		{"share/bash-completion/completions/paligemma", "Completion for bash. This and the next two are in the folder that the program was installed to, such as /usr/local."},
 		{"share/zsh/site-functions/_paligemma", "Completion for zsh."},
 		{"share/fish/vendor_completions.d/paligemma.fish", "Completion for fish."},
@@ -44,8 +47,8 @@ var commandFiles = map[string][]struct{ name, text string }{
 		{"config.json, tokenizer.json, model.safetensors", "Parts of a checkpoint."},
 		{"NAME-TYPE.gguf", "The model, where OUT is not named."},
 	},
-	"quantize": {{"*.gguf", "Models, as paligemma convert writes them."}},
-	"inspect":  {{"*.gguf", "Models, as paligemma convert writes them."}},
+	"quantize": {{"*.gguf", modelFiles}},
+	"inspect":  {{"*.gguf", modelFiles}},
 }
 
 // manPage returns the man page of a command.
