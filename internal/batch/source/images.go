@@ -1,11 +1,8 @@
 package source
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -117,30 +114,13 @@ const maxName = 1 << 16
 // listShard is that of the files in a list.
 func (o *Options) listShard() Shard {
 	return Shard{Path: o.FilesFrom, read: func(r *reading) {
-		in, err := o.open(o.FilesFrom)
-		if err != nil {
-			r.fail(err)
-			return
-		}
-		defer in.close()
 		end := byte('\n')
 		if o.Null {
 			end = 0
 		}
-		lines := newLineReader(in, end, maxName)
-		for {
-			line, err := lines.next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil && !errors.Is(err, result.ErrTooLong) {
-				r.fail(err)
-				return
-			}
-			if !o.listed(r, line, lines.number, err) {
-				return
-			}
-		}
+		o.eachLine(r, o.FilesFrom, end, maxName, func(line []byte, number int64, err error) bool {
+			return o.listed(r, line, number, err)
+		})
 	}}
 }
 
@@ -155,56 +135,4 @@ func (o *Options) listed(r *reading, line []byte, number int64, err error) bool 
 		return o.image(r, "./"+Stdin)
 	}
 	return o.image(r, string(line))
-}
-
-// lineID is the id of a record that has none: the file, and the line from 1.
-func lineID(file string, number int64) string { return fmt.Sprintf("%s#%d", file, number) }
-
-// lineReader reads lines, the first without a byte order mark.
-type lineReader struct {
-	r      *bufio.Reader
-	end    byte
-	max    int
-	number int64 // of the line, from 1
-	buf    []byte
-}
-
-func newLineReader(r io.Reader, end byte, limit int) *lineReader {
-	return &lineReader{r: bufio.NewReaderSize(r, 1<<16), end: end, max: limit}
-}
-
-var byteOrderMark = []byte("\xef\xbb\xbf")
-
-// next returns the next line without its end, which the last may lack; it is valid
-// until the next call. A line that is too long is passed over and not held: its
-// error wraps [result.ErrTooLong], and others follow.
-func (l *lineReader) next() ([]byte, error) {
-	l.buf, l.number = l.buf[:0], l.number+1
-	long := false
-	for {
-		part, err := l.r.ReadSlice(l.end)
-		if long = long || len(l.buf)+len(part) > l.max+2; !long {
-			l.buf = append(l.buf, part...)
-		}
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case errors.Is(err, io.EOF) && !long && len(l.buf) == 0:
-			return nil, io.EOF
-		case err != nil && !errors.Is(err, io.EOF):
-			return nil, atomicfile.Cause(err)
-		}
-		break
-	}
-	if long {
-		return nil, fmt.Errorf("line %d: %w of %d bytes", l.number, result.ErrTooLong, l.max)
-	}
-	line := bytes.TrimSuffix(l.buf, []byte{l.end})
-	if l.end == '\n' {
-		line = bytes.TrimSuffix(line, []byte("\r"))
-	}
-	if l.number == 1 {
-		line = bytes.TrimPrefix(line, byteOrderMark)
-	}
-	return line, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -21,36 +20,19 @@ const maxLine = 256 << 20
 // lineShard is that of a file of JSON Lines.
 func (o *Options) lineShard(path string) Shard {
 	return Shard{Path: path, read: func(r *reading) {
-		in, err := o.open(path)
-		if err != nil {
-			r.fail(err)
-			return
-		}
-		defer in.close()
-		lines := newLineReader(in, '\n', maxLine)
-		for {
-			line, err := lines.next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil && !errors.Is(err, result.ErrTooLong) {
-				r.fail(err)
-				return
-			}
+		o.eachLine(r, path, '\n', maxLine, func(line []byte, number int64, err error) bool {
 			if err == nil && len(bytes.TrimSpace(line)) == 0 {
-				continue
+				return true
 			}
 			rec := Record{Err: err}
 			if err == nil {
 				rec = o.parseLine(path, line)
 			}
 			if rec.ID == "" {
-				rec.ID = lineID(path, lines.number)
+				rec.ID = lineID(path, number)
 			}
-			if !r.yield(rec) {
-				return
-			}
-		}
+			return r.yield(rec)
+		})
 	}}
 }
 
@@ -93,7 +75,13 @@ type fields struct {
 func (f *fields) parse(text string) error {
 	in, err := strictjson.NewReader(text)
 	if err == nil {
-		err = in.Object(func(key string) error { return f.field(in, key) })
+		readers := f.readers(in)
+		err = in.Object(func(key string) error {
+			if read, ok := readers[key]; ok {
+				return readField(in, key, read)
+			}
+			return f.carry(in, key)
+		})
 	}
 	if err == nil && in.End() != nil {
 		return errors.New("want one JSON object a line")
@@ -104,12 +92,8 @@ func (f *fields) parse(text string) error {
 	return nil
 }
 
-// field reads the value of a field. null is a field that is missing.
-func (f *fields) field(in *strictjson.Reader, key string) error {
-	read, ok := f.readers(in)[key]
-	if !ok {
-		return f.carry(in, key)
-	}
+// readField reads the value of a field. null is a field that is missing.
+func readField(in *strictjson.Reader, key string, read func() error) error {
 	if null, err := in.Null(); null || err != nil {
 		return err
 	}
