@@ -8,13 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	inputs "paligemma/internal/batch/source"
 )
 
-// imageExtensions are what a folder is searched for; a file that is named itself
-// may be called anything.
-var imageExtensions = []string{
-	".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
-}
+// imageExtensions are what a folder is searched for.
+var imageExtensions = inputs.Extensions
 
 // otherExtensions are those of pictures that are not read: a folder says how many
 // of them it has.

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	inputs "paligemma/internal/batch/source"
 	"paligemma/internal/result"
 )
 
@@ -135,25 +135,11 @@ func (a *app) expandImage(ctx context.Context, arg string, argument bool, o imag
 	return []source{{path: arg, err: fmt.Errorf("%s: no file matches", arg)}}
 }
 
-// matches lists the files that match a pattern, none if the pattern is invalid. In a
-// folder that exists as it is written only the last part is a pattern.
+// matches lists the files that match a pattern.
 func matches(pattern string) (found []source) {
-	dir, base := filepath.Split(pattern)
-	paths, _ := filepath.Glob(pattern)
-	if info, err := os.Stat(dir); len(paths) == 0 && strings.ContainsAny(dir, "*?[") && err == nil && info.IsDir() {
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			if ok, err := filepath.Match(base, e.Name()); ok && err == nil {
-				paths = append(paths, dir+e.Name())
-			}
-		}
-	}
-	for _, path := range paths {
-		if strings.HasPrefix(filepath.Base(path), ".") && !strings.HasPrefix(base, ".") {
-			continue // as in a shell
-		}
+	for _, path := range inputs.Match(pattern) {
 		if info, err := os.Stat(path); err != nil || !info.IsDir() {
-			found = append(found, foundSource(notStdin(path), info))
+			found = append(found, foundSource(path, info))
 		}
 	}
 	return found

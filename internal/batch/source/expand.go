@@ -27,7 +27,7 @@ func expandArgument(arg string) ([]string, error) {
 	var all []string
 	for _, name := range names {
 		if strings.ContainsAny(name, "*?[") && !exists(name) {
-			if found := match(name); len(found) > 0 {
+			if found := Match(name); len(found) > 0 {
 				all = append(all, found...)
 				continue
 			}
@@ -42,16 +42,35 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// match returns the files that match a pattern, sorted, without hidden ones unless
-// the pattern is of hidden ones.
-func match(pattern string) (found []string) {
+// Match returns the files and folders that match a pattern, sorted: none if the pattern
+// is invalid, and as in a shell hidden ones only if the pattern begins with a dot. In a
+// folder that exists as it is written only the last part is a pattern.
+func Match(pattern string) (found []string) {
+	dir, base := filepath.Split(pattern)
 	paths, _ := filepath.Glob(pattern)
+	if len(paths) == 0 && strings.ContainsAny(dir, "*?[") && isFolder(dir) {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if ok, err := filepath.Match(base, e.Name()); ok && err == nil {
+				paths = append(paths, dir+e.Name())
+			}
+		}
+	}
 	for _, path := range paths {
-		if !strings.HasPrefix(filepath.Base(path), ".") || strings.HasPrefix(filepath.Base(pattern), ".") {
-			found = append(found, path)
+		if !strings.HasPrefix(filepath.Base(path), ".") || strings.HasPrefix(base, ".") {
+			found = append(found, asFile(path))
 		}
 	}
 	return found
+}
+
+// asFile returns the path of a file in such a form that it does not stand for standard
+// input.
+func asFile(path string) string {
+	if path == Stdin {
+		return "./" + path
+	}
+	return path
 }
 
 // expandBraces returns the texts that a text with braces stands for: {a,b} and ranges

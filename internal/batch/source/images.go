@@ -12,15 +12,20 @@ import (
 	"paligemma/internal/result"
 )
 
-// imageExtensions are what folders and archives are searched for.
-var imageExtensions = []string{
+// Extensions are those of images that are read, which folders are searched for; a file
+// that is named itself may be called anything.
+var Extensions = []string{
 	".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
-	".heic", ".heif", ".avif",
 }
 
-// namedAsImage reports whether a file's name is that of an image.
+// photoExtensions are those of photographs that not every build reads: elsewhere each
+// is a record that says so.
+var photoExtensions = []string{".heic", ".heif", ".avif"}
+
+// namedAsImage reports whether folders and archives are searched for a file of that name.
 func namedAsImage(name string) bool {
-	return slices.Contains(imageExtensions, strings.ToLower(filepath.Ext(name)))
+	ext := strings.ToLower(filepath.Ext(name))
+	return slices.Contains(Extensions, ext) || slices.Contains(photoExtensions, ext)
 }
 
 // imageShard is that of images and folders that are named one by one.
@@ -131,8 +136,6 @@ func (o *Options) listed(r *reading, line []byte, number int64, err error) bool 
 		return r.yield(Record{ID: lineID(o.FilesFrom, number), Err: result.RequestError{Err: err}})
 	case len(line) == 0:
 		return true
-	case string(line) == Stdin:
-		return o.image(r, "./"+Stdin)
 	}
-	return o.image(r, string(line))
+	return o.image(r, asFile(string(line)))
 }

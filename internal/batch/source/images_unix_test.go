@@ -41,6 +41,20 @@ func TestImages(t *testing.T) {
 	t.Run("pattern", func(t *testing.T) {
 		compare(t, read(t, Options{Args: []string{"n*.jpg"}}), "n0.jpg n0.jpg", "n1.jpg n1.jpg")
 	})
+	t.Run("pattern in a folder named like one", func(t *testing.T) {
+		if err := os.Mkdir("a[1]", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		write(t, "a[1]", "i.jpg", "x")
+		write(t, "a[1]", ".i.jpg", "x")
+		compare(t, read(t, Options{Args: []string{"a[1]/*.jpg"}}), "a[1]/i.jpg a[1]/i.jpg")
+	})
+	t.Run("file named as standard input", func(t *testing.T) {
+		list := write(t, ".", "list", "-\n")
+		lines := write(t, ".", "q.jsonl", `{"id":"a","image":"-"}`)
+		write(t, ".", "-", "x")
+		compare(t, read(t, Options{Args: []string{"?", lines}, FilesFrom: list}), "./- ./-", "a ./-", "./- ./-")
+	})
 	t.Run("list", func(t *testing.T) {
 		list := write(t, ".", "list", "\xef\xbb\xbfn0.jpg\r\n\nmissing.jpg\n"+strings.Repeat("x", maxName+10)+"\nn1.jpg")
 		compare(t, read(t, Options{FilesFrom: list}), "n0.jpg n0.jpg", "missing.jpg missing.jpg!not_found", "list#4 !too_large", "n1.jpg n1.jpg")

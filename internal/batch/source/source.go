@@ -226,11 +226,11 @@ func (o *Options) relative(file, path string) string {
 	case filepath.IsAbs(path):
 		return path
 	case o.ImageRoot != "":
-		return filepath.Join(o.ImageRoot, path)
-	case file == Stdin:
-		return path
+		path = filepath.Join(o.ImageRoot, path)
+	case file != Stdin:
+		path = filepath.Join(filepath.Dir(file), path)
 	}
-	return filepath.Join(filepath.Dir(file), path)
+	return asFile(path)
 }
 
 // namedImage returns the image that a record names: a path, or a data URL.
