@@ -36,15 +36,14 @@ type Task struct {
 func (r *runner) answer(ctx context.Context, it *item) {
 	rec := &Record{ID: it.id, Input: it.record.Input}
 	rec.Task, rec.Model, rec.LoRA = r.task.Name, r.task.Model, r.task.LoRA
-	names := it.record.Images
-	if len(names) == 1 {
-		rec.Image = names[0].Name
-	}
-	for i := range names {
-		if len(names) > 1 {
-			rec.Images = append(rec.Images, names[i].Name)
+	if images := it.record.Images; len(images) == 1 {
+		rec.Image = images[0].Name
+	} else {
+		for i := range images {
+			rec.Images = append(rec.Images, images[i].Name)
 		}
 	}
+	failed := *rec
 	err := it.err
 	if err == nil {
 		err = r.ask(ctx, it, rec)
@@ -56,9 +55,8 @@ func (r *runner) answer(ctx context.Context, it *item) {
 			it.fatal = err
 			return
 		}
-		failed := &Record{ID: rec.ID, Failure: newFailure(err), Input: rec.Input}
-		failed.Task, failed.Model, failed.LoRA, failed.Image, failed.Images = rec.Task, rec.Model, rec.LoRA, rec.Image, rec.Images
-		rec = failed
+		failed.Failure = newFailure(err)
+		rec = &failed
 	}
 	if it.record.Chat {
 		it.line, it.fatal = rec.chatLine()

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -166,8 +165,7 @@ func (r *run) add(records, failed int64) {
 
 // group answers the inputs of a group, as far as that was not done.
 func (r *run) group(ctx context.Context, g *group) error {
-	_, err := os.Lstat(g.retry)
-	retry := err == nil
+	retry := exists(g.retry)
 	if g.complete() && !retry {
 		s, err := g.readStats()
 		if err != nil {
@@ -182,8 +180,7 @@ func (r *run) group(ctx context.Context, g *group) error {
 		if err := g.beginRetry(); err != nil {
 			return err
 		}
-		_, err := os.Lstat(g.retry)
-		retry = err == nil
+		retry = exists(g.retry)
 	}
 	j, err := openJournal(g.journal, r.Sync)
 	if err != nil {

@@ -3,6 +3,7 @@ package batch
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"encoding/json"
 
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/quote"

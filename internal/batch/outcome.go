@@ -55,7 +55,7 @@ func (o *outcome) complete() error {
 		if _, err := os.Lstat(f.path); err != nil {
 			return fmt.Errorf("%s is not complete: run its command again first (%w)", f.path, atomicfile.Cause(err))
 		}
-		if _, err := os.Lstat(f.retry); err == nil {
+		if exists(f.retry) {
 			return fmt.Errorf("%s is not complete: its failures are being asked again", f.path)
 		}
 	}

@@ -161,7 +161,7 @@ func (o output) prepare(job *Job, drawnSeed, overwrite bool, groups []group) err
 	if _, err := os.Lstat(o.job()); errors.Is(err, fs.ErrNotExist) {
 		for i := range groups {
 			for _, path := range []string{groups[i].path, groups[i].journal} {
-				if _, err := os.Lstat(path); err == nil {
+				if exists(path) {
 					return fmt.Errorf("%s: %w", path, atomicfile.ErrExists)
 				}
 			}
@@ -173,18 +173,29 @@ func (o output) prepare(job *Job, drawnSeed, overwrite bool, groups []group) err
 // remove removes what earlier runs left.
 func (f *files) remove() error {
 	for _, path := range []string{f.path, f.journal, f.retry, f.stats} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+		if err := remove(path); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// complete reports whether the results are complete.
-func (f *files) complete() bool {
-	_, err := os.Lstat(f.path)
+// remove removes a file, if it is there.
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
+	return nil
+}
+
+// exists reports whether there is a file with a path.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
 	return err == nil
 }
+
+// complete reports whether the results are complete.
+func (f *files) complete() bool { return exists(f.path) }
 
 // finish makes the results of a journal, which is complete.
 func (f *files) finish(j *journal, s Stats) error {
@@ -203,10 +214,7 @@ func (f *files) finish(j *journal, s Stats) error {
 	} else if err := f.removeJournal(); err != nil {
 		return err
 	}
-	if err := os.Remove(f.retry); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", f.retry, atomicfile.Cause(err))
-	}
-	return nil
+	return remove(f.retry)
 }
 
 // removeJournal removes the journal of results that are complete, in another format.
@@ -214,10 +222,7 @@ func (f *files) removeJournal() error {
 	if f.format == formatLines || !f.complete() {
 		return nil
 	}
-	if err := os.Remove(f.journal); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", f.journal, atomicfile.Cause(err))
-	}
-	return nil
+	return remove(f.journal)
 }
 
 // convert writes the records of a journal in another format.
@@ -238,9 +243,6 @@ func (f *files) convert(j *journal) error {
 func (f *files) beginRetry() error {
 	if f.format != formatLines && f.complete() {
 		return result.RequestError{Err: fmt.Errorf("%s is complete: --retry-failed needs an output that ends with %s", f.path, formatLines)}
-	}
-	if _, err := os.Lstat(f.retry); err == nil {
-		return nil // it was begun before
 	}
 	from := f.journal
 	if f.complete() {

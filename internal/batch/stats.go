@@ -2,7 +2,6 @@ package batch
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,18 +40,10 @@ type counted struct {
 
 // count reads the records of a journal and counts them.
 func (s *Stats) count(r io.Reader) error {
-	lines := newRecordReader(r)
-	for {
-		line, err := lines.next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return eachLine(newRecordReader(r), func(line []byte) error {
 		var c counted
-		if err := json.Unmarshal(line.text, &c); err != nil {
-			return fmt.Errorf("record %d: %w", s.Records+1, err)
+		if err := json.Unmarshal(line, &c); err != nil {
+			return err
 		}
 		s.Records++
 		if c.Failure != nil {
@@ -64,7 +55,8 @@ func (s *Stats) count(r io.Reader) error {
 		}
 		s.PrefillTokens += c.Timings.Prefill + int64(c.Response.Body.Usage.Prompt)
 		s.DecodeTokens += c.Timings.Decode + int64(c.Response.Body.Usage.Completion)
-	}
+		return nil
+	})
 }
 
 // newStats counts the records of a journal that a run completed.

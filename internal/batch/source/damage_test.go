@@ -58,6 +58,9 @@ func TestParquetDamaged(t *testing.T) {
 			}
 			data := []byte(parquetOf(t, damageableRows(image), options...))
 			for at := range data {
+				if amidX(data, at) {
+					continue
+				}
 				flipped := slices.Clone(data)
 				if flipped[at] ^= 0x55; data[at] < 0x80 {
 					flipped[at] ^= 0x80 // a number goes on
@@ -66,6 +69,13 @@ func TestParquetDamaged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// amidX reports whether a byte is one of many equal ones of an image, to which what
+// happens to the others happens.
+func amidX(data []byte, at int) bool {
+	const around = "xxxxxxxx"
+	return bytes.HasPrefix(data[at:], []byte(around)) && bytes.HasSuffix(data[:at], []byte(around))
 }
 
 func checkDamaged(t *testing.T, path string, at int, data []byte) {
