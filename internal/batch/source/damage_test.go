@@ -44,7 +44,7 @@ func TestParquetCut(t *testing.T) {
 // decoders and their windows, where the library alone takes gigabytes.
 const allocatable = 48 << 20
 
-// TestParquetDamaged: whatever byte is another is a record with an error, or other
+// TestParquetDamaged: whatever bit is another is a record with an error, or other
 // bytes, but never a panic, an endless loop or much memory.
 func TestParquetDamaged(t *testing.T) {
 	for name, options := range map[string][]parquet.WriterOption{
@@ -61,11 +61,11 @@ func TestParquetDamaged(t *testing.T) {
 				if amidX(data, at) {
 					continue
 				}
-				flipped := slices.Clone(data)
-				if flipped[at] ^= 0x55; data[at] < 0x80 {
-					flipped[at] ^= 0x80 // a number goes on
+				for _, bit := range []byte{0x80, 0x10} { // a number goes on, a field is another
+					flipped := slices.Clone(data)
+					flipped[at] ^= bit
+					checkDamaged(t, path, at, flipped)
 				}
-				checkDamaged(t, path, at, flipped)
 			}
 		})
 	}
@@ -90,6 +90,26 @@ func checkDamaged(t *testing.T, path string, at int, data []byte) {
 	}
 	if n := after - before; n > allocatable {
 		t.Errorf("byte %d is %#x: %d MiB were allocated: %q", at, data[at], n>>20, shown(got))
+	}
+}
+
+// TestParquetFooter: a footer that asks for more than there is is found before it is
+// followed.
+func TestParquetFooter(t *testing.T) {
+	for name, footer := range map[string]string{
+		"many row groups":   "\x49\xfc\xff\xff\xff\xff\x07",
+		"many more, zeros":  "\x49\xfc\x81\x80\x10" + strings.Repeat("\x00", maxThriftElements+2),
+		"long name of file": "\x68\xff\xff\xff\xff\x07a",
+	} {
+		t.Run(name, func(t *testing.T) {
+			end := binary.LittleEndian.AppendUint32(nil, uint32(len(footer)))
+			path := write(t, t.TempDir(), "t.parquet", "PAR1"+footer+string(end)+"PAR1")
+			before := allocated()
+			got := read(t, Options{Args: []string{path}})
+			if n := allocated() - before; len(got) != 1 || got[0].Err == nil || n > 2<<20 {
+				t.Errorf("%d bytes were allocated: %q", n, shown(got))
+			}
+		})
 	}
 }
 
