@@ -68,7 +68,7 @@ func TestTar(t *testing.T) {
 		}
 		w.Close()
 	}
-	for name, data := range map[string]string{"s.tar": string(data), "s.tar.gz": gz.String(), "s.tar.zst": zst.String(), "s.tgz": gz.String(), "S.tzst": zst.String()} {
+	for name, data := range map[string]string{"s.tar": string(data), "s.tar.gz": gz.String(), "s.tar.zst": zst.String(), "s.tgz": gz.String(), "S.tzst": zst.String(), "U.TAR.GZ": gz.String(), "U.Tzst": zst.String()} {
 		t.Run(name, func(t *testing.T) {
 			want := slices.Clone(webDatasetShown)
 			want[1] = `a/1 a/1.left.png=two`

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -12,14 +13,14 @@ import (
 	"paligemma/internal/atomicfile"
 )
 
-// cutCompression returns a name without the extension of a compression, and that.
-func cutCompression(name string) (base, ext string) {
-	for _, ext := range []string{".gz", ".zst"} {
-		if base, ok := strings.CutSuffix(name, ext); ok {
-			return base, ext
-		}
+// cutCompression returns a name without the extension of a compression, in whatever case.
+func cutCompression(name string) string {
+	ext := filepath.Ext(name)
+	switch strings.ToLower(ext) {
+	case ".gz", ".zst":
+		return strings.TrimSuffix(name, ext)
 	}
-	return name, ""
+	return name
 }
 
 // maxWindow bounds what a decoder of Zstandard holds, in bytes.
@@ -40,16 +41,15 @@ func (o *Options) open(path string) (*input, error) {
 	if err != nil {
 		return nil, atomicfile.Cause(err)
 	}
-	_, ext := cutCompression(path)
-	switch {
-	case ext == ".gz", strings.HasSuffix(path, ".tgz"):
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".gz", ".tgz":
 		z, err := gzip.NewReader(bufio.NewReaderSize(f, 1<<16))
 		if err != nil {
 			f.Close()
 			return nil, err
 		}
 		return &input{z, func() { f.Close() }}, nil
-	case ext == ".zst", strings.HasSuffix(path, ".tzst"):
+	case ".zst", ".tzst":
 		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			f.Close()

@@ -23,7 +23,7 @@ const (
 	// maxPageValues bounds the values of a page.
 	maxPageValues = 1 << 24
 	// maxPageBytes and maxPageRatio bound a page without compression, in bytes: the
-	// sum of the first and of so many times its bytes in the file.
+	// first, and the second times its bytes in the file, together.
 	maxPageBytes = 128 << 20
 	maxPageRatio = 32
 	// runSlack is how many values more than a page has its runs may stand for: the
@@ -226,8 +226,8 @@ func (c *pageChecker) pageV2(h *format.PageHeader) error {
 	return checkValues(data, p.Encoding, n-int(p.NumNulls))
 }
 
-// inflate returns what is compressed, which may have up to so many bytes. It is valid
-// until the next call.
+// inflate returns what data unpacks to, at most a number of bytes. It is valid until the
+// next call.
 func (c *pageChecker) inflate(data []byte, most int) ([]byte, error) {
 	if c.codec == format.Uncompressed {
 		return data, nil

@@ -160,13 +160,13 @@ func isFolder(path string) bool {
 
 // fileShard returns the shard of a file of records, by its name.
 func (o *Options) fileShard(path string) (Shard, bool) {
-	switch base, _ := cutCompression(strings.ToLower(path)); filepath.Ext(base) {
+	switch base := cutCompression(path); strings.ToLower(filepath.Ext(base)) {
 	case ".tar", ".tgz", ".tzst":
 		return o.tarShard(path), true
 	case ".jsonl", ".ndjson":
 		return o.lineShard(path), true
 	case ".parquet":
-		if base == strings.ToLower(path) {
+		if base == path { // not compressed as a whole
 			return o.parquetShard(path), true
 		}
 	case ".json":
@@ -198,7 +198,7 @@ func stemOf(path string) string {
 	case Stdin:
 		return "stdin"
 	}
-	base, _ := cutCompression(filepath.Base(path))
+	base := cutCompression(filepath.Base(path))
 	if stem := strings.TrimSuffix(base, filepath.Ext(base)); stem != "" {
 		return stem
 	}

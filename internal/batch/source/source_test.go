@@ -200,7 +200,7 @@ func TestCOCO(t *testing.T) {
 }
 
 func TestStems(t *testing.T) {
-	o := Options{Args: []string{"a/x.tar", "b/X.tar.gz", "c.jpg", "y.jsonl", "d.jpg"}, Requests: Stdin}
+	o := Options{Args: []string{"a/x.tar", "b/X.tar.gz", "c.jpg", "y.jsonl", "d.jpg", "U.TAR.Zst"}, Requests: Stdin}
 	shards, err := o.Shards()
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestStems(t *testing.T) {
 	for _, s := range shards {
 		stems = append(stems, s.Stem)
 	}
-	if want := []string{"x", "X-2", "images", "y", "images-2", "stdin"}; !slices.Equal(stems, want) {
+	if want := []string{"x", "X-2", "images", "y", "images-2", "U", "stdin"}; !slices.Equal(stems, want) {
 		t.Errorf("%q, want %q", stems, want)
 	}
 }
