@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"runtime/metrics"
-	"slices"
 	"strings"
 	"testing"
 
@@ -52,20 +51,24 @@ func TestParquetDamaged(t *testing.T) {
 		"v1":   {parquet.DataPageVersion(1), parquet.Compression(&parquet.Snappy)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path, image := write(t, t.TempDir(), "t.parquet", ""), 1
+			image := 1
 			if len(options) > 0 { // compressed
 				image = 9000
 			}
-			data := []byte(parquetOf(t, damageableRows(image), options...))
-			for at := range data {
+			data := parquetOf(t, damageableRows(image), options...)
+			file, err := os.OpenFile(write(t, t.TempDir(), "t.parquet", data), os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			for at := range len(data) {
 				if amidX(data, at) {
 					continue
 				}
 				for _, bit := range []byte{0x80, 0x10} { // a number goes on, a field is another
-					flipped := slices.Clone(data)
-					flipped[at] ^= bit
-					checkDamaged(t, path, at, flipped)
+					checkDamaged(t, file, at, data[at]^bit)
 				}
+				put(t, file, at, data[at])
 			}
 		})
 	}
@@ -73,23 +76,29 @@ func TestParquetDamaged(t *testing.T) {
 
 // amidX reports whether a byte is one of many equal ones of an image, to which what
 // happens to the others happens.
-func amidX(data []byte, at int) bool {
+func amidX(data string, at int) bool {
 	const around = "xxxxxxxx"
-	return bytes.HasPrefix(data[at:], []byte(around)) && bytes.HasSuffix(data[:at], []byte(around))
+	return strings.HasPrefix(data[at:], around) && strings.HasSuffix(data[:at], around)
 }
 
-func checkDamaged(t *testing.T, path string, at int, data []byte) {
-	if err := os.WriteFile(path, data, 0o666); err != nil {
+func put(t *testing.T, file *os.File, at int, b byte) {
+	t.Helper()
+	if _, err := file.WriteAt([]byte{b}, int64(at)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// checkDamaged reads a file of which a byte is b.
+func checkDamaged(t *testing.T, file *os.File, at int, b byte) {
+	put(t, file, at, b)
 	before := allocated()
-	got := read(t, Options{Args: []string{path}})
+	got := read(t, Options{Args: []string{file.Name()}})
 	after := allocated()
 	if len(got) > 1000 {
-		t.Errorf("byte %d is %#x: %d records", at, data[at], len(got))
+		t.Errorf("byte %d is %#x: %d records", at, b, len(got))
 	}
 	if n := after - before; n > allocatable {
-		t.Errorf("byte %d is %#x: %d MiB were allocated: %q", at, data[at], n>>20, shown(got))
+		t.Errorf("byte %d is %#x: %d MiB were allocated: %q", at, b, n>>20, shown(got))
 	}
 }
 
