@@ -10,7 +10,7 @@ attention). cases.json says which adapters, at which scale, a case has. merged.s
 has weights that merge_and_unload gives.
 Needs torch, transformers, peft and safetensors.
 """
-import json, os, shutil, sys, warnings
+import json, os, pathlib, shutil, sys, warnings
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -89,7 +89,7 @@ for seed, (name, (checkpoint, dtype, config)) in enumerate(ADAPTERS.items()):
     folder = f"{out}/{name}"
     shutil.rmtree(folder, ignore_errors=True)
     peft.save_pretrained(folder, save_embedding_layers=False)
-    os.path.exists(f"{folder}/README.md") and os.remove(f"{folder}/README.md")
+    pathlib.Path(folder, "README.md").unlink(missing_ok=True)
     weights = {k: v.to(dtype) for k, v in load_file(f"{folder}/adapter_model.safetensors").items()}
     save_file(weights, f"{folder}/adapter_model.safetensors")
     written = json.load(open(f"{folder}/adapter_config.json"))
@@ -101,7 +101,7 @@ for seed, (name, (checkpoint, dtype, config)) in enumerate(ADAPTERS.items()):
 for case, parts in SUMS.items():
     checkpoint = ADAPTERS[parts[0][0]][0]
     model = None
-    for name, scale in parts:
+    for name, _ in parts:
         if model is None: model = PeftModel.from_pretrained(load(checkpoint), f"{out}/{name}", adapter_name=name)
         else: model.load_adapter(f"{out}/{name}", adapter_name=name)
     model.base_model.set_adapter([name for name, _ in parts])

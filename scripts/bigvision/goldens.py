@@ -28,6 +28,7 @@ stub("flax.training.checkpoints")
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
@@ -68,7 +69,7 @@ def flatten(tree, prefix):
 
 for seed, (name, text) in enumerate(TEXTS.items()):
     config = {"variant": name, "norm_eps": 1e-6, "vocab_size": VOCAB, "scan": True, "remat_policy": "none", **text}
-    gemma.get_config = lambda variant, config=config: __import__("ml_collections").ConfigDict(config)
+    gemma.get_config = lambda variant, config=config: ml_collections.ConfigDict(config)
     model = paligemma.Model(img=VISION, llm=dict(variant=name, vocab_size=VOCAB))
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (1, 56, 56, 3), np.uint8)
