@@ -47,7 +47,7 @@ func (o *commonOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Format, "format", formatText, "`FORMAT` of the results: text, json or jsonl; of boxes also csv, coco or yolo")
 	f.BoolVar(&o.JSON, "json", false, "short for --format json")
 	exclude(f, "json", "format")
-	f.StringVar(&o.Progress, "progress", progressAuto, "`WHEN` to show progress: auto (on a terminal), never, always, or with --output json: an object a line on stderr")
+	f.StringVar(&o.Progress, "progress", progressAuto, "`WHEN` to show progress: auto (on a terminal), never or always; or json, where there is --output: an object a line on stderr")
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "no notes and no progress")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "say more on stderr")
 	f.BoolVar(&o.Timings, "timings", false, "print timings on stderr")

@@ -29,8 +29,9 @@ func (a *app) quantizeCommand() *cobra.Command {
 		Use:   "quantize [IN.gguf] OUT.gguf --type TYPE",
 		Short: "Make a GGUF file of another type",
 		Long: `Make a model of another type of a GGUF file that convert wrote, and print its
-path. IN stays as it is; without it, the built-in model is taken. A line with
-size, bits and types goes to stderr, and with -v what was chosen for each tensor.
+path. IN, which may also be the name of a model that was pulled, stays as it is;
+without it, the built-in model is taken. A line with size, bits and types goes to
+stderr, and with -v what was chosen for each tensor.
 
 From a file of type f32 this gives the very file that convert --type TYPE makes
 of the checkpoint; from bf16 or f16, too, if the checkpoint is of that type.

@@ -265,20 +265,20 @@ func TestTokenTimes(t *testing.T) {
 	e := openTiny(t, 1)
 	r := textOf(0)
 	const slow = 20 * time.Millisecond
-	var learnt []time.Time
+	var learned []time.Time
 	r.OnToken = func(int, string) error {
 		time.Sleep(slow)
-		learnt = append(learnt, time.Now())
+		learned = append(learned, time.Now())
 		return nil
 	}
 	got, err := e.Generate(t.Context(), r)
-	if err != nil || len(learnt) != steps {
-		t.Fatalf("%d tokens, %v", len(learnt), err)
+	if err != nil || len(learned) != steps {
+		t.Fatalf("%d tokens, %v", len(learned), err)
 	}
-	if lag := learnt[0].Sub(got.FirstToken); lag < slow {
+	if lag := learned[0].Sub(got.FirstToken); lag < slow {
 		t.Errorf("the first token is stamped %v before its reader knows it, want %v or more", lag, slow)
 	}
-	if got.LastToken.Before(got.FirstToken) || got.LastToken.After(learnt[steps-1]) {
+	if got.LastToken.Before(got.FirstToken) || got.LastToken.After(learned[steps-1]) {
 		t.Errorf("from %v to %v", got.FirstToken, got.LastToken)
 	}
 }

@@ -4,7 +4,6 @@ package folder
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -67,12 +66,7 @@ func Snapshot(dir string) (string, error) {
 
 // readRef returns the commit that a file in refs names; "" if there is none.
 func readRef(path string) string {
-	f, err := regular.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxRef))
+	b, err := regular.ReadStart(path, maxRef)
 	if err != nil {
 		return ""
 	}
