@@ -2,15 +2,10 @@ package batch
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
-	"time"
 
+	"paligemma/internal/ask"
 	"paligemma/internal/engine"
-	"paligemma/internal/model"
 	"paligemma/internal/result"
-	"paligemma/internal/task"
 )
 
 // Task is what is asked of the inputs.
@@ -67,114 +62,31 @@ func (r *runner) answer(ctx context.Context, it *item) {
 
 // ask answers the prompt of an item.
 func (r *runner) ask(ctx context.Context, it *item, rec *Record) error {
-	var read time.Duration
-	var images []*engine.Image
+	q := ask.Question{
+		Prompt: it.prompt, Box: r.task.Box, Choices: r.task.Choices, Rate: r.task.Rate, Pick: r.task.Pick,
+		Request: r.task.Request, Return: r.task.Return,
+	}
 	for i := range it.record.Images {
 		image, took, err := r.images.get(ctx, &it.record.Images[i])
 		if err != nil {
 			return err
 		}
-		images, read = append(images, image), read+took
+		q.Images, q.Read = append(q.Images, image), q.Read+took
 		rec.Warnings = append(rec.Warnings, result.NamedWarnings(it.record.Images[i].Name, len(it.record.Images) > 1, image.Warnings)...)
 	}
-	if len(images) == 1 {
-		rec.Width, rec.Height = images[0].Size.X, images[0].Size.Y
-	}
-	prompt, err := r.ground(it, images)
-	if err != nil {
-		return err
-	}
-	rec.Prompt = &prompt
-	p := engine.Prompt{Text: prompt, Images: images}
-	var gen engine.Result
-	if r.task.Rate {
-		err = r.rate(ctx, it, p, rec, &gen)
-	} else {
-		gen, err = r.generate(ctx, it, p, rec)
-	}
-	if err != nil {
-		return err
-	}
-	load, err := r.engine.LoadTime()
-	if err != nil {
-		return err
-	}
-	rec.AddTimings(load, read, images, gen.Generation)
-	return r.findObjects(ctx, images, rec, gen)
-}
-
-// ground returns the prompt of an item, with the box that it is about.
-func (r *runner) ground(it *item, images []*engine.Image) (string, error) {
-	box := r.task.Box
 	if it.record.Box != nil {
-		box = it.record.Box
+		q.Box = it.record.Box
 	}
-	switch {
-	case box == nil:
-		return it.prompt, nil
-	case len(images) != 1:
-		return "", result.RequestError{Err: errors.New("a box is of one image")}
-	}
-	size, prompt := images[0].Size, it.prompt
-	if box[2] > float64(size.X) || box[3] > float64(size.Y) {
-		return "", result.RequestError{Err: fmt.Errorf("the box %v leaves the image, which is %d×%d pixels", *box, size.X, size.Y)}
-	}
-	if prompt != "" && !strings.HasSuffix(prompt, " ") {
-		prompt += " "
-	}
-	return prompt + task.BoxTokens(*box, size.X, size.Y), nil
-}
-
-// generate has the model write a text.
-func (r *runner) generate(ctx context.Context, it *item, p engine.Prompt, rec *Record) (engine.Result, error) {
-	request := r.task.Request
-	request.Prompt = p
-	if it.record.MaxTokens > 0 {
-		request.MaxTokens = it.record.MaxTokens
-	}
-	gen, err := r.engine.Generate(ctx, request)
-	if err != nil {
-		return gen, err
-	}
-	rec.AddGeneration(r.engine.Tokenizer(), gen, r.task.Return, request.TopLogProbs)
-	return gen, nil
-}
-
-// rate has the model rate texts.
-func (r *runner) rate(ctx context.Context, it *item, p engine.Prompt, rec *Record, gen *engine.Result) error {
-	choices := r.task.Choices
 	if it.record.Choices != nil {
-		choices = it.record.Choices
+		q.Choices = it.record.Choices
 	}
-	if len(choices) == 0 {
-		return result.RequestError{Err: errors.New(`"choices" are missing: what is to be rated?`)}
+	if it.record.MaxTokens > 0 {
+		q.Request.MaxTokens = it.record.MaxTokens
 	}
-	found, err := r.engine.Score(ctx, p, choices)
-	if err != nil {
-		return err
+	if r.task.Objects != nil {
+		if q.Objects, q.Masks = r.task.Objects(it.prompt, len(q.Images)); q.Masks {
+			q.Decoder = r.task.Masks
+		}
 	}
-	rec.AddScores(found.Scores, r.task.Pick)
-	gen.Generation = model.Generation{PrefillTokens: found.PrefillTokens, Prefill: found.Took}
-	return nil
-}
-
-// findObjects adds the objects in a text, where it is read for them.
-func (r *runner) findObjects(ctx context.Context, images []*engine.Image, rec *Record, gen engine.Result) error {
-	if r.task.Objects == nil || rec.Text == nil {
-		return nil
-	}
-	objects, masks := r.task.Objects(*rec.Prompt, len(images))
-	if !objects {
-		return nil
-	}
-	o := engine.ObjectOptions{Size: images[0].Size, Spans: r.engine.Spans(gen.Generation)}
-	if masks {
-		o.Masks = r.task.Masks
-	}
-	found, err := engine.FindObjects(ctx, *rec.Text, o)
-	if err != nil {
-		return err
-	}
-	rec.AddObjects(&found, nil, masks)
-	return nil
+	return q.Answer(ctx, r.engine, &rec.Result)
 }

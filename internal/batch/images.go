@@ -2,14 +2,13 @@ package batch
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
-	"sync"
 	"time"
 
+	"paligemma/internal/ask"
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/batch/source"
 	"paligemma/internal/engine"
@@ -22,33 +21,15 @@ import (
 // megabytes for a moment.
 const maxDecoders = 4
 
-// images reads and decodes images. Those that were needed lately are kept: equal
-// neighbors, and several prompts about one image, share its features.
+// images reads and decodes images.
 type images struct {
-	engine *engine.Engine
+	images *ask.Images
 	limits func(path string) preprocess.Limits
 	stdin  io.Reader
-	slots  chan struct{} // one for each image that is decoded at the moment
-
-	mu    sync.Mutex
-	kept  map[[sha256.Size]byte]*keptImage
-	order [][sha256.Size]byte // oldest first
-	most  int
-}
-
-// keptImage is an image that somebody decodes, or has decoded.
-type keptImage struct {
-	ready chan struct{}
-	image *engine.Image
-	err   error // without the image's name
 }
 
 func newImages(e *engine.Engine, o *Options, most int) *images {
-	return &images{
-		engine: e, limits: o.Limits, stdin: o.Source.Stdin, most: most,
-		slots: make(chan struct{}, min(runtime.GOMAXPROCS(0), maxDecoders)),
-		kept:  map[[sha256.Size]byte]*keptImage{},
-	}
+	return &images{images: ask.NewImages(e, most, min(runtime.GOMAXPROCS(0), maxDecoders)), limits: o.Limits, stdin: o.Source.Stdin}
 }
 
 // get returns an image fitted to the model, and how long that took. Errors about the
@@ -66,7 +47,7 @@ func (m *images) get(ctx context.Context, i *source.Image) (*engine.Image, time.
 			return nil, 0, result.ImageError{Err: err}
 		}
 	}
-	image, err := m.decode(ctx, data, limits)
+	image, err := m.images.Get(ctx, data, limits)
 	switch {
 	case ctx.Err() != nil:
 		return nil, 0, ctx.Err()
@@ -103,41 +84,3 @@ func (m *images) read(name string, limit int64) ([]byte, error) {
 }
 
 var errEmpty = errors.New("it is empty")
-
-// decode decodes an image, unless one of the same bytes was decoded lately.
-func (m *images) decode(ctx context.Context, data []byte, limits preprocess.Limits) (*engine.Image, error) {
-	key := sha256.Sum256(data)
-	m.mu.Lock()
-	kept, ok := m.kept[key]
-	if !ok {
-		kept = &keptImage{ready: make(chan struct{})}
-		m.kept[key] = kept
-		m.order = append(m.order, key)
-		if len(m.order) > m.most {
-			delete(m.kept, m.order[0])
-			m.order = m.order[1:]
-		}
-	}
-	m.mu.Unlock()
-	if ok {
-		select {
-		case <-kept.ready:
-			return kept.image, kept.err
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	defer close(kept.ready)
-	select {
-	case m.slots <- struct{}{}:
-		defer func() { <-m.slots }()
-	case <-ctx.Done():
-		kept.err = ctx.Err()
-		return nil, kept.err
-	}
-	var decoded *preprocess.Source
-	if decoded, kept.err = preprocess.Open(data, limits); kept.err == nil {
-		kept.image, kept.err = m.engine.NewImage(decoded)
-	}
-	return kept.image, kept.err
-}

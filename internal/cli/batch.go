@@ -21,6 +21,7 @@ import (
 	"paligemma/internal/limits"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
+	"paligemma/internal/task"
 )
 
 const batchHelp = `
@@ -175,8 +176,8 @@ func (q *request) batchTask() batch.Task {
 			case q.wrap == nil || q.rate:
 				return false, false
 			}
-			masks = asksMasks(prompt)
-			return masks || asksBoxes(prompt), masks
+			masks = task.AsksMasks(prompt)
+			return masks || task.AsksBoxes(prompt), masks
 		},
 	}
 	if q.box != nil {

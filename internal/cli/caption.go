@@ -34,7 +34,7 @@ func (a *app) captionCommand() *cobra.Command {
 			return a.runCaption(cmd, o)
 		},
 	}
-	askFlags(cmd, &o.ask, maxTokensCaption)
+	askFlags(cmd, &o.ask, task.MaxTokensText)
 	cmd.Flags().StringVar(&o.Lang, "lang", task.DefaultLang, "`CODE` of the caption's language, such as en or de")
 	o.ask.boxFlag(cmd.Flags(), "describe a part of the image, `x0,y0,x1,y1` in pixels, if the checkpoint has learned to")
 	cmd.Flags().StringVar(&o.Style, "style", task.StyleCOCO, "`STYLE` of the caption: short, coco or detailed")

@@ -30,7 +30,7 @@ checkpoints are prone to write the same object until --max-tokens ends it:
 			return a.runLocate(cmd, o, task.Detect, false)
 		},
 	}
-	askFlags(cmd, &o.ask, maxTokensObjects)
+	askFlags(cmd, &o.ask, task.MaxTokensObjects)
 	o.ask.sampling.repeatFlag(cmd.Flags())
 	o.objects.labelFlag(cmd.Flags())
 	o.objects.drawFlags(cmd.Flags(), drawUsage)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"paligemma/internal/task"
 
 	"github.com/spf13/cobra"
 )
@@ -37,7 +38,7 @@ have boxes and masks.
 			return a.runGenerate(cmd, o)
 		},
 	}
-	askFlags(cmd, &o.ask, maxTokensCaption)
+	askFlags(cmd, &o.ask, task.MaxTokensText)
 	cmd.Flags().StringArrayVarP(&o.Prompts, "prompt", "p", nil, "the `PROMPT`, taken as it is; may be repeated")
 	o.ask.boxFlag(cmd.Flags(), boxUsage)
 	cmd.Flags().StringVar(&o.Requests, "requests", "", "ask what the lines of `FILE` say (- is standard input)")

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"paligemma/internal/result"
+	"paligemma/internal/task"
 )
 
 // lookOptions are the arguments and flags of look.
@@ -50,7 +51,7 @@ then says that some failed.
 	}
 	o.ask.model.flags(cmd.Flags())
 	o.ask.image.flags(cmd.Flags())
-	o.ask.sampling.flags(cmd.Flags(), maxTokensObjects)
+	o.ask.sampling.flags(cmd.Flags(), task.MaxTokensObjects)
 	o.ask.sampling.repeatFlag(cmd.Flags())
 	o.objects.maskDecoderFlag(cmd.Flags())
 	return cmd

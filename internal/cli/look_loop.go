@@ -138,7 +138,7 @@ func (s *session) newRun(prompt string) (*run, error) {
 	}
 	r.request.stream = s.interactive
 	if asksObjects(&r.items[0], prompt) {
-		r.request.objects, r.request.masks = &objectOptions{MaskDecoder: s.decoder}, asksMasks(prompt)
+		r.request.objects, r.request.masks = &objectOptions{MaskDecoder: s.decoder}, task.AsksMasks(prompt)
 	}
 	several := len(r.items) > 1
 	s.printer = s.printer.with(layout{many: true, lines: several || !s.interactive || r.sampling.NumReturn > 1, paths: several})

@@ -22,7 +22,7 @@ func (a *app) ocrCommand() *cobra.Command {
 			return a.runOCR(cmd, o)
 		},
 	}
-	askFlags(cmd, &o.ask, maxTokensOCR)
+	askFlags(cmd, &o.ask, task.MaxTokensOCR)
 	return cmd
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -33,13 +32,6 @@ func askFlags(cmd *cobra.Command, o *askOptions, maxTokens int) {
 	o.sampling.flags(cmd.Flags(), maxTokens)
 	o.batch.flags(cmd)
 }
-
-// Defaults of --max-tokens.
-const (
-	maxTokensCaption = 128
-	maxTokensOCR     = 512
-	maxTokensObjects = 512
-)
 
 const imageKinds = `
 IMAGE is a JPEG, PNG, GIF, WebP, BMP, TIFF or PPM file, - for standard input, a
@@ -216,7 +208,7 @@ func (q *request) wants(it *item, prompt string) (objects, masks bool) {
 	case q.objects == nil:
 		return false, false
 	case it.lines != nil:
-		return asksObjects(it, prompt), asksMasks(prompt)
+		return asksObjects(it, prompt), task.AsksMasks(prompt)
 	}
 	return true, q.masks
 }
@@ -224,12 +216,8 @@ func (q *request) wants(it *item, prompt string) (objects, masks bool) {
 // asksObjects reports whether the answer to a prompt of --requests holds objects: it
 // is then read as that of detect or segment.
 func asksObjects(it *item, prompt string) bool {
-	return len(it.sources) == 1 && (asksBoxes(prompt) || asksMasks(prompt))
+	return len(it.sources) == 1 && (task.AsksBoxes(prompt) || task.AsksMasks(prompt))
 }
-
-func asksBoxes(prompt string) bool { return strings.HasPrefix(prompt, task.Detect("")) }
-
-func asksMasks(prompt string) bool { return strings.HasPrefix(prompt, task.Segment("")) }
 
 // boxUsage describes --box, where it does not say more.
 const boxUsage = "ask about a part of the image, `x0,y0,x1,y1` in pixels: its location tokens go to the end of the prompt"

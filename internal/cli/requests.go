@@ -10,6 +10,7 @@ import (
 
 	"paligemma/internal/quote"
 	"paligemma/internal/strictjson"
+	"paligemma/internal/task"
 )
 
 // maxRequests bounds a file of requests, in bytes.
@@ -147,7 +148,7 @@ func (q *request) readObjects(format string) {
 		for _, prompt := range q.items[i].prompts {
 			if asksObjects(&q.items[i], prompt) {
 				q.objects = &objectOptions{}
-				q.masks = q.masks || asksMasks(prompt)
+				q.masks = q.masks || task.AsksMasks(prompt)
 			}
 		}
 	}

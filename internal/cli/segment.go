@@ -31,7 +31,7 @@ image.`,
 			return a.runLocate(cmd, o, task.Segment, true)
 		},
 	}
-	askFlags(cmd, &o.ask, maxTokensObjects)
+	askFlags(cmd, &o.ask, task.MaxTokensObjects)
 	o.ask.sampling.repeatFlag(cmd.Flags())
 	o.objects.maskFlags(cmd.Flags())
 	o.objects.labelFlag(cmd.Flags())

@@ -41,7 +41,7 @@ write, end token included; it writes nothing else.
 			return a.runVQA(cmd, o)
 		},
 	}
-	askFlags(cmd, &o.ask, maxTokensCaption)
+	askFlags(cmd, &o.ask, task.MaxTokensText)
 	cmd.Flags().StringArrayVarP(&o.Questions, "prompt", "p", nil, "the `QUESTION`; may be repeated")
 	cmd.Flags().StringVar(&o.Choices, "choices", "", "answer with the likeliest of `A,B,…`")
 	exclude(cmd.Flags(), "choices", "temperature", "beams", "logprobs")

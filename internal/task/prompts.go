@@ -15,6 +15,13 @@ const (
 	StyleDetailed = "detailed" // describe: a longer description
 )
 
+// How many tokens a text has at most where nobody says so.
+const (
+	MaxTokensText    = 128 // a caption, an answer
+	MaxTokensOCR     = 512
+	MaxTokensObjects = 512
+)
+
 // DefaultLang is the language of a caption when none is asked for.
 const DefaultLang = "en"
 
@@ -69,6 +76,12 @@ func Detect(objects string) string { return "detect " + objects }
 
 // Segment returns the prompt that asks for boxes and masks of object.
 func Segment(object string) string { return "segment " + object }
+
+// AsksBoxes reports whether a prompt is one of Detect's.
+func AsksBoxes(prompt string) bool { return strings.HasPrefix(prompt, Detect("")) }
+
+// AsksMasks reports whether a prompt is one of Segment's.
+func AsksMasks(prompt string) bool { return strings.HasPrefix(prompt, Segment("")) }
 
 // OCR returns the prompt that asks for the text in the image.
 func OCR() string { return "ocr" }

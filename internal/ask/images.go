@@ -1,0 +1,136 @@
+package ask
+
+import (
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"sync"
+
+	"paligemma/internal/engine"
+	"paligemma/internal/preprocess"
+)
+
+// Images decodes images for an engine. Those that were needed lately are kept, with
+// their features: equal images, known by a hash of their bytes, are decoded and encoded
+// once. Any goroutine may call it.
+type Images struct {
+	engine *engine.Engine
+	slots  chan struct{} // one for each image that is decoded at the moment
+
+	mu     sync.Mutex
+	kept   map[[sha256.Size]byte]*list.Element // of *keptImage
+	recent *list.List                          // the latest first
+	most   int
+	stats  ImageStats
+}
+
+// ImageStats count what became of requests for images.
+type ImageStats struct {
+	Hits, Misses int64
+	Kept         int   // images
+	Bytes        int64 // of them
+}
+
+// keptImage is an image that somebody decodes, or has decoded.
+type keptImage struct {
+	key       [sha256.Size]byte
+	ready     chan struct{} // closed when the rest is known
+	image     *engine.Image
+	err       error
+	abandoned bool // its caller gave up: somebody else has to begin anew
+}
+
+// NewImages makes room for a number of images, 1 or more. At most decoders are decoded
+// at a time: each may take hundreds of megabytes for a moment.
+func NewImages(e *engine.Engine, most, decoders int) *Images {
+	return &Images{engine: e, slots: make(chan struct{}, decoders), kept: map[[sha256.Size]byte]*list.Element{}, recent: list.New(), most: most}
+}
+
+// ImageBytes returns how many bytes an image takes that is kept: pixels and features.
+func ImageBytes(e *engine.Engine) int64 {
+	c := e.Config()
+	size, tokens, width := int64(c.Vision.ImageSize), int64(c.Vision.ImageTokens), int64(c.Text.Hidden)
+	return 4 * (3*size*size + tokens*width)
+}
+
+// Stats returns what became of the requests so far.
+func (m *Images) Stats() ImageStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.stats
+	s.Kept = m.recent.Len()
+	s.Bytes = int64(s.Kept) * ImageBytes(m.engine)
+	return s
+}
+
+// Get returns the image in the bytes of a file, fitted to the model.
+func (m *Images) Get(ctx context.Context, data []byte, limits preprocess.Limits) (*engine.Image, error) {
+	key := sha256.Sum256(data)
+	for {
+		kept, mine := m.find(key)
+		if mine {
+			m.decode(ctx, kept, data, limits)
+			return kept.image, kept.err
+		}
+		select {
+		case <-kept.ready:
+			if !kept.abandoned {
+				return kept.image, kept.err
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// find returns the image of a key. It is the caller's to decode where mine is true.
+func (m *Images) find(key [sha256.Size]byte) (kept *keptImage, mine bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if element, ok := m.kept[key]; ok {
+		m.recent.MoveToFront(element)
+		m.stats.Hits++
+		return element.Value.(*keptImage), false
+	}
+	m.stats.Misses++
+	kept = &keptImage{key: key, ready: make(chan struct{})}
+	m.kept[key] = m.recent.PushFront(kept)
+	if m.recent.Len() > m.most {
+		m.remove(m.recent.Back())
+	}
+	return kept, true
+}
+
+// remove forgets an image. The lock is held.
+func (m *Images) remove(element *list.Element) {
+	delete(m.kept, m.recent.Remove(element).(*keptImage).key)
+}
+
+// decode decodes an image.
+func (m *Images) decode(ctx context.Context, kept *keptImage, data []byte, limits preprocess.Limits) {
+	defer close(kept.ready)
+	select {
+	case m.slots <- struct{}{}:
+		defer func() { <-m.slots }()
+	case <-ctx.Done():
+		kept.err, kept.abandoned = ctx.Err(), true
+		m.forget(kept)
+		return
+	}
+	var decoded *preprocess.Source
+	if decoded, kept.err = preprocess.Open(data, limits); kept.err == nil {
+		kept.image, kept.err = m.engine.NewImage(decoded)
+	}
+	if kept.err != nil { // the limits may be others next time
+		m.forget(kept)
+	}
+}
+
+// forget forgets an image, unless another one has taken its place.
+func (m *Images) forget(kept *keptImage) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if element, ok := m.kept[kept.key]; ok && element.Value == kept {
+		m.remove(element)
+	}
+}
