@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"paligemma/internal/ask"
+	"paligemma/internal/engine"
+	"paligemma/internal/result"
+	"paligemma/internal/task"
+)
+
+// call is a request of any endpoint, read and checked, before anything is done for it.
+type call struct {
+	task     string // what results call it
+	model    string // "": the first
+	lora     []string
+	pictures []picture
+	question ask.Question            // without images
+	text     func(text string) error // gets the text as it comes; nil: nobody wants it
+
+	// opened, if set, is called once the call has its place and the model is open, before
+	// a token is computed: what follows are errors after the headers of a stream.
+	opened func(e *engine.Engine)
+}
+
+// picture is a picture of a call, whose bytes may still be to be read.
+type picture struct {
+	name      string // what results call it
+	data      []byte // nil: reference says where they are
+	reference string // a data: URI or an address
+}
+
+// readObjects has the text read for objects where its prompt asks for them.
+func (c *call) readObjects() {
+	if prompt := c.question.Prompt; len(c.pictures) == 1 && !c.question.Rate {
+		c.question.Masks = task.AsksMasks(prompt)
+		c.question.Objects = c.question.Masks || task.AsksBoxes(prompt)
+	}
+}
+
+// answer answers a call. What it returns of a failed one is what was known.
+func (s *Server) answer(ctx context.Context, c *call) (result.Result, error) {
+	r := result.Result{Task: c.task, LoRA: c.lora}
+	m, err := s.models.open(ctx, c.model, c.lora)
+	if err != nil {
+		return r, err
+	}
+	defer m.release()
+	r.Model = m.name
+	leave, err := m.queue.enter(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer leave()
+	q := &c.question
+	if q.Images, q.Read, err = s.readPictures(ctx, m, c, &r); err != nil {
+		return r, err
+	}
+	if c.opened != nil {
+		c.opened(m.engine)
+	}
+	q.Decoder = m.masks
+	q.Request.LogProbs = true // for confidences
+	if c.text != nil {
+		q.Request.OnToken = func(_ int, text string) error { return c.text(text) }
+	}
+	return r, q.Answer(ctx, m.engine, &r)
+}
+
+// readPictures reads and decodes the pictures of a call.
+func (s *Server) readPictures(ctx context.Context, m *openModel, c *call, r *result.Result) (images []*engine.Image, took time.Duration, err error) {
+	start := time.Now()
+	for i := range c.pictures {
+		p := &c.pictures[i]
+		data := p.data
+		if data == nil {
+			if data, err = s.fetcher.Read(ctx, p.reference); err != nil {
+				return nil, 0, err
+			}
+		}
+		image, err := m.images.Get(ctx, data, s.o.Limits)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, 0, ctx.Err()
+			}
+			return nil, 0, result.ImageError{Err: err}
+		}
+		images = append(images, image)
+		r.Warnings = append(r.Warnings, result.NamedWarnings(p.name, len(c.pictures) > 1, image.Warnings)...)
+	}
+	return images, time.Since(start), nil
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"paligemma/internal/engine"
+	"paligemma/internal/result"
+)
+
+// apiError is an error with a status of its own.
+type apiError struct {
+	status  int
+	code    string // as in results
+	param   string // of the request, the one that is wrong; "": not known
+	message string
+}
+
+func (e *apiError) Error() string { return e.message }
+
+// invalid is the error of a parameter.
+func invalid(param, message string) error {
+	return &apiError{http.StatusBadRequest, result.CodeInvalid, param, message}
+}
+
+// notFound is the error of something that a request names and nobody has.
+func notFound(param, message string) error {
+	return &apiError{http.StatusNotFound, result.CodeNotFound, param, message}
+}
+
+// errBusy is the error of a request for which the queue has no room.
+var errBusy = &apiError{http.StatusTooManyRequests, "busy", "", "too many requests wait already"}
+
+// retryAfter is how many seconds a client should wait that met a full queue.
+const retryAfter = 1
+
+// errorBody is an error in JSON, as OpenAI's clients read it.
+type errorBody struct {
+	Error errorObject `json:"error"`
+}
+
+type errorObject struct {
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    *string `json:"code"`
+}
+
+// statusOf returns the status of an error, and its code in JSON.
+func statusOf(err error) (status int, code string) {
+	var own *apiError
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &own):
+		return own.status, own.code
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge, result.CodeTooLarge
+	case errors.Is(err, engine.ErrClosed):
+		return http.StatusServiceUnavailable, "closing"
+	case errors.Is(err, context.Canceled):
+		return 499, "canceled" // the client is gone, and does not read it
+	}
+	switch code = result.Code(err); code {
+	case result.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge, code
+	case result.CodeUnsupported:
+		return http.StatusUnsupportedMediaType, code
+	case result.CodeTimeout:
+		return http.StatusGatewayTimeout, code
+	case result.CodeFailed, result.CodeNaN:
+		return http.StatusInternalServerError, code
+	}
+	return http.StatusBadRequest, code
+}
+
+// newErrorBody describes an error.
+func newErrorBody(err error) (status int, body errorBody) {
+	status, code := statusOf(err)
+	body.Error = errorObject{Message: result.Message(err), Type: "invalid_request_error", Code: &code}
+	switch {
+	case status == http.StatusUnauthorized:
+		body.Error.Type = "authentication_error"
+	case status == http.StatusTooManyRequests:
+		body.Error.Type = "rate_limit_error"
+	case status >= 500:
+		body.Error.Type = "server_error"
+	}
+	var own *apiError
+	if errors.As(err, &own) && own.param != "" {
+		body.Error.Param = &own.param
+	}
+	return status, body
+}
+
+// fail answers a request with an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, body := newErrorBody(err)
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	s.reply(w, r, status, body)
+}
+
+// reply answers a request with JSON.
+func (s *Server) reply(w http.ResponseWriter, r *http.Request, status int, body any) {
+	data, err := result.Marshal(body)
+	if err != nil {
+		s.log.ErrorContext(r.Context(), "no JSON can be made of an answer", "error", err)
+		status, data = http.StatusInternalServerError, []byte(`{"error":{"message":"no JSON can be made of the answer","type":"server_error","param":null,"code":"failed"}}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(data, '\n'))
+}

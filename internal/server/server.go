@@ -1,0 +1,104 @@
+// Package server answers requests over HTTP: what the command line answers, as JSON of
+// its own (/v1/caption and others), and as the clients of OpenAI's and Ollama's
+// interfaces want it.
+//
+// A handler reads a request into a [call], which knows nothing of HTTP. Server.answer
+// waits for a place in the queue, reads and decodes the pictures, and asks the engine.
+// JSON is known at the edges only.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"paligemma/internal/engine"
+	"paligemma/internal/preprocess"
+	"paligemma/internal/server/fetch"
+)
+
+// Options say what is served, to whom and within which limits.
+type Options struct {
+	Version string
+	Models  []Model // the first is the one that is meant where a request names none
+
+	Parallel   int           // texts decoded together
+	MaxQueue   int           // requests that wait for a place; more are refused
+	KeepAlive  time.Duration // models that nobody asked for are closed after it; 0: never
+	ImageCache int64         // bytes of pictures and features that are kept
+
+	MaxBody   int64             // bytes of a request
+	MaxImages int               // of a request
+	Limits    preprocess.Limits // of a picture
+	MaxTokens int               // written where a request says nothing; 0: as many as the task's
+	Timeout   time.Duration     // of a whole request; 0: none
+	Fetch     fetch.Options     // pictures by address
+
+	Keys       func() []string // the keys that open the interface; nil or none: it is open
+	Hosts      []string        // names that the Host header may have besides addresses and localhost
+	Origins    []string        // that pages may ask from (CORS)
+	StrictChat bool            // a chat's earlier turns and system messages are errors
+
+	Log     *slog.Logger
+	Verbose bool // prompts are logged
+}
+
+// Model is a model that a server offers. Open and Masks are called when it is first
+// asked for, and again after it was closed.
+type Model struct {
+	Name     string
+	Adapters []string // that a request may ask for by name, in "lora"
+	Open     func(adapters []string) (*engine.Engine, error)
+	Masks    func(*engine.Engine) (*engine.Masks, error) // nil where it has no mask decoder
+}
+
+// Server answers requests. Its methods may be called from any goroutine.
+type Server struct {
+	o        Options
+	log      *slog.Logger
+	models   *models
+	fetcher  *fetch.Fetcher
+	draining atomic.Bool
+	started  time.Time
+}
+
+// New makes a server. The caller closes it.
+func New(o Options) (*Server, error) {
+	if len(o.Models) == 0 {
+		return nil, errors.New("no models to serve")
+	}
+	f, err := fetch.New(o.Fetch)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{o: o, log: o.Log, models: newModels(o), fetcher: f, started: time.Now()}, nil
+}
+
+// Load opens the first model, so that the first request need not wait for it.
+func (s *Server) Load(ctx context.Context) error {
+	m, err := s.models.open(ctx, "", nil)
+	if err == nil {
+		m.release()
+	}
+	return err
+}
+
+// Drain has /health say that no more requests are wanted.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Close closes all models. No request may be under way.
+func (s *Server) Close() error {
+	s.models.close()
+	return s.fetcher.Close()
+}
+
+// Handler returns what answers requests.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	s.routeTasks(mux)
+	s.routeHealth(mux)
+	return s.guard(mux)
+}
