@@ -3,14 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
 	"testing"
 	"time"
 
-	"paligemma/internal/convert"
 	"paligemma/internal/model"
 )
 
@@ -19,16 +17,7 @@ const steps = 12 // that texts of these tests take
 // openTiny opens a tiny model of f32 weights.
 func openTiny(t *testing.T, parallel int) *Engine {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "tiny.gguf")
-	if _, err := convert.Convert(t.Context(), "../../testdata/checkpoints/pg1-tiny", path, convert.Options{Type: "f32"}); err != nil {
-		t.Fatal(err)
-	}
-	e, err := Open(path, Options{Device: "cpu", Threads: 1, Parallel: parallel})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
-	return e
+	return openTinyWith(t, Options{Parallel: parallel})
 }
 
 // textOf makes a request of its own text for each number.
@@ -183,11 +172,13 @@ func TestCancelInPrefill(t *testing.T) {
 				computing(e, done)
 				cancel()
 			}()
-			goes := e.prefill(g, cache)
+			o := &owner{Engine: e, cache: cache}
+			goes := o.prefill(g)
 			close(done)
 			<-g.ctx.Done()
 			if goes {
-				if left := e.step([]*generation{g}); len(left) > 0 {
+				o.active = []*generation{g}
+				if o.step(); len(o.active) > 0 {
 					t.Error("it goes on after a step")
 				}
 			} else {
@@ -210,7 +201,7 @@ func TestCancelDecoding(t *testing.T) {
 	e := openTiny(t, 3)
 	want := alone(t, e, 4)
 	owned(t, e, func(context.Context) error {
-		var all, active []*generation
+		var all []*generation
 		var cancels []context.CancelFunc
 		cells := 0
 		for i := range 4 {
@@ -223,30 +214,27 @@ func TestCancelDecoding(t *testing.T) {
 			return err
 		}
 		defer cache.Close()
+		o := &owner{Engine: e, cache: cache}
 		for _, g := range all[:3] {
-			if e.prefill(g, cache) {
-				active = append(active, g)
-			}
+			o.admit(g)
 		}
 		for range 3 {
-			active = e.step(active)
+			o.step()
 		}
 		bytes := cache.Bytes()
 		cancels[1]()
-		active = e.step(active)
-		if len(active) != 2 || !all[1].released() {
-			t.Fatalf("%d go on, released: %v, %v", len(active), all[1].released(), all[1].err)
+		o.step()
+		if len(o.active) != 2 || !all[1].released() {
+			t.Fatalf("%d go on, released: %v, %v", len(o.active), all[1].released(), all[1].err)
 		}
 		for i, n := range []int{5, 4, 5} {
 			if got := all[i].decoding.Tokens; !slices.Equal(got, want[i][:n]) {
 				t.Errorf("text %d is %v after the step, want %v", i, got, want[i][:n])
 			}
 		}
-		if e.prefill(all[3], cache) {
-			active = append(active, all[3])
-		}
-		for len(active) > 0 {
-			active = e.step(active)
+		o.admit(all[3])
+		for len(o.active) > 0 {
+			o.step()
 		}
 		for _, i := range []int{0, 2, 3} {
 			if got := all[i].decoding.Tokens; all[i].err != nil || !slices.Equal(got, want[i]) {

@@ -48,6 +48,12 @@ type Options struct {
 	Force    bool           // do not ask whether the memory will do
 	Parallel int            // sequences decoded together, at most; 0: DefaultParallel
 	Adapters []adapter.Spec // added to the model, in this order
+
+	// PrefillShare bounds the share of time, between 0 and 1, that images and prompts of
+	// new requests take while texts are decoded; below 1 there is a step of all texts
+	// at least between two of them. 0 stands for 1: what is new comes first.
+	PrefillShare float64
+	PrefixBytes  int64 // of prompts that are kept, for requests that ask the same again; 0: none
 }
 
 // Engine is an open model. Its methods may be called from any goroutine.
@@ -67,6 +73,9 @@ type Engine struct {
 	work        chan func()      // computations that own the model while they run
 	generations chan *generation // those that wait for a place
 	parallel    int
+	share       float64 // see Options.PrefillShare
+	prefixBytes int64
+	stats       stats
 	ctx         context.Context // of steps of several sequences; ends with Close
 	cancel      context.CancelFunc
 	done        chan struct{} // closed when the owner has ended
@@ -124,6 +133,7 @@ func New(file *gguf.File, o Options) (*Engine, error) {
 func open(file *gguf.File, adapters []adapter.Loaded, o Options, start time.Time) (*Engine, error) {
 	e := &Engine{
 		file: file, files: []string{file.Path()}, force: o.Force, parallel: o.Parallel,
+		share: o.PrefillShare, prefixBytes: o.PrefixBytes,
 		work: make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
 	}
 	for _, a := range adapters {
@@ -131,6 +141,9 @@ func open(file *gguf.File, adapters []adapter.Loaded, o Options, start time.Time
 	}
 	if e.parallel <= 0 {
 		e.parallel = DefaultParallel
+	}
+	if e.share <= 0 || e.share > 1 {
+		e.share = 1
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.bind(adapters, o); err != nil {

@@ -92,7 +92,7 @@ func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 
 // newGeneration makes a generation that the owner can admit.
 func (e *Engine) newGeneration(r Request, prompt model.Prompt, limit int) (g *generation, err error) {
-	g = &generation{prompt: prompt, limit: limit, tokens: make(chan int, limit), ended: make(chan struct{})}
+	g = &generation{prompt: prompt, images: r.Images, limit: limit, tokens: make(chan int, limit), ended: make(chan struct{})}
 	g.decoding, err = e.model.NewDecoding(model.GenerateOptions{
 		MaxTokens:   limit,
 		Sampling:    r.Sampling,

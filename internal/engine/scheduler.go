@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"paligemma/internal/model"
@@ -12,7 +13,8 @@ import (
 type generation struct {
 	ctx      context.Context
 	prompt   model.Prompt
-	limit    int // tokens to write, at most
+	images   []*Image // of the prompt
+	limit    int      // tokens to write, at most
 	decoding *model.Decoding
 	tokens   chan int // has room for all of them: nobody waits for a slow reader
 
@@ -25,107 +27,175 @@ type generation struct {
 	ended chan struct{}
 }
 
-// always is ready to be received from.
-var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+// owner is the goroutine that owns the model, and what only it touches.
+type owner struct {
+	*Engine
+	cache    *model.Cache // nil before the first generation
+	prefixes *prefixes    // nil: none are kept
+	active   []*generation
+	owed     time.Duration // of steps, before anything else has its turn
+}
 
-// own is the goroutine that owns the model. It admits generations, gives each a
-// token a step, and retires those that are done. Other computations run between
-// two steps.
+// own admits generations, gives each a token a step, and retires those that are done.
+// Other computations run between two steps, one at a time.
 func (e *Engine) own() {
 	defer close(e.done)
-	var cache *model.Cache
-	var active []*generation
-	for {
-		admit, idle := e.generations, chan struct{}(nil)
-		if len(active) > 0 {
-			idle = always
-		}
-		if len(active) >= e.parallel {
-			admit = nil
-		}
+	o := &owner{Engine: e}
+	if e.prefixBytes > 0 {
+		o.prefixes = newPrefixes(e.prefixBytes)
+	}
+	for o.turn() {
+		o.count()
+	}
+	o.shut()
+}
+
+// turn is one computation. It reports whether there may be more.
+func (o *owner) turn() bool {
+	if o.ctx.Err() != nil {
+		return false
+	}
+	if len(o.active) == 0 {
 		select {
-		case <-e.ctx.Done():
-			e.shut(active, cache)
-			return
-		case compute := <-e.work:
+		case <-o.ctx.Done():
+		case compute := <-o.work:
 			compute()
-		case g := <-admit:
-			if cache == nil {
-				cache, g.err = e.model.NewCache(len(g.prompt.IDs) + g.limit)
-			}
-			if e.prefill(g, cache) {
-				active = append(active, g)
-			}
-		case <-idle:
-			active = e.step(active)
+		case g := <-o.generations:
+			o.admit(g)
 		}
+		o.owed = 0
+		return true
+	}
+	if o.owed <= 0 && o.between() {
+		return true
+	}
+	start := time.Now()
+	o.step()
+	o.owed -= time.Since(start)
+	return true
+}
+
+// between does what waits for its turn between two steps. It reports whether there
+// was something: the generations under way are then owed steps, unless what is new may
+// take all of the time.
+func (o *owner) between() bool {
+	admit := o.generations
+	if len(o.active) >= o.parallel {
+		admit = nil
+	}
+	start := time.Now()
+	select {
+	case compute := <-o.work:
+		compute()
+	case g := <-admit:
+		o.admit(g)
+	default:
+		return false
+	}
+	o.owed = time.Duration(float64(time.Since(start)) * (1 - o.share) / o.share)
+	return true
+}
+
+// admit computes the prompt of a generation, and has it go on if it is to.
+func (o *owner) admit(g *generation) {
+	if o.prefill(g) {
+		o.active = append(o.active, g)
 	}
 }
 
 // shut ends what is under way.
-func (e *Engine) shut(active []*generation, cache *model.Cache) {
-	for _, g := range active {
+func (o *owner) shut() {
+	for _, g := range o.active {
 		g.end(ErrClosed)
 	}
-	if cache != nil {
-		cache.Close()
+	if o.cache != nil {
+		o.cache.Close()
 	}
 }
 
 // prefill computes a generation's prompt, and reports whether it goes on.
-func (e *Engine) prefill(g *generation, cache *model.Cache) bool {
-	if g.err == nil {
-		g.err = g.ctx.Err()
-	}
-	if g.err != nil {
-		g.end(g.err)
-		return false
-	}
-	g.seq = cache.NewSequence(len(g.prompt.IDs) + g.limit)
-	start := time.Now()
-	logits, err := e.model.Prefill(g.ctx, g.seq, g.prompt)
-	g.decoding.PrefillTokens, g.decoding.Prefill = len(g.prompt.IDs), time.Since(start)
-	g.begun = time.Now()
-	if err = e.blame(err); err != nil {
+func (o *owner) prefill(g *generation) bool {
+	if err := g.ctx.Err(); err != nil {
 		g.end(err)
 		return false
 	}
-	return e.accept(g, logits)
+	start := time.Now()
+	logits, err := o.begin(g)
+	g.decoding.PrefillTokens, g.decoding.Prefill = len(g.prompt.IDs), time.Since(start)
+	g.begun = time.Now()
+	if err = o.blame(err); err != nil {
+		g.end(err)
+		return false
+	}
+	return o.accept(g, logits)
 }
 
-// step decodes a token of each generation, and returns those that go on.
-func (e *Engine) step(active []*generation) []*generation {
-	active = keep(active, func(g *generation) bool {
+// begin makes the sequence of a generation, which has its prompt, and returns the
+// logits of the next token.
+func (o *owner) begin(g *generation) (logits []float32, err error) {
+	n := len(g.prompt.IDs)
+	if o.cache == nil {
+		if o.cache, err = o.model.NewCache(n + g.limit); err != nil {
+			return nil, err
+		}
+	}
+	bytes := o.config.SequenceMemory(n) + int64(4*o.config.Text.Vocab)
+	if o.prefixes == nil || bytes > o.prefixes.most {
+		g.seq = o.cache.NewSequence(n + g.limit)
+		return o.model.Prefill(g.ctx, g.seq, g.prompt)
+	}
+	key := prefixKey(g.prompt.IDs, g.images)
+	found := o.prefixes.find(key)
+	o.countPrefix(found != nil)
+	if found == nil {
+		found = &prefix{key: key, images: g.images, seq: o.cache.NewSequence(n), bytes: bytes}
+		if found.logits, err = o.model.Prefill(g.ctx, found.seq, g.prompt); err != nil {
+			found.seq.Release()
+			return nil, err
+		}
+		o.prefixes.keep(found)
+	}
+	if g.seq, err = found.seq.Fork(g.ctx, g.limit); err != nil {
+		return nil, err
+	}
+	return slices.Clone(found.logits), nil
+}
+
+// step decodes a token of each generation, and leaves those that go on.
+func (o *owner) step() {
+	o.active = keep(o.active, func(g *generation) bool {
 		if g.ctx.Err() != nil {
 			g.end(g.ctx.Err())
 			return false
 		}
 		return true
 	})
-	if len(active) == 0 {
-		return nil
+	if len(o.active) == 0 {
+		return
 	}
 	// One that is alone is stopped at once, of several the step is finished.
-	ctx := e.ctx
-	if len(active) == 1 {
-		ctx = active[0].ctx
+	ctx := o.ctx
+	if len(o.active) == 1 {
+		ctx = o.active[0].ctx
 	}
-	tokens := make([]model.Token, len(active))
-	for i, g := range active {
+	tokens := make([]model.Token, len(o.active))
+	for i, g := range o.active {
 		tokens[i] = model.Token{Sequence: g.seq, ID: g.next}
 	}
-	logits, err := e.model.Step(ctx, tokens)
-	if err = e.blame(err); err != nil {
-		for _, g := range active {
+	logits, err := o.model.Step(ctx, tokens)
+	if err = o.blame(err); err != nil {
+		for _, g := range o.active {
 			g.end(err)
 		}
-		return nil
+		o.active = nil
+		return
 	}
+	o.countStep(len(tokens))
 	i := -1
-	return keep(active, func(g *generation) bool {
+	o.active = keep(o.active, func(g *generation) bool {
 		i++
 		g.decoding.Decode = time.Since(g.begun)
-		return e.accept(g, logits[i])
+		return o.accept(g, logits[i])
 	})
 }
 
