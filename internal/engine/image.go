@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"image"
+	"sync/atomic"
 	"time"
 
 	"paligemma/internal/model"
@@ -20,7 +21,7 @@ type Image struct {
 	lock     chan struct{} // held by who computes the features or looks for them
 	encoded  bool
 	features model.Features
-	took     time.Duration
+	took     atomic.Int64 // nanoseconds
 }
 
 // NewImage fits a picture to the model's vision tower. It computes nothing with
@@ -59,13 +60,10 @@ func (e *Engine) Encode(ctx context.Context, i *Image) (model.Features, error) {
 		i.features, err = e.model.Encode(ctx, i.Pixels)
 		return err
 	})
-	i.encoded, i.took = err == nil, time.Since(start)
+	i.encoded = err == nil
+	i.took.Store(int64(time.Since(start)))
 	return i.features, err
 }
 
 // EncodeTime returns how long the vision tower and the projector took, 0 before.
-func (i *Image) EncodeTime() time.Duration {
-	i.lock <- struct{}{}
-	defer func() { <-i.lock }()
-	return i.took
-}
+func (i *Image) EncodeTime() time.Duration { return time.Duration(i.took.Load()) }

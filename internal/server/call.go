@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"paligemma/internal/ask"
@@ -41,32 +42,74 @@ func (c *call) readObjects() {
 
 // answer answers a call. What it returns of a failed one is what was known.
 func (s *Server) answer(ctx context.Context, c *call) (result.Result, error) {
+	w := s.metrics.begin()
+	r, err := s.attempt(ctx, c, w)
+	w.end(&r, err)
+	return r, err
+}
+
+// attempt answers a call, and says how far it has come.
+func (s *Server) attempt(ctx context.Context, c *call, w *watched) (result.Result, error) {
 	r := result.Result{Task: c.task, LoRA: c.lora}
-	m, err := s.models.open(ctx, c.model, c.lora)
+	m, err := s.models.take(c.model, c.lora)
 	if err != nil {
 		return r, err
 	}
-	defer m.release()
-	r.Model = m.name
-	leave, err := m.queue.enter(ctx)
+	defer s.models.release(m)
+	r.Model, w.model = m.name, m.name
+	ticket, err := m.queue.join()
 	if err != nil {
 		return r, err
 	}
-	defer leave()
+	defer ticket.leave()
+	if err := m.wait(ctx); err != nil {
+		return r, err
+	}
+	if err := ticket.enter(ctx, c.memory(m.engine)); err != nil {
+		return r, err
+	}
+	w.at(stageImages)
 	q := &c.question
 	if q.Images, q.Read, err = s.readPictures(ctx, m, c, &r); err != nil {
 		return r, err
 	}
+	w.encodes = slices.ContainsFunc(q.Images, func(i *engine.Image) bool { return i.EncodeTime() == 0 })
 	if c.opened != nil {
 		c.opened(m.engine)
 	}
 	q.Decoder = m.masks
 	q.Request.LogProbs = true // for confidences
-	if c.text != nil {
-		q.Request.OnToken = func(_ int, text string) error { return c.text(text) }
+	if q.Request.Beams <= 1 && !q.Rate {
+		q.Request.OnToken = func(_ int, text string) error {
+			w.token()
+			if c.text == nil {
+				return nil
+			}
+			return c.text(text)
+		}
 	}
+	w.at(stagePrompt)
 	return r, q.Answer(ctx, m.engine, &r)
 }
+
+// memory returns how many bytes keys and values of a call may take.
+func (c *call) memory(e *engine.Engine) int64 {
+	config, q := e.Config(), &c.question
+	room := func(tokens int) int { return min(tokens, config.Text.Context) }
+	prompt := room(len(c.pictures)*config.Vision.ImageTokens + len(q.Prompt) + promptExtra)
+	bytes := config.SequenceMemory(prompt)
+	if q.Rate {
+		for _, text := range q.Choices {
+			bytes += config.SequenceMemory(room(len(text) + promptExtra))
+		}
+		return bytes
+	}
+	return bytes + int64(max(1, q.Request.Beams))*config.SequenceMemory(room(q.Request.MaxTokens))
+}
+
+// promptExtra are tokens of a prompt that its text does not have: begin, newline, and
+// those of a box. A token has a byte of text at least.
+const promptExtra = 8
 
 // readPictures reads and decodes the pictures of a call.
 func (s *Server) readPictures(ctx context.Context, m *openModel, c *call, r *result.Result) (images []*engine.Image, took time.Duration, err error) {

@@ -3,39 +3,45 @@ package server
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"paligemma/internal/ask"
 	"paligemma/internal/engine"
+	"paligemma/internal/limits"
 	"paligemma/internal/quote"
 )
 
 // maxDecoders bounds the pictures that are decoded at a time.
 const maxDecoders = 2
 
-// models are those that a server offers, opened when they are asked for.
+// models are those that a server offers. They are opened when they are asked for, and
+// closed when nobody has asked for them in a while.
 type models struct {
 	o Options
 
-	mu     sync.Mutex
-	opened map[string]*openModel // by name and adapters
+	mu   sync.Mutex
+	held map[string]*openModel // by name and adapters
 }
 
-// openModel is a model that is open, with some of its adapters.
+// openModel is a model that is open or being opened, with some of its adapters.
 type openModel struct {
 	name   string
+	queue  *queue
+	opened chan struct{} // closed when the rest is known
+	err    error
 	engine *engine.Engine
 	masks  *engine.Masks // nil: it has no decoder
 	images *ask.Images
-	queue  *queue
 
-	opened chan struct{} // closed when the rest is known
-	err    error
+	users  int         // guarded by the lock of models
+	closer *time.Timer // runs while there are none; nil where models stay open
 }
 
-func newModels(o Options) *models { return &models{o: o, opened: map[string]*openModel{}} }
+func newModels(o Options) *models { return &models{o: o, held: map[string]*openModel{}} }
 
 // find returns the model that a request names. With one model any name is its own.
 func (m *models) find(name string) (*Model, error) {
@@ -50,30 +56,32 @@ func (m *models) find(name string) (*Model, error) {
 	return &all[i], nil
 }
 
-// open returns the model of a name with some of its adapters, opened if it is not yet.
-// The caller releases it.
-func (m *models) open(ctx context.Context, name string, adapters []string) (*openModel, error) {
+// take returns the model of a name with some of its adapters, which may still be being
+// opened. The caller releases it.
+func (m *models) take(name string, adapters []string) (*openModel, error) {
 	model, err := m.find(name)
 	if err != nil {
 		return nil, err
 	}
+	for _, a := range adapters {
+		if !slices.Contains(model.Adapters, a) {
+			return nil, notFound("lora", fmt.Sprintf("the model %s has no adapter %s", quote.Short(model.Name), quote.Short(a)))
+		}
+	}
 	key := strings.Join(append([]string{model.Name}, adapters...), "\n")
 	m.mu.Lock()
-	o, ok := m.opened[key]
+	defer m.mu.Unlock()
+	o, ok := m.held[key]
 	if !ok {
 		o = &openModel{name: model.Name, opened: make(chan struct{}), queue: newQueue(m.o.Parallel, m.o.MaxQueue)}
-		m.opened[key] = o
-	}
-	m.mu.Unlock()
-	if !ok {
+		m.held[key] = o
 		go m.load(key, o, model, adapters)
 	}
-	select {
-	case <-o.opened:
-		return o, o.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	o.users++
+	if o.closer != nil {
+		o.closer.Stop()
 	}
+	return o, nil
 }
 
 // load opens a model.
@@ -84,32 +92,100 @@ func (m *models) load(key string, o *openModel, model *Model, adapters []string)
 			o.engine.Close()
 		}
 	}
-	if o.err != nil {
+	if o.err != nil { // the next request tries again
 		m.mu.Lock()
-		delete(m.opened, key)
+		defer m.mu.Unlock()
+		delete(m.held, key)
+		return
+	}
+	o.queue.offer(cacheMemory())
+	o.images = ask.NewImages(o.engine, max(1, int(m.o.ImageCache/ask.ImageBytes(o.engine))), maxDecoders)
+}
+
+// cacheMemory returns how many bytes keys and values of requests may take: half of
+// what is free.
+func cacheMemory() int64 {
+	free := limits.FreeMemory()
+	return min(free.Physical, free.Address, free.Data) / 2
+}
+
+// wait waits until a model is open.
+func (o *openModel) wait(ctx context.Context) error {
+	select {
+	case <-o.opened:
+		return o.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// release says that a caller needs a model no more.
+func (m *models) release(o *openModel) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o.users--; o.users > 0 || m.o.KeepAlive <= 0 {
+		return
+	}
+	if o.closer == nil {
+		o.closer = time.AfterFunc(m.o.KeepAlive, func() { m.expire(o) })
+	} else {
+		o.closer.Reset(m.o.KeepAlive)
+	}
+}
+
+// expire closes a model that nobody uses.
+func (m *models) expire(o *openModel) {
+	m.mu.Lock()
+	if o.users > 0 {
 		m.mu.Unlock()
 		return
 	}
-	most := max(1, int(m.o.ImageCache/ask.ImageBytes(o.engine)))
-	o.images = ask.NewImages(o.engine, most, maxDecoders)
+	maps.DeleteFunc(m.held, func(_ string, held *openModel) bool { return held == o })
+	m.mu.Unlock()
+	o.close()
 }
 
-// release says that the caller needs the model no more.
-func (o *openModel) release() {}
+// close frees a model, once it is open.
+func (o *openModel) close() {
+	<-o.opened
+	if o.err != nil {
+		return
+	}
+	if o.masks != nil {
+		o.masks.Close()
+	}
+	o.engine.Close()
+}
 
-// close closes all models.
+// close closes all models. Nobody may use one.
 func (m *models) close() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, o := range m.opened {
-		<-o.opened
-		if o.err != nil {
-			continue
+	held := slices.Collect(maps.Values(m.held))
+	clear(m.held)
+	for _, o := range held {
+		if o.closer != nil {
+			o.closer.Stop()
 		}
-		if o.masks != nil {
-			o.masks.Close()
-		}
-		o.engine.Close()
 	}
-	clear(m.opened)
+	m.mu.Unlock()
+	for _, o := range held {
+		o.close()
+	}
+}
+
+// each calls f with the models that are open, by name. They may be closed meanwhile: f
+// asks for numbers only.
+func (m *models) each(f func(o *openModel)) {
+	m.mu.Lock()
+	held := slices.SortedFunc(maps.Values(m.held), func(a, b *openModel) int { return strings.Compare(a.name, b.name) })
+	m.mu.Unlock()
+	for _, o := range held {
+		select {
+		case <-o.opened:
+			if o.err == nil {
+				f(o)
+			}
+		default:
+		}
+	}
 }

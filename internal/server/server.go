@@ -61,6 +61,7 @@ type Server struct {
 	log      *slog.Logger
 	models   *models
 	fetcher  *fetch.Fetcher
+	metrics  *metrics
 	draining atomic.Bool
 	started  time.Time
 }
@@ -74,16 +75,19 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{o: o, log: o.Log, models: newModels(o), fetcher: f, started: time.Now()}, nil
+	s := &Server{o: o, log: o.Log, models: newModels(o), fetcher: f, started: time.Now()}
+	s.metrics = newMetrics(s.models)
+	return s, nil
 }
 
 // Load opens the first model, so that the first request need not wait for it.
 func (s *Server) Load(ctx context.Context) error {
-	m, err := s.models.open(ctx, "", nil)
-	if err == nil {
-		m.release()
+	m, err := s.models.take("", nil)
+	if err != nil {
+		return err
 	}
-	return err
+	defer s.models.release(m)
+	return m.wait(ctx)
 }
 
 // Drain has /health say that no more requests are wanted.
@@ -100,5 +104,6 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	s.routeTasks(mux)
 	s.routeHealth(mux)
-	return s.guard(mux)
+	s.routeMetrics(mux)
+	return s.guard(s.metrics.measure(mux))
 }

@@ -1,0 +1,103 @@
+package ask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"paligemma/internal/demo"
+	"paligemma/internal/engine"
+	"paligemma/internal/preprocess"
+)
+
+// openEngine opens the built-in model.
+func openEngine(t *testing.T) *engine.Engine {
+	t.Helper()
+	file, err := demo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(file, engine.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// picture returns a picture of one pixel, another one for each number.
+func picture(n int) []byte { return fmt.Appendf(nil, "P3 1 1 255 %d 0 0\n", n) }
+
+// Equal images are decoded once, also by many at a time, and as many are kept as
+// there is room for: those that were asked for last.
+func TestImagesKept(t *testing.T) {
+	m := NewImages(openEngine(t), 2, 2)
+	get := func(n int) *engine.Image {
+		image, err := m.Get(t.Context(), picture(n), preprocess.Limits{})
+		if err != nil {
+			t.Error(err)
+		}
+		return image
+	}
+	var all sync.WaitGroup
+	same := make([]*engine.Image, 8)
+	for i := range same {
+		all.Go(func() { same[i] = get(0) })
+	}
+	all.Wait()
+	for _, image := range same {
+		if image != same[0] {
+			t.Error("it was decoded twice")
+		}
+	}
+	get(1)
+	if get(0) != same[0] { // 0 is the later one now
+		t.Error("0 is gone")
+	}
+	get(2)
+	if get(0) != same[0] {
+		t.Error("0 went in place of 1")
+	}
+	if s := m.Stats(); s.Kept != 2 || s.Hits != 9 || s.Misses != 3 || s.Bytes != 2*ImageBytes(m.engine) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Who waits for an image is not disturbed by the end of the one who decodes it.
+func TestImagesAbandoned(t *testing.T) {
+	m := NewImages(openEngine(t), 2, 1)
+	m.slots <- struct{}{} // somebody decodes another image
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	begin := func(ctx context.Context) {
+		_, err := m.Get(ctx, picture(0), preprocess.Limits{})
+		ended <- err
+	}
+	go begin(ctx)
+	for m.Stats().Misses == 0 {
+	}
+	go begin(t.Context())
+	for m.Stats().Hits == 0 {
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v", err)
+	}
+	<-m.slots
+	if err := <-ended; err != nil {
+		t.Errorf("the other one: %v", err)
+	}
+}
+
+// A failure is not kept: another limit may let the picture pass.
+func TestImagesFailures(t *testing.T) {
+	m := NewImages(openEngine(t), 2, 1)
+	if _, err := m.Get(t.Context(), picture(0), preprocess.Limits{MaxBytes: 3}); !errors.Is(err, preprocess.ErrTooLarge) {
+		t.Fatalf("%v", err)
+	}
+	if _, err := m.Get(t.Context(), picture(0), preprocess.Limits{}); err != nil {
+		t.Error(err)
+	}
+}
