@@ -2,7 +2,8 @@
 """transformers' PaliGemma with random weights, at another program's word: bench.py starts it and says whose turn it is.
 
 It first writes a line of JSON about itself. Then each line on standard input is a turn: one repetition that warms up, one that
-counts, and a line of JSON with the names of `paligemma bench`. Between turns it is blocked on standard input.
+counts, and a line of JSON with the names of `paligemma bench`. A line of JSON with "batch" is a turn over many pictures. Between
+turns it is blocked on standard input.
 """
 import argparse
 import io
@@ -101,9 +102,9 @@ class Peer:
         self.tried = {("static" if k else "dynamic"): v for k, v in rates.items()}
         return statistics.mean(rates[True][1:]) > statistics.mean(rates[False][1:])
 
-    def pixels(self):
-        picture = Image.open(io.BytesIO(self.picture)).convert("RGB")
-        return self.processor(images=picture, return_tensors="pt")["pixel_values"].to(self.dtype)
+    def pixels(self, *pictures):
+        images = [Image.open(io.BytesIO(p)).convert("RGB") for p in pictures or [self.picture]]
+        return self.processor(images=images, return_tensors="pt")["pixel_values"].to(self.dtype)
 
     @torch.inference_mode()
     def parts(self):
@@ -136,17 +137,34 @@ class Peer:
         return {"image_ms": 1e3 * image, "vision_ms": 1e3 * vision, "prefill_ms": 1e3 * prefill, "decode_tok_s": DECODE / decode}
 
     @torch.inference_mode()
-    def caption(self):
-        """From the picture's bytes to the last token."""
-        start = time.perf_counter()
+    def generate(self, pictures, tokens):
+        """From the bytes of pictures, which are one batch, to the last token: the tokens of each."""
         more = {"cache_implementation": "static", "disable_compile": True} if self.static else {}
-        out = self.model.generate(input_ids=self.ids, pixel_values=self.pixels(), token_type_ids=self.types, attention_mask=self.mask,
-                                  do_sample=False, min_new_tokens=CAPTION, max_new_tokens=CAPTION, **more)
+        n = len(pictures)
+        out = self.model.generate(input_ids=self.ids.expand(n, -1), pixel_values=self.pixels(*pictures), token_type_ids=self.types.expand(n, -1),
+                                  attention_mask=self.mask.expand(n, -1), do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens, **more)
+        return out[:, self.ids.shape[1]:]
+
+    def caption(self):
+        start = time.perf_counter()
+        out = self.generate([self.picture], CAPTION)
         took = time.perf_counter() - start
-        self.generated = out[0, self.ids.shape[1]:].tolist()
+        self.generated = out[0].tolist()
         if len(self.generated) != CAPTION:
             sys.exit(f"{len(self.generated)} tokens in place of {CAPTION}")
         return {"caption20_ms": 1e3 * took}
+
+    def batch(self, size, tokens, paths):
+        """The same prompt for the pictures of files, size at a time: milliseconds for each."""
+        start = time.perf_counter()
+        for i in range(0, len(paths), size):
+            pictures = []
+            for path in paths[i:i + size]:
+                with open(path, "rb") as f:
+                    pictures.append(f.read())
+            if self.generate(pictures, tokens).shape != (len(pictures), tokens):
+                sys.exit("generate ended early")
+        return {"image_ms": 1e3 * (time.perf_counter() - start) / len(paths)}
 
     def about(self):
         return {"parameters": sum(p.numel() for p in self.model.parameters()), "prefill_tokens": self.ids.shape[1],
@@ -173,10 +191,14 @@ def main():
     peer = Peer(o)
     print(json.dumps(peer.about()), file=answers, flush=True)
     idle = time.process_time()
-    for _ in sys.stdin:
+    for line in sys.stdin:
         idle = time.process_time() - idle
-        for _ in range(2):
-            measured = peer.caption() | peer.parts()
+        if line.startswith("{"):
+            turn = json.loads(line)
+            measured = peer.batch(turn["batch"], turn["tokens"], turn["images"])
+        else:
+            for _ in range(2):
+                measured = peer.caption() | peer.parts()
         measured["idle_cpu_s"] = idle  # spent while it was not its turn
         measured["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         print(json.dumps(measured), file=answers, flush=True)

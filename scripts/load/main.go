@@ -1,0 +1,231 @@
+// Command load asks a server for captions from many clients at once, and prints how
+// long they waited.
+//
+//	paligemma serve -m model.gguf --parallel 16 &
+//	go run ./scripts/load -requests 1000 -clients 64
+//
+// Each request has a picture of its own, unless -pictures says how many there are. It is
+// a chat, streamed, as OpenAI's clients send it; the server may be any that answers those.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+type options struct {
+	url      string
+	requests int
+	clients  int
+	pictures int
+	pixels   int
+	prompt   string
+	tokens   int
+	pid      int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.url, "url", "http://127.0.0.1:8080", "`ADDRESS` of the server")
+	flag.IntVar(&o.requests, "requests", 1000, "`N` requests in all")
+	flag.IntVar(&o.clients, "clients", 64, "`N` clients that ask at once")
+	flag.IntVar(&o.pictures, "pictures", 0, "`N` different pictures; 0: one for each request")
+	flag.IntVar(&o.pixels, "pixels", 64, "`N` pixels a side")
+	flag.StringVar(&o.prompt, "prompt", "caption en", "the `PROMPT`")
+	flag.IntVar(&o.tokens, "tokens", 20, "`N` tokens at most")
+	flag.IntVar(&o.pid, "pid", 0, "also print the resident memory of the process `PID`, after every tenth of the requests (Linux)")
+	flag.Parse()
+	if o.pictures == 0 {
+		o.pictures = o.requests
+	}
+	if err := run(context.Background(), o); err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+// answer is what a client saw of a request.
+type answer struct {
+	first, whole time.Duration // until the first text, and the end
+	tokens       int           // pieces of text
+	status       int
+	err          error
+}
+
+func run(ctx context.Context, o options) error {
+	var next, busy atomic.Int64
+	var mu sync.Mutex
+	var answers []answer
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: o.clients}}
+	start := time.Now()
+	var all sync.WaitGroup
+	for range o.clients {
+		all.Go(func() {
+			for n := next.Add(1); n <= int64(o.requests); n = next.Add(1) {
+				a := ask(ctx, client, o, int(n)%o.pictures)
+				for a.status == http.StatusTooManyRequests {
+					busy.Add(1)
+					time.Sleep(100 * time.Millisecond)
+					a = ask(ctx, client, o, int(n)%o.pictures)
+				}
+				mu.Lock()
+				answers = append(answers, a)
+				if done := len(answers); o.pid > 0 && done%max(1, o.requests/10) == 0 {
+					fmt.Printf("%6d requests: %s resident\n", done, resident(o.pid))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return report(answers, time.Since(start), busy.Load())
+}
+
+// report prints what the clients saw.
+func report(answers []answer, took time.Duration, busy int64) error {
+	var first, whole []time.Duration
+	tokens := 0
+	var failed error
+	failures := 0
+	for _, a := range answers {
+		if a.err != nil {
+			failed, failures = a.err, failures+1
+			continue
+		}
+		first, whole, tokens = append(first, a.first), append(whole, a.whole), tokens+a.tokens
+	}
+	fmt.Printf("%d answers in %.1f s: %.2f/s, %.1f pieces of text/s; %d failures, %d times busy (429)\n",
+		len(whole), took.Seconds(), float64(len(whole))/took.Seconds(), float64(tokens)/took.Seconds(), failures, busy)
+	fmt.Printf("| ms until | p50 | p95 | p99 |\n|---|---|---|---|\n")
+	for _, row := range []struct {
+		name  string
+		times []time.Duration
+	}{{"the first text", first}, {"the end", whole}} {
+		slices.Sort(row.times)
+		fmt.Printf("| %s | %.0f | %.0f | %.0f |\n", row.name, percentile(row.times, 50), percentile(row.times, 95), percentile(row.times, 99))
+	}
+	if failures > 0 {
+		return fmt.Errorf("%d requests failed, one of them: %w", failures, failed)
+	}
+	return nil
+}
+
+// percentile returns the p-th percentile of sorted times, in milliseconds.
+func percentile(sorted []time.Duration, p int) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return float64(sorted[min(len(sorted)-1, len(sorted)*p/100)].Microseconds()) / 1000
+}
+
+// ask sends a request and reads the answer as it comes.
+func ask(ctx context.Context, client *http.Client, o options, picture int) (a answer) {
+	body, err := request(o, picture)
+	if err != nil {
+		return answer{err: err}
+	}
+	start := time.Now()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.url+"/v1/chat/completions", bytes.NewReader(body))
+	if err != nil {
+		return answer{err: err}
+	}
+	r.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(r)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer response.Body.Close()
+	a.status = response.StatusCode
+	if a.status != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
+		a.err = fmt.Errorf("status %d: %s", a.status, text)
+		return a
+	}
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	done := false
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		switch {
+		case !ok:
+		case data == "[DONE]":
+			done = true
+		case strings.Contains(data, `"error"`):
+			a.err = fmt.Errorf("in the stream: %s", data)
+			return a
+		case strings.Contains(data, `"content"`):
+			if a.tokens++; a.tokens == 1 {
+				a.first = time.Since(start)
+			}
+		}
+	}
+	a.whole = time.Since(start)
+	if err := lines.Err(); err != nil {
+		a.err = err
+	} else if !done {
+		a.err = fmt.Errorf("the stream has no end")
+	}
+	return a
+}
+
+// request makes the body of a request about a picture of its own.
+func request(o options, picture int) ([]byte, error) {
+	random := rand.New(rand.NewPCG(uint64(picture), 1))
+	m := image.NewRGBA(image.Rect(0, 0, o.pixels, o.pixels))
+	background, block := randomColor(random), randomColor(random)
+	x, y := random.IntN(o.pixels), random.IntN(o.pixels)
+	for i := range o.pixels * o.pixels {
+		c := background
+		if px, py := i%o.pixels, i/o.pixels; px >= x/2 && py >= y/2 && px < x && py < y {
+			c = block
+		}
+		m.SetRGBA(i%o.pixels, i/o.pixels, c)
+	}
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, m, nil); err != nil {
+		return nil, err
+	}
+	part := func(kind string, value any) map[string]any { return map[string]any{"type": kind, kind: value} }
+	url := "data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(file.Bytes())
+	return json.Marshal(map[string]any{
+		"model": "paligemma", "stream": true, "max_tokens": o.tokens,
+		"messages": []any{map[string]any{"role": "user", "content": []any{
+			part("image_url", map[string]any{"url": url}), part("text", o.prompt),
+		}}},
+	})
+}
+
+func randomColor(r *rand.Rand) color.RGBA {
+	return color.RGBA{uint8(r.UintN(256)), uint8(r.UintN(256)), uint8(r.UintN(256)), 255}
+}
+
+// resident returns the resident memory of a process.
+func resident(pid int) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return "nothing"
+}
