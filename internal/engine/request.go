@@ -24,16 +24,22 @@ type Request struct {
 	Prompt
 	MaxTokens   int // cut to what fits in the model's context
 	Sampling    model.Sampling
-	Beams       int  // above 1: a beam search
-	LogProbs    bool // of each token of the text
-	TopLogProbs int  // and of that many of the most likely tokens in its place
-	StopRepeats bool // end the text before an object that is in it already
-	IgnoreEOS   bool // stop tokens are tokens like any other: for measuring
+	Beams       int      // above 1: a beam search
+	LogProbs    bool     // of each token of the text
+	TopLogProbs int      // and of that many of the most likely tokens in its place
+	Stop        []string // end the text before the first of these in it; none may be empty
+	StopRepeats bool     // end the text before an object that is in it already
+	IgnoreEOS   bool     // stop tokens are tokens like any other: for measuring
 
 	// OnToken, if set, is called on the caller's goroutine with each token as it
-	// comes, stop tokens left out, and with the text that it completes. An error
-	// ends the generation and is returned. A beam search has no such tokens.
+	// comes, stop tokens left out, and with the text that it completes; what may
+	// begin one of Stop is held back. An error ends the generation and is returned. A
+	// beam search has no such tokens.
 	OnToken func(id int, text string) error
+
+	// OnLogProbs, if set, is called before OnToken, with what the model thought of the
+	// same token, where LogProbs or TopLogProbs ask for it.
+	OnLogProbs func(model.StepLogProbs)
 }
 
 // Result is the answer to a Request.
@@ -76,48 +82,61 @@ func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	stream := e.tok.NewStream()
-	var onToken func(int) error
+	stream, finder := e.tok.NewStream(), stopFinder{stops: r.Stop}
+	var onToken func(token) error
 	if r.OnToken != nil {
-		onToken = func(id int) error { return r.OnToken(id, stream.Push(id)) }
+		onToken = func(t token) error {
+			if r.OnLogProbs != nil && t.logProbs != nil {
+				r.OnLogProbs(*t.logProbs)
+			}
+			return r.OnToken(t.id, finder.push(stream.Push(t.id)))
+		}
 	}
 	if err := e.submit(ctx, g, onToken); err != nil {
 		return Result{}, err
 	}
-	return Result{
-		Generation: g.decoding.Generation, Text: e.tok.Decode(g.decoding.Tokens), Rest: stream.Flush(),
+	out := Result{
+		Generation: g.decoding.Generation, Text: e.tok.Decode(g.decoding.Tokens), Rest: finder.flush(stream.Flush()),
 		FirstToken: g.first, LastToken: g.last,
-	}, nil
+	}
+	e.cutAtStop(&out, r.Stop)
+	return out, nil
 }
 
 // newGeneration makes a generation that the owner can admit.
 func (e *Engine) newGeneration(r Request, prompt model.Prompt, limit int) (g *generation, err error) {
-	g = &generation{prompt: prompt, images: r.Images, limit: limit, tokens: make(chan int, limit), ended: make(chan struct{})}
+	g = &generation{prompt: prompt, images: r.Images, limit: limit, tokens: make(chan token, limit), ended: make(chan struct{})}
 	g.decoding, err = e.model.NewDecoding(model.GenerateOptions{
 		MaxTokens:   limit,
 		Sampling:    r.Sampling,
 		LogProbs:    r.LogProbs,
 		TopLogProbs: r.TopLogProbs,
 		IgnoreEOS:   r.IgnoreEOS,
-		OnToken:     e.watch(g, r.StopRepeats, r.IgnoreEOS),
+		OnToken:     e.watch(g, r),
 	})
 	return g, err
 }
 
 // watch passes a generation's tokens on, stop tokens left out, and ends it where
-// it repeats an object if asked to.
-func (e *Engine) watch(g *generation, stopRepeats, ignoreEOS bool) func(int) error {
+// it writes a stop string, or repeats an object if asked to end there.
+func (e *Engine) watch(g *generation, r Request) func(int) error {
 	var repeats task.Repeats
+	stream, finder := e.tok.NewStream(), stopFinder{stops: r.Stop}
 	return func(id int) error {
-		if ignoreEOS || !e.config.Tokens.Ends(id) {
+		if r.IgnoreEOS || !e.config.Tokens.Ends(id) {
 			if g.last = time.Now(); g.first.IsZero() {
 				g.first = g.last
 			}
-			g.tokens <- id
+			g.tokens <- g.newToken(id)
 		}
-		if stopRepeats {
+		if r.StopRepeats {
 			if keep, repeated := repeats.Push(e.tok.Piece(id)); repeated {
 				return model.Repeat{Keep: keep}
+			}
+		}
+		if len(r.Stop) > 0 {
+			if finder.push(stream.Push(id)); finder.found {
+				return model.ErrStop
 			}
 		}
 		return nil

@@ -16,7 +16,7 @@ type generation struct {
 	images   []*Image // of the prompt
 	limit    int      // tokens to write, at most
 	decoding *model.Decoding
-	tokens   chan int // has room for all of them: nobody waits for a slow reader
+	tokens   chan token // has room for all of them: nobody waits for a slow reader
 
 	seq   *model.Sequence
 	next  int       // the token that the next step takes
@@ -25,6 +25,20 @@ type generation struct {
 	last  time.Time // and the last one so far
 	err   error
 	ended chan struct{}
+}
+
+// token is a token of a text, as its caller gets it.
+type token struct {
+	id       int
+	logProbs *model.StepLogProbs // nil: nobody asked
+}
+
+// newToken describes the token that was just chosen.
+func (g *generation) newToken(id int) token {
+	if n := len(g.decoding.LogProbs); n > 0 {
+		return token{id, &g.decoding.LogProbs[n-1]}
+	}
+	return token{id: id}
 }
 
 // owner is the goroutine that owns the model, and what only it touches.
@@ -269,7 +283,7 @@ func (e *Engine) cause(err error) error {
 
 // submit hands a generation to the owner and waits for its end. Tokens are given
 // to onToken, which may be nil, as they come; an error of it ends the generation.
-func (e *Engine) submit(ctx context.Context, g *generation, onToken func(id int) error) error {
+func (e *Engine) submit(ctx context.Context, g *generation, onToken func(token) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
@@ -282,11 +296,11 @@ func (e *Engine) submit(ctx context.Context, g *generation, onToken func(id int)
 		return ErrClosed
 	}
 	var failed error
-	for id := range g.tokens {
+	for t := range g.tokens {
 		if onToken == nil || failed != nil {
 			continue
 		}
-		if failed = onToken(id); failed != nil {
+		if failed = onToken(t); failed != nil {
 			cancel()
 		}
 	}

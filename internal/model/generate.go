@@ -17,7 +17,7 @@ type GenerateOptions struct {
 	IgnoreEOS   bool // a stop token is a token like any other: for measuring, where the number of tokens counts
 
 	// OnToken, if set, is told every token, a stop token too, and may end the generation: by
-	// any error, which is then returned, or by a Repeat, which is not.
+	// any error, which is then returned, or by a Repeat or ErrStop, which are not.
 	OnToken func(id int) error
 }
 
@@ -29,6 +29,9 @@ type Repeat struct {
 
 // Error describes the repeat.
 func (r Repeat) Error() string { return fmt.Sprintf("the text repeats itself after %d tokens", r.Keep) }
+
+// ErrStop ends a generation as a stop token does: GenerateOptions.OnToken returns it.
+var ErrStop = errors.New("the text has ended")
 
 // TokenLogProb is the natural logarithm of a token's probability.
 type TokenLogProb struct {
@@ -44,7 +47,7 @@ type StepLogProbs struct {
 
 // Reasons why a generation ended.
 const (
-	FinishStop   = "stop"   // the model wrote a stop token (TokenConfig.Stop)
+	FinishStop   = "stop"   // the model wrote a stop token (TokenConfig.Stop), or OnToken returned ErrStop
 	FinishLength = "length" // MaxTokens were written
 	FinishRepeat = "repeat" // the model repeated itself (Repeat)
 )
@@ -52,7 +55,7 @@ const (
 // Generation is the continuation of a prompt.
 type Generation struct {
 	Tokens        []int // without the stop token
-	Dropped       int   // tokens written after those: a repeat
+	Dropped       int   // tokens written after those: a repeat, a stop string
 	FinishReason  string
 	LogProbs      []StepLogProbs // if asked for: of each of Tokens, and of the stop token at the end
 	Beams         []Beam         // of a beam search, best first; Tokens are the first one's
@@ -106,16 +109,21 @@ func (d *Decoding) Accept(logits []float32) (id int, done bool, err error) {
 		err = d.options.OnToken(id)
 	}
 	if repeat := (Repeat{}); errors.As(err, &repeat) {
-		d.cut(repeat.Keep)
+		d.FinishReason = FinishRepeat
+		d.Cut(repeat.Keep)
+		return id, true, nil
+	}
+	if errors.Is(err, ErrStop) {
+		d.FinishReason = FinishStop
 		return id, true, nil
 	}
 	return id, done || err != nil, err
 }
 
-// cut ends a generation before a repeat.
-func (g *Generation) cut(keep int) {
+// Cut drops all tokens but the first keep.
+func (g *Generation) Cut(keep int) {
 	keep = min(keep, len(g.Tokens))
-	g.FinishReason, g.Dropped = FinishRepeat, len(g.Tokens)-keep
+	g.Dropped += len(g.Tokens) - keep
 	g.Tokens = g.Tokens[:keep]
 	g.LogProbs = g.LogProbs[:min(keep, len(g.LogProbs))]
 }
