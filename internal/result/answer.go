@@ -99,15 +99,21 @@ func NewAlternatives(tok *tokenizer.Tokenizer, beams []model.Beam, n int) []Alte
 
 // newLogProbs describes the tokens of a generation.
 func newLogProbs(tok *tokenizer.Tokenizer, steps []model.StepLogProbs) []LogProb {
-	describe := func(t model.TokenLogProb) LogProb {
-		return LogProb{Token: t.ID, Text: tokenText(tok, t.ID), LogProb: t.LogProb}
-	}
 	out := make([]LogProb, len(steps))
 	for i, step := range steps {
-		out[i] = describe(step.TokenLogProb)
-		for _, t := range step.Top {
-			out[i].Top = append(out[i].Top, describe(t))
-		}
+		out[i] = NewLogProb(tok, step)
+	}
+	return out
+}
+
+// NewLogProb describes a token of a generation.
+func NewLogProb(tok *tokenizer.Tokenizer, step model.StepLogProbs) LogProb {
+	describe := func(t model.TokenLogProb) LogProb {
+		return LogProb{Token: t.ID, Text: tokenText(tok, t.ID), LogProb: t.LogProb, Bytes: tok.Bytes(t.ID)}
+	}
+	out := describe(step.TokenLogProb)
+	for _, t := range step.Top {
+		out.Top = append(out.Top, describe(t))
 	}
 	return out
 }

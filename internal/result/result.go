@@ -93,6 +93,7 @@ type LogProb struct {
 	Text    string    `json:"text"`
 	LogProb float64   `json:"logprob"`
 	Top     []LogProb `json:"top,omitempty"` // the most likely tokens in its place, best first
+	Bytes   []byte    `json:"-"`             // what it adds to a text; none: nothing
 }
 
 // Marshal returns JSON on one line, with < and > as they are.

@@ -7,6 +7,7 @@ import (
 
 	"paligemma/internal/ask"
 	"paligemma/internal/engine"
+	"paligemma/internal/model"
 	"paligemma/internal/result"
 	"paligemma/internal/task"
 )
@@ -19,6 +20,7 @@ type call struct {
 	pictures []picture
 	question ask.Question            // without images
 	text     func(text string) error // gets the text as it comes; nil: nobody wants it
+	logProbs func(result.LogProb)    // gets a token's log-probability before its text; nil: nobody wants it
 
 	// opened, if set, is called once the call has its place and the model is open, before
 	// a token is computed: what follows are errors after the headers of a stream.
@@ -87,6 +89,10 @@ func (s *Server) attempt(ctx context.Context, c *call, w *watched) (result.Resul
 			}
 			return c.text(text)
 		}
+	}
+	if c.logProbs != nil {
+		tok := m.engine.Tokenizer()
+		q.Request.OnLogProbs = func(step model.StepLogProbs) { c.logProbs(result.NewLogProb(tok, step)) }
 	}
 	w.at(stagePrompt)
 	return r, q.Answer(ctx, m.engine, &r)

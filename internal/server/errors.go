@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
+	"time"
 
 	"paligemma/internal/engine"
+	"paligemma/internal/quote"
 	"paligemma/internal/result"
 )
 
@@ -97,10 +100,15 @@ func newErrorBody(err error) (status int, body errorBody) {
 // fail answers a request with an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, body := newErrorBody(err)
+	setRetryAfter(w, status)
+	s.reply(w, r, status, body)
+}
+
+// setRetryAfter says when a client should try again that met a full queue.
+func setRetryAfter(w http.ResponseWriter, status int) {
 	if status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
-	s.reply(w, r, status, body)
 }
 
 // reply answers a request with JSON.
@@ -111,6 +119,42 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, status int, body 
 		status, data = http.StatusInternalServerError, []byte(`{"error":{"message":"no JSON can be made of the answer","type":"server_error","param":null,"code":"failed"}}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	s.writeBody(w, status, append(data, '\n'))
+}
+
+// writeBody writes a whole body. A client that does not read it is cut off.
+func (s *Server) writeBody(w http.ResponseWriter, status int, data []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(s.writeTime())) // where the connection has one
 	w.WriteHeader(status)
-	_, _ = w.Write(append(data, '\n'))
+	_, _ = w.Write(data)
+}
+
+// routeRest adds the answer to requests for what is not there.
+func (s *Server) routeRest(mux *http.ServeMux) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail := s.fail
+		if strings.HasPrefix(r.URL.Path, ollamaPath) {
+			fail = s.failOllama
+		}
+		if methods := allowedMethods(mux, r); len(methods) > 0 {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			fail(w, r, &apiError{http.StatusMethodNotAllowed, result.CodeInvalid, "", "want the method " + strings.Join(methods, " or ")})
+			return
+		}
+		fail(w, r, notFound("", "there is nothing at "+quote.Short(r.URL.Path)))
+	})
+}
+
+// allowedMethods returns the methods with which somebody answers at the address of a request.
+func allowedMethods(mux *http.ServeMux, r *http.Request) []string {
+	var methods []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		with := &http.Request{Method: method, Host: r.Host, URL: r.URL}
+		if _, pattern := mux.Handler(with); pattern != "/" {
+			methods = append(methods, method)
+		}
+	}
+	return methods
 }

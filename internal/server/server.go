@@ -35,6 +35,8 @@ type Options struct {
 	Limits    preprocess.Limits // of a picture
 	MaxTokens int               // written where a request says nothing; 0: as many as the task's
 	Timeout   time.Duration     // of a whole request; 0: none
+	PingEvery time.Duration     // how often a stream shows that it lives while there is nothing to say; 0: 15 s
+	WriteTime time.Duration     // that a client may take to read a piece of an answer; 0: 30 s
 	Fetch     fetch.Options     // pictures by address
 
 	Keys       func() []string // the keys that open the interface; nil or none: it is open
@@ -105,5 +107,8 @@ func (s *Server) Handler() http.Handler {
 	s.routeTasks(mux)
 	s.routeHealth(mux)
 	s.routeMetrics(mux)
+	s.routeOpenAI(mux)
+	s.routeOllama(mux)
+	s.routeRest(mux)
 	return s.guard(s.metrics.measure(mux))
 }

@@ -352,6 +352,17 @@ func (t *Tokenizer) Piece(id int) string {
 	return t.src.Pieces[id]
 }
 
+// Bytes returns what an id adds to a text, which may be a part of a character. Special
+// tokens (unknown and control) and ids outside the vocabulary add nothing.
+func (t *Tokenizer) Bytes(id int) []byte {
+	s := t.NewStream()
+	text := s.Push(id)
+	if s.run != nil {
+		return s.run
+	}
+	return []byte(text)
+}
+
 // Decode returns the text of ids. Special tokens (unknown and control) and ids
 // beyond the vocabulary give nothing; <locNNNN> and <segNNN> give themselves.
 func (t *Tokenizer) Decode(ids []int) string { return t.decode(ids, true) }

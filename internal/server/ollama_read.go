@@ -1,0 +1,206 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"paligemma/internal/quote"
+	"paligemma/internal/strictjson"
+)
+
+// ollamaExtras are what a request of Ollama's interface says besides the text that it
+// asks for.
+type ollamaExtras struct {
+	prompt   string
+	images   []string // in base64
+	system   string
+	suffix   string
+	tools    any
+	think    any
+	messages chatMessages
+}
+
+// readOllama reads a request for /api/generate or /api/chat. load is true for one that
+// only wants the model to be opened. Parameters that are not known are skipped, as
+// Ollama does it.
+func (s *Server) readOllama(body string, chat bool) (t *textRequest, load bool, err error) {
+	t, more := newTextRequest(), ollamaExtras{messages: chatMessages{param: "messages"}}
+	t.stream = true
+	skip := func(string, any) error { return nil }
+	err = readParams(body, func(in *strictjson.Reader) params {
+		p := params{
+			"model":        stringInto(in, &t.model),
+			"lora":         stringsInto(in, &t.lora, maxAdapters),
+			"stream":       boolInto(in, &t.stream),
+			"format":       func() error { return t.readOllamaFormat(in) },
+			"options":      object(in, "options.", t.ollamaOptions(in)),
+			"logprobs":     boolInto(in, &t.logProbs),
+			"top_logprobs": intInto(in, &t.topLogProbs, 0, maxTopChoices),
+			"think":        func() (err error) { more.think, err = in.Value(); return err },
+		}
+		if chat {
+			p["messages"] = func() error { return more.messages.read(in) }
+			p["tools"] = func() (err error) { more.tools, err = in.Value(); return err }
+			return p
+		}
+		p["prompt"] = stringInto(in, &more.prompt)
+		p["images"] = stringsInto(in, &more.images, s.o.MaxImages)
+		p["system"] = stringInto(in, &more.system)
+		p["suffix"] = stringInto(in, &more.suffix)
+		return p
+	}, skip)
+	if err == nil {
+		err = more.check()
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if chat {
+		load = more.messages.count == 0
+		err = s.takeOllamaChat(t, &more)
+	} else {
+		load = more.prompt == "" && len(more.images) == 0
+		err = s.takeOllamaPrompt(t, &more)
+	}
+	if err == nil {
+		err = t.check()
+	}
+	return t, load, err
+}
+
+// check refuses what the models cannot do.
+func (m *ollamaExtras) check() error {
+	switch {
+	case !isEmpty(m.tools):
+		return invalid("tools", "tools: the model does not support tools")
+	case !isEmpty(m.think):
+		return invalid("think", "think: the model does not support thinking")
+	case m.suffix != "":
+		return invalid("suffix", "suffix: the model does not support insert")
+	}
+	return nil
+}
+
+// readOllamaFormat reads the form that a text should have.
+func (t *textRequest) readOllamaFormat(in *strictjson.Reader) error {
+	if in.Kind() != strictjson.String {
+		return errors.Join(in.Skip(), invalid("format", "format: a model such as this one cannot be held to a schema: json gives the JSON that docs/json.md describes"))
+	}
+	format, err := in.String()
+	if t.json = format == "json"; err == nil && !t.json && format != "" {
+		err = errors.New("want json")
+	}
+	return err
+}
+
+// ollamaOptions are the options that mean something here.
+func (t *textRequest) ollamaOptions(in *strictjson.Reader) params {
+	var seed int
+	return params{
+		"temperature": floatInto(in, &t.sampling.Temperature),
+		"top_p":       floatInto(in, &t.sampling.TopP),
+		"top_k":       wholeInto(in, &t.sampling.TopK),
+		"stop":        stringsInto(in, &t.stop, maxStops),
+		"seed": func() error {
+			err := wholeInto(in, &seed)()
+			wide := int64(seed)
+			t.seed = &wide
+			return err
+		},
+		"num_predict": func() error {
+			err := wholeInto(in, &t.maxTokens)()
+			if t.maxTokens < 0 { // as many as there is room for
+				t.maxTokens = math.MaxInt32
+			}
+			return err
+		},
+	}
+}
+
+// wholeInto reads a whole number, however it is written.
+func wholeInto(in *strictjson.Reader, to *int) func() error {
+	return func() error {
+		var v float64
+		if err := floatInto(in, &v)(); err != nil {
+			return err
+		}
+		if v != math.Trunc(v) || math.Abs(v) > math.MaxInt32 {
+			return fmt.Errorf("%v where an integer of 32 bits is wanted", v)
+		}
+		*to = int(v)
+		return nil
+	}
+}
+
+// takeOllamaPrompt makes the prompt and images of /api/generate those of a request.
+func (s *Server) takeOllamaPrompt(t *textRequest, m *ollamaExtras) error {
+	if m.system != "" {
+		m.messages.systems = 1
+		m.messages.param = "system"
+	}
+	m.messages.count = m.messages.systems + 1
+	if err := s.warnOfTurns(t, &m.messages); err != nil {
+		return err
+	}
+	t.prompts = []string{m.prompt}
+	return s.addBase64(t, "images", m.images)
+}
+
+// takeOllamaChat makes the last message of a user the prompt.
+func (s *Server) takeOllamaChat(t *textRequest, m *ollamaExtras) error {
+	chat := &m.messages
+	t.prompts = []string{""}
+	if chat.count == 0 {
+		return nil
+	}
+	if chat.asked == 0 {
+		return invalid(chat.param, chat.param+": want a message whose role is user")
+	}
+	if err := s.warnOfTurns(t, chat); err != nil {
+		return err
+	}
+	path := fmt.Sprintf("%s[%d].", chat.param, chat.asked-1)
+	if err := readValue(path+"content", chat.content, func(in *strictjson.Reader) func() error { return stringInto(in, &t.prompts[0]) }); err != nil {
+		return err
+	}
+	var images []string
+	if err := readValue(path+"images", chat.images, func(in *strictjson.Reader) func() error { return stringsInto(in, &images, s.o.MaxImages) }); err != nil {
+		return err
+	}
+	return s.addBase64(t, path+"images", images)
+}
+
+// readValue reads a value that is there as text; "" and null are one that is missing.
+func readValue(param, text string, read func(in *strictjson.Reader) func() error) error {
+	if text == "" {
+		return nil
+	}
+	in, err := strictjson.NewReader(text)
+	if err != nil {
+		return notJSON(err)
+	}
+	if null, err := in.Null(); null || err != nil {
+		return wrong(param, err)
+	}
+	return wrong(param, read(in)())
+}
+
+// addBase64 adds pictures that are base64, or have an address, to the prompts.
+func (s *Server) addBase64(t *textRequest, param string, images []string) error {
+	for i, image := range images {
+		t.addPicture(image)
+		if strings.HasPrefix(image, "data:") || strings.Contains(image[:min(len(image), 8)], "://") {
+			continue
+		}
+		data, err := s.fetcher.Base64(image)
+		if err != nil {
+			status, code := statusOf(err)
+			return &apiError{status, code, fmt.Sprintf("%s[%d]", param, i), quote.Error(err).Error()}
+		}
+		p := &t.pictures[len(t.pictures)-1]
+		p.data, p.reference = data, ""
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"paligemma/internal/quote"
+	"paligemma/internal/strictjson"
+)
+
+// readChat reads a request for /v1/chat/completions.
+func (s *Server) readChat(body string) (*textRequest, error) {
+	t, messages := newTextRequest(), chatMessages{param: "messages"}
+	err := readParams(body, func(in *strictjson.Reader) params {
+		p := t.params(in)
+		p["messages"] = func() error { return messages.read(in) }
+		p["max_completion_tokens"] = p["max_tokens"]
+		p["logprobs"] = boolInto(in, &t.logProbs)
+		p["top_logprobs"] = intInto(in, &t.topLogProbs, 0, maxTopChoices)
+		return p
+	}, t.unsupported)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.takeChat(t, &messages); err != nil {
+		return nil, err
+	}
+	return t, t.check()
+}
+
+// readCompletion reads a request for /v1/completions.
+func (s *Server) readCompletion(body string) (*textRequest, error) {
+	t, images := newTextRequest(), []string(nil)
+	err := readParams(body, func(in *strictjson.Reader) params {
+		p := t.params(in)
+		p["prompt"] = func() error { return t.readPrompts(in) }
+		p["images"] = stringsInto(in, &images, s.o.MaxImages)
+		p["logprobs"] = func() error {
+			t.logProbs = true
+			return intInto(in, &t.topLogProbs, 0, maxTopChoices)()
+		}
+		return p
+	}, t.unsupported)
+	switch {
+	case err != nil:
+		return nil, err
+	case t.prompts == nil:
+		return nil, invalid("prompt", `prompt: it is missing (it may be "")`)
+	case t.json:
+		return nil, invalid("response_format", "response_format: a completion has none")
+	}
+	for _, image := range images {
+		t.addPicture(image)
+	}
+	return t, t.check()
+}
+
+// readPrompts reads a prompt, or a list of them.
+func (t *textRequest) readPrompts(in *strictjson.Reader) error {
+	err := stringsInto(in, &t.prompts, maxTexts)()
+	if err == nil && len(t.prompts) == 0 {
+		err = errors.New("the list is empty")
+	}
+	return err
+}
+
+// addPicture adds a picture to the prompts.
+func (t *textRequest) addPicture(reference string) {
+	t.pictures = append(t.pictures, picture{name: fmt.Sprintf("image %d", len(t.pictures)+1), reference: reference})
+}
+
+// chatMessages are the messages of a chat, of which the last one of a user counts.
+type chatMessages struct {
+	param   string // what the list is called
+	count   int
+	asked   int    // which of them is the user's last, from 1; 0: none
+	content string // of it, as JSON; "": it has none
+	images  string // of it, where they are a list of their own (Ollama); "": it has none
+	systems int    // messages that are a system's
+}
+
+// read reads the messages.
+func (m *chatMessages) read(in *strictjson.Reader) error {
+	return in.List(func() error {
+		err := m.message(in)
+		m.count++
+		return wrong(fmt.Sprintf("%s[%d]", m.param, m.count-1), err)
+	})
+}
+
+// message reads a message. Only the user's last one is read closer.
+func (m *chatMessages) message(in *strictjson.Reader) error {
+	path := fmt.Sprintf("%s[%d].", m.param, m.count)
+	var role, content, images string
+	err := readObject(in, path, params{
+		"role":    stringInto(in, &role),
+		"content": func() (err error) { content, err = in.Text(in.Skip); return err },
+		"images":  func() (err error) { images, err = in.Text(in.Skip); return err },
+	}, nil)
+	if err != nil {
+		return err
+	}
+	switch role {
+	case "user":
+		m.asked, m.content, m.images = m.count+1, content, images
+	case "system", "developer":
+		m.systems++
+	case "assistant", "tool", "function":
+	default:
+		return invalid(path+"role", path+"role: "+quote.Short(role)+" where user, assistant, system, developer or tool is wanted")
+	}
+	return nil
+}
+
+// takeChat makes the last message of a user the prompt.
+func (s *Server) takeChat(t *textRequest, m *chatMessages) error {
+	if m.asked == 0 {
+		return invalid(m.param, m.param+": want a message whose role is user")
+	}
+	if err := s.warnOfTurns(t, m); err != nil {
+		return err
+	}
+	path := fmt.Sprintf("%s[%d].", m.param, m.asked-1)
+	if m.content == "" {
+		return invalid(path+"content", path+"content: it is missing")
+	}
+	in, err := strictjson.NewReader(m.content)
+	if err != nil {
+		return notJSON(err)
+	}
+	path += "content"
+	if in.Kind() == strictjson.String {
+		prompt, err := in.String()
+		t.prompts = []string{prompt}
+		return wrong(path, err)
+	}
+	var texts []string
+	i := 0
+	err = in.List(func() error {
+		err := s.readPart(in, t, &texts, fmt.Sprintf("%s[%d]", path, i))
+		i++
+		return err
+	})
+	t.prompts = []string{strings.Join(texts, "\n")}
+	return wrong(path, err)
+}
+
+// warnOfTurns says that all messages but one are ignored, or refuses them.
+func (s *Server) warnOfTurns(t *textRequest, m *chatMessages) error {
+	if others := m.count - m.systems - 1; others > 0 {
+		t.warnings = append(t.warnings, "only the last message of the user counts: a PaliGemma knows no earlier turns")
+	}
+	if m.systems > 0 {
+		t.warnings = append(t.warnings, "messages of the system are ignored: a PaliGemma knows none")
+	}
+	if s.o.StrictChat && len(t.warnings) > 0 {
+		return invalid(m.param, m.param+": "+t.warnings[0])
+	}
+	return nil
+}
+
+// readPart reads a part of a message: a text, or the address of an image.
+func (s *Server) readPart(in *strictjson.Reader, t *textRequest, texts *[]string, path string) error {
+	var kind, text, image string
+	part := params{
+		"type": stringInto(in, &kind),
+		"text": stringInto(in, &text),
+		"image_url": func() error {
+			if in.Kind() == strictjson.String {
+				return stringInto(in, &image)()
+			}
+			return readObject(in, path+".image_url.", params{"url": stringInto(in, &image)}, nil)
+		},
+	}
+	if err := readObject(in, path+".", part, nil); err != nil {
+		return wrong(path, err)
+	}
+	switch kind {
+	case "text":
+		*texts = append(*texts, text)
+	case "image_url":
+		if len(t.pictures) == s.o.MaxImages {
+			return invalid(path, fmt.Sprintf("%s: more than %d images", path, s.o.MaxImages))
+		}
+		t.addPicture(image)
+	default:
+		return invalid(path+".type", path+".type: "+quote.Short(kind)+" where text or image_url is wanted")
+	}
+	return nil
+}
