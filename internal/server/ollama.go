@@ -128,7 +128,7 @@ func (s *Server) streamOllama(w http.ResponseWriter, r *http.Request, t *textReq
 	}
 	calls, sent := t.calls(s.o.MaxTokens), &sentText{}
 	if t.streams() {
-		sent.follow(calls[0], t.logProbs, func(piece string, steps []result.LogProb) error { return line(f.piece(piece, steps)) })
+		sent.follow(calls[0], t, func(piece string, steps []result.LogProb) error { return line(f.piece(piece, steps)) })
 	}
 	err := s.answerAll(ctx, calls, func(_ int, r *result.Result) error {
 		texts, err := t.texts(0, r)

@@ -16,15 +16,15 @@ type sentText struct {
 }
 
 // follow has send get the text of a call as it comes, with what is known of its tokens.
-func (sent *sentText) follow(c *call, logProbs bool, send func(piece string, steps []result.LogProb) error) {
-	if logProbs {
+func (sent *sentText) follow(c *call, t *textRequest, send func(piece string, steps []result.LogProb) error) {
+	if t.logProbs {
 		c.logProbs = func(step result.LogProb) { sent.waiting = append(sent.waiting, step) }
 	}
 	c.text = func(piece string) error {
 		if piece == "" {
 			return nil
 		}
-		steps := sent.waiting
+		steps := t.likeliest(sent.waiting)
 		sent.waiting = nil
 		err := send(piece, steps)
 		sent.bytes += len(piece)
@@ -57,7 +57,7 @@ func (s *Server) streamCompletion(w http.ResponseWriter, r *http.Request, t *tex
 	sent := make([]sentText, len(calls))
 	if t.streams() {
 		for i, c := range calls {
-			sent[i].follow(c, t.logProbs, func(piece string, steps []result.LogProb) error { return out.piece(i, &sent[i], piece, steps) })
+			sent[i].follow(c, t, func(piece string, steps []result.LogProb) error { return out.piece(i, &sent[i], piece, steps) })
 		}
 	}
 	err := s.answerAll(ctx, calls, func(i int, r *result.Result) error { return out.finish(i, &sent[i], r) })

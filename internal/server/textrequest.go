@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"paligemma/internal/model"
+	"paligemma/internal/result"
 	"paligemma/internal/strictjson"
 	"paligemma/internal/task"
 )
@@ -198,7 +199,9 @@ func (t *textRequest) calls(maxTokens int) []*call {
 			q.Request.Sampling, q.Request.Beams = t.sampling, t.beams
 			q.Request.Sampling.Seed += uint64(i)
 			q.Request.Stop, q.Request.StopRepeats = t.stop, t.stopRepeats
-			q.Request.TopLogProbs = t.topLogProbs
+			if t.logProbs {
+				q.Request.TopLogProbs = max(1, t.topLogProbs) // 0 would keep none
+			}
 			if q.Request.MaxTokens = t.maxTokens; t.maxTokens == 0 {
 				q.Request.MaxTokens = usualTokens(prompt, maxTokens)
 			}
@@ -207,6 +210,14 @@ func (t *textRequest) calls(maxTokens int) []*call {
 		}
 	}
 	return calls
+}
+
+// likeliest cuts what is known of tokens to the likeliest ones that were asked for.
+func (t *textRequest) likeliest(steps []result.LogProb) []result.LogProb {
+	for i := range steps {
+		steps[i].Top = steps[i].Top[:min(len(steps[i].Top), t.topLogProbs)]
+	}
+	return steps
 }
 
 // firstText returns which of the texts is the first of call i.

@@ -106,7 +106,8 @@ func (t *textRequest) texts(index int, r *result.Result) ([]writtenText, error) 
 		one.tokens = r.Timings.DecodeTokens
 	}
 	if r.LogProbs != nil && t.logProbs {
-		one.steps = (*r.LogProbs)[:min(len(*r.LogProbs), len(*r.Tokens))] // without the end token
+		steps := (*r.LogProbs)[:min(len(*r.LogProbs), len(*r.Tokens))] // without the end token
+		one.steps = t.likeliest(steps)
 	}
 	if len(r.Alternatives) == 0 {
 		return []writtenText{one}, nil
