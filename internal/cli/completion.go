@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/nearest"
 	"paligemma/internal/quote"
 )
 
@@ -38,7 +39,7 @@ func (a *app) runCompletion(root *cobra.Command, shell string) error {
 	case "powershell":
 		return root.GenPowerShellCompletionWithDesc(a.Out)
 	}
-	return usageError{fmt.Errorf("no completion for %s: want %s%s", quote.Short(shell), strings.Join(shells, ", "), didYouMean(nearest(shell, shells)))}
+	return usageError{fmt.Errorf("no completion for %s: want %s%s", quote.Short(shell), strings.Join(shells, ", "), nearest.DidYouMean(nearest.Word(shell, shells)))}
 }
 
 // In cobra's script for fish, unfiltered is what stands for files with certain

@@ -13,6 +13,7 @@ import (
 	"paligemma/internal/adapter"
 	"paligemma/internal/convert"
 	"paligemma/internal/engine"
+	"paligemma/internal/nearest"
 	"paligemma/internal/quote"
 	"paligemma/internal/tokenizer"
 )
@@ -224,7 +225,7 @@ func convertType(name string) (string, error) {
 	if name == "" {
 		return "", usageError{fmt.Errorf("--type is missing: want %s", want)}
 	}
-	return "", usageError{fmt.Errorf("--type %s: want %s%s", quote.Short(name), want, didYouMean(nearest(name, names)))}
+	return "", usageError{fmt.Errorf("--type %s: want %s%s", quote.Short(name), want, nearest.DidYouMean(nearest.Word(name, names)))}
 }
 
 // convertError makes a failure that the checkpoint is to blame for a ModelError, and

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/ggml"
+	"paligemma/internal/nearest"
 	"paligemma/internal/quote"
 )
 
@@ -119,8 +120,8 @@ func (a *app) noteVariables(root *cobra.Command, environ []string) {
 		known[i] = strings.TrimPrefix(known[i], envPrefix)
 	}
 	for _, name := range unknown {
-		if like := nearest(strings.TrimPrefix(name, envPrefix), known); like != "" {
-			a.note("the variable %s means nothing%s", quote.Line(name, quote.Max), didYouMean(envPrefix+like))
+		if like := nearest.Word(strings.TrimPrefix(name, envPrefix), known); like != "" {
+			a.note("the variable %s means nothing%s", quote.Line(name, quote.Max), nearest.DidYouMean(envPrefix+like))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/ggml"
+	"paligemma/internal/nearest"
 	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
@@ -75,7 +76,7 @@ func checkWord(flag, value string, words []string) error {
 	if slices.Contains(words, value) {
 		return nil
 	}
-	return usageError{fmt.Errorf("--%s %s: want %s%s", flag, quote.Short(value), strings.Join(words, ", "), didYouMean(nearest(value, words)))}
+	return usageError{fmt.Errorf("--%s %s: want %s%s", flag, quote.Short(value), strings.Join(words, ", "), nearest.DidYouMean(nearest.Word(value, words)))}
 }
 
 // modelOptions are the flags of commands that run a model.
@@ -117,7 +118,7 @@ func (o *modelOptions) check() error {
 		}
 		names = append(names, d.Name)
 	}
-	return usageError{fmt.Errorf("--device %s: this build has %s%s", quote.Short(o.Device), strings.Join(names, ", "), didYouMean(nearest(o.Device, names)))}
+	return usageError{fmt.Errorf("--device %s: this build has %s%s", quote.Short(o.Device), strings.Join(names, ", "), nearest.DidYouMean(nearest.Word(o.Device, names)))}
 }
 
 func checkThreads(n int) error {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"paligemma/internal/engine"
+	"paligemma/internal/nearest"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
@@ -48,7 +49,7 @@ func missingModel(path string) string {
 	}
 	if !isPath(path) {
 		if like := nearestModel(path); like != "" {
-			return "no such file, and no model of that name" + didYouMean(like)
+			return "no such file, and no model of that name" + nearest.DidYouMean(like)
 		}
 	}
 	if _, err := os.Stat(filepath.Dir(path)); err == nil || !repositoryName.MatchString(path) {

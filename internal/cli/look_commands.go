@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"paligemma/internal/atomicfile"
+	"paligemma/internal/nearest"
 	"paligemma/internal/preview"
 	"paligemma/internal/quote"
 )
@@ -74,8 +75,8 @@ func findLookCommand(name string) (lookCommand, error) {
 	if len(found) == 1 || len(found) == 2 && found[1].name == found[0].name+"!" {
 		return found[0], nil
 	}
-	if like := nearest(name, names); like != "" {
-		return lookCommand{}, fmt.Errorf("unknown command %s%s", quote.Short(name), didYouMean(like))
+	if like := nearest.Word(name, names); like != "" {
+		return lookCommand{}, fmt.Errorf("unknown command %s%s", quote.Short(name), nearest.DidYouMean(like))
 	}
 	return lookCommand{}, fmt.Errorf("unknown command %s: :help lists what there is", quote.Short(name))
 }

@@ -13,6 +13,7 @@ import (
 	"paligemma/internal/convert"
 	"paligemma/internal/hub"
 	"paligemma/internal/models"
+	"paligemma/internal/nearest"
 )
 
 type pullOptions struct {
@@ -188,11 +189,11 @@ func pullError(name models.Name, err error) error {
 	if !errors.As(err, &refused) || !refused.Unknown {
 		return err
 	}
-	like := nearest(name.Base.Repository, models.Released())
+	like := nearest.Word(name.Base.Repository, models.Released())
 	if like == name.Base.Repository {
 		return err
 	}
-	return fmt.Errorf("%w%s", err, didYouMean(like))
+	return fmt.Errorf("%w%s", err, nearest.DidYouMean(like))
 }
 
 // pullProgress shows the stages of a pull one after the other, and notes between.

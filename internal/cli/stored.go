@@ -16,6 +16,7 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/hub"
 	"paligemma/internal/models"
+	"paligemma/internal/nearest"
 	"paligemma/internal/units"
 )
 
@@ -194,7 +195,7 @@ func (a *app) runRm(ctx context.Context, names []string) error {
 // which may be meant and where the names are.
 func unknownModel(name string, err error) error {
 	if errors.Is(err, models.ErrUnknown) {
-		err = fmt.Errorf("%w%s: `paligemma list` has the names", err, didYouMean(nearestModel(name)))
+		err = fmt.Errorf("%w%s: `paligemma list` has the names", err, nearest.DidYouMean(nearestModel(name)))
 	}
 	return &engine.ModelError{Err: err}
 }
@@ -226,7 +227,7 @@ func nearestModel(name string) string {
 			names = append(names, form[:strings.LastIndex(form, ":")], form)
 		}
 	}
-	return nearest(name, names)
+	return nearest.Word(name, names)
 }
 
 // isPath reports whether a text can only be meant as a path.

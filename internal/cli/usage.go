@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"paligemma/internal/nearest"
 	"paligemma/internal/quote"
 )
 
@@ -86,13 +87,13 @@ func unknownFlag(cmd *cobra.Command, missing *pflag.NotExistError) error {
 		if len(word) > 1 && slices.Contains(names, word) {
 			like = "--" + word
 		}
-		return fmt.Errorf("unknown flag -%s%s", quote.Line(group, quote.Max), didYouMean(like))
+		return fmt.Errorf("unknown flag -%s%s", quote.Line(group, quote.Max), nearest.DidYouMean(like))
 	}
-	like := nearest(name, names)
+	like := nearest.Word(name, names)
 	if like != "" {
 		like = "--" + like
 	}
-	return fmt.Errorf("unknown flag --%s%s", quote.Line(name, quote.Max), didYouMean(like))
+	return fmt.Errorf("unknown flag --%s%s", quote.Line(name, quote.Max), nearest.DidYouMean(like))
 }
 
 // unknownCommand says which command may be meant. A picture in its place is most
@@ -107,9 +108,9 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 			names = append(names, c.Name())
 		}
 	}
-	like := nearest(name, names)
+	like := nearest.Word(name, names)
 	if more := cmd.Root().SuggestionsFor(name); like == "" && len(more) > 0 {
 		like = strings.Join(more, " or ")
 	}
-	return usageError{fmt.Errorf("unknown command %s%s", quote.Short(name), didYouMean(like))}
+	return usageError{fmt.Errorf("unknown command %s%s", quote.Short(name), nearest.DidYouMean(like))}
 }

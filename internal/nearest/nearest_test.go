@@ -1,11 +1,11 @@
-package cli
+package nearest
 
 import (
 	"strings"
 	"testing"
 )
 
-func TestNearest(t *testing.T) {
+func TestWord(t *testing.T) {
 	flags := []string{"max-tokens", "max-pixels", "top-k", "top-p", "format", "json"}
 	for _, c := range []struct{ name, typed, want string }{
 		{"one letter less", "max-token", "max-tokens"},
@@ -20,8 +20,8 @@ func TestNearest(t *testing.T) {
 		{"long", strings.Repeat("max-tokens", 1000), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := nearest(c.typed, flags); got != c.want {
-				t.Errorf("nearest(%q) = %q, want %q", c.typed, got, c.want)
+			if got := Word(c.typed, flags); got != c.want {
+				t.Errorf("Word(%q) = %q, want %q", c.typed, got, c.want)
 			}
 		})
 	}

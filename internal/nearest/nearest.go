@@ -1,4 +1,5 @@
-package cli
+// Package nearest finds what a misspelled word was meant to be.
+package nearest
 
 import (
 	"strings"
@@ -9,9 +10,9 @@ import (
 // maxCompared bounds the words that are compared, in bytes.
 const maxCompared = 64
 
-// nearest returns the word that typed is most likely a misspelling of, "" if it
+// Word returns the word that typed is most likely a misspelling of, "" if it
 // resembles none.
-func nearest(typed string, words []string) string {
+func Word(typed string, words []string) string {
 	if len(typed) == 0 || len(typed) > maxCompared {
 		return ""
 	}
@@ -59,8 +60,8 @@ func editDistance(a, b string) int {
 	return last[len(b)]
 }
 
-// didYouMean returns the part of a message that proposes a word; "" without one.
-func didYouMean(word string) string {
+// DidYouMean returns the part of a message that proposes a word; "" without one.
+func DidYouMean(word string) string {
 	if word == "" {
 		return ""
 	}
