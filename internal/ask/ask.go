@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"strings"
 	"time"
 
@@ -31,6 +32,12 @@ type Question struct {
 	Decoder *engine.Masks // decodes masks; nil: they stay codes
 	OnMask  func(found *engine.Objects, i int, pixels []byte) error
 
+	// OnObjects, if set, gets the objects once their masks are decoded.
+	OnObjects func(found *engine.Objects) error
+
+	Written *string     // a text that is only read for objects: nothing is asked
+	Size    image.Point // of the image that it is about, where that is not given
+
 	Read time.Duration // how long reading the images took
 }
 
@@ -39,6 +46,9 @@ type Question struct {
 func (q *Question) Answer(ctx context.Context, e *engine.Engine, r *result.Result) error {
 	if len(q.Images) == 1 {
 		r.Width, r.Height = q.Images[0].Size.X, q.Images[0].Size.Y
+	}
+	if q.Written != nil {
+		return q.findWritten(ctx, r)
 	}
 	prompt, err := q.ground()
 	if err != nil {
@@ -69,16 +79,21 @@ func (q *Question) ground() (string, error) {
 	case q.Box == nil:
 		return q.Prompt, nil
 	case len(q.Images) != 1:
-		return "", result.RequestError{Err: errors.New("a box is of one image")}
+		return "", boxError("a box is of one image")
 	}
 	size, prompt := q.Images[0].Size, q.Prompt
 	if q.Box[2] > float64(size.X) || q.Box[3] > float64(size.Y) {
-		return "", result.RequestError{Err: fmt.Errorf("the box %v leaves the image, which is %d×%d pixels", *q.Box, size.X, size.Y)}
+		return "", boxError(fmt.Sprintf("the box %v leaves the image, which is %d×%d pixels", *q.Box, size.X, size.Y))
 	}
 	if prompt != "" && !strings.HasSuffix(prompt, " ") {
 		prompt += " "
 	}
 	return prompt + task.BoxTokens(*q.Box, size.X, size.Y), nil
+}
+
+// boxError is the error of a box.
+func boxError(message string) error {
+	return &FieldError{"box", result.RequestError{Err: errors.New(message)}}
 }
 
 // generate has the model write a text.
@@ -111,12 +126,28 @@ func (q *Question) findObjects(ctx context.Context, e *engine.Engine, gen engine
 	if !q.Objects || r.Text == nil {
 		return nil
 	}
-	found, err := engine.FindObjects(ctx, *r.Text, engine.ObjectOptions{
-		Size: q.Images[0].Size, Spans: e.Spans(gen.Generation), Masks: q.Decoder, OnMask: q.OnMask,
-	})
+	return q.find(ctx, *r.Text, q.Images[0].Size, e.Spans(gen.Generation), r)
+}
+
+// findWritten adds the objects in a text that was written before.
+func (q *Question) findWritten(ctx context.Context, r *result.Result) error {
+	size := q.Size
+	if len(q.Images) == 1 {
+		size = q.Images[0].Size
+	}
+	r.Text, r.Width, r.Height = q.Written, size.X, size.Y
+	return q.find(ctx, *q.Written, size, nil, r)
+}
+
+// find adds the objects in a text about an image of a size.
+func (q *Question) find(ctx context.Context, text string, size image.Point, spans []engine.TokenSpan, r *result.Result) error {
+	found, err := engine.FindObjects(ctx, text, engine.ObjectOptions{Size: size, Spans: spans, Masks: q.Decoder, OnMask: q.OnMask})
 	if err != nil {
 		return err
 	}
 	r.AddObjects(&found, nil, q.Masks)
+	if q.OnObjects != nil {
+		return q.OnObjects(&found)
+	}
 	return nil
 }

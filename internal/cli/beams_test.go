@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/ask"
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
 	"paligemma/internal/result"
@@ -167,7 +168,7 @@ func TestAlternativesAreLines(t *testing.T) {
 		}
 		beams = append(beams, model.Beam{Tokens: ids})
 	}
-	q := request{items: []item{{prompts: []string{""}}}, sampling: samplingOptions{Beams: 2, NumReturn: 2}}
+	q := request{items: []item{{prompts: []string{""}}}, sampling: samplingOptions{Writing: ask.Writing{Beams: 2, NumReturn: 2}}}
 	r := &run{app: a, request: q, engine: e, printer: a.newPrinter(q.layout())}
 	if err := r.printTexts("", engine.Result{Generation: model.Generation{Tokens: beams[0].Tokens, Beams: beams}}); err != nil {
 		t.Fatal(err)

@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"image"
-	"math"
-	"strconv"
 	"strings"
 
-	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
 
@@ -21,20 +17,9 @@ type box struct {
 
 // Set parses the value of the flag.
 func (b *box) Set(text string) error {
-	parts := strings.Split(text, ",")
-	if len(parts) != len(b.corners) {
-		return errors.New("want x0,y0,x1,y1 in pixels")
-	}
-	for i, part := range parts {
-		v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("%s is not a number of pixels", quote.Short(part))
-		}
-		b.corners[i] = v
-	}
-	c := b.corners
-	if c[0] < 0 || c[1] < 0 || c[2] <= c[0] || c[3] <= c[1] {
-		return errors.New("want 0 ≤ x0 < x1 and 0 ≤ y0 < y1")
+	var err error
+	if b.corners, err = task.ParseBox(text); err != nil {
+		return err
 	}
 	b.text = text
 	return nil

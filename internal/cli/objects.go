@@ -4,16 +4,15 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"image/color"
 	"io"
 	"os"
 	"strconv"
 	"strings"
 
 	"paligemma/internal/draw"
+	"paligemma/internal/drawing"
 	"paligemma/internal/engine"
 	"paligemma/internal/mask"
-	"paligemma/internal/preprocess"
 	"paligemma/internal/preview"
 	"paligemma/internal/result"
 	"paligemma/internal/units"
@@ -21,13 +20,13 @@ import (
 
 // target is what a text is about, and where the drawing of its objects goes.
 type target struct {
-	shown   string       // for messages
-	name    string       // for files
-	number  int          // of the image among those of the run, from 1
-	line    int          // of the text; 0: it has none
-	drawing string       // the file of the drawing; "": none; -: standard output
-	size    image.Point  // of the upright image
-	canvas  *image.NRGBA // to draw on; nil: nothing is drawn
+	shown   string           // for messages
+	name    string           // for files
+	number  int              // of the image among those of the run, from 1
+	line    int              // of the text; 0: it has none
+	drawing string           // the file of the drawing; "": none; -: standard output
+	size    image.Point      // of the upright image
+	canvas  *drawing.Drawing // nil: nothing is drawn
 }
 
 // locator finds the objects in the texts of a run, and makes files of their masks
@@ -85,7 +84,6 @@ func (l *locator) close() {
 func (l *locator) locate(ctx context.Context, text string, t target, spans []engine.TokenSpan) (objects, error) {
 	found := objects{maskFiles: map[int]string{}}
 	var err error
-	var colors map[string]color.NRGBA // of masks, by their labels
 	found.Objects, err = engine.FindObjects(ctx, text, engine.ObjectOptions{
 		Size: t.size, Spans: spans, Masks: l.masks,
 		OnMask: func(all *engine.Objects, i int, pixels []byte) (err error) {
@@ -97,10 +95,7 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 			if t.canvas == nil {
 				return nil
 			}
-			if colors == nil {
-				colors = labelColors(all)
-			}
-			return draw.Mask(t.canvas, colors[all.Objects[i].Label], pixels, draw.Options{})
+			return t.canvas.Mask(all, i, pixels)
 		},
 	})
 	l.texts++
@@ -111,11 +106,7 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 	if err != nil || t.canvas == nil {
 		return found, err
 	}
-	boxes := make([]draw.Object, len(found.Objects.Objects))
-	for i, o := range found.Objects.Objects {
-		boxes[i] = draw.Object{Label: o.Label, Box: o.Box}
-	}
-	legend, err := draw.Objects(t.canvas, boxes, draw.Options{})
+	legend, err := t.canvas.Objects(&found.Objects)
 	for _, e := range legend {
 		l.app.note("%s: no font has label %d: %s", t.shown, e.Number, e.Label)
 	}
@@ -127,7 +118,7 @@ func (l *locator) locate(ctx context.Context, text string, t target, spans []eng
 func (l *locator) locateOn(ctx context.Context, i *Image, o limitOptions, text string, t target, spans []engine.TokenSpan) (objects, error) {
 	if l.pictures() {
 		var err error
-		if t.canvas, _, err = newCanvas(i.data, l.app.limits(i.path, o)); err != nil {
+		if t.canvas, err = drawing.New(i.data, l.app.limits(i.path, o)); err != nil {
 			return objects{}, result.ImageError{Err: pathError(t.shown, err)}
 		}
 	}
@@ -149,18 +140,18 @@ func (l *locator) finish(t target) error {
 	switch t.drawing {
 	case "":
 	case stdinName:
-		if err := draw.Encode(l.app.Out, t.canvas, draw.PNG); err != nil {
+		if err := draw.Encode(l.app.Out, t.canvas.Image, draw.PNG); err != nil {
 			return err
 		}
 	default:
-		if err := l.files.draw(t.drawing, t.canvas); err != nil {
+		if err := l.files.draw(t.drawing, t.canvas.Image); err != nil {
 			return err
 		}
 	}
 	if l.preview == nil {
 		return nil
 	}
-	return l.preview.Show(t.canvas)
+	return l.preview.Show(t.canvas.Image)
 }
 
 // print prints the objects of a text, unless that is to be JSON: done says so.
@@ -182,15 +173,6 @@ func (l *locator) closeBoxes() error {
 		return nil
 	}
 	return l.boxes.close()
-}
-
-// labelColors returns the color of each label of a picture.
-func labelColors(found *engine.Objects) map[string]color.NRGBA {
-	labels := make([]string, len(found.Objects))
-	for i, o := range found.Objects {
-		labels[i] = o.Label
-	}
-	return draw.Colors(labels)
 }
 
 // writeMask writes the mask of the object with index i.
@@ -303,15 +285,4 @@ func joinInts(values []int) string {
 		texts[i] = strconv.Itoa(v)
 	}
 	return strings.Join(texts, ",")
-}
-
-// newCanvas returns the picture in a file, upright, to be drawn on, and what was
-// mended in it.
-func newCanvas(data []byte, lim preprocess.Limits) (*image.NRGBA, []string, error) {
-	rgb, err := preprocess.Decode(data, lim)
-	if err != nil {
-		return nil, nil, err
-	}
-	img, err := draw.FromRGB(rgb.Pix, rgb.W, rgb.H)
-	return img, rgb.Warnings, err
 }

@@ -22,6 +22,7 @@ import (
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/convert"
 	"paligemma/internal/draw"
+	"paligemma/internal/drawing"
 	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
 	"paligemma/internal/mask"
@@ -204,10 +205,11 @@ func TestSegmentIsParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _, err := newCanvas(data, preprocess.Limits{MaxPixels: 1 << 20})
+	drawn, err := drawing.New(data, preprocess.Limits{MaxPixels: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
+	want := drawn.Image
 	objects := task.Parse(text, 200, 150).Objects
 	if err := draw.Mask(want, draw.Colors([]string{"dog", "cat"})["cat"], decodedMask(t, 200, 150), draw.Options{}); err != nil {
 		t.Fatal(err)

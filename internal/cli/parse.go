@@ -6,19 +6,15 @@ import (
 	"fmt"
 	"image"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"paligemma/internal/draw"
-	"paligemma/internal/quote"
+	"paligemma/internal/drawing"
 	"paligemma/internal/result"
+	"paligemma/internal/task"
 )
-
-// maxSide bounds the longer side of an image that --size describes, in pixels.
-const maxSide = 1 << 30
 
 type parseOptions struct {
 	objects objectOptions
@@ -185,13 +181,13 @@ func (r *parseRun) openImage(ctx context.Context, o *parseOptions) error {
 	if err != nil {
 		return result.ImageError{Err: fmt.Errorf("%s: %w", o.Image, err)}
 	}
-	canvas, warnings, err := newCanvas(data, lim)
+	canvas, err := drawing.New(data, lim)
 	if err != nil {
 		return result.ImageError{Err: fmt.Errorf("%s: %w", o.Image, err)}
 	}
-	r.warnings = warnings
-	r.logWarnings(o.Image, warnings)
-	r.target.size, r.target.name = canvas.Bounds().Size(), fileNames([]string{o.Image})[0]
+	r.warnings = canvas.Warnings
+	r.logWarnings(o.Image, r.warnings)
+	r.target.size, r.target.name = canvas.Image.Bounds().Size(), fileNames([]string{o.Image})[0]
 	if r.locator.pictures() {
 		r.target.canvas = canvas
 	}
@@ -259,16 +255,11 @@ func (r *parseRun) text(ctx context.Context, text string, line int) error {
 	return r.printer.object(res)
 }
 
-// parseSize reads WxH.
+// parseSize reads --size.
 func parseSize(text string) (image.Point, error) {
-	w, h, ok := strings.Cut(strings.ToLower(text), "x")
-	width, err1 := strconv.Atoi(w)
-	height, err2 := strconv.Atoi(h)
-	if !ok || err1 != nil || err2 != nil || width < 1 || height < 1 {
-		return image.Point{}, usageError{fmt.Errorf("--size %s: want the width and height in pixels, such as 640x480", quote.Short(text))}
+	w, h, err := task.ParseSize(text)
+	if err != nil {
+		return image.Point{}, usageError{fmt.Errorf("--size %w", err)}
 	}
-	if max(width, height) > maxSide {
-		return image.Point{}, usageError{fmt.Errorf("--size %s: a side is longer than %d pixels", quote.Short(text), maxSide)}
-	}
-	return image.Pt(width, height), nil
+	return image.Pt(w, h), nil
 }

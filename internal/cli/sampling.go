@@ -2,28 +2,18 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 
+	"paligemma/internal/ask"
+
 	"github.com/spf13/pflag"
-
-	"paligemma/internal/model"
 )
-
-// maxLogProbs is the most that --logprobs takes.
-const maxLogProbs = 100
 
 // samplingOptions are the flags of commands that generate text.
 type samplingOptions struct {
-	MaxTokens int
-	Beams     int // 1: none
-	NumReturn int // of the beams
-	LogProbs  int
-	Scores    bool // confidences are wanted: as a column of text, or by JSON
-	Sampling  model.Sampling
-
-	StopRepeats bool
-	Seeded      bool // --seed is given
+	ask.Writing
+	Scores bool // confidences are wanted: as a column of text, or by JSON
+	Seeded bool // --seed is given
 }
 
 func (o *samplingOptions) flags(f *pflag.FlagSet, maxTokens int) {
@@ -45,6 +35,9 @@ func (o *samplingOptions) repeatFlag(f *pflag.FlagSet) {
 	exclude(f, "beams", "stop-repeats")
 }
 
+// flagName returns a flag as it is typed.
+func flagName(name string) string { return "--" + name }
+
 // check validates the flags, and draws a seed if none was given.
 func (o *samplingOptions) check(a *app, f *pflag.FlagSet) error {
 	if !typed(f, "num-return") {
@@ -56,10 +49,7 @@ func (o *samplingOptions) check(a *app, f *pflag.FlagSet) error {
 		}
 		o.LogProbs = 0
 	}
-	if err := o.combination(); err != nil {
-		return usageError{err}
-	}
-	if err := o.Sampling.Validate(); err != nil {
+	if err := o.Check(flagName); err != nil {
 		return usageError{err}
 	}
 	o.Seeded = f.Changed("seed")
@@ -72,29 +62,6 @@ func (o *samplingOptions) check(a *app, f *pflag.FlagSet) error {
 	} else if !f.Changed("seed") {
 		o.Sampling.Seed = rand.Uint64()
 		a.detail("seed %d", o.Sampling.Seed)
-	}
-	return nil
-}
-
-// combination finds values that no run can have, and flags that exclude each other.
-func (o *samplingOptions) combination() error {
-	switch {
-	case o.MaxTokens < 1:
-		return fmt.Errorf("--max-tokens %d: want 1 or more", o.MaxTokens)
-	case o.Sampling.TopP == 0:
-		return errors.New("--top-p 0: want more than 0, up to 1")
-	case o.Beams < 1 || o.Beams > model.MaxBeams:
-		return fmt.Errorf("--beams %d: want 1 to %d", o.Beams, model.MaxBeams)
-	case o.NumReturn < 1 || o.NumReturn > o.Beams:
-		return fmt.Errorf("--num-return %d: want 1 to the number of --beams, %d", o.NumReturn, o.Beams)
-	case o.LogProbs < 0 || o.LogProbs > maxLogProbs:
-		return fmt.Errorf("--logprobs %d: want 0 (none) to %d", o.LogProbs, maxLogProbs)
-	case o.Beams > 1 && o.Sampling.Temperature != 0:
-		return errors.New("--beams and --temperature exclude each other: a beam search does not sample")
-	case o.Beams > 1 && o.LogProbs > 0:
-		return errors.New("--beams and --logprobs exclude each other: the score of a beam is in its alternatives")
-	case o.Beams > 1 && o.StopRepeats:
-		return errors.New("--beams and --stop-repeats exclude each other: beams are compared when all have ended")
 	}
 	return nil
 }

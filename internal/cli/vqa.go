@@ -3,11 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"paligemma/internal/ask"
 	"paligemma/internal/quote"
 	"paligemma/internal/task"
 )
@@ -115,19 +115,12 @@ func (o *vqaOptions) takeQuestion(cmd *cobra.Command) error {
 // splitChoices reads --choices: texts with commas between them, blanks around
 // them not counted.
 func splitChoices(text string) ([]string, error) {
-	var out []string
-	for choice := range strings.SplitSeq(text, ",") {
-		choice = strings.TrimSpace(choice)
-		switch {
-		case choice == "":
-			return nil, fmt.Errorf("--choices %s: a choice is empty", quote.Short(text))
-		case slices.Contains(out, choice):
-			return nil, fmt.Errorf("--choices %s: %s is there twice", quote.Short(text), quote.Short(choice))
-		}
-		out = append(out, choice)
+	out := strings.Split(text, ",")
+	for i, choice := range out {
+		out[i] = strings.TrimSpace(choice)
 	}
-	if len(out) < 2 {
-		return nil, fmt.Errorf("--choices %s: want two or more, with commas between them", quote.Short(text))
+	if err := ask.CheckChoices(out); err != nil {
+		return nil, fmt.Errorf("--choices %s: %w (commas go between them)", quote.Short(text), err)
 	}
 	return out, nil
 }

@@ -19,15 +19,26 @@ type Sampling struct {
 	Seed        uint64  // of the random numbers: the same seed gives the same text
 }
 
-// Validate checks the ranges.
+// SamplingError is a value that Sampling cannot have.
+type SamplingError struct {
+	Field string // as its flag is called: "top-k"
+	Value any
+	Want  string
+}
+
+func (e *SamplingError) Error() string {
+	return fmt.Sprintf("%s %v: want %s", e.Field, e.Value, e.Want)
+}
+
+// Validate checks the ranges. Errors are SamplingErrors.
 func (s Sampling) Validate() error {
 	switch {
 	case !(s.Temperature >= 0) || math.IsInf(s.Temperature, 0):
-		return fmt.Errorf("temperature %v: want 0 or more", s.Temperature)
+		return &SamplingError{"temperature", s.Temperature, "0 or more"}
 	case s.TopK < 0:
-		return fmt.Errorf("top-k %d: want 0 or more", s.TopK)
+		return &SamplingError{"top-k", s.TopK, "0 or more"}
 	case !(s.TopP >= 0 && s.TopP <= 1):
-		return fmt.Errorf("top-p %v: want 0 to 1", s.TopP)
+		return &SamplingError{"top-p", s.TopP, "0 to 1"}
 	}
 	return nil
 }
