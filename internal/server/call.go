@@ -18,6 +18,7 @@ type call struct {
 	model    string // "": the first
 	lora     []string
 	pictures []picture
+	keep     bool                    // the bytes of pictures stay, to draw on
 	question ask.Question            // without images
 	text     func(text string) error // gets the text as it comes; nil: nobody wants it
 	logProbs func(result.LogProb)    // gets a token's log-probability before its text; nil: nobody wants it
@@ -30,8 +31,17 @@ type call struct {
 // picture is a picture of a call, whose bytes may still be to be read.
 type picture struct {
 	name      string // what results call it
+	param     string // of the request, that it comes from; "": not known
 	data      []byte // nil: reference says where they are
 	reference string // a data: URI or an address
+}
+
+// failed says that an error is about the picture.
+func (p *picture) failed(err error) error {
+	if p.param == "" {
+		return err
+	}
+	return &ask.FieldError{Field: p.param, Err: err}
 }
 
 // readObjects has the text read for objects where its prompt asks for them.
@@ -125,7 +135,7 @@ func (s *Server) readPictures(ctx context.Context, m *openModel, c *call, r *res
 		data := p.data
 		if data == nil {
 			if data, err = s.fetcher.Read(ctx, p.reference); err != nil {
-				return nil, 0, err
+				return nil, 0, p.failed(err)
 			}
 		}
 		image, err := m.images.Get(ctx, data, s.o.Limits)
@@ -133,7 +143,10 @@ func (s *Server) readPictures(ctx context.Context, m *openModel, c *call, r *res
 			if ctx.Err() != nil {
 				return nil, 0, ctx.Err()
 			}
-			return nil, 0, result.ImageError{Err: err}
+			return nil, 0, p.failed(result.ImageError{Err: err})
+		}
+		if p.reference, p.data = "", nil; c.keep {
+			p.data = data
 		}
 		images = append(images, image)
 		r.Warnings = append(r.Warnings, result.NamedWarnings(p.name, len(c.pictures) > 1, image.Warnings)...)

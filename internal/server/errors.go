@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"paligemma/internal/ask"
 	"paligemma/internal/engine"
 	"paligemma/internal/quote"
 	"paligemma/internal/result"
@@ -90,12 +91,27 @@ func newErrorBody(err error) (status int, body errorBody) {
 	case status >= 500:
 		body.Error.Type = "server_error"
 	}
-	var own *apiError
-	if errors.As(err, &own) && own.param != "" {
-		body.Error.Param = &own.param
+	if param := paramOf(err); param != "" {
+		body.Error.Param = &param
 	}
 	return status, body
 }
+
+// paramOf returns the field of a request that an error is about; "": not known.
+func paramOf(err error) string {
+	var own *apiError
+	var field *ask.FieldError
+	switch {
+	case errors.As(err, &own):
+		return own.param
+	case errors.As(err, &field):
+		return spelled(field.Field)
+	}
+	return ""
+}
+
+// spelled returns a flag's name as fields of JSON are called.
+func spelled(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
 // fail answers a request with an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -64,6 +64,7 @@ type Server struct {
 	models   *models
 	fetcher  *fetch.Fetcher
 	metrics  *metrics
+	canvases chan struct{} // one for each picture that is drawn on at the moment
 	draining atomic.Bool
 	started  time.Time
 }
@@ -77,7 +78,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, log: o.Log, models: newModels(o), fetcher: f, started: time.Now()}
+	s := &Server{o: o, log: o.Log, models: newModels(o), fetcher: f, canvases: make(chan struct{}, maxDecoders), started: time.Now()}
 	s.metrics = newMetrics(s.models)
 	return s, nil
 }
@@ -105,6 +106,7 @@ func (s *Server) Close() error {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	s.routeTasks(mux)
+	s.routePage(mux)
 	s.routeHealth(mux)
 	s.routeMetrics(mux)
 	s.routeOpenAI(mux)
