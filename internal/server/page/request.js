@@ -104,7 +104,7 @@ function quoted(text) {
 
 // curl returns the command line of a request.
 export function curl({task, pairs, files, key}) {
-  const parts = ['curl'];
+  const parts = [];
   if (key) parts.push('-H "Authorization: Bearer $API_KEY"');
   const names = files.length ? files.map((file) => file.name || 'picture') : task.picture ? ['photo.jpg'] : [];
   for (const name of names) parts.push('-F ' + quoted('image=@' + name));
@@ -113,5 +113,5 @@ export function curl({task, pairs, files, key}) {
     parts.push((plain ? '-F ' : '--form-string ') + quoted(`${name}=${value}`));
   }
   parts.push(quoted(location.origin + '/v1/' + task.name));
-  return parts.join(parts.join(' ').length > 60 ? ' \\\n  ' : ' ');
+  return 'curl ' + parts.join(parts.join(' ').length > 46 ? ' \\\n  ' : ' ');
 }

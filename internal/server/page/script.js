@@ -95,8 +95,9 @@ for (const id of ['file', 'camera']) $(id).addEventListener('change', (e) => { t
 $('clear').addEventListener('click', remove);
 $('sample').addEventListener('click', async () => {
   const response = await fetch('/page/sample.jpg');
+  keep();
   kept.objects ||= 'square ; cross ; circle';
-  for (const [name, value] of [['objects', kept.objects]]) if (form.elements['field-' + name] && !form.elements['field-' + name].value) form.elements['field-' + name].value = value;
+  choose(task);
   take([new File([await response.blob()], 'sample.jpg', {type: 'image/jpeg'})]);
 });
 
@@ -171,6 +172,7 @@ async function run() {
   if (lacking) return complain(new Failure(lacking.needed), form.elements['field-' + lacking.name]);
   const controller = new AbortController();
   busy(controller);
+  if (matchMedia('(max-width: 820px)').matches) document.querySelector(task.finds ? '.stage' : '.answer').scrollIntoView({block: task.finds ? 'start' : 'nearest'});
   $('status').textContent = 'Looking…';
   let text = '';
   try {

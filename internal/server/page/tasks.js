@@ -1,7 +1,7 @@
 // The tasks, and the fields of their requests.
 
-const style = {name: 'style', label: 'Style', kind: 'select', choices: [['coco', 'A sentence'], ['short', 'A few words'], ['detailed', 'In detail']]};
-const lang = {name: 'lang', label: 'Language', placeholder: 'en', size: 'small'};
+const style = {name: 'style', label: 'Style', kind: 'select', half: true, choices: [['coco', 'A sentence'], ['short', 'A few words'], ['detailed', 'In detail']]};
+const lang = {name: 'lang', label: 'Language', placeholder: 'en', half: true};
 const box = {name: 'box', label: 'Part of the picture', placeholder: 'x0,y0,x1,y1', hint: 'In pixels, or drag over the picture.', wide: true};
 const beams = {name: 'beams', label: 'Beams', kind: 'number', min: 1, max: 64, step: 1, placeholder: '1'};
 const repeats = {name: 'stop_repeats', label: 'End the text before an object that is in it already', kind: 'check', wide: true};
@@ -70,7 +70,7 @@ export function fieldOf(field, value) {
     if (value !== undefined) input.value = value;
     around.append(label, input);
   }
-  around.className = 'field' + (field.wide ? ' wide' : '');
+  around.className = 'field' + (field.wide ? ' wide' : field.half ? ' half' : '');
   if (field.hint) {
     const hint = document.createElement('p');
     hint.className = 'hint';
