@@ -161,15 +161,15 @@ func (s *Server) readForm(r *http.Request, t *taskReader, boundary string) error
 		if err != nil {
 			return broken(err)
 		}
-		if err := s.readPart(part, t); err != nil {
+		if err := s.readFormPart(part, t); err != nil {
 			return err
 		}
 	}
 	return invalid("", fmt.Sprintf("the form has more than %d parts", maxParts))
 }
 
-// readPart reads a field of a form: a file, or a text.
-func (s *Server) readPart(part *multipart.Part, t *taskReader) error {
+// readFormPart reads a field of a form: a file, or a text.
+func (s *Server) readFormPart(part *multipart.Part, t *taskReader) error {
 	defer part.Close()
 	name := part.FormName()
 	isPicture := name == "image" || name == "images"

@@ -145,7 +145,7 @@ func (s *Server) readPictures(ctx context.Context, m *openModel, c *call, r *res
 			}
 			return nil, 0, p.failed(result.ImageError{Err: err})
 		}
-		if p.reference, p.data = "", nil; c.keep {
+		if c.keep {
 			p.data = data
 		}
 		images = append(images, image)

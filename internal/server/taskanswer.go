@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -134,33 +135,42 @@ type delta struct {
 
 // streamTask answers with events: the text as it comes, and what would be the answer.
 func (s *Server) streamTask(w http.ResponseWriter, r *http.Request, c *call) {
-	events := newEvents(w)
-	defer events.close()
-	c.opened = func(*engine.Engine) { events.open() }
+	live, ctx := s.newLiveAnswer(w, r, formEvents, []byte(": ping\n\n"))
+	defer live.close()
+	event := func(kind string, body any) error {
+		data, err := result.Marshal(body)
+		if err != nil {
+			return err
+		}
+		return live.write(fmt.Appendf(nil, "event: %s\ndata: %s\n\n", kind, data))
+	}
 	sent := 0
 	send := func(text string) error {
 		if sent += len(text); text == "" {
 			return nil
 		}
-		return events.send("delta", delta{text})
+		return event("delta", delta{text})
 	}
 	if !c.question.Request.StopRepeats { // which takes back what it has written
 		c.text = send
 	}
-	res, err := s.answerTask(r.Context(), c)
+	res, err := s.answerTask(ctx, c)
 	if err == nil && sent > 0 && res.Text != nil && len(*res.Text) > sent {
 		err = send((*res.Text)[sent:]) // the bytes of a character that stayed incomplete
 	}
 	switch {
-	case err != nil && !events.opened():
+	case err == nil:
+		_ = event("result", res)
+	case live.withdraw():
 		s.fail(w, r, err)
-	case err != nil:
-		_, body := newErrorBody(err)
-		_ = events.send("error", body)
 	default:
-		_ = events.send("result", res)
+		_, body := newErrorBody(err)
+		_ = event("error", body)
 	}
 }
+
+// errGone is the error of an answer that nobody reads: its client has gone.
+var errGone = fmt.Errorf("the client does not read its answer: %w", context.Canceled)
 
 // legendHeader is the header that says what the numbers in a drawing stand for.
 const legendHeader = "Paligemma-Legend"
@@ -232,6 +242,7 @@ func (s *Server) drawTask(w http.ResponseWriter, r *http.Request, c *call, forma
 	}
 	w.Header().Set("Content-Type", "image/"+string(format))
 	w.Header().Set("Content-Length", strconv.Itoa(len(picture)))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.writeTime())) // where the connection has one
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(picture)
 }

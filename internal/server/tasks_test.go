@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -31,9 +32,9 @@ import (
 
 const scene = "../../testdata/scenes/demo.png"
 
-// taskServer is a server of the built-in model, which all tests of tasks ask.
-var taskServer = sync.OnceValues(func() (*httptest.Server, error) {
-	s, err := New(Options{
+// taskOptions are those of a server of the built-in model.
+func taskOptions() Options {
+	return Options{
 		Version: "test", Parallel: 4, MaxQueue: 64, ImageCache: 64 << 20, MaxBody: 4 << 20, MaxImages: 4,
 		Limits: preprocess.Limits{MaxBytes: 1 << 20, MaxPixels: 1 << 22}, Fetch: fetch.Options{MaxBytes: 1 << 20},
 		Log: slog.New(slog.DiscardHandler),
@@ -48,7 +49,23 @@ var taskServer = sync.OnceValues(func() (*httptest.Server, error) {
 			},
 			Masks: func(e *engine.Engine) (*engine.Masks, error) { return e.NewMasks(nil) },
 		}},
-	})
+	}
+}
+
+// newTaskServer makes a server for one test.
+func newTaskServer(t *testing.T) *Server {
+	t.Helper()
+	s, err := New(taskOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// taskServer is the server that most tests of tasks ask.
+var taskServer = sync.OnceValues(func() (*httptest.Server, error) {
+	s, err := New(taskOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -487,10 +504,22 @@ func TestTaskStreamErrors(t *testing.T) {
 	if resp.StatusCode != http.StatusUnsupportedMediaType {
 		t.Errorf("status %d: %s", resp.StatusCode, data)
 	}
-	resp, data = jsonCase(t, "generate", `{"prompt": "`+strings.Repeat("a ", 60_000)+`", "stream": true}`).send(t)
-	s := readEvents(t, data)
-	if resp.StatusCode != http.StatusOK || !slices.Equal(s.kinds, []string{"error"}) || s.last["error"].(map[string]any)["code"] != "prompt_too_long" {
-		t.Errorf("status %d: %s", resp.StatusCode, data)
+	s, e := newTaskServer(t), &endpoints[slices.IndexFunc(endpoints, func(e endpoint) bool { return e.name == "detect" })]
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/detect", bytes.NewReader(jsonCase(t, "", `{"image": "@", "objects": ["ring"]}`).body))
+	in, err := s.readTask(r, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.newCall(e, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.question.OnObjects = func(*engine.Objects) error { return context.DeadlineExceeded }
+	w := httptest.NewRecorder()
+	s.streamTask(w, r, c)
+	got := readEvents(t, w.Body.Bytes())
+	if w.Code != http.StatusOK || !slices.Equal(got.kinds, []string{"delta", "error"}) || got.last["error"].(map[string]any)["code"] != "timeout" {
+		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 }
 
