@@ -4,99 +4,30 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"paligemma/internal/jsonschema"
 	"paligemma/internal/result"
 )
 
-// schema is the part of JSON Schema that docs/json.md uses. A field that is
-// not in Properties is an error here, so that none stays undocumented.
-type schema struct {
-	Title      string             `json:"title"`
-	Type       string             `json:"type"`
-	Required   []string           `json:"required"`
-	Properties map[string]*schema `json:"properties"`
-	Items      *schema            `json:"items"`
-	Enum       []string           `json:"enum"`
-}
-
-// check returns what is wrong with v.
-func (s *schema) check(path string, v any) (wrong []string) {
-	bad := func(format string, args ...any) {
-		wrong = append(wrong, path+": "+fmt.Sprintf(format, args...))
-	}
-	if s.Enum != nil {
-		if text, ok := v.(string); !ok || !slices.Contains(s.Enum, text) {
-			bad("%v is none of %v", v, s.Enum)
-		}
-		return wrong
-	}
-	switch x := v.(type) {
-	case string:
-		if s.Type != "string" {
-			bad("a string, want %s", s.Type)
-		}
-	case bool:
-		if s.Type != "boolean" {
-			bad("a boolean, want %s", s.Type)
-		}
-	case float64:
-		if s.Type != "number" && (s.Type != "integer" || x != math.Trunc(x)) {
-			bad("%v, want %s", x, s.Type)
-		}
-	case []any:
-		if s.Type != "array" || s.Items == nil {
-			bad("an array, want %s", s.Type)
-			return wrong
-		}
-		for i, item := range x {
-			wrong = append(wrong, s.Items.check(fmt.Sprintf("%s[%d]", path, i), item)...)
-		}
-	case map[string]any:
-		if s.Type != "object" {
-			bad("an object, want %s", s.Type)
-			return wrong
-		}
-		for _, name := range s.Required {
-			if _, ok := x[name]; !ok {
-				bad("%s is missing", name)
-			}
-		}
-		if s.Properties == nil { // anything goes
-			return wrong
-		}
-		for name, field := range x {
-			if p, ok := s.Properties[name]; ok {
-				wrong = append(wrong, p.check(path+"."+name, field)...)
-			} else {
-				bad("%s is not documented", name)
-			}
-		}
-	default:
-		bad("%v, want %s", v, s.Type)
-	}
-	return wrong
-}
-
 // schemas reads the blocks of docs/json.md, by title.
-func schemas(t *testing.T) map[string]*schema {
+func schemas(t *testing.T) map[string]*jsonschema.Schema {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/json.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]*schema{}
+	found := map[string]*jsonschema.Schema{}
 	for i, block := range strings.Split(string(text), "```") {
 		body, ok := strings.CutPrefix(block, "json\n")
 		if !ok || i%2 == 0 {
 			continue
 		}
-		s := &schema{}
+		s := &jsonschema.Schema{}
 		if err := json.Unmarshal([]byte(body), s); err != nil {
 			t.Fatalf("block %d: %v", i/2+1, err)
 		}
@@ -195,7 +126,7 @@ func TestJSON(t *testing.T) {
 			}
 			for i, v := range results {
 				used[want[i]] = true
-				for _, wrong := range all[want[i]].check(want[i], v) {
+				for _, wrong := range all[want[i]].Check(want[i], v) {
 					t.Errorf("%v: %s", args, wrong)
 				}
 			}
@@ -211,7 +142,7 @@ func TestJSON(t *testing.T) {
 		if code, _ := v.(map[string]any)["error_code"].(string); i == 1 && code != result.CodeLongPrompt {
 			t.Errorf("look: error_code %q of a line that is too long for the model", code)
 		}
-		for _, wrong := range all[title].check(title, v) {
+		for _, wrong := range all[title].Check(title, v) {
 			t.Errorf("look: %s", wrong)
 		}
 	}
@@ -220,7 +151,7 @@ func TestJSON(t *testing.T) {
 	if code := Run(t.Context(), []string{"parse", "--image", scene, "--format", "jsonl"}, long); code != exitPartly {
 		t.Errorf("a line that is too long: exit code %d", code)
 	}
-	for _, wrong := range all["line failure"].check("line failure", decodeResults(t, out.String(), formatJSONL)[0]) {
+	for _, wrong := range all["line failure"].Check("line failure", decodeResults(t, out.String(), formatJSONL)[0]) {
 		t.Error(wrong)
 	}
 	used["line failure"] = true
@@ -235,7 +166,7 @@ func TestJSON(t *testing.T) {
 
 // checkRecords checks the records of --output: each is an answer, or a failure, and what
 // all records have.
-func checkRecords(t *testing.T, all map[string]*schema, args ...string) {
+func checkRecords(t *testing.T, all map[string]*jsonschema.Schema, args ...string) {
 	t.Helper()
 	_, out, errs := runArgs(t, t.Context(), false, args...)
 	records := decodeResults(t, out, formatJSONL)
@@ -251,9 +182,9 @@ func checkRecords(t *testing.T, all map[string]*schema, args ...string) {
 				answer[name] = field
 			}
 		}
-		wrong := all["record"].check("record", record)
+		wrong := all["record"].Check("record", record)
 		if record["error"] == nil {
-			wrong = append(wrong, all["answer"].check("answer", answer)...)
+			wrong = append(wrong, all["answer"].Check("answer", answer)...)
 		}
 		for _, w := range wrong {
 			t.Errorf("%v: %s", args, w)
@@ -311,7 +242,7 @@ func TestSchemaCheck(t *testing.T) {
 			}
 			continue
 		}
-		if wrong := answer.check("answer", v); err != nil || len(wrong) != want {
+		if wrong := answer.Check("answer", v); err != nil || len(wrong) != want {
 			t.Errorf("%s: %v, %v; want %d errors", change, err, wrong, want)
 		}
 	}

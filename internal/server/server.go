@@ -107,6 +107,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	s.routeTasks(mux)
 	s.routePage(mux)
+	s.routeOpenAPI(mux)
 	s.routeHealth(mux)
 	s.routeMetrics(mux)
 	s.routeOpenAI(mux)

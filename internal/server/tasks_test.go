@@ -450,6 +450,7 @@ func readEvents(t *testing.T, data []byte) (s streamed) {
 		if err := json.Unmarshal([]byte(body), &s.last); err != nil {
 			t.Fatalf("%v: %q", err, body)
 		}
+		checkEvents(t, kind, s.last)
 		if kind == "delta" {
 			s.deltas += s.last["delta"].(string)
 			if len(s.kinds) > 0 && s.kinds[len(s.kinds)-1] == kind {
