@@ -5,57 +5,122 @@ package fetch
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"os"
 	"strings"
+	"time"
 
+	"paligemma/internal/quote"
 	"paligemma/internal/result"
+	"paligemma/internal/units"
+)
+
+// Defaults of Options.
+const (
+	defaultMaxBytes = 64 << 20
+	defaultTimeout  = 10 * time.Second
 )
 
 // Options say what may be read.
 type Options struct {
-	MaxBytes int64    // of a picture
-	Hosts    []string // that pictures may be downloaded from; none: no downloads
-	Media    string   // the folder that file:// addresses lie below; "": none
+	MaxBytes int64         // of a picture; 0: 64 MiB
+	Hosts    []string      // that pictures may be downloaded from, as [CheckHost] has them; none: no downloads
+	Timeout  time.Duration // of a download with its redirects; 0: 10 seconds
+	Media    string        // the folder that file:// addresses lie below; "": none
 }
 
 // Fetcher reads pictures. Any goroutine may call it.
-type Fetcher struct{ o Options }
+type Fetcher struct {
+	o     Options
+	hosts hosts
+	dial  *net.Dialer
+	http  *http.Client
+	media *os.Root // nil: no files
+	at    string   // the absolute path of media, with slashes
+}
 
 // New returns a Fetcher. The caller closes it.
-func New(o Options) (*Fetcher, error) { return &Fetcher{o}, nil }
+func New(o Options) (*Fetcher, error) {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	f := &Fetcher{o: o}
+	for _, host := range o.Hosts {
+		h, err := parseHost(host)
+		if err != nil {
+			return nil, err
+		}
+		f.hosts = append(f.hosts, h)
+	}
+	f.dial = &net.Dialer{Control: dialed}
+	f.http = f.client()
+	return f, f.openMedia()
+}
 
 // Close frees what the Fetcher holds.
-func (f *Fetcher) Close() error { return nil }
+func (f *Fetcher) Close() error {
+	f.http.CloseIdleConnections()
+	if f.media == nil {
+		return nil
+	}
+	return f.media.Close()
+}
 
 // Read returns the bytes of the picture that a reference names. Errors about the
 // reference are [result.RequestError]s, those about what it names are
 // [result.ImageError]s.
 func (f *Fetcher) Read(ctx context.Context, reference string) ([]byte, error) {
-	if !strings.HasPrefix(reference, "data:") {
-		return nil, result.RequestError{Err: errors.New("want a picture as data:image/png;base64,…")}
+	scheme, rest, ok := strings.Cut(reference, ":")
+	switch scheme = strings.ToLower(scheme); {
+	case ok && scheme == "data":
+		return f.data(rest)
+	case ok && scheme == "https":
+		return f.download(ctx, reference)
+	case ok && scheme == "http" && len(f.hosts) > 0:
+		return nil, refuse("pictures are downloaded over https only")
+	case ok && scheme == "file":
+		return f.file(reference)
 	}
-	return f.data(reference)
+	return nil, refuse("want a picture as data:image/png;base64,…%s", f.others())
 }
 
-// data decodes a data: URI.
-func (f *Fetcher) data(uri string) ([]byte, error) {
-	head, body, ok := strings.Cut(uri, ",")
-	if !ok || !strings.HasSuffix(head, ";base64") {
-		return nil, result.RequestError{Err: errors.New("want a picture as data:image/png;base64,…")}
+// others names the other kinds of references that are allowed.
+func (f *Fetcher) others() string {
+	text := ""
+	if len(f.hosts) > 0 {
+		text += " or https://…"
 	}
-	return f.Base64(body)
+	if f.media != nil {
+		text += " or file://…"
+	}
+	return text
 }
 
-// Base64 decodes the bytes of a picture. Their number is checked before.
-func (f *Fetcher) Base64(text string) ([]byte, error) {
-	if int64(base64.StdEncoding.DecodedLen(len(text))) > f.o.MaxBytes+2 {
-		return nil, result.ImageError{Err: fmt.Errorf("the picture has %w of %d bytes", result.ErrTooLong, f.o.MaxBytes)}
+// checkSize refuses a picture that has too many bytes.
+func (f *Fetcher) checkSize(size int64) error {
+	if size > f.o.MaxBytes {
+		return result.ImageError{Err: fmt.Errorf("the picture has %w of %s", result.ErrTooLong, units.Bytes(f.o.MaxBytes))}
 	}
-	data, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, result.RequestError{Err: fmt.Errorf("a picture is not base64: %w", err)}
-	}
-	return data, nil
+	return nil
+}
+
+// refuse is the error of a reference.
+func refuse(format string, args ...any) error {
+	return result.RequestError{Err: fmt.Errorf(format, args...)}
+}
+
+// broken is the error of what a reference names.
+func broken(what string, err error) error {
+	return result.ImageError{Err: fmt.Errorf("%s: %w", quote.Line(what, quote.Max), quote.Error(err))}
+}
+
+// errOff is what a reference meets whose kind is not allowed.
+func errOff(kind, flag string) error {
+	return result.RequestError{Err: errors.New("this server takes no " + kind + ": send the picture as data:image/png;base64,… (its operator may allow them with " + flag + ")")}
 }
