@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -54,8 +55,10 @@ func (c *call) readObjects() {
 
 // answer answers a call. What it returns of a failed one is what was known.
 func (s *Server) answer(ctx context.Context, c *call) (result.Result, error) {
+	s.logCall(ctx, c)
 	w := s.metrics.begin()
 	r, err := s.attempt(ctx, c, w)
+	err = because(ctx, err)
 	w.end(&r, err)
 	return r, err
 }
@@ -63,6 +66,9 @@ func (s *Server) answer(ctx context.Context, c *call) (result.Result, error) {
 // attempt answers a call, and says how far it has come.
 func (s *Server) attempt(ctx context.Context, c *call, w *watched) (result.Result, error) {
 	r := result.Result{Task: c.task, LoRA: c.lora}
+	if n := len(c.pictures); n > s.o.MaxImages {
+		return r, invalid("", fmt.Sprintf("%d pictures are more than the limit of %d", n, s.o.MaxImages))
+	}
 	m, err := s.models.take(c.model, c.lora)
 	if err != nil {
 		return r, err

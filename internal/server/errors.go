@@ -64,7 +64,7 @@ func statusOf(err error) (status int, code string) {
 	case errors.Is(err, engine.ErrClosed):
 		return http.StatusServiceUnavailable, "closing"
 	case errors.Is(err, context.Canceled):
-		return 499, "canceled" // the client is gone, and does not read it
+		return statusGone, "canceled" // the client is gone, and does not read it
 	}
 	switch code = result.Code(err); code {
 	case result.CodeTooLarge:
@@ -115,7 +115,7 @@ func spelled(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
 // fail answers a request with an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, body := newErrorBody(err)
+	status, body := newErrorBody(because(r.Context(), err))
 	setRetryAfter(w, status)
 	s.reply(w, r, status, body)
 }
@@ -142,7 +142,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, status int, body 
 func (s *Server) writeBody(w http.ResponseWriter, status int, data []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(s.writeTime())) // where the connection has one
+	_ = control.SetWriteDeadline(time.Now().Add(s.o.Patience.Write)) // where the connection has one
 	w.WriteHeader(status)
 	_, _ = w.Write(data)
 }

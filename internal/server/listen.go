@@ -1,24 +1,72 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
-// readHeader bounds the time that a client may take for a request's header.
-const readHeader = 10 * time.Second
+// Patience is how long clients may take. Zeros become [DefaultPatience].
+type Patience struct {
+	Header time.Duration // for a request's header, and the handshake of TLS
+	Body   time.Duration // for a body, besides what it takes at 4 KiB a second
+	Write  time.Duration // to read a part of an answer
+	Idle   time.Duration // between two requests
+	Drop   time.Duration // to read the error, once the time to shut down is over
+}
+
+// DefaultPatience is the patience of a server.
+var DefaultPatience = Patience{Header: 10 * time.Second, Body: 20 * time.Second, Write: 30 * time.Second, Idle: time.Minute, Drop: 2 * time.Second}
+
+// orDefault returns a patience without zeros.
+func (p Patience) orDefault() Patience {
+	d := DefaultPatience
+	return Patience{cmp.Or(p.Header, d.Header), cmp.Or(p.Body, d.Body), cmp.Or(p.Write, d.Write), cmp.Or(p.Idle, d.Idle), cmp.Or(p.Drop, d.Drop)}
+}
+
+const (
+	maxHeader  = 64 << 10 // bytes of a request's header
+	maxStreams = 100      // of an HTTP/2 connection
+)
+
+// errClosing and errSlow are what requests end with that take too long.
+var (
+	errClosing = &apiError{http.StatusServiceUnavailable, "closing", "", "the server is closing"}
+	errSlow    = &apiError{http.StatusGatewayTimeout, "timeout", "", "the request took longer than this server allows (--timeout)"}
+)
+
+// because returns the error that a request ended with by itself in place of that of its
+// context.
+func because(ctx context.Context, err error) error {
+	var own *apiError
+	if (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) && errors.As(context.Cause(ctx), &own) {
+		return own
+	}
+	return err
+}
 
 // Serve answers requests on listeners until ctx ends. Those under way then have as
-// long as shutdown says to end; the error is nil if they did.
+// long as shutdown says to end; what is left gets an error. The error is nil if ctx
+// ended.
 func (s *Server) Serve(ctx context.Context, shutdown time.Duration, listeners ...net.Listener) error {
-	// What takes longer than WriteTimeout sets a deadline of its own: reply, liveAnswer.
-	h := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: readHeader, WriteTimeout: s.writeTime()}
+	requests, drop := context.WithCancelCause(context.Background())
+	defer drop(nil)
+	conns := newConnections(s.o.MaxConnections)
+	h := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: s.o.Patience.Header, IdleTimeout: s.o.Patience.Idle, MaxHeaderBytes: maxHeader,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}, DisableGeneralOptionsHandler: true,
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ConnState:   conns.changed, ErrorLog: log.New(serverLog{s.log}, "", 0),
+	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { failed <- h.Serve(l) }()
+		go func() { failed <- h.Serve(conns.limit(l)) }()
 	}
 	select {
 	case err := <-failed:
@@ -26,10 +74,35 @@ func (s *Server) Serve(ctx context.Context, shutdown time.Duration, listeners ..
 	case <-ctx.Done():
 	}
 	s.Drain()
-	end, cancel := context.WithTimeout(context.Background(), shutdown)
-	defer cancel()
-	if err := h.Shutdown(end); err != nil {
-		return errors.Join(err, h.Close())
+	if wait(h, shutdown) {
+		return nil
+	}
+	s.log.Warn("requests under way are given up")
+	drop(errClosing)
+	if !wait(h, s.o.Patience.Drop) {
+		_ = h.Close()
 	}
 	return nil
+}
+
+// wait closes the listeners and idle connections, and waits until the others are. It
+// reports whether they are.
+func wait(h *http.Server, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return h.Shutdown(ctx) == nil
+}
+
+// serverLog is where the HTTP server logs what has no request. Clients that fail are
+// nothing to worry about.
+type serverLog struct{ log *slog.Logger }
+
+// Write logs a line.
+func (l serverLog) Write(line []byte) (int, error) {
+	text, level := strings.TrimSpace(string(line)), slog.LevelWarn
+	if strings.HasPrefix(text, "http: TLS handshake error") || strings.HasPrefix(text, "http2:") {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "http", "message", text)
+	return len(line), nil
 }

@@ -10,14 +10,8 @@ import (
 	"time"
 )
 
-// Times of answers that are written piece by piece, where Options say nothing.
-const (
-	pingEvery = 15 * time.Second
-	writeTime = 30 * time.Second
-)
-
-// writeTime is how long a client may take to read a piece of an answer.
-func (s *Server) writeTime() time.Duration { return cmp.Or(s.o.WriteTime, writeTime) }
+// pingEvery is how often an answer shows that it lives, where Options say nothing.
+const pingEvery = 15 * time.Second
 
 // liveAnswer is an answer that is written piece by piece. Its header is sent with the
 // first piece: until then an error has a status. A client that does not read within the
@@ -42,7 +36,7 @@ type liveAnswer struct {
 func (s *Server) newLiveAnswer(w http.ResponseWriter, r *http.Request, contentType string, ping []byte) (*liveAnswer, context.Context) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	a := &liveAnswer{
-		w: w, control: http.NewResponseController(w), timeout: s.writeTime(),
+		w: w, control: http.NewResponseController(w), timeout: s.o.Patience.Write,
 		ping: ping, every: cmp.Or(s.o.PingEvery, pingEvery), cancel: cancel,
 	}
 	header := w.Header()

@@ -8,6 +8,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,6 +21,13 @@ import (
 	"paligemma/internal/server/fetch"
 )
 
+// Defaults of Options.
+const (
+	defaultBody        = 128 << 20
+	defaultImages      = 16
+	defaultConnections = 1000
+)
+
 // Options say what is served, to whom and within which limits.
 type Options struct {
 	Version string
@@ -30,18 +38,20 @@ type Options struct {
 	KeepAlive  time.Duration // models that nobody asked for are closed after it; 0: never
 	ImageCache int64         // bytes of pictures and features that are kept
 
-	MaxBody   int64             // bytes of a request
-	MaxImages int               // of a request
+	MaxBody   int64             // bytes of a request; 0: 128 MiB
+	MaxImages int               // of a request; 0: 16
 	Limits    preprocess.Limits // of a picture
 	MaxTokens int               // written where a request says nothing; 0: as many as the task's
 	Timeout   time.Duration     // of a whole request; 0: none
+	Patience  Patience          // with clients
 	PingEvery time.Duration     // how often a stream shows that it lives while there is nothing to say; 0: 15 s
-	WriteTime time.Duration     // that a client may take to read a piece of an answer; 0: 30 s
-	Fetch     fetch.Options     // pictures by address
 
-	Keys       func() []string // the keys that open the interface; nil or none: it is open
-	Hosts      []string        // names that the Host header may have besides addresses and localhost
-	Origins    []string        // that pages may ask from (CORS)
+	MaxConnections int           // that are open; 0: 1000
+	Fetch          fetch.Options // pictures by address
+
+	Keys       func() []string // the keys of those who may ask; nil: everybody may
+	Hosts      []string        // names that the Host header may have besides localhost, as CheckHostPattern has them
+	Origins    []string        // whose pages may ask (CORS), as CheckOrigin has them
 	StrictChat bool            // a chat's earlier turns and system messages are errors
 
 	Log     *slog.Logger
@@ -65,6 +75,7 @@ type Server struct {
 	fetcher  *fetch.Fetcher
 	metrics  *metrics
 	canvases chan struct{} // one for each picture that is drawn on at the moment
+	loaded   atomic.Bool
 	draining atomic.Bool
 	started  time.Time
 }
@@ -78,19 +89,36 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, log: o.Log, models: newModels(o), fetcher: f, canvases: make(chan struct{}, maxDecoders), started: time.Now()}
+	o = o.orDefault()
+	s := &Server{
+		o: o, log: slog.New(contextHandler{o.Log.Handler()}), models: newModels(o), fetcher: f, canvases: make(chan struct{}, maxDecoders), started: time.Now(),
+	}
 	s.metrics = newMetrics(s.models)
 	return s, nil
 }
 
-// Load opens the first model, so that the first request need not wait for it.
+// orDefault returns options without zeros where these make no sense.
+func (o Options) orDefault() Options {
+	o.Patience = o.Patience.orDefault()
+	o.MaxBody = cmp.Or(o.MaxBody, defaultBody)
+	o.MaxImages = cmp.Or(o.MaxImages, defaultImages)
+	o.MaxConnections = cmp.Or(o.MaxConnections, defaultConnections)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return o
+}
+
+// Load opens the first model. Until then requests wait for it, and /health says so.
 func (s *Server) Load(ctx context.Context) error {
 	m, err := s.models.take("", nil)
 	if err != nil {
 		return err
 	}
 	defer s.models.release(m)
-	return m.wait(ctx)
+	if err := m.wait(ctx); err != nil {
+		return err
+	}
+	s.loaded.Store(true)
+	return nil
 }
 
 // Drain has /health say that no more requests are wanted.

@@ -169,9 +169,6 @@ func (s *Server) streamTask(w http.ResponseWriter, r *http.Request, c *call) {
 	}
 }
 
-// errGone is the error of an answer that nobody reads: its client has gone.
-var errGone = fmt.Errorf("the client does not read its answer: %w", context.Canceled)
-
 // legendHeader is the header that says what the numbers in a drawing stand for.
 const legendHeader = "Paligemma-Legend"
 
@@ -242,7 +239,7 @@ func (s *Server) drawTask(w http.ResponseWriter, r *http.Request, c *call, forma
 	}
 	w.Header().Set("Content-Type", "image/"+string(format))
 	w.Header().Set("Content-Length", strconv.Itoa(len(picture)))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.writeTime())) // where the connection has one
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.o.Patience.Write)) // where the connection has one
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(picture)
 }
