@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -242,8 +243,8 @@ func (a *app) executeBatch(ctx context.Context, q request) (err error) {
 	giveBack = a.interrupts.take(sync.OnceFunc(func() {
 		close(stop)
 		a.note("stopping: what is under way is finished; Ctrl-C again ends at once")
-		go giveBack() // the next one is not taken
-	}))
+		giveBack() // the next one is not taken
+	}), syscall.SIGINT)
 	defer giveBack()
 	report := a.newBatchReport()
 	o.OnDone, o.Total = report.show, report.shown()

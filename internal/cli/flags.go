@@ -29,9 +29,10 @@ const (
 
 // enums are the flags that take one of a few words.
 var enums = map[string][]string{
-	"format":   {formatText, formatJSON, formatJSONL, formatCSV, formatCOCO, formatYOLO},
-	"progress": {progressAuto, progressNever, progressAlways, progressJSON},
-	"style":    {task.StyleShort, task.StyleCOCO, task.StyleDetailed},
+	"log-format": {logText, logJSON},
+	"format":     {formatText, formatJSON, formatJSONL, formatCSV, formatCOCO, formatYOLO},
+	"progress":   {progressAuto, progressNever, progressAlways, progressJSON},
+	"style":      {task.StyleShort, task.StyleCOCO, task.StyleDetailed},
 }
 
 // commonOptions are the flags of every command.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -129,7 +130,7 @@ func (s *session) converse(ctx context.Context) error {
 		return s.loop(ctx, scanLines(ctx, s.In))
 	}
 	s.interactive = true
-	defer s.interrupts.take(s.interrupt)()
+	defer s.interrupts.take(s.interrupt, syscall.SIGINT)()
 	past := openHistory(os.Getenv)
 	defer past.close()
 	s.note("%s: type a question or a task; :help lists what there is, Ctrl-D ends", s.describe())

@@ -53,7 +53,7 @@ use, 5 image missing, unreadable or over a limit, 128 + N ended by signal N
 	addGroup(root, "models", "Models:",
 		a.pullCommand(), a.listCommand(), a.showCommand(), a.rmCommand(),
 		a.convertCommand(), a.quantizeCommand(), a.inspectCommand(), a.benchCommand())
-	addGroup(root, "servers", "Serve:", a.serveCommand())
+	addGroup(root, "servers", "Serve:", a.serveCommand(), a.healthCommand())
 	addGroup(root, toolsGroup, "Tools:",
 		a.batchCommand(), a.parseCommand(), a.forwardCommand(), a.devicesCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
 	help := helpCommand()

@@ -1,17 +1,17 @@
 package cli
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/quote"
 	"paligemma/internal/server"
 	"paligemma/internal/server/fetch"
 )
@@ -20,12 +20,28 @@ import (
 type serveOptions struct {
 	model       modelOptions
 	limits      limitOptions
-	Host        string
-	Port        int
+	listen      listenOptions
+	access      accessOptions
 	Parallel    int
 	MaxQueue    int
+	MaxBody     int64
+	Connections int
+	Timeout     time.Duration
 	Shutdown    time.Duration
 	MaskDecoder string
+	LogFormat   string
+	LogFile     string
+}
+
+// accessOptions are the flags that say who may ask, and what the server may read.
+type accessOptions struct {
+	Keys      []string
+	KeyFiles  []string
+	NoKey     bool
+	Hosts     []string
+	Origins   []string
+	Remote    []string
+	MediaPath string
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -34,56 +50,119 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Answer requests over HTTP",
 		Long: `Answer requests over HTTP: what the commands answer under /v1/caption and the
-others' names, and what clients of OpenAI's and Ollama's interfaces ask.`,
+others' names, and what clients of OpenAI's and Ollama's interfaces ask.
+
+Only programs on this machine can ask, unless --host says otherwise; that needs a
+key (--api-key-file) or --insecure-no-key. The listener is open at once: requests
+wait while the model loads, and /health answers 503.
+
+SIGTERM and Ctrl-C end the server when what is under way is answered; a second one
+ends it at once. SIGHUP has it open the log and read keys and certificates again.
+Sockets that systemd hands over take the place of --host and --port.`,
 		Example: `  paligemma serve -m model.gguf
-  curl -F image=@photo.jpg -F objects=cat http://127.0.0.1:8080/v1/detect`,
+  curl -F image=@photo.jpg -F objects=cat http://127.0.0.1:8080/v1/detect
+  paligemma serve --host 0.0.0.0 --port 9000 --api-key-file key.txt`,
 		Args: argsBetween(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runServe(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.listen.typed = typed(cmd.Flags(), "host") || typed(cmd.Flags(), "port")
+			return a.runServe(cmd.Context(), o)
+		},
 	}
 	f := cmd.Flags()
 	o.model.flags(f)
 	o.limits.flags(f)
-	f.StringVar(&o.Host, "host", "127.0.0.1", "`ADDRESS` to listen on")
-	f.IntVar(&o.Port, "port", 8080, "`PORT` to listen on; 0: any that is free")
+	o.listen.flags(f)
+	o.access.flags(f)
 	f.IntVar(&o.Parallel, "parallel", engine.DefaultParallel, "decode `N` texts together")
 	f.IntVar(&o.MaxQueue, "max-queue", 256, "let `N` requests wait; others are refused (429)")
+	f.Var((*positive)(&o.MaxBody), "max-body", "refuse requests of more than `N` bytes (default: 134,217,728)")
+	f.IntVar(&o.Connections, "max-connections", 1000, "keep `N` connections open; idle ones make room for new ones")
+	f.DurationVar(&o.Timeout, "timeout", 10*time.Minute, "how long a request may take, its wait in the queue included; 0: any time")
 	f.DurationVar(&o.Shutdown, "shutdown-timeout", 30*time.Second, "how long requests under way may take once the server is to end")
 	f.StringVar(&o.MaskDecoder, "mask-decoder", "", "decode masks with `FILE`: vae-oid.npz, or a GGUF that has the decoder")
+	f.StringVar(&o.LogFormat, "log-format", logText, "`FORMAT` of the log: text or json")
+	f.StringVar(&o.LogFile, "log-file", "", "append the log to `FILE` (default: standard error)")
 	return cmd
 }
 
-// serverOptions makes the options of a server.
-func (a *app) serverOptions(o *serveOptions) server.Options {
-	lim := a.limits("", o.limits)
-	return server.Options{
-		Version: version, Parallel: o.Parallel, MaxQueue: o.MaxQueue,
-		ImageCache: 256 << 20, MaxBody: 128 << 20, MaxImages: 16,
-		Limits: preprocess.Limits{MaxPixels: lim.MaxPixels, MaxBytes: lim.MaxBytes}, Fetch: fetch.Options{MaxBytes: lim.MaxBytes},
-		Log: slog.New(slog.NewTextHandler(a.Err, nil)),
-		Models: []server.Model{{
-			Name:  o.model.name(),
-			Open:  func([]string) (*engine.Engine, error) { return o.model.open(o.Parallel) },
-			Masks: func(e *engine.Engine) (*engine.Masks, error) { return openMasks(e, o.MaskDecoder) },
-		}},
-	}
+func (o *accessOptions) flags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.Keys, "api-key", nil, "answer those who send `KEY`; may be repeated. Others see it in the list of processes: --api-key-file is safer")
+	annotate(f, "api-key", listVariable)
+	f.StringArrayVar(&o.KeyFiles, "api-key-file", nil, "answer those who send a key in `FILE`, one a line; may be repeated")
+	annotate(f, "api-key-file", listVariable)
+	f.BoolVar(&o.NoKey, "insecure-no-key", false, "let other machines ask without a key")
+	f.StringSliceVar(&o.Hosts, "allowed-host", nil, "answer also for the Host headers `NAME,…`: names, *.NAME for those below one, or * for any")
+	f.StringSliceVar(&o.Origins, "cors-origin", nil, "let pages of the origins `URL,…` ask; * for any")
+	f.StringSliceVar(&o.Remote, "allow-remote", nil, "download pictures from the hosts `HOST,…` with public addresses, over https: names, *.NAME for those below one, or * for any")
+	f.StringVar(&o.MediaPath, "media-path", "", "read pictures of file:// addresses below `DIR`")
 }
 
-func (a *app) runServe(ctx context.Context, o *serveOptions) error {
+// check returns what is wrong with flags, before anything is opened.
+func (o *serveOptions) check() error {
 	if err := o.model.check(); err != nil {
 		return err
 	}
-	s, err := server.New(a.serverOptions(o))
-	if err != nil {
+	if err := o.listen.check(); err != nil {
 		return err
 	}
-	defer s.Close()
-	listener, err := net.Listen("tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+	switch {
+	case o.Parallel < 1:
+		return usageError{errors.New("--parallel: want 1 or more")}
+	case o.MaxQueue < 0:
+		return usageError{errors.New("--max-queue: want 0 or more")}
+	case o.Connections < 1:
+		return usageError{errors.New("--max-connections: want 1 or more")}
+	case o.Timeout < 0 || o.Shutdown < 0:
+		return usageError{errors.New("--timeout and --shutdown-timeout: want a time that is not negative, as 30s")}
 	}
-	if err := s.Load(ctx); err != nil {
+	if err := checkWord("log-format", o.LogFormat, enums["log-format"]); err != nil {
 		return err
 	}
-	a.note("listening on http://%s", listener.Addr())
-	return s.Serve(ctx, o.Shutdown, listener)
+	return o.access.check()
+}
+
+func (o *accessOptions) check() error {
+	for _, list := range []struct {
+		flag   string
+		values []string
+		check  func(string) error
+	}{
+		{"allowed-host", o.Hosts, server.CheckHostPattern},
+		{"cors-origin", o.Origins, server.CheckOrigin},
+		{"allow-remote", o.Remote, fetch.CheckHost},
+	} {
+		for _, value := range list.values {
+			if err := list.check(value); err != nil {
+				return usageError{fmt.Errorf("--%s %s: %w", list.flag, quote.Short(value), err)}
+			}
+		}
+	}
+	return nil
+}
+
+// serverOptions makes the options of a server.
+func (a *app) serverOptions(o *serveOptions, log *slog.Logger) server.Options {
+	lim := a.limits("", o.limits)
+	return server.Options{
+		Version: version, Models: a.servedModels(o), Parallel: o.Parallel, MaxQueue: o.MaxQueue,
+		ImageCache: 256 << 20, MaxBody: o.MaxBody, MaxConnections: o.Connections, Timeout: o.Timeout,
+		Limits:  preprocess.Limits{MaxPixels: lim.MaxPixels, MaxBytes: lim.MaxBytes},
+		Fetch:   fetch.Options{MaxBytes: lim.MaxBytes, Hosts: o.access.Remote, Media: o.access.MediaPath},
+		Origins: o.access.Origins, Log: log, Verbose: a.common.Verbose,
+	}
+}
+
+// servedModels are the models that a server offers.
+func (a *app) servedModels(o *serveOptions) []server.Model {
+	return []server.Model{{
+		Name: o.model.name(),
+		Open: func([]string) (*engine.Engine, error) {
+			e, err := o.model.open(o.Parallel)
+			if err == nil {
+				a.noteModel(e)
+			}
+			return e, err
+		},
+		Masks: func(e *engine.Engine) (*engine.Masks, error) { return openMasks(e, o.MaskDecoder) },
+	}}
 }

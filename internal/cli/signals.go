@@ -47,35 +47,44 @@ func (s *stopped) print(stderr io.Writer) {
 	s.printed.Do(func() { fmt.Fprintf(stderr, "paligemma: %s\n", s) })
 }
 
-// interrupts is where a command takes SIGINT for itself. Where it is nil there are no
+// interrupts is where a command takes signals for itself. Where it is nil there are no
 // signals.
 type interrupts struct {
-	mu   sync.Mutex
-	call func() // nil: SIGINT ends the command
+	received chan os.Signal
+
+	mu    sync.Mutex
+	calls map[syscall.Signal]func() // those that are missing end the command
 }
 
-// take has SIGINT call a function, until it is given back.
-func (i *interrupts) take(call func()) (giveBack func()) {
-	set := func(call func()) {
-		if i == nil {
-			return
-		}
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		i.call = call
+// take has signals call a function, until they are given back.
+func (i *interrupts) take(call func(), signals ...syscall.Signal) (giveBack func()) {
+	if i == nil {
+		return func() {}
 	}
-	set(call)
-	return func() { set(nil) }
-}
-
-// taken calls who has taken SIGINT, and reports whether somebody has.
-func (i *interrupts) taken() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.call == nil {
+	for _, s := range signals {
+		i.calls[s] = call
+		signal.Notify(i.received, s) // also where it was ignored
+	}
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		for _, s := range signals {
+			delete(i.calls, s)
+		}
+	}
+}
+
+// taken calls who has taken a signal, and reports whether somebody has.
+func (i *interrupts) taken(s syscall.Signal) bool {
+	i.mu.Lock()
+	call := i.calls[s]
+	i.mu.Unlock()
+	if call == nil {
 		return false
 	}
-	i.call()
+	call()
 	return true
 }
 
@@ -83,16 +92,16 @@ func (i *interrupts) taken() bool {
 // and ends the process at the second one or when grace is over. A SIGHUP that is
 // ignored (nohup) stays so.
 func endBySignal(cancel context.CancelCauseFunc, stderr io.Writer) *interrupts {
-	i := &interrupts{}
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT}
 	if !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)
 	}
-	received := make(chan os.Signal, len(signals))
+	received := make(chan os.Signal, 4)
+	i := &interrupts{received: received, calls: map[syscall.Signal]func(){}}
 	signal.Notify(received, signals...)
 	go func() {
 		first, _ := (<-received).(syscall.Signal)
-		for first == syscall.SIGINT && i.taken() {
+		for i.taken(first) {
 			first, _ = (<-received).(syscall.Signal)
 		}
 		s := &stopped{signal: first}

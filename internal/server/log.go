@@ -101,7 +101,7 @@ func (s *Server) survive(w *recorder, r *http.Request, next http.Handler) (abort
 func (s *Server) logRequest(w *recorder, r *http.Request) {
 	attrs := []slog.Attr{
 		slog.String("method", quote.Line(r.Method, 20)), slog.String("path", shownPath(r)), slog.Int("status", w.shownStatus(r.Context())),
-		slog.Int64("bytes", w.bytes), slog.Float64("seconds", float64(time.Since(w.started).Microseconds())/1e6), slog.String("client", r.RemoteAddr),
+		slog.Int64("bytes", w.bytes), slog.Float64("seconds", float64(time.Since(w.started).Microseconds())/1e6), slog.String("client", client(r)),
 	}
 	if s.o.Verbose && r.URL.RawQuery != "" {
 		attrs = append(attrs, slog.String("query", quote.Line(r.URL.RawQuery, maxShown)))
@@ -111,6 +111,14 @@ func (s *Server) logRequest(w *recorder, r *http.Request) {
 		level = slog.LevelDebug
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// client returns where a request comes from.
+func client(r *http.Request) string {
+	if r.RemoteAddr == "@" || r.RemoteAddr == "" {
+		return "unix"
+	}
+	return r.RemoteAddr
 }
 
 // maxShown bounds what is shown of a request, in bytes.

@@ -54,7 +54,7 @@ func New(o Options) (*Fetcher, error) {
 	for _, host := range o.Hosts {
 		h, err := parseHost(host)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("pictures of %s: %w", quote.Short(host), err)
 		}
 		f.hosts = append(f.hosts, h)
 	}

@@ -2,14 +2,11 @@ package fetch
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
-
-	"paligemma/internal/quote"
 )
 
 const (
@@ -39,7 +36,7 @@ func parseHost(text string) (host, error) {
 	if head, tail, err := net.SplitHostPort(text); err == nil {
 		name, port = head, tail
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return host{}, fmt.Errorf("%s: want a port of 1 to 65535", quote.Short(text))
+			return host{}, errors.New("want a port of 1 to 65535")
 		}
 	}
 	if name == anyHost {
@@ -48,14 +45,14 @@ func parseHost(text string) (host, error) {
 	below, wild := strings.CutPrefix(name, "*.")
 	clean, err := cleanHost(below)
 	if err != nil {
-		return host{}, fmt.Errorf("%s: %w", quote.Short(text), err)
+		return host{}, err
 	}
 	a, err := netip.ParseAddr(clean)
 	switch isAddress := err == nil; {
 	case isAddress && wild:
-		return host{}, fmt.Errorf("%s: an address has nothing below it", quote.Short(text))
+		return host{}, errors.New("an address has nothing below it")
 	case isAddress && !Public(a):
-		return host{}, fmt.Errorf("%s: pictures come from public addresses only", quote.Short(text))
+		return host{}, errors.New("pictures come from public addresses only")
 	case wild:
 		clean = "." + clean
 	}
