@@ -6,24 +6,32 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // connections bounds how many connections are open. Where there is room for no more,
-// the one that has waited longest for a request to begin makes place for a new one.
+// the one that has been without a request longest makes room for a new one.
 type connections struct {
-	most int
+	most  int
+	grace time.Duration // before a connection without a request has to make room
 
 	mu      sync.Mutex
 	changes *sync.Cond
 	open    int
-	idle    *list.List // of net.Conn, the longest waiting first
+	idle    *list.List // of idleConn, the longest first
 	at      map[net.Conn]*list.Element
 	leaving map[net.Conn]bool // are closed, which the HTTP server has not noticed yet
 	closed  bool              // no more are accepted
 }
 
-func newConnections(most int) *connections {
-	c := &connections{most: most, idle: list.New(), at: map[net.Conn]*list.Element{}, leaving: map[net.Conn]bool{}}
+// idleConn is a connection without a request.
+type idleConn struct {
+	net.Conn
+	since time.Time
+}
+
+func newConnections(most int, grace time.Duration) *connections {
+	c := &connections{most: most, grace: grace, idle: list.New(), at: map[net.Conn]*list.Element{}, leaving: map[net.Conn]bool{}}
 	c.changes = sync.NewCond(&c.mu)
 	return c
 }
@@ -63,10 +71,18 @@ func (c *connections) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.open >= c.most && !c.closed {
+		var again *time.Timer
 		if oldest := c.idle.Front(); oldest != nil && c.open-len(c.leaving) >= c.most {
-			c.drop(c.forget(oldest))
+			if wait := c.grace - time.Since(oldest.Value.(idleConn).since); wait > 0 {
+				again = time.AfterFunc(wait, c.changes.Broadcast)
+			} else {
+				c.drop(c.forget(oldest))
+			}
 		}
 		c.changes.Wait()
+		if again != nil {
+			again.Stop()
+		}
 	}
 	if c.closed {
 		return false
@@ -84,7 +100,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 	switch state {
 	case http.StateNew, http.StateIdle:
-		c.at[conn] = c.idle.PushBack(conn)
+		c.at[conn] = c.idle.PushBack(idleConn{conn, time.Now()})
 	case http.StateClosed, http.StateHijacked:
 		c.open--
 		delete(c.leaving, conn)
@@ -94,7 +110,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 
 // forget removes a connection from the idle ones. The lock is held.
 func (c *connections) forget(element *list.Element) net.Conn {
-	conn := c.idle.Remove(element).(net.Conn)
+	conn := c.idle.Remove(element).(idleConn).Conn
 	delete(c.at, conn)
 	return conn
 }

@@ -322,8 +322,8 @@ func TestRequestID(t *testing.T) {
 		"00-" + trace + "-0000000000000000-01":                   "",
 		"00-" + strings.ToUpper(trace) + "-00f067aa0ba902b7-01":  "",
 		"00-" + trace[1:] + "-00f067aa0ba902b7-01":               "",
-		"":                                                       "",
-		"x":                                                      "",
+		"":  "",
+		"x": "",
 	} {
 		if got := traceID(header); got != want {
 			t.Errorf("%q: %q, want %q", header, got, want)

@@ -18,16 +18,17 @@ type Patience struct {
 	Body   time.Duration // for a body, besides what it takes at 4 KiB a second
 	Write  time.Duration // to read a part of an answer
 	Idle   time.Duration // between two requests
+	Begin  time.Duration // to begin a request, once others wait for the connection's place
 	Drop   time.Duration // to read the error, once the time to shut down is over
 }
 
 // DefaultPatience is the patience of a server.
-var DefaultPatience = Patience{Header: 10 * time.Second, Body: 20 * time.Second, Write: 30 * time.Second, Idle: time.Minute, Drop: 2 * time.Second}
+var DefaultPatience = Patience{Header: 10 * time.Second, Body: 20 * time.Second, Write: 30 * time.Second, Idle: time.Minute, Begin: time.Second / 2, Drop: 2 * time.Second}
 
 // orDefault returns a patience without zeros.
 func (p Patience) orDefault() Patience {
 	d := DefaultPatience
-	return Patience{cmp.Or(p.Header, d.Header), cmp.Or(p.Body, d.Body), cmp.Or(p.Write, d.Write), cmp.Or(p.Idle, d.Idle), cmp.Or(p.Drop, d.Drop)}
+	return Patience{cmp.Or(p.Header, d.Header), cmp.Or(p.Body, d.Body), cmp.Or(p.Write, d.Write), cmp.Or(p.Idle, d.Idle), cmp.Or(p.Begin, d.Begin), cmp.Or(p.Drop, d.Drop)}
 }
 
 const (
@@ -55,11 +56,15 @@ func because(ctx context.Context, err error) error {
 // long as shutdown says to end; what is left gets an error. The error is nil if ctx
 // ended.
 func (s *Server) Serve(ctx context.Context, shutdown time.Duration, listeners ...net.Listener) error {
+	return s.serve(ctx, shutdown, s.Handler(), listeners...)
+}
+
+func (s *Server) serve(ctx context.Context, shutdown time.Duration, handler http.Handler, listeners ...net.Listener) error {
 	requests, drop := context.WithCancelCause(context.Background())
 	defer drop(nil)
-	conns := newConnections(s.o.MaxConnections)
+	conns := newConnections(s.o.MaxConnections, s.o.Patience.Begin)
 	h := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: s.o.Patience.Header, IdleTimeout: s.o.Patience.Idle, MaxHeaderBytes: maxHeader,
+		Handler: handler, ReadHeaderTimeout: s.o.Patience.Header, IdleTimeout: s.o.Patience.Idle, MaxHeaderBytes: maxHeader,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}, DisableGeneralOptionsHandler: true,
 		BaseContext: func(net.Listener) context.Context { return requests },
 		ConnState:   conns.changed, ErrorLog: log.New(serverLog{s.log}, "", 0),
