@@ -104,6 +104,18 @@ func TestDataErrors(t *testing.T) {
 	})
 }
 
+// TestLargeBase64: what is too large is refused before it is decoded.
+func TestLargeBase64(t *testing.T) {
+	f := fetcher(t, Options{})
+	uri := "data:image/png;base64," + strings.Repeat("AAAA", (65<<20)/3)
+	var err error
+	allocations := testing.AllocsPerRun(1, func() { _, err = f.Read(t.Context(), uri) })
+	wantCode(t, err, result.CodeTooLarge, "more than the limit of 67.1 MB")
+	if allocations > 20 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
+
 // media makes a folder of pictures with what is in it and around it.
 func media(t *testing.T) (dir, outside string) {
 	t.Helper()
