@@ -36,7 +36,7 @@ type victim struct {
 const key = "attacked"
 
 func newVictim(t *testing.T) *victim {
-	v := &victim{media: t.TempDir(), scene: scene(t)}
+	v := &victim{media: t.TempDir(), scene: sceneURI(t)}
 	inside, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func attackJSON(t *testing.T, v *victim) {
 		"", "null", "[]", `"x"`, "{", `{"image":1}`, `{"image":"\xff"}`, "{\"image\":\"\xff\xfe\"}", `{"image":"\ud800"}`, "\xef\xbb\xbf{}", "\x00", `{"image":null}`, "{}",
 		"{\"lang\":\"\xff\x1b[2J\",\"image\":\"data:,\"}", `{"image":"` + strings.Repeat("x", 100_000) + `"}`, strings.Repeat("9", 100_000), `{"image":"data:,","image":"https://127.0.0.1"}`,
 	} {
-		v.refused(t, body, 400)
+		v.refused(t, body, 400, 415)
 	}
 }
 

@@ -113,8 +113,12 @@ func paramOf(err error) string {
 // spelled returns a flag's name as fields of JSON are called.
 func spelled(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
-// fail answers a request with an error.
+// fail answers a request with an error, in the form that clients of its endpoint read.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if strings.HasPrefix(r.URL.Path, ollamaPath) {
+		s.failOllama(w, r, err)
+		return
+	}
 	status, body := newErrorBody(because(r.Context(), err))
 	setRetryAfter(w, status)
 	s.reply(w, r, status, body)

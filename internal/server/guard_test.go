@@ -426,7 +426,8 @@ func TestDeadline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := httptest.NewRequest("POST", "/v1/caption", strings.NewReader(`{"image":"data:,"}`))
+	r := httptest.NewRequest("POST", "/v1/caption", strings.NewReader(`{"image":"data:,x"}`))
+	r.Header.Set("Content-Type", "application/json")
 	r.Host = "localhost"
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)

@@ -30,11 +30,11 @@ func demoModels() []Model {
 	}}
 }
 
-// limits are those of pictures in tests.
-var limits = preprocess.Limits{MaxPixels: 1 << 24, MaxBytes: 1 << 24}
+// testLimits are those of pictures in tests.
+var testLimits = preprocess.Limits{MaxPixels: 1 << 24, MaxBytes: 1 << 24}
 
 // scene is a picture as a data: URI.
-func scene(t testing.TB) string {
+func sceneURI(t testing.TB) string {
 	t.Helper()
 	data, err := os.ReadFile("../../testdata/scenes/demo.png")
 	if err != nil {

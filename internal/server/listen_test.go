@@ -41,7 +41,7 @@ func startOn(t testing.TB, l net.Listener, o Options, shutdown time.Duration, ne
 	if o.Models == nil {
 		o.Models = demoModels()
 	}
-	o.Parallel, o.MaxQueue, o.Limits = max(o.Parallel, 2), max(o.MaxQueue, 8), limits
+	o.Parallel, o.MaxQueue, o.Limits = max(o.Parallel, 2), max(o.MaxQueue, 8), testLimits
 	r := &running{log: &lines{}, address: l.Addr(), done: make(chan error, 1)}
 	o.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error

@@ -218,7 +218,7 @@ func TestMetrics(t *testing.T) {
 			t.Fatalf("%d %v", status, got)
 		}
 	}
-	postJSON(t, h.URL+"/v1/caption", map[string]any{"image": "nothing"})
+	postJSON(t, h.URL+"/v1/caption", map[string]any{"image": "AAAA"})
 	answer, err := http.Get(h.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -230,8 +230,8 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, want := range []string{
 		`paligemma_http_requests_total{code="200",endpoint="/v1/caption"} 3`,
-		`paligemma_http_requests_total{code="400",endpoint="/v1/caption"} 1`,
-		`paligemma_requests_rejected_total{reason="invalid_request"} 1`,
+		`paligemma_http_requests_total{code="415",endpoint="/v1/caption"} 1`,
+		`paligemma_requests_rejected_total{reason="unsupported_image"} 1`,
 		`paligemma_mm_cache_hits_total{model_name="built-in"} 2`,
 		`paligemma_mm_cache_queries_total{model_name="built-in"} 3`,
 		`paligemma_prefix_cache_hits_total{model_name="built-in"} 2`,

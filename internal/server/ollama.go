@@ -26,6 +26,7 @@ func (s *Server) routeOllama(mux *http.ServeMux) {
 
 // failOllama answers with an error as Ollama's clients read it.
 func (s *Server) failOllama(w http.ResponseWriter, r *http.Request, err error) {
+	err = because(r.Context(), err)
 	status, _ := statusOf(err)
 	setRetryAfter(w, status)
 	s.reply(w, r, status, ollamaError{result.Message(err)})

@@ -212,7 +212,7 @@ var requestErrors = []struct{ endpoint, body, param, message string }{
 	{"api/generate", `x`, "", "want an object"},
 	{"api/generate", `{"prompt": 1}`, "prompt", "a string"},
 	{"api/generate", `{"images": ["!"]}`, "images[0]", "base64"},
-	{"api/generate", `{"images": ["` + strings.Repeat("AAAA", 100) + `"]}`, "images[0]", "100 bytes"},
+	{"api/generate", `{"images": ["` + strings.Repeat("AAAA", 100) + `"]}`, "images[0]", "100 B"},
 	{"api/generate", `{"images": ["", "", "", ""]}`, "images", "at most 3"},
 	{"api/generate", `{"prompt": "x", "suffix": "y"}`, "suffix", "insert"},
 	{"api/generate", `{"prompt": "x", "think": true}`, "think", "thinking"},

@@ -100,6 +100,7 @@ func New(o Options) (*Server, error) {
 // orDefault returns options without zeros where these make no sense.
 func (o Options) orDefault() Options {
 	o.Patience = o.Patience.orDefault()
+	o.Parallel = cmp.Or(o.Parallel, engine.DefaultParallel)
 	o.MaxBody = cmp.Or(o.MaxBody, defaultBody)
 	o.MaxImages = cmp.Or(o.MaxImages, defaultImages)
 	o.MaxConnections = cmp.Or(o.MaxConnections, defaultConnections)

@@ -30,7 +30,7 @@ import (
 	"paligemma/internal/server/fetch"
 )
 
-const scene = "../../testdata/scenes/demo.png"
+const scenePath = "../../testdata/scenes/demo.png"
 
 // taskOptions are those of a server of the built-in model.
 func taskOptions() Options {
@@ -85,7 +85,7 @@ func taskURL(t *testing.T, task string) string {
 // sceneBytes returns the picture that tests ask about.
 func sceneBytes(t *testing.T) []byte {
 	t.Helper()
-	data, err := os.ReadFile(scene)
+	data, err := os.ReadFile(scenePath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func TestTaskErrors(t *testing.T) {
 		{"address", jsonCase(t, "caption", `{"image": "http://127.0.0.1/a.png"}`), 400, "image", ""},
 		{"long address", jsonCase(t, "caption", `{"image": "http:`+strings.Repeat("a", 9000)+`"}`), 400, "image", "longer than 8192"},
 		{"large picture", jsonCase(t, "caption", `{"image": "`+strings.Repeat("A", 3<<20)+`"}`), 413, "image", "more than the limit"},
-		{"large body", jsonCase(t, "caption", `{"image": "`+strings.Repeat("A", 5<<20)+`"}`), 413, "", "more than the limit of 4194304 bytes"},
+		{"large body", jsonCase(t, "caption", `{"image": "`+strings.Repeat("A", 5<<20)+`"}`), 413, "", "more than the limit of 4.2 MB"},
 		{"two images of caption", jsonCase(t, "caption?image=AAAA&image=AAAA", `{}`), 400, "image", "takes one image"},
 		{"image and images", jsonCase(t, "generate", `{"image": "@", "images": ["@"], "prompt": ""}`), 400, "images", "exclude each other"},
 		{"second of images", jsonCase(t, "generate", `{"images": ["@", "AAAA"], "prompt": ""}`), 415, "images[1]", ""},
