@@ -93,6 +93,11 @@ type modelOptions struct {
 
 func (o *modelOptions) flags(f *pflag.FlagSet) {
 	f.StringVarP(&o.Model, "model", "m", "", "the `MODEL`: a GGUF file, as convert writes it, or the name of one that was pulled (default: a small built-in one)")
+	o.runFlags(f)
+}
+
+// runFlags are those that say how a model runs.
+func (o *modelOptions) runFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.LoRA, "lora", nil, "add the adapter in `DIR[:SCALE]` to the model; may be repeated")
 	annotate(f, "lora", listVariable)
 	f.StringVar(&o.Device, "device", "auto", "`NAME` of what to compute on (see paligemma devices)")

@@ -59,6 +59,11 @@ func (o modelOptions) open(parallel int) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	return o.openWith(options)
+}
+
+// openWith opens the model with options of the engine.
+func (o modelOptions) openWith(options engine.Options) (*engine.Engine, error) {
 	if o.Model != "" {
 		path, err := modelPath(o.Model)
 		if err != nil {

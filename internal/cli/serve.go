@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
 	"paligemma/internal/server"
@@ -18,17 +17,15 @@ import (
 
 // serveOptions are the flags of serve.
 type serveOptions struct {
-	model       modelOptions
+	model       modelOptions // without the model
+	served      servedOptions
 	limits      limitOptions
 	listen      listenOptions
 	access      accessOptions
-	Parallel    int
-	MaxQueue    int
 	MaxBody     int64
 	Connections int
 	Timeout     time.Duration
 	Shutdown    time.Duration
-	MaskDecoder string
 	LogFormat   string
 	LogFile     string
 }
@@ -69,17 +66,15 @@ Sockets that systemd hands over take the place of --host and --port.`,
 		},
 	}
 	f := cmd.Flags()
-	o.model.flags(f)
+	o.served.flags(f)
+	o.model.runFlags(f)
 	o.limits.flags(f)
 	o.listen.flags(f)
 	o.access.flags(f)
-	f.IntVar(&o.Parallel, "parallel", engine.DefaultParallel, "decode `N` texts together")
-	f.IntVar(&o.MaxQueue, "max-queue", 256, "let `N` requests wait; others are refused (429)")
 	f.Var((*positive)(&o.MaxBody), "max-body", "refuse requests of more than `N` bytes (default: 134,217,728)")
 	f.IntVar(&o.Connections, "max-connections", 1000, "keep `N` connections open; idle ones make room for new ones")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Minute, "how long a request may take, its wait in the queue included; 0: any time")
 	f.DurationVar(&o.Shutdown, "shutdown-timeout", 30*time.Second, "how long requests under way may take once the server is to end")
-	f.StringVar(&o.MaskDecoder, "mask-decoder", "", "decode masks with `FILE`: vae-oid.npz, or a GGUF that has the decoder")
 	f.StringVar(&o.LogFormat, "log-format", logText, "`FORMAT` of the log: text or json")
 	f.StringVar(&o.LogFile, "log-file", "", "append the log to `FILE` (default: standard error)")
 	return cmd
@@ -102,14 +97,13 @@ func (o *serveOptions) check() error {
 	if err := o.model.check(); err != nil {
 		return err
 	}
+	if err := o.served.check(); err != nil {
+		return err
+	}
 	if err := o.listen.check(); err != nil {
 		return err
 	}
 	switch {
-	case o.Parallel < 1:
-		return usageError{errors.New("--parallel: want 1 or more")}
-	case o.MaxQueue < 0:
-		return usageError{errors.New("--max-queue: want 0 or more")}
 	case o.Connections < 1:
 		return usageError{errors.New("--max-connections: want 1 or more")}
 	case o.Timeout < 0 || o.Shutdown < 0:
@@ -141,28 +135,14 @@ func (o *accessOptions) check() error {
 }
 
 // serverOptions makes the options of a server.
-func (a *app) serverOptions(o *serveOptions, log *slog.Logger) server.Options {
+func (a *app) serverOptions(o *serveOptions, log *slog.Logger) (server.Options, error) {
 	lim := a.limits("", o.limits)
+	models, err := a.served(o.model, &o.served)
 	return server.Options{
-		Version: version, Models: a.servedModels(o), Parallel: o.Parallel, MaxQueue: o.MaxQueue,
-		ImageCache: 256 << 20, MaxBody: o.MaxBody, MaxConnections: o.Connections, Timeout: o.Timeout,
+		Version: version, Models: models, Parallel: o.served.Parallel, MaxQueue: o.served.MaxQueue,
+		ImageCache: o.served.ImageCache, KeepAlive: o.served.KeepAlive, MaxBody: o.MaxBody, MaxConnections: o.Connections, Timeout: o.Timeout,
 		Limits:  preprocess.Limits{MaxPixels: lim.MaxPixels, MaxBytes: lim.MaxBytes},
 		Fetch:   fetch.Options{MaxBytes: lim.MaxBytes, Hosts: o.access.Remote, Media: o.access.MediaPath},
 		Origins: o.access.Origins, Log: log, Verbose: a.common.Verbose,
-	}
-}
-
-// servedModels are the models that a server offers.
-func (a *app) servedModels(o *serveOptions) []server.Model {
-	return []server.Model{{
-		Name: o.model.name(),
-		Open: func([]string) (*engine.Engine, error) {
-			e, err := o.model.open(o.Parallel)
-			if err == nil {
-				a.noteModel(e)
-			}
-			return e, err
-		},
-		Masks: func(e *engine.Engine) (*engine.Masks, error) { return openMasks(e, o.MaskDecoder) },
-	}}
+	}, err
 }

@@ -50,7 +50,10 @@ func (a *app) runServe(ctx context.Context, o *serveOptions) error {
 
 // run answers requests until ctx or a signal ends it.
 func (s *serving) run(ctx context.Context, listeners []net.Listener) error {
-	options := s.serverOptions(s.o, s.log)
+	options, err := s.serverOptions(s.o, s.log)
+	if err != nil {
+		return err
+	}
 	options.Hosts = s.hosts(listeners)
 	if s.keys.any() {
 		options.Keys = s.keys.get
@@ -62,7 +65,9 @@ func (s *serving) run(ctx context.Context, listeners []net.Listener) error {
 	serve, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer s.takeSignals(func() { stop(context.Canceled) })()
-	s.noteBuiltIn(s.o.model)
+	if len(s.o.served.Models) == 0 {
+		s.noteBuiltIn(s.o.model)
+	}
 	s.noteAddresses(listeners)
 	loaded := make(chan error, 1)
 	go func() {

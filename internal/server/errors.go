@@ -154,16 +154,12 @@ func (s *Server) writeBody(w http.ResponseWriter, status int, data []byte) {
 // routeRest adds the answer to requests for what is not there.
 func (s *Server) routeRest(mux *http.ServeMux) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail := s.fail
-		if strings.HasPrefix(r.URL.Path, ollamaPath) {
-			fail = s.failOllama
-		}
 		if methods := allowedMethods(mux, r); len(methods) > 0 {
 			w.Header().Set("Allow", strings.Join(methods, ", "))
-			fail(w, r, &apiError{http.StatusMethodNotAllowed, result.CodeInvalid, "", "want the method " + strings.Join(methods, " or ")})
+			s.fail(w, r, &apiError{http.StatusMethodNotAllowed, result.CodeInvalid, "", "want the method " + strings.Join(methods, " or ")})
 			return
 		}
-		fail(w, r, notFound("", "there is nothing at "+quote.Short(r.URL.Path)))
+		s.fail(w, r, notFound("", "there is nothing at "+quote.Short(r.URL.Path)))
 	})
 }
 

@@ -55,7 +55,7 @@ func (h contextHandler) WithGroup(name string) slog.Handler {
 	return contextHandler{h.Handler.WithGroup(name)}
 }
 
-// record gives a request its name and its deadline, logs what became of it, and
+// record gives a request its name and its deadline, logs and counts what became of it, and
 // survives a panic in its handler.
 func (s *Server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -71,6 +71,7 @@ func (s *Server) record(next http.Handler) http.Handler {
 		aborted := s.survive(rec, r, next)
 		rec.close()
 		s.logRequest(rec, r)
+		s.metrics.answered(s.endpoint(r), rec.shownStatus(ctx), time.Since(rec.started))
 		if aborted {
 			panic(http.ErrAbortHandler) // has the connection closed
 		}

@@ -87,37 +87,11 @@ func (l logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// measure counts the requests that a handler answers.
-func (x *metrics) measure(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		recorder := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		defer func() {
-			endpoint := "other"
-			if _, path, ok := strings.Cut(r.Pattern, " "); ok {
-				endpoint = path
-			}
-			x.requests.WithLabelValues(endpoint, strconv.Itoa(recorder.status)).Inc()
-			x.duration.WithLabelValues(endpoint).Observe(time.Since(start).Seconds())
-		}()
-		next.ServeHTTP(recorder, r)
-	})
+// answered counts a request that was answered at an endpoint.
+func (x *metrics) answered(endpoint string, status int, took time.Duration) {
+	x.requests.WithLabelValues(endpoint, strconv.Itoa(status)).Inc()
+	x.duration.WithLabelValues(endpoint).Observe(took.Seconds())
 }
-
-// statusWriter remembers the status of an answer.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader writes through.
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets [http.ResponseController] reach what is below.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Stages of a call.
 const (

@@ -233,7 +233,7 @@ func TestMetrics(t *testing.T) {
 		`paligemma_http_requests_total{code="415",endpoint="/v1/caption"} 1`,
 		`paligemma_requests_rejected_total{reason="unsupported_image"} 1`,
 		`paligemma_mm_cache_hits_total{model_name="built-in"} 2`,
-		`paligemma_mm_cache_queries_total{model_name="built-in"} 3`,
+		`paligemma_mm_cache_queries_total{model_name="built-in"} 4`,
 		`paligemma_prefix_cache_hits_total{model_name="built-in"} 2`,
 		`paligemma_time_to_first_token_seconds_count{model_name="built-in"} 3`,
 		`paligemma_request_vision_time_seconds_count{model_name="built-in"} 1`,

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,7 @@ type Server struct {
 	log      *slog.Logger
 	models   *models
 	fetcher  *fetch.Fetcher
+	mux      *http.ServeMux
 	metrics  *metrics
 	canvases chan struct{} // one for each picture that is drawn on at the moment
 	loaded   atomic.Bool
@@ -91,9 +93,10 @@ func New(o Options) (*Server, error) {
 	}
 	o = o.orDefault()
 	s := &Server{
-		o: o, log: slog.New(contextHandler{o.Log.Handler()}), models: newModels(o), fetcher: f, canvases: make(chan struct{}, maxDecoders), started: time.Now(),
+		o: o, log: slog.New(contextHandler{o.Log.Handler()}), models: newModels(o), fetcher: f, mux: http.NewServeMux(), canvases: make(chan struct{}, maxDecoders), started: time.Now(),
 	}
 	s.metrics = newMetrics(s.models)
+	s.route()
 	return s, nil
 }
 
@@ -132,15 +135,22 @@ func (s *Server) Close() error {
 }
 
 // Handler returns what answers requests.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	s.routeTasks(mux)
-	s.routePage(mux)
-	s.routeOpenAPI(mux)
-	s.routeHealth(mux)
-	s.routeMetrics(mux)
-	s.routeOpenAI(mux)
-	s.routeOllama(mux)
-	s.routeRest(mux)
-	return s.guard(s.metrics.measure(mux))
+func (s *Server) Handler() http.Handler { return s.guard(s.mux) }
+
+// route adds all endpoints.
+func (s *Server) route() {
+	for _, add := range []func(*http.ServeMux){
+		s.routeTasks, s.routePage, s.routeOpenAPI, s.routeHealth, s.routeMetrics, s.routeOpenAI, s.routeOllama, s.routeRest,
+	} {
+		add(s.mux)
+	}
+}
+
+// endpoint returns the path of the endpoint that a request is for, as it is routed.
+func (s *Server) endpoint(r *http.Request) string {
+	_, pattern := s.mux.Handler(r)
+	if pattern == "" {
+		return "other"
+	}
+	return pattern[strings.IndexByte(pattern, ' ')+1:]
 }

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"paligemma/internal/adapter"
+	"paligemma/internal/engine"
+	"paligemma/internal/quote"
+	"paligemma/internal/server"
+)
+
+// servedOptions are the flags that say which models are served, and how.
+type servedOptions struct {
+	Models       []string // NAME=MODEL or MODEL
+	Adapters     []string // NAME=DIR[:SCALE]
+	MaskDecoder  string
+	Parallel     int
+	MaxQueue     int
+	PrefillShare float64
+	ImageCache   int64
+	PrefixCache  int64
+	KeepAlive    time.Duration
+}
+
+func (o *servedOptions) flags(f *pflag.FlagSet) {
+	f.StringArrayVarP(&o.Models, "model", "m", nil, "serve `[NAME=]MODEL`: a GGUF file, as convert writes it, or the name of one that was pulled; may be repeated (default: a small built-in one)")
+	f.StringArrayVar(&o.Adapters, "adapter", nil, "offer the adapter `NAME=DIR[:SCALE]` of the first model to requests that ask for it, in \"lora\"; may be repeated")
+	annotate(f, "adapter", listVariable)
+	f.StringVar(&o.MaskDecoder, "mask-decoder", "", "decode masks with `FILE`: vae-oid.npz, or a GGUF that has the decoder")
+	f.IntVar(&o.Parallel, "parallel", engine.DefaultParallel, "decode `N` texts together")
+	f.IntVar(&o.MaxQueue, "max-queue", 256, "let `N` requests wait; others are refused (429)")
+	f.Float64Var(&o.PrefillShare, "prefill-share", 0.9, "the `SHARE` of the time, above 0 and up to 1, that images and prompts of new requests may take while texts are written")
+	f.Int64Var(&o.ImageCache, "image-cache", 256_000_000, "keep `N` bytes of images with their features, for requests about the same ones")
+	f.Int64Var(&o.PrefixCache, "prefix-cache", 128_000_000, "keep `N` bytes of prompts, for requests that ask the same of the same images; 0: none")
+	f.DurationVar(&o.KeepAlive, "keep-alive", 0, "close a model that nobody has asked for in a `TIME`, such as 10m; 0: never")
+}
+
+func (o *servedOptions) check() error {
+	switch {
+	case o.Parallel < 1 || o.Parallel > maxBatch:
+		return usageError{fmt.Errorf("--parallel %d: want 1 to %d", o.Parallel, maxBatch)}
+	case o.MaxQueue < 0:
+		return usageError{errors.New("--max-queue: want 0 or more")}
+	case !(o.PrefillShare > 0 && o.PrefillShare <= 1):
+		return usageError{fmt.Errorf("--prefill-share %v: want a share above 0 and up to 1", o.PrefillShare)}
+	case o.ImageCache < 0 || o.PrefixCache < 0:
+		return usageError{errors.New("--image-cache and --prefix-cache: want 0 bytes or more")}
+	case o.KeepAlive < 0:
+		return usageError{errors.New("--keep-alive: want a time that is not negative, such as 10m")}
+	}
+	_, err := o.named()
+	if err == nil {
+		_, _, err = o.offered()
+	}
+	return err
+}
+
+// servedModel is a model that is served under a name.
+type servedModel struct{ name, model string }
+
+// parseServed reads [NAME=]MODEL. A file of that name counts as a whole.
+func parseServed(text string) (servedModel, error) {
+	name, model, named := strings.Cut(text, "=")
+	if !named || strings.ContainsAny(name, `/\`) || exists(text) {
+		return servedModel{strings.TrimSuffix(filepath.Base(text), ".gguf"), text}, nil
+	}
+	if name == "" || model == "" {
+		return servedModel{}, usageError{fmt.Errorf("--model %s: want NAME=MODEL", quote.Short(text))}
+	}
+	return servedModel{name, model}, nil
+}
+
+// named returns the models, each with a name of its own.
+func (o *servedOptions) named() (all []servedModel, err error) {
+	if len(o.Models) == 0 {
+		return []servedModel{{name: builtIn}}, nil
+	}
+	for _, text := range o.Models {
+		m, err := parseServed(text)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(all, func(x servedModel) bool { return x.name == m.name }) {
+			return nil, usageError{fmt.Errorf("--model: two models are called %s: name them with NAME=MODEL", quote.Short(m.name))}
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// offered are adapters that requests may ask for, by name.
+func (o *servedOptions) offered() (names []string, specs map[string]adapter.Spec, err error) {
+	specs = map[string]adapter.Spec{}
+	for _, text := range o.Adapters {
+		name, path, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return nil, nil, usageError{fmt.Errorf("--adapter %s: want NAME=DIR[:SCALE]", quote.Short(text))}
+		}
+		if _, twice := specs[name]; twice {
+			return nil, nil, usageError{fmt.Errorf("--adapter %s: the name is there twice", quote.Short(name))}
+		}
+		spec, err := adapter.ParseSpec(path)
+		if err != nil {
+			return nil, nil, usageError{fmt.Errorf("--adapter %w", err)}
+		}
+		names, specs[name] = append(names, name), spec
+	}
+	return names, specs, nil
+}
+
+// served returns the models that a server offers.
+func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
+	adapters, specs, err := o.offered()
+	if err != nil {
+		return nil, err
+	}
+	named, err := o.named()
+	if err != nil {
+		return nil, err
+	}
+	var all []server.Model
+	for i, s := range named {
+		m.Model = s.model
+		offered := server.Model{
+			Name:  s.name,
+			Open:  a.opener(m, o, specs),
+			Masks: func(e *engine.Engine) (*engine.Masks, error) { return openMasks(e, o.MaskDecoder) },
+		}
+		if i == 0 {
+			offered.Adapters = adapters
+		}
+		all = append(all, offered)
+	}
+	return all, nil
+}
+
+// opener returns what opens a model, with adapters by their names.
+func (a *app) opener(m modelOptions, o *servedOptions, specs map[string]adapter.Spec) func(adapters []string) (*engine.Engine, error) {
+	return func(adapters []string) (*engine.Engine, error) {
+		options, err := m.options(o.Parallel)
+		if err != nil {
+			return nil, err
+		}
+		options.PrefillShare, options.PrefixBytes = o.PrefillShare, o.PrefixCache
+		for _, name := range adapters {
+			options.Adapters = append(options.Adapters, specs[name])
+		}
+		e, err := m.openWith(options)
+		if err == nil {
+			a.noteModel(e)
+		}
+		return e, err
+	}
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Models are served under names: those that are given, or else those of their files.
+func TestServedNames(t *testing.T) {
+	odd := filepath.Join(t.TempDir(), "a=b.gguf")
+	if err := os.WriteFile(odd, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Dir(odd))
+	for _, c := range []struct {
+		name   string
+		models []string
+		want   []servedModel // nil: an error
+		says   string
+	}{
+		{"none", nil, []servedModel{{builtIn, ""}}, ""},
+		{"a file", []string{"dir/model.q4_k_m.gguf"}, []servedModel{{"model.q4_k_m", "dir/model.q4_k_m.gguf"}}, ""},
+		{"a name", []string{"pg=dir/model.gguf", "google/paligemma2-3b-mix-224"}, []servedModel{{"pg", "dir/model.gguf"}, {"paligemma2-3b-mix-224", "google/paligemma2-3b-mix-224"}}, ""},
+		{"a path with =", []string{"./dir=1/model.gguf"}, []servedModel{{"model", "./dir=1/model.gguf"}}, ""},
+		{"a file with =", []string{"a=b.gguf"}, []servedModel{{"a=b", "a=b.gguf"}}, ""},
+		{"the same twice", []string{"x/m.gguf", "y/m.gguf"}, nil, "two models are called"},
+		{"no name", []string{"=m.gguf"}, nil, "want NAME=MODEL"},
+		{"no model", []string{"m="}, nil, "want NAME=MODEL"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := servedOptions{Models: c.models}
+			got, err := o.named()
+			if c.want == nil {
+				if err == nil || !strings.Contains(err.Error(), c.says) || exitCode(err) != exitUsage {
+					t.Fatalf("%v, %v", got, err)
+				}
+				return
+			}
+			if err != nil || len(got) != len(c.want) {
+				t.Fatalf("%v, %v", got, err)
+			}
+			for i := range got {
+				if got[i] != c.want[i] {
+					t.Errorf("%v, want %v", got[i], c.want[i])
+				}
+			}
+		})
+	}
+}
+
+// What --adapter, and the numbers of serve, may be.
+func TestServedFlags(t *testing.T) {
+	valid := servedOptions{Parallel: 1, PrefillShare: 1}
+	if err := valid.check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		change func(o *servedOptions)
+		says   string
+	}{
+		{"adapter without a name", func(o *servedOptions) { o.Adapters = []string{"dir"} }, "NAME=DIR"},
+		{"adapter twice", func(o *servedOptions) { o.Adapters = []string{"a=x", "a=y"} }, "twice"},
+		{"no texts", func(o *servedOptions) { o.Parallel = 0 }, "--parallel"},
+		{"no share", func(o *servedOptions) { o.PrefillShare = 0 }, "--prefill-share"},
+		{"queue", func(o *servedOptions) { o.MaxQueue = -1 }, "--max-queue"},
+		{"cache", func(o *servedOptions) { o.ImageCache = -1 }, "--image-cache"},
+		{"time", func(o *servedOptions) { o.KeepAlive = -1 }, "--keep-alive"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := valid
+			c.change(&o)
+			if err := o.check(); err == nil || !strings.Contains(err.Error(), c.says) || exitCode(err) != exitUsage {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
