@@ -273,7 +273,7 @@ func TestEnvironment(t *testing.T) {
 		}
 		flags := cmd.Flags()
 		flags.AddFlagSet(cmd.InheritedFlags())
-		values := map[string]string{"bool": "true", "int": "7", "int64": "7", "uint64": "7", "float64": "0.5", "string": "s", "stringArray": "s", "duration": "7s", "intSlice": "1,2", "box": "1,2,3,4"}
+		values := map[string]string{"bool": "true", "int": "7", "int64": "7", "uint64": "7", "float64": "0.5", "string": "s", "stringArray": "s", "stringSlice": "s", "duration": "7s", "intSlice": "1,2", "box": "1,2,3,4"}
 		lookup := func(name string) (string, bool) {
 			var v string
 			flags.VisitAll(func(f *pflag.Flag) {
