@@ -69,35 +69,6 @@ func TestParts(t *testing.T) {
 	}
 }
 
-func TestParsePart(t *testing.T) {
-	for _, c := range []struct {
-		name, text string
-		env        map[string]string
-		want       string // "": an error
-	}{
-		{"one of four", "0/4", nil, "{0 4}"},
-		{"last", "3/4", nil, "{3 4}"},
-		{"beyond", "4/4", nil, ""},
-		{"negative", "-1/4", nil, ""},
-		{"none", "0/0", nil, ""},
-		{"text", "x", nil, ""},
-		{"Slurm", "auto", map[string]string{"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "5"}, "{2 3}"},
-		{"Kubernetes", "auto", map[string]string{"JOB_COMPLETION_INDEX": "1", "JOB_COMPLETIONS": "3"}, "{1 3}"},
-		{"Kubernetes without a number", "auto", map[string]string{"JOB_COMPLETION_INDEX": "1"}, ""},
-		{"OpenMPI", "auto", map[string]string{"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}, "{0 2}"},
-		{"torchrun", "auto", map[string]string{"RANK": "1", "WORLD_SIZE": "2"}, "{1 2}"},
-		{"nobody", "auto", nil, ""},
-		{"nonsense", "auto", map[string]string{"RANK": "x", "WORLD_SIZE": "2"}, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := batch.ParsePart(c.text, func(name string) string { return c.env[name] })
-			if (err != nil) != (c.want == "") || err == nil && fmt.Sprint(got) != c.want {
-				t.Errorf("%v, %v; want %s", got, err, c.want)
-			}
-		})
-	}
-}
-
 // TestVerify finds each kind of fault.
 func TestVerify(t *testing.T) {
 	e, dir := open(t), pictures(t, 4)

@@ -54,38 +54,78 @@ func newPart(index, count string) (Part, error) {
 	return Part{i, n}, nil
 }
 
-// schedulers are the variables that say which part a process is, and of how many.
-// Slurm's arrays begin where they are told to.
-var schedulers = []struct{ name, index, count, first string }{
-	{"a Slurm array", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"},
-	{"a Kubernetes Indexed Job", "JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", ""},
-	{"OpenMPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", ""},
-	{"torchrun", "RANK", "WORLD_SIZE", ""},
+// scheduler is one that says in variables which part a process is, and of how many.
+type scheduler struct {
+	name, index, count string
+	read               func(index, count string, getenv func(string) string) (Part, error) // nil: that of the index
 }
 
-// autoPart returns the part that a scheduler's variables name.
+var schedulers = []scheduler{
+	{"a Slurm array", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", slurmPart},
+	{"a Kubernetes Indexed Job", "JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", nil},
+	{"OpenMPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", nil},
+	{"torchrun", "RANK", "WORLD_SIZE", nil},
+}
+
+// autoPart returns the part that the schedulers' variables name. Several of them may
+// be there, and one that knows of a single part leaves the parts to the others.
 func autoPart(getenv func(string) string) (Part, error) {
+	var found Part
+	var by string
 	for _, s := range schedulers {
-		index, count := getenv(s.index), getenv(s.count)
-		if index == "" {
+		if getenv(s.index) == "" || by != "" && getenv(s.count) == "" {
 			continue
 		}
-		if count == "" {
-			return Part{}, fmt.Errorf("auto: of %s there is %s, but not %s: set it to the number of parts", s.name, s.index, s.count)
+		p, err := s.part(getenv)
+		switch {
+		case err != nil:
+			return Part{}, fmt.Errorf("auto: %w", err)
+		case by == "" || found.whole():
+			found, by = p, s.name
+		case !p.whole() && p != found:
+			return Part{}, fmt.Errorf("auto: %s says %d/%d, and %s %d/%d: say I/N", by, found.I, found.N, s.name, p.I, p.N)
 		}
-		if first := getenv(s.first); s.first != "" && first != "" {
-			i, err1 := strconv.Atoi(index)
-			low, err2 := strconv.Atoi(first)
-			if err := errors.Join(err1, err2); err != nil {
-				return Part{}, fmt.Errorf("auto: %s and %s: want whole numbers", s.index, s.first)
-			}
-			index = strconv.Itoa(i - low)
-		}
-		p, err := newPart(index, count)
-		if err != nil {
-			return p, fmt.Errorf("auto: %s and %s: %w", s.index, s.count, err)
-		}
-		return p, nil
 	}
-	return Part{}, errors.New("auto: no scheduler says which part this is (Slurm's array, Kubernetes' Indexed Job, OpenMPI, torchrun): say I/N")
+	if by == "" {
+		return Part{}, errors.New("auto: no scheduler says which part this is (Slurm's array, Kubernetes' Indexed Job, OpenMPI, torchrun): say I/N")
+	}
+	return found, nil
+}
+
+// part returns the part that the scheduler's variables name.
+func (s scheduler) part(getenv func(string) string) (Part, error) {
+	index, count := getenv(s.index), getenv(s.count)
+	if count == "" {
+		return Part{}, fmt.Errorf("of %s there is %s, but not %s: set it to the number of parts", s.name, s.index, s.count)
+	}
+	p, err := newPart(index, count)
+	if s.read != nil {
+		p, err = s.read(index, count, getenv)
+	}
+	if err != nil {
+		return Part{}, fmt.Errorf("%s and %s: %w", s.index, s.count, err)
+	}
+	return p, nil
+}
+
+// slurmPart returns the part of a task of an array, which begins where it was told
+// to and may go in steps. An array that is a list, such as 1,5,7, is refused: it is
+// mostly what is submitted again of a larger one.
+func slurmPart(index, count string, getenv func(string) string) (Part, error) {
+	first, last, step := getenv("SLURM_ARRAY_TASK_MIN"), getenv("SLURM_ARRAY_TASK_MAX"), getenv("SLURM_ARRAY_TASK_STEP")
+	if first == "" && last == "" && step == "" {
+		return newPart(index, count)
+	}
+	var n [5]int
+	for i, text := range []string{index, count, first, last, step} {
+		var err error
+		if n[i], err = strconv.Atoi(text); err != nil || n[i] < 0 {
+			return Part{}, fmt.Errorf("%s is among the array's numbers: want whole ones", quote.Short(text))
+		}
+	}
+	id, tasks, low, high, by := n[0], n[1], n[2], n[3], n[4]
+	if by == 0 || id < low || (id-low)%by != 0 || (high-low)/by+1 != tasks {
+		return Part{}, fmt.Errorf("the array's tasks are not all of %d-%d:%d: say --shard $SLURM_ARRAY_TASK_ID/N", low, high, by)
+	}
+	return newPart(strconv.Itoa((id-low)/by), count)
 }
