@@ -17,7 +17,7 @@ const (
 
 // Needs are the reasons that a block may give, as needs=REASON in its info
 // string, for not being executed.
-var Needs = []string{"build", "checkpoint", "memory", "network", "root"}
+var Needs = []string{"build", "checkpoint", "memory", "network", "root", "scheduler"}
 
 // Anything is the line of an output that stands for any number of lines.
 const Anything = "…"
