@@ -64,14 +64,15 @@ type Progress struct {
 // Check finds what is wrong with the names of inputs and output, before a model is
 // opened for them.
 func (o *Options) Check() error {
-	if _, err := o.Source.Shards(); err != nil || o.Output == Stdout {
+	shards, err := o.Source.Shards()
+	if err != nil || o.Output == Stdout {
 		return err
 	}
 	out, err := newOutput(o.Output)
 	if err != nil {
 		return err
 	}
-	return out.checkInputs(&o.Source)
+	return out.checkInputs(&o.Source, shards, out.groups(shards, o.Part))
 }
 
 // run is a batch under way.
@@ -99,10 +100,10 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	if r.output, err = newOutput(r.Output); err != nil {
 		return r.progress, err
 	}
-	if err := r.output.checkInputs(&r.Source); err != nil {
+	groups := r.output.groups(shards, r.Part)
+	if err := r.output.checkInputs(&r.Source, shards, groups); err != nil {
 		return r.progress, err
 	}
-	groups := r.output.groups(shards, r.Part)
 	if !r.Part.whole() {
 		r.Job.Shards, r.Job.Dealt = r.Part.N, len(shards) < r.Part.N
 	}
@@ -167,13 +168,9 @@ func (r *run) add(records, failed int64) {
 func (r *run) group(ctx context.Context, g *group) error {
 	retry := exists(g.retry)
 	if g.complete() && !retry {
-		s, err := g.readStats()
-		if err != nil {
+		done, err := r.done(ctx, g)
+		if done || err != nil {
 			return err
-		}
-		if !r.RetryFailed || s.Failed == 0 {
-			r.add(s.Records, s.Failed)
-			return g.removeJournal()
 		}
 	}
 	if r.RetryFailed && !retry {
@@ -188,6 +185,26 @@ func (r *run) group(ctx context.Context, g *group) error {
 	}
 	err = r.answer(ctx, g, j, retry)
 	return errors.Join(err, j.close())
+}
+
+// done reports whether nothing is left to do of a group with complete results.
+func (r *run) done(ctx context.Context, g *group) (bool, error) {
+	s, err := g.readStats()
+	if err != nil {
+		return false, err
+	}
+	if r.RetryFailed && s.Failed > 0 {
+		return false, nil
+	}
+	more, err := g.added(ctx, &r.Task, s)
+	switch {
+	case err != nil:
+		return false, err
+	case more:
+		return false, g.reopen()
+	}
+	r.add(s.Records, s.Failed)
+	return true, g.removeJournal()
 }
 
 // answer fills a journal, and makes the results of it.

@@ -304,20 +304,3 @@ func TestRefused(t *testing.T) {
 		})
 	}
 }
-
-// TestLocked: two processes do not write one journal. Locks are of open files, so one
-// process can stand for two.
-func TestLocked(t *testing.T) {
-	e := open(t)
-	o := newOptions(e, filepath.Join(t.TempDir(), "o.jsonl"), pictures(t, 8))
-	var second error
-	stopAfter(&o, 1, func() {
-		_, second = batch.Run(t.Context(), e, newOptions(e, o.Output, o.Source.Args...))
-	})
-	if p := run(t, e, o); p.Done != 8 {
-		t.Errorf("%+v", p)
-	}
-	if second == nil || !strings.Contains(second.Error(), "another process is writing it") {
-		t.Errorf("%v", second)
-	}
-}

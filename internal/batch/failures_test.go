@@ -1,8 +1,6 @@
 package batch_test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,23 +49,12 @@ func TestRetry(t *testing.T) {
 func TestRetryMended(t *testing.T) {
 	e, dir := open(t), t.TempDir()
 	path, out := filepath.Join(dir, "s.tar"), filepath.Join(dir, "o.jsonl")
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for i := range 5 {
-		data := picture(t, i)
-		err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("%d.png", i), Size: int64(len(data)), Mode: 0o644})
-		if _, err2 := w.Write(data); err != nil || err2 != nil {
-			t.Fatal(err, err2)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	put(t, path, b.Bytes()[:1500]) // in the second member
+	data := archive(t, 0, 5)
+	put(t, path, data[:1500]) // in the second member
 	if p := run(t, e, newOptions(e, out, path)); p.Done != 2 || p.Failed != 1 {
 		t.Fatalf("%+v", p)
 	}
-	put(t, path, b.Bytes())
+	put(t, path, data)
 	o := newOptions(e, out, path)
 	o.RetryFailed = true
 	if p := run(t, e, o); p.Done != 5 || p.Failed != 0 || p.Answered != 4 {

@@ -136,8 +136,12 @@ func readJob(path string) (Job, error) {
 
 // writeFile writes a small file of JSON, whole or not at all.
 func writeFile(path string, v any, overwrite bool) error {
-	data, err := json.MarshalIndent(v, "", "  ")
+	data, err := result.Marshal(v)
 	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := json.Indent(&text, data, "", "  "); err != nil {
 		return err
 	}
 	out, err := atomicfile.Create(path, overwrite)
@@ -145,7 +149,7 @@ func writeFile(path string, v any, overwrite bool) error {
 		return err
 	}
 	defer out.Abort()
-	if _, err := out.Write(append(bytes.TrimSpace(data), '\n')); err != nil {
+	if _, err := out.Write(append(text.Bytes(), '\n')); err != nil {
 		return err
 	}
 	return out.Commit()

@@ -31,20 +31,39 @@ type journal struct {
 // openJournal opens or makes a journal, which is this process's alone, and cuts what is
 // torn.
 func openJournal(path string, every time.Duration) (*journal, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	file, err := lockJournal(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+		return nil, err
 	}
 	j := &journal{file: file, path: path, every: every, synced: time.Now()}
-	if err := atomicfile.Lock(file); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
 	if err := j.recover(); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return j, nil
+}
+
+// lockJournal opens or makes the file of a journal, for this process alone.
+func lockJournal(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() { // it might have no end
+		err = errors.New("not a regular file")
+	}
+	if err == nil {
+		err = atomicfile.Lock(file)
+	}
+	if there, err2 := os.Stat(path); err == nil && (err2 != nil || !os.SameFile(there, info)) { // its process has just ended
+		err = atomicfile.ErrLocked
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
+	return file, nil
 }
 
 // recover reads the records, cuts a torn line at the end and goes there.

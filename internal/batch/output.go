@@ -129,20 +129,6 @@ func (o output) names(shards []source.Shard, n int) (names []string) {
 	return names
 }
 
-// checkInputs finds an output that is an input, too.
-func (o output) checkInputs(in *source.Options) error {
-	there, err := os.Stat(o.path)
-	if err != nil || o.folder {
-		return nil
-	}
-	for _, path := range slices.Concat(in.Args, []string{in.FilesFrom, in.Requests}) {
-		if info, err := os.Stat(path); err == nil && os.SameFile(there, info) {
-			return fmt.Errorf("--output %s is also an input, which is never overwritten", quote.Short(o.path))
-		}
-	}
-	return nil
-}
-
 // prepare makes sure that the output is the job's.
 func (o output) prepare(job *Job, drawnSeed, overwrite bool, groups []group) error {
 	if o.folder {
@@ -151,6 +137,11 @@ func (o output) prepare(job *Job, drawnSeed, overwrite bool, groups []group) err
 		}
 	}
 	if overwrite {
+		for i := range groups {
+			if err := groups[i].checkFree(); err != nil {
+				return err
+			}
+		}
 		for i := range groups {
 			if err := groups[i].remove(); err != nil {
 				return err
@@ -170,9 +161,24 @@ func (o output) prepare(job *Job, drawnSeed, overwrite bool, groups []group) err
 	return job.claim(o.job(), drawnSeed)
 }
 
+// all returns the paths of the files.
+func (f *files) all() []string { return []string{f.path, f.journal, f.retry, f.stats} }
+
+// checkFree returns an error where another process writes the results.
+func (f *files) checkFree() error {
+	if !exists(f.journal) {
+		return nil
+	}
+	j, err := lockJournal(f.journal)
+	if err != nil {
+		return err
+	}
+	return j.Close()
+}
+
 // remove removes what earlier runs left.
 func (f *files) remove() error {
-	for _, path := range []string{f.path, f.journal, f.retry, f.stats} {
+	for _, path := range f.all() {
 		if err := remove(path); err != nil {
 			return err
 		}
@@ -184,6 +190,14 @@ func (f *files) remove() error {
 func remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
+	return nil
+}
+
+// rename gives a file another name.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("%s: %w", to, atomicfile.Cause(err))
 	}
 	return nil
 }
@@ -206,8 +220,8 @@ func (f *files) finish(j *journal, s Stats) error {
 		return err
 	}
 	if f.format == formatLines {
-		if err := os.Rename(f.journal, f.path); err != nil {
-			return fmt.Errorf("%s: %w", f.path, atomicfile.Cause(err))
+		if err := rename(f.journal, f.path); err != nil {
+			return err
 		}
 	} else if err := f.convert(j); err != nil {
 		return err
@@ -244,12 +258,14 @@ func (f *files) beginRetry() error {
 	if f.format != formatLines && f.complete() {
 		return result.RequestError{Err: fmt.Errorf("%s is complete: --retry-failed needs an output that ends with %s", f.path, formatLines)}
 	}
-	from := f.journal
 	if f.complete() {
-		from = f.path
+		return rename(f.path, f.retry)
 	}
-	if err := os.Rename(from, f.retry); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", from, atomicfile.Cause(err))
+	if !exists(f.journal) {
+		return nil
 	}
-	return nil
+	if err := f.checkFree(); err != nil {
+		return err
+	}
+	return rename(f.journal, f.retry)
 }

@@ -21,12 +21,14 @@ type Stats struct {
 	Answered      int64            `json:"answered"`           // the records that it answered,
 	Rate          float64          `json:"records_per_second"` // and how many a second
 	Sources       []string         `json:"sources"`
+	Last          json.RawMessage  `json:"last,omitempty"` // the id of the last record
 	Job           Job              `json:"job"`
 }
 
 // counted is what is counted of a record.
 type counted struct {
-	Failure *Failure `json:"error"`
+	ID      json.RawMessage `json:"id"`
+	Failure *Failure        `json:"error"`
 	Timings struct {
 		Prefill int64 `json:"prefill_tokens"`
 		Decode  int64 `json:"decode_tokens"`
@@ -46,6 +48,7 @@ func (s *Stats) count(r io.Reader) error {
 			return err
 		}
 		s.Records++
+		s.Last = append(s.Last[:0], c.ID...)
 		if c.Failure != nil {
 			s.Failed++
 			if s.Codes == nil {
@@ -62,14 +65,9 @@ func (s *Stats) count(r io.Reader) error {
 // newStats counts the records of a journal that a run completed.
 func newStats(j *journal, g *group, job Job, answered int64, took time.Duration) (Stats, error) {
 	job.Outputs = nil // which may be many
-	s := Stats{Answered: answered, Seconds: took.Seconds(), Job: job, Sources: []string{}}
+	s := Stats{Answered: answered, Seconds: took.Seconds(), Job: job, Sources: g.sources()}
 	if s.Seconds > 0 {
 		s.Rate = float64(answered) / s.Seconds
-	}
-	for _, shard := range g.shards {
-		if shard.Path != "" {
-			s.Sources = append(s.Sources, shard.Path)
-		}
 	}
 	return s, s.count(io.NewSectionReader(j.file, 0, j.size))
 }
