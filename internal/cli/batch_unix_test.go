@@ -3,14 +3,12 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,7 +117,7 @@ func TestBatchKilled(t *testing.T) {
 			if got := withoutTimings(t, filepath.Join(dir, c.result)); !slices.Equal(got, whole) {
 				t.Errorf("after %d kills there are %d lines, other than those of an unbroken run", kills, len(got))
 			}
-			if kills < 3 {
+			if kills < 5 {
 				t.Errorf("%d kills", kills)
 			}
 		})
@@ -158,60 +156,5 @@ func TestBatchInterrupted(t *testing.T) {
 	again.Stdin = strings.NewReader("in/000.png\nin/001.png\nin/002.png\n")
 	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "3 done") {
 		t.Errorf("%v: %s", err, out)
-	}
-}
-
-// TestBatchStream: an answer is there before the next line is written, wherever the
-// lines come from.
-func TestBatchStream(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		open func(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, error) // after the start
-	}{
-		{"pipe", nil},
-		{"FIFO", func(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, error) {
-			return os.OpenFile(filepath.Join(cmd.Dir, "q.jsonl"), os.O_WRONLY, 0)
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			cmd := batchOf(t, dir, "generate", "--requests", "-", "-o", "-")
-			var in io.WriteCloser
-			var err error
-			if c.open == nil {
-				in, err = cmd.StdinPipe()
-			} else {
-				cmd.Args[3] = "q.jsonl"
-				fifo(t, filepath.Join(dir, "q.jsonl"))
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer cmd.Process.Kill()
-			if c.open != nil {
-				if in, err = c.open(t, cmd); err != nil {
-					t.Fatal(err)
-				}
-			}
-			lines := bufio.NewReader(out)
-			for i := range 3 {
-				fmt.Fprintf(in, "{\"id\":%d,\"prompt\":\"caption en\"}\n", i)
-				line, err := lines.ReadString('\n')
-				if want := fmt.Sprintf(`{"id":"%d","task":"generate"`, i); err != nil || !strings.HasPrefix(line, want) {
-					t.Fatalf("%v: %s, want %s", err, line, want)
-				}
-			}
-			in.Close()
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
-		})
 	}
 }
