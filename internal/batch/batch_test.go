@@ -25,11 +25,18 @@ import (
 // open opens a tiny model in F32, whose texts are the same alone and in company.
 func open(t testing.TB) *engine.Engine {
 	t.Helper()
+	return openWith(t, engine.Options{})
+}
+
+// openWith is open with other options.
+func openWith(t testing.TB, o engine.Options) *engine.Engine {
+	t.Helper()
+	o.Device, o.Threads, o.Parallel = "cpu", 1, 4
 	path := filepath.Join(t.TempDir(), "tiny.gguf")
 	if _, err := convert.Convert(t.Context(), "../../testdata/checkpoints/pg1-tiny", path, convert.Options{Type: "f32"}); err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Parallel: 4})
+	e, err := engine.Open(path, o)
 	if err != nil {
 		t.Fatal(err)
 	}

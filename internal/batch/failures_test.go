@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -44,21 +45,43 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// TestRetryMended: the one record of a damaged archive becomes those of the archive
-// when that is mended.
+// TestRetryMended: the one record of a damaged file becomes those of the file when that
+// is mended.
 func TestRetryMended(t *testing.T) {
-	e, dir := open(t), t.TempDir()
-	path, out := filepath.Join(dir, "s.tar"), filepath.Join(dir, "o.jsonl")
-	data := archive(t, 0, 5)
-	put(t, path, data[:1500]) // in the second member
-	if p := run(t, e, newOptions(e, out, path)); p.Done != 2 || p.Failed != 1 {
-		t.Fatalf("%+v", p)
+	e := open(t)
+	parquet, err := os.ReadFile("../../testdata/batch/pandas.parquet")
+	if err != nil {
+		t.Fatal(err)
 	}
-	put(t, path, data)
-	o := newOptions(e, out, path)
-	o.RetryFailed = true
-	if p := run(t, e, o); p.Done != 5 || p.Failed != 0 || p.Answered != 4 {
-		t.Errorf("%+v", p)
+	for _, c := range []struct {
+		name  string
+		data  []byte
+		cut   int
+		whole int64 // records of the file
+		good  int64 // of them, of what was not cut
+	}{
+		{"s.tar", archive(t, 0, 5), 1500, 5, 1}, // in the second member
+		{"s.parquet", parquet, len(parquet) / 2, 4, 0},
+		{"s.tar", archive(t, 0, 5), 0, 5, 0},
+	} {
+		t.Run(fmt.Sprintf("%s cut at %d", c.name, c.cut), func(t *testing.T) {
+			dir := t.TempDir()
+			path, out := filepath.Join(dir, c.name), filepath.Join(dir, "o.jsonl")
+			put(t, path, c.data[:c.cut])
+			if p := run(t, e, newOptions(e, out, path)); p.Done != c.good+1 || p.Failed != 1 {
+				t.Fatalf("%+v", p)
+			}
+			put(t, path, c.data)
+			o := newOptions(e, out, path)
+			o.RetryFailed = true
+			if p := run(t, e, o); p.Done != c.whole || p.Failed != 0 || p.Answered != c.whole-c.good {
+				t.Errorf("%+v", p)
+			}
+			run(t, e, newOptions(e, filepath.Join(dir, "whole.jsonl"), path))
+			if !slices.Equal(results(t, out), results(t, filepath.Join(dir, "whole.jsonl"))) {
+				t.Error("other records than those of a file that was never damaged")
+			}
+		})
 	}
 }
 
