@@ -153,7 +153,7 @@ func (o *owner) begin(g *generation) (logits []float32, err error) {
 			return nil, err
 		}
 	}
-	bytes := o.config.SequenceMemory(n) + int64(4*o.config.Text.Vocab)
+	bytes := o.config.SequenceMemory(n)*int64(o.CellType().BlockBytes())/4 + int64(4*o.config.Text.Vocab)
 	if o.prefixes == nil || bytes > o.prefixes.most {
 		g.seq = o.cache.NewSequence(n + g.limit)
 		return o.model.Prefill(g.ctx, g.seq, g.prompt)
