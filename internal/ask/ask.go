@@ -5,9 +5,7 @@ package ask
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image"
-	"strings"
 	"time"
 
 	"paligemma/internal/engine"
@@ -81,14 +79,11 @@ func (q *Question) ground() (string, error) {
 	case len(q.Images) != 1:
 		return "", boxError("a box is of one image")
 	}
-	size, prompt := q.Images[0].Size, q.Prompt
-	if q.Box[2] > float64(size.X) || q.Box[3] > float64(size.Y) {
-		return "", boxError(fmt.Sprintf("the box %v leaves the image, which is %d×%d pixels", *q.Box, size.X, size.Y))
+	size := q.Images[0].Size
+	if err := task.CheckInside(*q.Box, size.X, size.Y); err != nil {
+		return "", boxError(err.Error())
 	}
-	if prompt != "" && !strings.HasSuffix(prompt, " ") {
-		prompt += " "
-	}
-	return prompt + task.BoxTokens(*q.Box, size.X, size.Y), nil
+	return task.Ground(q.Prompt, *q.Box, size.X, size.Y), nil
 }
 
 // boxError is the error of a box.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -9,14 +10,19 @@ import (
 	"paligemma/internal/engine"
 	"paligemma/internal/model"
 	"paligemma/internal/result"
+	"paligemma/internal/task"
 )
 
 // answer asks prompt n of an item about its images, and prints the result.
 func (r *run) answer(ctx context.Context, it *item, n int, images []*Image) (result.Result, error) {
-	res := r.newResult(it, n, images)
+	res := r.newResult(it, images)
 	prompt := it.prompts[n]
-	if r.box != nil {
-		prompt = r.box.ground(prompt, images[0].fitted.Size)
+	if box := it.box; box != nil || r.box != nil {
+		if box == nil {
+			box = &r.box.corners
+		}
+		size := images[0].fitted.Size
+		prompt = task.Ground(prompt, *box, size.X, size.Y)
 	}
 	res.Prompt = &prompt
 	var err error
@@ -40,12 +46,9 @@ func fitted(images []*Image) []*engine.Image {
 	return all
 }
 
-// newResult makes the result of an item's prompt, as far as the images tell.
-func (r *run) newResult(it *item, n int, images []*Image) result.Result {
-	res := result.Result{Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
-	if it.lines != nil {
-		res.Line = it.lines[n]
-	}
+// newResult makes the result of a prompt of an item, as far as the images tell.
+func (r *run) newResult(it *item, images []*Image) result.Result {
+	res := result.Result{Line: it.line, Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
 	for _, image := range images {
 		res.Images = append(res.Images, image.path)
 		res.Warnings = append(res.Warnings, result.NamedWarnings(image.path, len(images) > 1, image.fitted.Warnings)...)
@@ -83,7 +86,7 @@ func (r *run) logTimings(res *result.Result) {
 // it has ended, or with what is in it.
 func (r *run) generate(ctx context.Context, it *item, images []*Image, res *result.Result) error {
 	streaming := r.streams()
-	gen, err := r.decode(ctx, images, res, streaming)
+	gen, err := r.decode(ctx, it, images, res, streaming)
 	if err != nil {
 		return err
 	}
@@ -111,12 +114,12 @@ func (r *run) streams() bool {
 }
 
 // decode generates the text. Where it is streamed, all but its end is printed.
-func (r *run) decode(ctx context.Context, images []*Image, res *result.Result, streaming bool) (engine.Result, error) {
+func (r *run) decode(ctx context.Context, it *item, images []*Image, res *result.Result, streaming bool) (engine.Result, error) {
 	stop := r.watch("prompt") // until the first token, at the latest
 	defer stop()
 	request := engine.Request{
 		Prompt:      engine.Prompt{Text: *res.Prompt, Images: fitted(images)},
-		MaxTokens:   r.sampling.MaxTokens,
+		MaxTokens:   cmp.Or(it.maxTokens, r.sampling.MaxTokens),
 		Sampling:    r.sampling.Sampling,
 		Beams:       r.sampling.Beams,
 		LogProbs:    r.sampling.Scores || r.printer.format != formatText,
@@ -172,7 +175,11 @@ func (r *run) printResult(ctx context.Context, it *item, images []*Image, res *r
 	if !boxes {
 		return r.printer.object(res)
 	}
-	t := r.locator.targets[it].numbered(images[0])
+	t, ok := r.locator.targets[it]
+	if !ok { // of --requests
+		t = target{shown: images[0].shown()}
+	}
+	t = t.numbered(images[0])
 	t.size = images[0].fitted.Size
 	r.detail("%s: the model wrote %q", t.shown, *res.Text)
 	found, err := r.locator.locateOn(ctx, images[0], r.request.limits, *res.Text, t, spans)

@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -156,5 +158,56 @@ func TestBatchInterrupted(t *testing.T) {
 	again.Stdin = strings.NewReader("in/000.png\nin/001.png\nin/002.png\n")
 	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "3 done") {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestRequestsChange: an image that has changed since the line before is read again, and
+// one that has not is encoded once.
+func TestRequestsChange(t *testing.T) {
+	dir := t.TempDir()
+	drawPictures(t, filepath.Join(dir, "in"), 2)
+	cmd := batchOf(t, dir, "generate", "--requests", "-", "--format", "jsonl", "-q")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	lines := bufio.NewReader(out)
+	ask := func() (r struct {
+		Error   string
+		Timings struct {
+			Image float64 `json:"image_ms"`
+		}
+	}) {
+		fmt.Fprintln(in, `{"image":"in/000.png","prompt":"caption en"}`)
+		line, err := lines.ReadBytes('\n')
+		if err := errors.Join(err, json.Unmarshal(line, &r)); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	path := filepath.Join(dir, "in/000.png")
+	first, again := ask(), ask()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	gone := ask()
+	if err := os.Rename(filepath.Join(dir, "in/001.png"), path); err != nil {
+		t.Fatal(err)
+	}
+	other := ask()
+	if again != first || gone.Error == "" || other.Error != "" || other == first {
+		t.Errorf("%+v, %+v, %+v, %+v", first, again, gone, other)
+	}
+	in.Close()
+	if code := exitOf(cmd.Wait()); code != exitPartly {
+		t.Errorf("exit code %d", code)
 	}
 }

@@ -194,7 +194,7 @@ func (a *app) benchModel(ctx context.Context, o *benchOptions, measure *bench.Op
 // benchImage reads a picture, makes sure that it can be decoded and returns what
 // was mended in it.
 func (a *app) benchImage(ctx context.Context, o *benchOptions, measure *bench.Options) (warnings []string, err error) {
-	data, lim, err := a.readImage(ctx, o.Image, o.limits)
+	data, lim, err := a.readImage(ctx, source{path: o.Image}, o.limits)
 	var img preprocess.Fitted
 	if err == nil {
 		img, err = preprocess.Fit(data, 1, lim)

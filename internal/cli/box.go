@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"image"
-	"strings"
 
 	"paligemma/internal/task"
 )
@@ -36,17 +35,8 @@ func (b *box) given() bool { return b.text != "" }
 
 // checkInside makes sure that the box, if there is one, is in an image.
 func (b *box) checkInside(path string, size image.Point) error {
-	if b == nil || b.corners[2] <= float64(size.X) && b.corners[3] <= float64(size.Y) {
+	if b == nil || task.Inside(b.corners, size.X, size.Y) {
 		return nil
 	}
 	return usageError{fmt.Errorf("--box %s leaves %s, which is %d×%d pixels", b.text, path, size.X, size.Y)}
-}
-
-// ground appends the box to a prompt as location tokens:
-// "caption" becomes "caption <loc…><loc…><loc…><loc…>".
-func (b *box) ground(prompt string, size image.Point) string {
-	if prompt != "" && !strings.HasSuffix(prompt, " ") {
-		prompt += " "
-	}
-	return prompt + task.BoxTokens(b.corners, size.X, size.Y)
 }

@@ -26,9 +26,10 @@ With --special an <image> typed in the prompt is where an image goes.
 
 With --requests what is asked of which image comes from a file, a JSON object a
 line: {"image": PATH, "prompt": TEXT}, or {"images": [PATH, ...], "prompt": TEXT}
-for several in one prompt. Neighboring lines about the same images are best: an
-image is then encoded once. In JSON the answers to detect and segment prompts
-have boxes and masks.
+for several in one prompt. Paths start from its folder. A line is answered as soon as
+it is written; one that cannot be answered is a failure, and the others follow.
+Neighboring lines about the same images are best: an image is then encoded once. In
+JSON the answers to detect and segment prompts have boxes and masks.
 ` + answerHelp + promptHelp,
 		Example: `  cat photo.jpg | paligemma generate - --prompt "describe en" -m model.gguf --format json
   paligemma generate before.png after.png --join --prompt "what has changed?" -m model.gguf
@@ -97,10 +98,9 @@ func (a *app) requestsRequest(cmd *cobra.Command, o *generateOptions) (request, 
 		q.batch, q.inputs, q.requests, q.wrap, q.seeded = &o.ask.batch, o.ask, o.Requests, asIs, o.ask.sampling.Seeded
 		return q, nil
 	}
-	if q.items, err = a.readRequests(cmd.Context(), o.Requests); err != nil {
-		return q, err
+	q.requests, q.paths = o.Requests, !o.ask.image.NoPath
+	if a.common.json() { // else the answers stay text
+		q.objects = &objectOptions{}
 	}
-	q.paths = !o.ask.image.NoPath && (o.ask.image.WithPath || len(q.items) > 1)
-	q.readObjects(a.common.Format)
-	return q, nil
+	return q, a.checkRequests(o.Requests)
 }

@@ -53,7 +53,7 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	requests := filepath.Join(dir, "requests.jsonl")
-	lines := fmt.Sprintf("{\"image\": %q, \"prompt\": \"segment cat\"}\n{\"image\": %q, \"prompt\": \"a\"}\n", scene, bad)
+	lines := fmt.Sprintf("{\"image\": %q, \"prompt\": \"segment cat\"}\n{\"image\": %q, \"prompt\": \"a\"}\n{\"prompt\":\n{\"prompt\": %q}\n", scene, bad, strings.Repeat("x ", 9000))
 	if err := os.WriteFile(requests, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestJSON(t *testing.T) {
 		{"answer failure answer", 3, []string{"ocr", scene, bad, photo, "-m", m}},
 		{"answer", 0, []string{"generate", "-m", m, "--prompt", ""}},
 		{"answer", 0, []string{"generate", scene, photo, "--join", "-m", m, "--prompt", "a"}},
-		{"answer failure", 3, []string{"generate", "--requests", requests, "-m", fixture(t, "MASKMODEL")}},
+		{"answer failure failure failure", 3, []string{"generate", "--requests", requests, "-m", fixture(t, "MASKMODEL")}},
 		{"answer", 0, []string{"vqa", scene, "-m", m, "--prompt", "a", "--choices", "b,c"}},
 		{"answer", 0, []string{"caption", scene, "-m", m, "--beams", "3", "--num-return", "2"}},
 		{"answer", 0, []string{"caption", scene, "-m", m, "--logprobs", "3"}},

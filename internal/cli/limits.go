@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -64,9 +65,13 @@ func freeMemory() int64 {
 }
 
 // readImage reads an image's file and returns the limits for decoding it.
-func (a *app) readImage(ctx context.Context, path string, o limitOptions) ([]byte, preprocess.Limits, error) {
-	lim := a.limits(path, o)
-	data, err := a.readAll(ctx, path, lim.MaxBytes)
+func (a *app) readImage(ctx context.Context, s source, o limitOptions) (data []byte, lim preprocess.Limits, err error) {
+	lim = a.limits(s.path, o)
+	if s.data != nil {
+		data, err = readAtMost(bytes.NewReader(s.data), lim.MaxBytes)
+	} else {
+		data, err = a.readAll(ctx, s.path, lim.MaxBytes)
+	}
 	if errors.Is(err, result.ErrTooLong) {
 		err = fmt.Errorf("%w (--max-bytes N allows more)", err)
 	}

@@ -204,17 +204,29 @@ func (a *app) openPreview(o *objectOptions) *preview.Terminal {
 
 // open opens the mask decoder, if masks are wanted, and makes the folders for
 // pictures.
-func (l *locator) open(e *engine.Engine, masks bool) (err error) {
+func (l *locator) open(e *engine.Engine, masks bool) error {
 	if masks {
-		l.masks, err = openMasks(e, l.options.MaskDecoder)
-		switch {
-		case err != nil:
+		if err := l.openMasks(e); err != nil {
 			return err
-		case l.masks == nil && l.options.MaskDir != "":
-			return &engine.ModelError{Err: fmt.Errorf("%s has no mask decoder, so --mask-dir would stay empty: %s", e.Path(), addDecoder)}
-		case l.masks == nil:
-			l.app.note("%s has no mask decoder, so masks stay codes: %s", e.Path(), addDecoder)
 		}
 	}
 	return l.makeFolders()
+}
+
+// openMasks opens the mask decoder, or notes that there is none, at the first call.
+func (l *locator) openMasks(e *engine.Engine) (err error) {
+	if l.asked {
+		return nil
+	}
+	l.asked = true
+	l.masks, err = openMasks(e, l.options.MaskDecoder)
+	switch {
+	case err != nil:
+		return err
+	case l.masks == nil && l.options.MaskDir != "":
+		return &engine.ModelError{Err: fmt.Errorf("%s has no mask decoder, so --mask-dir would stay empty: %s", e.Path(), addDecoder)}
+	case l.masks == nil:
+		l.app.note("%s has no mask decoder, so masks stay codes: %s", e.Path(), addDecoder)
+	}
+	return nil
 }

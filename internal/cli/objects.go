@@ -38,6 +38,7 @@ type locator struct {
 	targets map[*item]target // without sizes; of parse: none
 	folder  string           // that --draw needs; "": none
 	masks   *engine.Masks    // nil: masks stay codes
+	asked   bool             // for masks: what opens them was tried
 	boxes   boxWriter        // nil: boxes are a table or JSON
 	preview *preview.Terminal
 	noted   bool // nothing more is to be said about a missing decoder

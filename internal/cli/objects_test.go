@@ -151,7 +151,7 @@ func segmentOf(t *testing.T, format, text string, o objectOptions) (stdout strin
 		t.Fatal(err)
 	}
 	images := []*Image{{source: from, data: data, fitted: &engine.Image{Size: image.Pt(200, 150)}}}
-	result := r.newResult(&r.items[0], 0, images)
+	result := r.newResult(&r.items[0], images)
 	result.Prompt, result.Text = new(string), &text
 	err = r.printResult(t.Context(), &r.items[0], images, &result, nil)
 	return out.String(), err

@@ -177,7 +177,7 @@ func (r *parseRun) prepare(o *parseOptions) (err error) {
 
 // openImage takes the size, the name and the picture to draw on from --image.
 func (r *parseRun) openImage(ctx context.Context, o *parseOptions) error {
-	data, lim, err := r.readImage(ctx, o.Image, o.limits)
+	data, lim, err := r.readImage(ctx, source{path: o.Image}, o.limits)
 	if err != nil {
 		return result.ImageError{Err: fmt.Errorf("%s: %w", o.Image, err)}
 	}

@@ -135,7 +135,7 @@ func (a *app) openImage(ctx context.Context, s source, o limitOptions) (*Image, 
 		return nil, result.ImageError{Err: s.err}
 	}
 	start := time.Now()
-	data, limits, err := a.readImage(ctx, s.path, o)
+	data, limits, err := a.readImage(ctx, s, o)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err

@@ -71,7 +71,7 @@ type request struct {
 
 	batch    *batchOptions              // the answers go to files; nil: to standard output
 	inputs   askOptions                 // of a batch: what its items come from,
-	requests string                     // a file of JSON Lines, too; "": none
+	requests string                     // a file of JSON Lines, also without a batch; "": none
 	prompts  []string                   // asked of those that have none
 	wrap     func(prompt string) string // makes the prompts of the others; nil: they are not asked
 	rate     bool                       // texts are rated, and none is written
@@ -82,7 +82,10 @@ type request struct {
 type item struct {
 	sources []source
 	prompts []string
-	lines   []int // of --requests, where the prompts stand; nil: elsewhere
+
+	line      int         // of --requests; 0: it is of the command line
+	box       *[4]float64 // nil: that of the command line
+	maxTokens int         // to write; 0: as many as the command says
 }
 
 // streams reports whether the item is a stream of images, each asked by itself.
@@ -166,7 +169,9 @@ func (a *app) newPromptRequest(cmd *cobra.Command, prompts []string, o askOption
 }
 
 // several reports whether there is, or may be, more than one item to answer.
-func (q *request) several() bool { return len(q.items) > 1 || q.items[0].streams() }
+func (q *request) several() bool {
+	return q.requests != "" || len(q.items) > 1 || q.items[0].streams()
+}
 
 // splitItems makes an item of each image.
 func splitItems(sources []source, prompts []string) []item {
@@ -207,7 +212,7 @@ func (q *request) wants(it *item, prompt string) (objects, masks bool) {
 	switch {
 	case q.objects == nil:
 		return false, false
-	case it.lines != nil:
+	case it.line > 0:
 		return asksObjects(it, prompt), task.AsksMasks(prompt)
 	}
 	return true, q.masks

@@ -26,6 +26,9 @@ type run struct {
 	failed   int
 	streamed int // images of the stream
 	outcomes outcomes
+
+	images    []*Image // of the last line of --requests that has some of its own
+	imagesErr error    // why they cannot be asked about
 }
 
 // execute carries out a request: it opens the model, and answers all prompts of one
@@ -43,13 +46,17 @@ func (a *app) execute(ctx context.Context, q request) (err error) {
 			return err
 		}
 	}
-	r.reader = a.newReader(ctx, q.sources(), q.limits)
-	defer r.reader.close()
+	if q.requests == "" {
+		r.reader = a.newReader(ctx, q.sources(), q.limits)
+		defer r.reader.close()
+	}
 	if r.engine, err = a.openModel(q.model); err != nil {
 		return err
 	}
 	defer r.engine.Close()
-	r.reader.open(r.engine)
+	if r.reader != nil {
+		r.reader.open(r.engine)
+	}
 	if r.locator != nil {
 		defer r.locator.close()
 		if err := r.locator.open(r.engine, q.masks); err != nil {
@@ -59,6 +66,9 @@ func (a *app) execute(ctx context.Context, q request) (err error) {
 	r.printer = a.newPrinter(q.layout())
 	defer func() { err = errors.Join(err, r.printer.close(), r.locator.closeBoxes()) }()
 	defer r.logOutcomes()
+	if q.requests != "" {
+		return r.answerRequests(ctx)
+	}
 	return r.answerItems(ctx)
 }
 
@@ -90,7 +100,7 @@ func (r *run) answerItems(ctx context.Context) error {
 	}
 	r.bar.close()
 	r.bar = bar{}
-	r.logDone(time.Since(start))
+	r.logDone(time.Since(start), "images")
 	if r.failed > 0 {
 		return partlyError{r.failed, r.done, "images"}
 	}
@@ -121,15 +131,15 @@ func (r *run) answerItem(ctx context.Context, it *item) error {
 	return r.answerPrompts(ctx, it, images)
 }
 
-// manyImages is how many images make a run worth a summary.
+// manyImages is how many images or requests make a run worth a summary.
 const manyImages = 10
 
-// logDone says at the end of a run of many images how it went.
-func (r *run) logDone(took time.Duration) {
+// logDone says at the end of a run of many images or requests how it went.
+func (r *run) logDone(took time.Duration, what string) {
 	if r.done < manyImages {
 		return
 	}
-	r.note("images: %s done, %s failed, %.1f images/s", units.Number(r.done-r.failed), units.Number(r.failed), float64(r.done)/took.Seconds())
+	r.note("%s: %s done, %s failed, %.1f %s/s", what, units.Number(r.done-r.failed), units.Number(r.failed), float64(r.done)/took.Seconds(), what)
 }
 
 func (r *run) answerPrompts(ctx context.Context, it *item, images []*Image) error {
@@ -183,25 +193,22 @@ func (r *run) watch(what string) (stop func()) {
 	return r.app.watch(r.engine.Progress, what)
 }
 
-// printFailure puts an item that failed among the results, once for each of its
-// requests.
+// printFailure puts an item that failed among the results.
 func (r *run) printFailure(it *item, err error) error {
 	if !r.common.json() {
 		return nil
 	}
-	path := it.sources[0].path
-	if it.streams() {
-		path = streamedPrefix + strconv.Itoa(r.streamed)
-	}
-	res := result.Result{Image: path, Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
-	res.Fail(err)
-	if it.lines == nil {
-		return r.printer.object(res)
-	}
-	for _, res.Line = range it.lines {
-		if err := r.printer.object(res); err != nil {
-			return err
+	res := result.Result{Line: it.line, Task: r.task, Model: r.model.name(), LoRA: r.model.LoRA}
+	switch {
+	case it.streams():
+		res.Image = streamedPrefix + strconv.Itoa(r.streamed)
+	case len(it.sources) == 1:
+		res.Image = it.sources[0].path
+	default:
+		for _, s := range it.sources {
+			res.Images = append(res.Images, s.path)
 		}
 	}
-	return nil
+	res.Fail(err)
+	return r.printer.object(res)
 }

@@ -20,7 +20,8 @@ const stdinName = "-"
 type source struct {
 	path   string
 	err    error
-	stream bool // any number of images, one after the other
+	stream bool   // any number of images, one after the other
+	data   []byte // of the image, where it is not a file
 }
 
 // shown returns the source's name for messages.

@@ -29,15 +29,6 @@ func ParseBox(text string) (box [4]float64, err error) {
 	return box, CheckBox(box)
 }
 
-// CheckBox makes sure that a box, of finite numbers, has a width and a height and begins
-// in the image.
-func CheckBox(box [4]float64) error {
-	if box[0] < 0 || box[1] < 0 || box[2] <= box[0] || box[3] <= box[1] {
-		return errors.New("want 0 ≤ x0 < x1 and 0 ≤ y0 < y1")
-	}
-	return nil
-}
-
 // ParseSize reads WxH, the size of an image in pixels.
 func ParseSize(text string) (w, h int, err error) {
 	width, height, ok := strings.Cut(strings.ToLower(text), "x")

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -85,6 +86,35 @@ func AsksMasks(prompt string) bool { return strings.HasPrefix(prompt, Segment(""
 
 // OCR returns the prompt that asks for the text in the image.
 func OCR() string { return "ocr" }
+
+// CheckBox finds what is wrong with a box [x0, y0, x1, y1] that a prompt is to be about.
+func CheckBox(box [4]float64) error {
+	finite := !math.IsInf(box[2], 0) && !math.IsInf(box[3], 0)
+	if box[0] >= 0 && box[1] >= 0 && box[2] > box[0] && box[3] > box[1] && finite { // false for NaN
+		return nil
+	}
+	return errors.New("want 0 ≤ x0 < x1 and 0 ≤ y0 < y1")
+}
+
+// CheckInside finds a box that leaves an image W wide and H high, in pixels.
+func CheckInside(box [4]float64, W, H int) error {
+	if Inside(box, W, H) {
+		return nil
+	}
+	return fmt.Errorf("the box %v leaves the image, which is %d×%d pixels", box, W, H)
+}
+
+// Inside reports whether a box ends in an image W wide and H high, in pixels.
+func Inside(box [4]float64, W, H int) bool { return box[2] <= float64(W) && box[3] <= float64(H) }
+
+// Ground appends a box in an image W wide and H high to a prompt, as location tokens:
+// "caption" becomes "caption <loc…><loc…><loc…><loc…>".
+func Ground(prompt string, box [4]float64, W, H int) string {
+	if prompt != "" && !strings.HasSuffix(prompt, " ") {
+		prompt += " "
+	}
+	return prompt + BoxTokens(box, W, H)
+}
 
 // BoxTokens writes a box [x0, y0, x1, y1], in pixels of an image W wide and H
 // high, as the four location tokens of a grounded prompt, in the model's order:

@@ -12,6 +12,7 @@ import (
 	"paligemma/internal/quote"
 	"paligemma/internal/result"
 	"paligemma/internal/strictjson"
+	"paligemma/internal/task"
 )
 
 // maxLine bounds a line of JSON, in bytes: one may hold images in base64.
@@ -28,7 +29,7 @@ func (o *Options) lineShard(path string) Shard {
 			if err == nil {
 				rec = o.parseLine(path, line)
 			}
-			if rec.ID == "" {
+			if rec.Line = number; rec.ID == "" {
 				rec.ID = lineID(path, number)
 			}
 			return r.yield(rec)
@@ -157,10 +158,14 @@ func readBox(in *strictjson.Reader) (*[4]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(values) != 4 || values[0] < 0 || values[1] < 0 || values[2] <= values[0] || values[3] <= values[1] || math.IsInf(values[2]+values[3], 0) {
-		return nil, errors.New("want [x0, y0, x1, y1] in pixels, 0 ≤ x0 < x1 and 0 ≤ y0 < y1")
+	if len(values) != 4 {
+		return nil, errors.New("want [x0, y0, x1, y1] in pixels")
 	}
-	return (*[4]float64)(values), nil
+	box := (*[4]float64)(values)
+	if err := task.CheckBox(*box); err != nil {
+		return nil, err
+	}
+	return box, nil
 }
 
 // carry keeps a field that means nothing here.

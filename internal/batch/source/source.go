@@ -32,8 +32,10 @@ type Record struct {
 	Input   json.RawMessage // an object, carried into the result; nil: none
 	Err     error           // what is wrong with the input; there is nothing to ask
 
-	MaxTokens int  // to write; 0: as many as the command says
-	Chat      bool // it came in OpenAI's batch format, which its result is written in, too
+	MaxTokens int   // to write; 0: as many as the command says
+	Chat      bool  // it came in OpenAI's batch format, which its result is written in, too
+	Line      int64 // of the file of JSON Lines, from 1; 0: of another kind of file
+	Ends      bool  // Err is about the file that is read: what follows in it is not known
 }
 
 // Image is an image of a record.
@@ -97,7 +99,8 @@ type reading struct {
 // fail yields an error about the shard as a record: what follows in it is not known.
 func (r *reading) fail(err error) {
 	if r.ctx.Err() == nil && !r.ended {
-		r.yield(Record{ID: fmt.Sprintf("%s#%d", r.shard, r.count), Err: result.ImageError{Err: fmt.Errorf("%s: %w", r.shard, err)}})
+		err = result.ImageError{Err: fmt.Errorf("%s: %w", r.shard, err)}
+		r.yield(Record{ID: fmt.Sprintf("%s#%d", r.shard, r.count), Err: err, Ends: true})
 	}
 }
 
