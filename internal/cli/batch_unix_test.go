@@ -195,14 +195,14 @@ func TestRequestsChange(t *testing.T) {
 	}
 	path := filepath.Join(dir, "in/000.png")
 	first, again := ask(), ask()
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	gone := ask()
 	if err := os.Rename(filepath.Join(dir, "in/001.png"), path); err != nil {
 		t.Fatal(err)
 	}
 	other := ask()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	gone := ask()
 	if again != first || gone.Error == "" || other.Error != "" || other == first {
 		t.Errorf("%+v, %+v, %+v, %+v", first, again, gone, other)
 	}
