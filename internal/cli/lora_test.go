@@ -36,6 +36,7 @@ func TestAdaptersAreOpened(t *testing.T) {
 		"bench":    {image, "--repetitions", "1", "--no-probe", "-m", model},
 		"convert":  {fixture(t, "CHECKPOINT"), out},
 		"quantize": {model, out, "--type", "f16"},
+		"serve":    {"--port", "0", "-m", model},
 	}
 	for _, cmd := range (&app{}).rootCommand().Commands() {
 		if cmd.Flags().Lookup("lora") == nil || cmd.Name() == "pull" { // whose adapters are the hub's
