@@ -5,6 +5,7 @@ package source
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,4 +74,23 @@ func TestImages(t *testing.T) {
 	t.Run("missing list", func(t *testing.T) {
 		compare(t, read(t, Options{FilesFrom: "gone"}), "gone#0 !not_found")
 	})
+}
+
+// Names in a file start from its folder, those in a pipe from the working folder: a
+// shell's <(command) is a pipe somewhere in /dev.
+func TestRelativeToPipe(t *testing.T) {
+	dir := t.TempDir()
+	file, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "pipe")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := &Options{}
+	for from, want := range map[string]string{file: filepath.Join(dir, "a.png"), pipe: "a.png", Stdin: "a.png"} {
+		if got := o.relative(from, "a.png"); got != want {
+			t.Errorf("from %s it is %s, want %s", from, got, want)
+		}
+	}
 }

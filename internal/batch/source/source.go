@@ -223,17 +223,25 @@ func tooLong(name string, limit int64) error {
 	return result.ImageError{Err: fmt.Errorf("%s: %w of %d bytes (--max-bytes N allows more)", name, result.ErrTooLong, limit)}
 }
 
-// relative returns the path of an image that a file of records names.
+// relative returns the path of an image that a file of records names: it starts from the
+// folder of the file, or, where that is a pipe, from the working folder.
 func (o *Options) relative(file, path string) string {
 	switch {
 	case filepath.IsAbs(path):
 		return path
 	case o.ImageRoot != "":
 		path = filepath.Join(o.ImageRoot, path)
-	case file != Stdin:
+	case file != Stdin && !isPipe(file):
 		path = filepath.Join(filepath.Dir(file), path)
 	}
 	return asFile(path)
+}
+
+// isPipe reports whether a file is a pipe, such as a shell's <(command), whose folder
+// says nothing.
+func isPipe(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular()
 }
 
 // namedImage returns the image that a record names: a path, or a data URL.
