@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pyarrow as pa
 import ray
@@ -28,13 +29,15 @@ class Paligemma:
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def feed(self, rows: list[dict]) -> None:
-        self.child.stdin.writelines(json.dumps(row) + "\n" for row in rows)
-        self.child.stdin.flush()
+    def feed(self, lines: str) -> None:
+        with suppress(BrokenPipeError):  # it has ended, and there are no answers
+            self.child.stdin.write(lines)
+            self.child.stdin.flush()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()
-        threading.Thread(target=self.feed, args=(rows,), daemon=True).start()
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        threading.Thread(target=self.feed, args=(lines,), daemon=True).start()
         answers = []
         for _ in rows:
             line = self.child.stdout.readline()

@@ -7,4 +7,4 @@
 #SBATCH --array=0-3
 #SBATCH --cpus-per-task=1
 #SBATCH --output=%x-%a.log
-exec paligemma caption "$1" -q -o "$2" --shard auto
+exec paligemma caption "$1" -q -o "$2" --shard auto -t "$SLURM_CPUS_PER_TASK"

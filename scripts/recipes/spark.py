@@ -29,6 +29,8 @@ def answer(rows: Iterator[Row]) -> Iterator[Row]:
             with child.stdin:
                 for row in rows:
                     child.stdin.write(json.dumps(row.asDict(recursive=True)) + "\n")
+        except BrokenPipeError:
+            pass  # it has ended, and its exit code is looked at
         except BaseException:
             child.kill()  # fewer answers than rows must not pass for all of them
             raise
