@@ -190,14 +190,15 @@ func readValue(param, text string, read func(in *strictjson.Reader) func() error
 // addBase64 adds pictures that are base64, or have an address, to the prompts.
 func (s *Server) addBase64(t *textRequest, param string, images []string) error {
 	for i, image := range images {
-		t.addPicture(image)
+		param := fmt.Sprintf("%s[%d]", param, i)
+		t.addPicture(param, image)
 		if strings.HasPrefix(image, "data:") || strings.Contains(image[:min(len(image), 8)], "://") {
 			continue
 		}
 		data, err := s.fetcher.Base64(image)
 		if err != nil {
 			status, code := statusOf(err)
-			return &apiError{status, code, fmt.Sprintf("%s[%d]", param, i), quote.Error(err).Error()}
+			return &apiError{status, code, param, quote.Error(err).Error()}
 		}
 		p := &t.pictures[len(t.pictures)-1]
 		p.data, p.reference = data, ""

@@ -50,8 +50,8 @@ func (s *Server) readCompletion(body string) (*textRequest, error) {
 	case t.json:
 		return nil, invalid("response_format", "response_format: a completion has none")
 	}
-	for _, image := range images {
-		t.addPicture(image)
+	for i, image := range images {
+		t.addPicture(fmt.Sprintf("images[%d]", i), image)
 	}
 	return t, t.check()
 }
@@ -65,9 +65,9 @@ func (t *textRequest) readPrompts(in *strictjson.Reader) error {
 	return err
 }
 
-// addPicture adds a picture to the prompts.
-func (t *textRequest) addPicture(reference string) {
-	t.pictures = append(t.pictures, picture{name: fmt.Sprintf("image %d", len(t.pictures)+1), reference: reference})
+// addPicture adds a picture, which is a parameter, to the prompts.
+func (t *textRequest) addPicture(param, reference string) {
+	t.pictures = append(t.pictures, picture{name: fmt.Sprintf("image %d", len(t.pictures)+1), param: param, reference: reference})
 }
 
 // chatMessages are the messages of a chat, of which the last one of a user counts.
@@ -183,7 +183,7 @@ func (s *Server) readPart(in *strictjson.Reader, t *textRequest, texts *[]string
 		if len(t.pictures) == s.o.MaxImages {
 			return invalid(path, fmt.Sprintf("%s: more than %d images", path, s.o.MaxImages))
 		}
-		t.addPicture(image)
+		t.addPicture(path+".image_url", image)
 	default:
 		return invalid(path+".type", path+".type: "+quote.Short(kind)+" where text or image_url is wanted")
 	}

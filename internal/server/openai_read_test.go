@@ -41,10 +41,10 @@ func TestReadChat(t *testing.T) {
 		{"parts", user(`[{"type": "text", "text": "a "}, {"text": "b", "type": "text"}]`, ""), func(r *textRequest) any { return r.prompts }, []string{"a \nb"}},
 		{"no parts", user(`[]`, ""), func(r *textRequest) any { return r.prompts }, []string{""}},
 		{"image", user(`[{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:,", "detail": "low"}}]`, ""),
-			func(r *textRequest) any { return r.pictures }, []picture{{name: "image 1", reference: "data:,"}}},
+			func(r *textRequest) any { return r.pictures }, []picture{{name: "image 1", param: "messages[0].content[1].image_url", reference: "data:,"}}},
 		{"image as string", user(`[{"image_url": "u", "type": "image_url"}]`, ""), func(r *textRequest) any { return r.pictures[0].reference }, "u"},
 		{"images", user(`[{"type": "image_url", "image_url": {"url": "a"}}, {"type": "image_url", "image_url": {"url": "b"}}]`, ""),
-			func(r *textRequest) any { return r.pictures[1] }, picture{name: "image 2", reference: "b"}},
+			func(r *textRequest) any { return r.pictures[1] }, picture{name: "image 2", param: "messages[0].content[1].image_url", reference: "b"}},
 		{"last user", `{"messages": [{"role": "user", "content": 1}, {"content": "b", "role": "user"}, {"role": "assistant", "content": null, "tool_calls": []}]}`,
 			func(r *textRequest) any { return r.prompts }, []string{"b"}},
 		{"turns", `{"messages": [{"role": "system", "content": "s"}, {"role": "assistant"}, {"role": "user", "content": "b"}]}`,
@@ -119,6 +119,42 @@ func TestReadCompletion(t *testing.T) {
 	}
 	if r.firstText(3) != 3 || r.sample(2) != 0 || r.sample(3) != 1 {
 		t.Errorf("text %d, samples %d and %d", r.firstText(3), r.sample(2), r.sample(3))
+	}
+}
+
+// TestReadOllama reads what requests of Ollama's interface say.
+func TestReadOllama(t *testing.T) {
+	s := requestReader(t)
+	for _, c := range []struct {
+		name, endpoint, body string
+		get                  func(*textRequest) any
+		want                 any
+	}{
+		{"prompt", "api/generate", `{"prompt": " x\n"}`, func(r *textRequest) any { return []any{r.prompts, r.stream, r.json} }, []any{[]string{" x\n"}, true, false}},
+		{"no prompt", "api/generate", `{"images": ["AAAA"]}`, func(r *textRequest) any { return r.prompts }, []string{""}},
+		{"base64", "api/generate", `{"images": ["AAAA"]}`, func(r *textRequest) any { return r.pictures[0].data }, []byte{0, 0, 0}},
+		{"address", "api/generate", `{"images": ["https://a/b"]}`, func(r *textRequest) any { return r.pictures[0].reference }, "https://a/b"},
+		{"data", "api/generate", `{"images": ["data:,"]}`, func(r *textRequest) any { return r.pictures[0].reference }, "data:,"},
+		{"JSON", "api/generate", `{"prompt": "x", "format": "json", "stream": false}`, func(r *textRequest) any { return []any{r.json, r.stream} }, []any{true, false}},
+		{"neutral", "api/generate", `{"prompt": "x", "format": "", "think": false, "suffix": "", "context": [1], "raw": true, "template": "t", "keep_alive": -1, "options": null}`,
+			func(r *textRequest) any { return r.warnings }, []string(nil)},
+		{"system", "api/generate", `{"prompt": "x", "system": "s"}`, func(r *textRequest) any { return len(r.warnings) }, 1},
+		{"options", "api/generate", `{"prompt": "x", "options": {"temperature": 0.5, "top_k": 40.0, "top_p": 0.9, "seed": -3, "stop": ["a"], "num_predict": 9, "mirostat": 1}}`,
+			func(r *textRequest) any { return []any{r.sampling.TopK, r.sampling.TopP, *r.seed, r.stop, r.maxTokens} }, []any{40, 0.9, int64(-3), []string{"a"}, 9}},
+		{"all that there is room for", "api/generate", `{"prompt": "x", "options": {"num_predict": -1}}`, func(r *textRequest) any { return r.maxTokens }, math.MaxInt32},
+		{"chat", "api/chat", `{"messages": [{"role": "assistant"}, {"images": ["AAAA"], "content": "x", "role": "user"}, {"role": "tool"}], "tools": []}`,
+			func(r *textRequest) any { return []any{r.prompts, len(r.pictures), len(r.warnings)} }, []any{[]string{"x"}, 1, 1}},
+		{"no content", "api/chat", `{"messages": [{"role": "user", "content": null, "images": null}]}`, func(r *textRequest) any { return r.prompts }, []string{""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := s.readFor(c.endpoint, c.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.get(r); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%#v, want %#v", got, c.want)
+			}
+		})
 	}
 }
 

@@ -166,6 +166,10 @@ func TestSeveralTexts(t *testing.T) {
 			t.Errorf("sample %d streamed: %q, want %q", i, got, content(three, i))
 		}
 	}
+	_, stream = post(t, url, `{"messages": [{"role": "system"}, {"role": "user", "content": "x"}], "temperature": 2, "max_tokens": 8, "n": 3, "stream": true}`)
+	if strings.Count(stream, `"warnings":`) != 1 {
+		t.Errorf("not one warning: %s", stream)
+	}
 	url = serveClients(t, clientOptions(demoModel())) + "/v1/chat/completions"
 	beams := asked(t, url, chatAbout(t, scene, "caption en", `"beams": 3, "n": 3`))
 	first, second := at(beams, "choices", 0, "score"), at(beams, "choices", 1, "score")

@@ -5,7 +5,7 @@
 #
 #	scripts/clients/run.sh bin/paligemma [--more]
 #
-# --more tries clients that are built on these, too: litellm, llm, LangChain, openai-go.
+# --more tries others, too: litellm, LangChain, llm, ollama for Node, openai-go.
 # The exit code is 0 if all that were tried did as they should, 2 if none could be tried.
 set -u
 binary=$(realpath "$1")
@@ -57,16 +57,21 @@ else
 	echo "Python's clients: left out: python3 with venv is missing"
 fi
 
-if command -v npm >/dev/null; then
-	mkdir "$work/node"
-	cp "$here/openai_client.mjs" "$work/node"
-	if (cd "$work/node" && npm install --silent --no-fund --no-audit openai) 2>"$work/npm" >&2; then
-		attempt openai_client.mjs node "$work/node/openai_client.mjs"
+# package NAME: tries a package for Node.
+package() {
+	mkdir -p "$work/$1"
+	cp "$here/$1_client.mjs" "$work/$1"
+	if (cd "$work/$1" && npm install --silent --no-fund --no-audit "$1") 2>"$work/npm" >&2; then
+		attempt "$1_client.mjs" node "$work/$1/$1_client.mjs"
 	else
-		echo "openai_client.mjs: left out: npm cannot install openai: $(tail -n 1 "$work/npm")"
+		echo "$1_client.mjs: left out: npm cannot install $1: $(tail -n 1 "$work/npm")"
 	fi
+}
+if command -v npm >/dev/null && command -v node >/dev/null; then
+	package openai
+	test "${2-}" != --more || package ollama
 else
-	echo "openai_client.mjs: left out: npm is missing"
+	echo "Node's clients: left out: node or npm is missing"
 fi
 
 if [ "${2-}" = --more ] && command -v go >/dev/null; then
