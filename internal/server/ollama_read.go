@@ -38,11 +38,11 @@ func (s *Server) readOllama(body string, chat bool) (t *textRequest, load bool, 
 			"options":      object(in, "options.", t.ollamaOptions(in)),
 			"logprobs":     boolInto(in, &t.logProbs),
 			"top_logprobs": intInto(in, &t.topLogProbs, 0, maxTopChoices),
-			"think":        func() (err error) { more.think, err = in.Value(); return err },
+			"think":        func() (err error) { more.think, err = shortValue(in); return err },
 		}
 		if chat {
 			p["messages"] = func() error { return more.messages.read(in) }
-			p["tools"] = func() (err error) { more.tools, err = in.Value(); return err }
+			p["tools"] = func() (err error) { more.tools, err = shortValue(in); return err }
 			return p
 		}
 		p["prompt"] = stringInto(in, &more.prompt)

@@ -80,9 +80,18 @@ type chatMessages struct {
 	systems int    // messages that are a system's
 }
 
+// Limits of a chat.
+const (
+	maxMessages = 10_000
+	maxParts    = 1000 // of a message
+)
+
 // read reads the messages.
 func (m *chatMessages) read(in *strictjson.Reader) error {
 	return in.List(func() error {
+		if m.count == maxMessages {
+			return fmt.Errorf("more than %d messages", maxMessages)
+		}
 		err := m.message(in)
 		m.count++
 		return wrong(fmt.Sprintf("%s[%d]", m.param, m.count-1), err)
@@ -138,6 +147,9 @@ func (s *Server) takeChat(t *textRequest, m *chatMessages) error {
 	var texts []string
 	i := 0
 	err = in.List(func() error {
+		if i == maxParts {
+			return fmt.Errorf("more than %d parts", maxParts)
+		}
 		err := s.readPart(in, t, &texts, fmt.Sprintf("%s[%d]", path, i))
 		i++
 		return err

@@ -158,6 +158,15 @@ func TestReadOllama(t *testing.T) {
 	}
 }
 
+// manyOthers are 101 parameters that nobody knows.
+var manyOthers = func() string {
+	var b strings.Builder
+	for i := range 101 {
+		fmt.Fprintf(&b, `, "others%d": null`, i)
+	}
+	return b.String()
+}()
+
 // requestErrors are requests that are refused: where, and which parameter is blamed.
 var requestErrors = []struct{ endpoint, body, param, message string }{
 	{"chat", ``, "", "want an object of JSON"},
@@ -233,6 +242,11 @@ var requestErrors = []struct{ endpoint, body, param, message string }{
 	{"chat", user(`"x"`, `, "modalities": ["text", "audio"]`), "modalities", "not supported"},
 	{"chat", user(`"x"`, `, "max_token": 5`), "max_token", "no such parameter"},
 	{"chat", user(`"x"`, `, "prompt": "y"`), "prompt", "no such parameter"},
+	{"chat", `{"messages": [` + strings.Repeat(`{"role": "user"}, `, 10000) + `{"role": "user", "content": "x"}]}`, "messages", "more than 10000 messages"},
+	{"chat", user(`[`+strings.Repeat(`{"type": "text", "text": ""}, `, 1000)+`{"type": "text", "text": "x"}]`, ""), "messages[0].content", "more than 1000 parts"},
+	{"chat", user(`"x"`, `, "tools": [`+strings.Repeat(`[], `, 1000)+`[]]`), "tools", "no such parameter"},
+	{"chat", user(`"x"`, manyOthers), "others100", "more than 100 parameters"},
+	{"chat", `{"messages": [{"role": "user", "content": "x"` + manyOthers + `}]}`, "messages[0].others100", "more than 100 parameters"},
 	{"completion", `{}`, "prompt", "missing"},
 	{"completion", `{"prompt": []}`, "prompt", "empty"},
 	{"completion", `{"prompt": [1, 2]}`, "prompt", "a string"},

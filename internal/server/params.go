@@ -51,9 +51,19 @@ func notJSON(err error) error {
 	return invalid("", "want an object of JSON: "+quote.Error(err).Error())
 }
 
+// Limits of what a request may say without a meaning here.
+const (
+	maxOthers = 100  // parameters that are not known
+	maxOther  = 1000 // bytes of a list or an object whose elements count
+)
+
+// long stands for a list or an object of more than maxOther bytes.
+type long struct{}
+
 // readObject reads an object in a request, whose parameters are called path and their
 // names. other is nil where those that are not among them are skipped.
 func readObject(in *strictjson.Reader, path string, known params, other func(name string, value any) error) error {
+	others := 0
 	return in.Object(func(name string) error {
 		param := path + quote.Line(name, quote.Max)
 		read, ok := known[name]
@@ -63,15 +73,31 @@ func readObject(in *strictjson.Reader, path string, known params, other func(nam
 				return err
 			}
 			return wrong(param, read())
-		case other == nil:
+		case others == maxOthers:
+			return invalid(param, fmt.Sprintf("more than %d parameters that are not known", maxOthers))
+		}
+		if others++; other == nil {
 			return in.Skip()
 		}
-		value, err := in.Value()
+		value, err := shortValue(in)
 		if err != nil {
 			return err
 		}
 		return wrong(param, other(name, value))
 	})
+}
+
+// shortValue reads a value of any kind. Of a long list or object no more is kept than
+// that it was one.
+func shortValue(in *strictjson.Reader) (any, error) {
+	text, err := in.Text(in.Skip)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) > maxOther && (text[0] == '[' || text[0] == '{'):
+		return long{}, nil
+	}
+	return strictjson.Parse(text)
 }
 
 // wrong is the error of a parameter, unless it names one already.

@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 picture=$here/../../testdata/scenes/demo.png
 work=$(mktemp -d)
 server=
-trap 'test -z "$server" || kill "$server"; rm -rf "$work"' EXIT
+trap 'test -z "$server" || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
 
 "$binary" serve --port 0 2>"$work/log" &
 server=$!
