@@ -2,7 +2,7 @@
 // checkpoints' configurations, tokenizers, safetensors headers and requests. It refuses
 // what encoding/json accepts or mends in silence: a key that an object has
 // twice, field names in another case, bytes that are not UTF-8, text after the
-// value, and nesting beyond maxDepth. It reads value by value, so that a caller
+// value, nesting beyond maxDepth, and objects with more than maxKeys keys. It reads value by value, so that a caller
 // can bound what it keeps before it is allocated, and it says where a fault is.
 package strictjson
 
@@ -19,6 +19,10 @@ import (
 
 // maxDepth is the number of objects and lists that may enclose a value.
 const maxDepth = 32
+
+// maxKeys is the number of keys that an object may have, each of which takes memory
+// until its end. The largest vocabularies have half of it.
+const maxKeys = 1 << 19
 
 // Raw is the text of a value, without white space around it.
 type Raw = json.RawMessage
@@ -208,6 +212,9 @@ func (r *Reader) Object(field func(key string) error) error {
 		}
 		if _, twice := seen[key]; twice {
 			return bad(start, "key %s is there twice", quote.Short(key))
+		}
+		if len(seen) == maxKeys {
+			return bad(start, "more than %d keys in an object", maxKeys)
 		}
 		seen[key] = struct{}{}
 		if !r.accept(':') {

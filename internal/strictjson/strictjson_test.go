@@ -4,10 +4,32 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
 )
+
+// keys is an object with n keys.
+func keys(n int) string {
+	text := []byte("{")
+	for i := range n {
+		text = append(strconv.AppendInt(append(text, '"'), int64(i), 36), "\":0,"...)
+	}
+	return string(text[:len(text)-1]) + "}"
+}
+
+func TestManyKeys(t *testing.T) {
+	for _, n := range []int{maxKeys, maxKeys + 1} {
+		r, err := NewReader(keys(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Skip(); (err != nil) != (n > maxKeys) || err != nil && !strings.Contains(err.Error(), "more than 524288 keys") {
+			t.Errorf("%d keys: %v", n, err)
+		}
+	}
+}
 
 func TestRefused(t *testing.T) {
 	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
