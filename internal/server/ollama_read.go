@@ -86,7 +86,10 @@ func (m *ollamaExtras) check() error {
 // readOllamaFormat reads the form that a text should have.
 func (t *textRequest) readOllamaFormat(in *strictjson.Reader) error {
 	if in.Kind() != strictjson.String {
-		return errors.Join(in.Skip(), invalid("format", "format: a model such as this one cannot be held to a schema: json gives the JSON that docs/json.md describes"))
+		if err := in.Skip(); err != nil {
+			return err
+		}
+		return invalid("format", "format: a model such as this one cannot be held to a schema: json gives the JSON that docs/json.md describes")
 	}
 	format, err := in.String()
 	if t.json = format == "json"; err == nil && !t.json && format != "" {

@@ -7,8 +7,8 @@ import (
 	"paligemma/internal/quote"
 )
 
-// neutral are values of parameters that ask for nothing beyond what is done anyway.
-// Of others empty ones are: false, 0, and texts, lists and objects in which nothing is.
+// neutral reports which values of a parameter change nothing. Of parameters that are
+// not listed these are the empty ones.
 var neutral = map[string]func(value any) bool{
 	"user": anything, "metadata": anything, "store": anything, "service_tier": anything, "parallel_tool_calls": anything,
 	"safety_identifier": anything, "prompt_cache_key": anything, "prompt_cache_retention": anything,
@@ -21,7 +21,8 @@ var neutral = map[string]func(value any) bool{
 	"skip_special_tokens": isTrue, "spaces_between_special_tokens": isTrue, "add_generation_prompt": isTrue,
 }
 
-// unsupported refuses a parameter that is not known, unless its value is neutral.
+// unsupported refuses a parameter that has no meaning here, unless its value changes
+// nothing.
 func (t *textRequest) unsupported(name string, value any) error {
 	accepts, ok := neutral[name]
 	if !ok {
@@ -68,7 +69,7 @@ func isTextOnly(value any) bool {
 	return ok && len(list) == 1 && list[0] == "text"
 }
 
-// isEmpty reports whether a value is one in which nothing is.
+// isEmpty reports whether a value is null, false, 0, or an empty text, list or object.
 func isEmpty(value any) bool {
 	switch v := value.(type) {
 	case bool:

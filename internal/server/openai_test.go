@@ -186,7 +186,7 @@ func TestSeveralTexts(t *testing.T) {
 func TestOwnParameters(t *testing.T) {
 	url := serveClients(t, clientOptions(demoModel())) + "/v1/chat/completions"
 	rated := asked(t, url, chatAbout(t, scene, "caption en", `"choices_text": ["two stars", `+quoted(sceneCaption)+`]`))
-	if at(rated, "choices", 0, "message", "content") != sceneCaption || at(rated, "choices", 0, "scores", 1, "suffix") != "two stars" || at(rated, "choices", 0, "finish_reason") != "stop" {
+	if at(rated, "choices", 0, "message", "content") != sceneCaption || at(rated, "choices", 0, "scores", 1, "suffix") != "two stars" || at(rated, "choices", 0, "finish_reason") != "stop" || at(rated, "usage", "completion_tokens") != 12. {
 		t.Errorf("rated: %v", rated["choices"])
 	}
 	found := asked(t, url, chatAbout(t, scene, "segment circle", `"stop_repeats": true`))

@@ -105,6 +105,9 @@ func (t *textRequest) texts(index int, r *result.Result) ([]writtenText, error) 
 	if r.Timings != nil {
 		one.tokens = r.Timings.DecodeTokens
 	}
+	if r.Scores != nil && r.Tokens != nil { // rated, not written
+		one.tokens = len(*r.Tokens)
+	}
 	if r.LogProbs != nil && t.logProbs {
 		steps := (*r.LogProbs)[:min(len(*r.LogProbs), len(*r.Tokens))] // without the end token
 		one.steps = t.likeliest(steps)
