@@ -140,7 +140,7 @@ func (s *Server) takeChat(t *textRequest, m *chatMessages) error {
 	}
 	path += "content"
 	if in.Kind() == strictjson.String {
-		prompt, err := in.String()
+		prompt, err := readString(in)
 		t.prompts = []string{prompt}
 		return wrong(path, err)
 	}

@@ -113,8 +113,21 @@ func object(in *strictjson.Reader, path string, known params) func() error {
 	return func() error { return readObject(in, path, known, nil) }
 }
 
+// maxCopy is the size of a text, in bytes, up to which it is copied, so that it does
+// not keep the whole request in memory, as a picture in base64 does.
+const maxCopy = 1 << 16
+
+// readString reads a string.
+func readString(in *strictjson.Reader) (string, error) {
+	s, err := in.String()
+	if len(s) <= maxCopy {
+		s = strings.Clone(s)
+	}
+	return s, err
+}
+
 func stringInto(in *strictjson.Reader, to *string) func() error {
-	return func() (err error) { *to, err = in.String(); return err }
+	return func() (err error) { *to, err = readString(in); return err }
 }
 
 func boolInto(in *strictjson.Reader, to *bool) func() error {
@@ -147,7 +160,7 @@ func stringsInto(in *strictjson.Reader, to *[]string, most int) func() error {
 	return func() error {
 		*to = []string{}
 		add := func() error {
-			s, err := in.String()
+			s, err := readString(in)
 			if *to = append(*to, s); err == nil && len(*to) > most {
 				err = fmt.Errorf("want at most %d", most)
 			}
