@@ -1,6 +1,7 @@
 // What is shown of an answer, besides the picture.
 
 const percent = (v) => (v === undefined ? '' : (100 * v).toFixed(v < 0.9995 ? 1 : 0) + ' %');
+const signed = (v, digits) => v.toFixed(digits).replace(/^-0\.0+$/, '0').replace('-', '−');
 const seconds = (ms) => (ms >= 1000 ? (ms / 1000).toFixed(1) + ' s' : Math.round(ms) + ' ms');
 
 // element makes an element with a class and content.
@@ -51,14 +52,14 @@ export function scoreTable(scores) {
     const meter = document.createElement('meter');
     meter.value = share;
     meter.setAttribute('aria-label', 'Share');
-    return element('tr', '', element('td', '', s.suffix || '(nothing)'), element('td', '', meter), element('td', 'number', percent(share)), element('td', 'number', s.sum.toFixed(2)));
+    return element('tr', '', element('td', '', s.suffix || '(nothing)'), element('td', '', meter), element('td', 'number', percent(share)), element('td', 'number', signed(s.sum, 2)));
   });
   return table('The likeliest first', [['Text'], ['Share'], ['', 'number'], ['Log-probability', 'number']], rows);
 }
 
 // alternativeTable lists the texts of a beam search.
 export function alternativeTable(alternatives) {
-  return table('Alternatives', [['Text'], ['Score', 'number']], alternatives.map((a) => element('tr', '', element('td', '', a.text), element('td', 'number', a.score.toFixed(3)))));
+  return table('Alternatives', [['Text'], ['Score', 'number']], alternatives.map((a) => element('tr', '', element('td', '', a.text), element('td', 'number', signed(a.score, 3)))));
 }
 
 // facts says how an answer came about.
@@ -72,7 +73,7 @@ export function facts(answer) {
     const detail = [];
     if (t.vision_ms > 0) detail.push(`picture ${seconds(t.image_ms + t.vision_ms)}`);
     detail.push(`prompt ${seconds(t.prefill_ms)}`);
-    if (t.decode_tokens > 0) detail.push(`${t.decode_tokens} tokens ${seconds(t.decode_ms)}`);
+    if (t.decode_tokens > 0) detail.push(`${t.decode_tokens} ${t.decode_tokens === 1 ? 'token' : 'tokens'} ${seconds(t.decode_ms)}`);
     parts[parts.length - 1] += ` (${detail.join(', ')})`;
   }
   for (const warning of answer.warnings ?? []) parts.push(warning);

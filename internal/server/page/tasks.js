@@ -12,6 +12,7 @@ const writing = [
   {name: 'top_p', label: 'Top-p', kind: 'number', min: 0, max: 1, step: 'any', placeholder: '1'},
   {name: 'seed', label: 'Seed', kind: 'number', min: 0, step: 1, placeholder: 'random'},
   beams,
+  {name: 'num_return', label: 'Texts of the beams', kind: 'number', min: 1, max: 64, step: 1, placeholder: '1'},
 ];
 const objects = {name: 'objects', label: 'Objects', placeholder: 'cat ; dog', hint: 'Several with ; between them.', split: ';', needed: 'What is to be found?'};
 const prompt = {name: 'prompt', label: 'Prompt', kind: 'area', hint: 'Taken as it is.', always: true};
