@@ -1,6 +1,8 @@
 package doctest
 
 import (
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +125,28 @@ func TestSound(t *testing.T) {
 	}
 	if wrong, outputs := Compare(blocks, results); wrong != nil || outputs != nil {
 		t.Errorf("got %q, %q", wrong, outputs)
+	}
+}
+
+// A server that a page starts ends with it, and has a port that no other page's has.
+func TestServer(t *testing.T) {
+	blocks, err := Parse("```console\n$ sleep 1000 & echo $! > pid; echo 8080 | tee port\n8080\n```\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, env := sandbox(t)
+	results, err := Run(t.Context(), dir, env, blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrong, _ := Compare(blocks, results); wrong != nil {
+		t.Errorf("got %q", wrong)
+	}
+	if port := readFile(t, filepath.Join(dir, "port")); port == "8080\n" {
+		t.Error("the port is that of the page")
+	}
+	if err := exec.CommandContext(t.Context(), "kill", "-0", strings.TrimSpace(readFile(t, filepath.Join(dir, "pid")))).Run(); err == nil {
+		t.Error("what runs in the background goes on")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,7 @@ import (
 var tools = map[string]*regexp.Regexp{}
 
 func init() {
-	for _, name := range []string{"convert", "ffmpeg", "jq", "python3"} {
+	for _, name := range []string{"convert", "curl", "ffmpeg", "jq", "python3"} {
 		tools[name] = atCommand(name)
 	}
 }
@@ -40,6 +41,20 @@ type Result struct {
 	Failed  string   // what failed in it, or empty
 }
 
+// port is the one of servers that pages start. Tests that run side by side use others in
+// its place.
+const port = "8080"
+
+// freePort returns a port that nobody listens on.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
+}
+
 // Run executes all commands of blocks, in order, in one shell, in the folder
 // dir with the environment env. Blocks that need something are only checked:
 // paligemma must know the commands and flags in them.
@@ -49,6 +64,10 @@ func Run(ctx context.Context, dir string, env []string, blocks []Block) ([]Resul
 		return nil, err
 	}
 	defer os.RemoveAll(work)
+	free, err := freePort()
+	if err != nil {
+		return nil, err
+	}
 	var results []Result
 	script := strings.ReplaceAll(prelude, "WORK", work)
 	for _, b := range blocks {
@@ -58,7 +77,7 @@ func Run(ctx context.Context, dir string, env []string, blocks []Block) ([]Resul
 			if b.Needs != "" {
 				r.Failed = check(ctx, env, c.Text)
 			} else if r.Missing = missing(c.Text); r.Missing == nil {
-				if err := os.WriteFile(name, []byte(c.Text), 0o600); err != nil {
+				if err := os.WriteFile(name, []byte(strings.ReplaceAll(c.Text, port, free)), 0o600); err != nil {
 					return nil, err
 				}
 				script += "run " + name + "\n"
@@ -72,7 +91,7 @@ func Run(ctx context.Context, dir string, env []string, blocks []Block) ([]Resul
 		return nil, fmt.Errorf("%w: %s", err, out)
 	}
 	for i := range results {
-		if err := results[i].read(filepath.Join(work, strconv.Itoa(i))); err != nil {
+		if err := results[i].read(filepath.Join(work, strconv.Itoa(i)), free); err != nil {
 			return nil, err
 		}
 	}
@@ -80,10 +99,11 @@ func Run(ctx context.Context, dir string, env []string, blocks []Block) ([]Resul
 }
 
 // prelude defines run, which evaluates a file in the shell itself, so that
-// variables and the folder stay. What fails in it is listed in a file; as with
+// variables and the folder stay, and what runs in the background until the end. What fails in it is listed in a file; as with
 // set -e, conditions do not count (and so run itself must not be one).
 const prelude = `set -o pipefail -o errtrace
 trap 'echo "exit code $?: $BASH_COMMAND" >>WORK/failed' ERR
+trap 'jobs=$(jobs -p); [[ -z $jobs ]] || kill $jobs; wait' EXIT
 run() {
 	rm -f WORK/failed
 	eval "$(<"$1")" >"$1.out" 2>"$1.err" </dev/null
@@ -91,8 +111,8 @@ run() {
 }
 `
 
-// read adds what run wrote about a command, if it was run.
-func (r *Result) read(name string) error {
+// read adds what run wrote about a command, if it was run, with free as its port.
+func (r *Result) read(name, free string) error {
 	out, err := os.ReadFile(name + ".out")
 	if errors.Is(err, os.ErrNotExist) {
 		if _, err := os.Stat(name); err == nil {
@@ -105,7 +125,7 @@ func (r *Result) read(name string) error {
 	if errors.Is(err3, os.ErrNotExist) {
 		err3 = nil
 	}
-	if text := strings.TrimSuffix(string(out), "\n"); text != "" {
+	if text := strings.ReplaceAll(strings.TrimSuffix(string(out), "\n"), free, port); text != "" {
 		r.Output = strings.Split(text, "\n")
 	}
 	r.Errors, r.Failed = string(errs), strings.TrimSpace(string(failed))

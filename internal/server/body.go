@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	maxParts   = 4096 // of a form
-	maxAddress = 8192 // bytes of a picture's address
-	maxName    = 255  // bytes of a file's name; longer ones are left out
+	maxFormParts = 4096 // of a form
+	maxAddress   = 8192 // bytes of a picture's address
+	maxName      = 255  // bytes of a file's name; longer ones are left out
 )
 
 // readTask reads the request of a task: JSON, a form, or a picture with everything else
@@ -153,7 +153,7 @@ func (s *Server) readForm(r *http.Request, t *taskReader, boundary string) error
 		return invalid("", "the header Content-Type names no boundary: let the client set it")
 	}
 	parts := multipart.NewReader(r.Body, boundary)
-	for range maxParts {
+	for range maxFormParts {
 		part, err := parts.NextRawPart()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -165,7 +165,7 @@ func (s *Server) readForm(r *http.Request, t *taskReader, boundary string) error
 			return err
 		}
 	}
-	return invalid("", fmt.Sprintf("the form has more than %d parts", maxParts))
+	return invalid("", fmt.Sprintf("the form has more than %d parts", maxFormParts))
 }
 
 // readFormPart reads a field of a form: a file, or a text.
