@@ -59,7 +59,7 @@ var readSpec = sync.OnceValues(func() (*spec, error) {
 })
 
 // theSpec is openapi.json.
-func theSpec(t *testing.T) *spec {
+func theSpec(t testing.TB) *spec {
 	t.Helper()
 	s, err := readSpec()
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *spec) find(method, path string) *operation {
 }
 
 // checkExchange holds a request and its answer to openapi.json.
-func checkExchange(t *testing.T, r *http.Request, body []byte, resp *http.Response, data []byte) {
+func checkExchange(t testing.TB, r *http.Request, body []byte, resp *http.Response, data []byte) {
 	t.Helper()
 	s := theSpec(t)
 	o := s.find(r.Method, r.URL.Path)
@@ -115,7 +115,7 @@ func checkExchange(t *testing.T, r *http.Request, body []byte, resp *http.Respon
 }
 
 // checkRequest holds a body that was accepted to the description of an operation.
-func (s *spec) checkRequest(t *testing.T, o *operation, kind string, body []byte) {
+func (s *spec) checkRequest(t testing.TB, o *operation, kind string, body []byte) {
 	t.Helper()
 	kind, _, _ = mime.ParseMediaType(kind)
 	switch {
@@ -144,7 +144,7 @@ func (s *spec) checkRequest(t *testing.T, o *operation, kind string, body []byte
 }
 
 // checkContent holds an answer to the description of it.
-func (s *spec) checkContent(t *testing.T, what string, contents map[string]*specContent, kind string, data []byte) {
+func (s *spec) checkContent(t testing.TB, what string, contents map[string]*specContent, kind string, data []byte) {
 	t.Helper()
 	kind, _, _ = mime.ParseMediaType(kind)
 	content := contents[kind]

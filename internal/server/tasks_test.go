@@ -30,7 +30,7 @@ import (
 	"paligemma/internal/server/fetch"
 )
 
-const scenePath = "../../testdata/scenes/demo.png"
+const taskScene = "../../testdata/scenes/demo.png"
 
 // taskOptions are those of a server of the built-in model.
 func taskOptions() Options {
@@ -85,7 +85,7 @@ func taskURL(t *testing.T, task string) string {
 // sceneBytes returns the picture that tests ask about.
 func sceneBytes(t *testing.T) []byte {
 	t.Helper()
-	data, err := os.ReadFile(scenePath)
+	data, err := os.ReadFile(taskScene)
 	if err != nil {
 		t.Fatal(err)
 	}
