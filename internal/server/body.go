@@ -15,6 +15,7 @@ import (
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
 	"paligemma/internal/result"
+	"paligemma/internal/units"
 )
 
 const (
@@ -91,10 +92,11 @@ func (t *taskReader) readText(r *http.Request) error {
 // broken is the error of a body that cannot be read to its end.
 func broken(err error) error {
 	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return fmt.Errorf("the request has %w of %d bytes: %w", result.ErrTooLong, tooLarge.Limit, err)
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	var known *apiError
+	switch {
+	case errors.As(err, &tooLarge):
+		return fmt.Errorf("the request has %w of %s", result.ErrTooLong, units.Bytes(tooLarge.Limit))
+	case errors.As(err, &known), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
 	return invalid("", "the body breaks off: "+quote.Error(err).Error())
@@ -129,7 +131,7 @@ func (s *Server) readBytes(r io.Reader, size int64) ([]byte, error) {
 }
 
 func tooManyBytes(most int64) error {
-	return result.ImageError{Err: fmt.Errorf("the picture has %w of %d bytes", result.ErrTooLong, most)}
+	return result.ImageError{Err: fmt.Errorf("the picture has %w of %s", result.ErrTooLong, units.Bytes(most))}
 }
 
 // readPicture reads a body that is a picture.
@@ -184,7 +186,7 @@ func (s *Server) readFormPart(part *multipart.Part, t *taskReader) error {
 			return broken(err)
 		}
 		if n > most {
-			return invalid(name, fmt.Sprintf("%s: a text is longer than %d bytes", quote.Line(name, quote.Max), most))
+			return invalid(name, fmt.Sprintf("%s: a text is longer than %s bytes", quote.Line(name, quote.Max), units.Number(most)))
 		}
 		return t.form(name, text.String())
 	}

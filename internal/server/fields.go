@@ -14,6 +14,7 @@ import (
 	"paligemma/internal/quote"
 	"paligemma/internal/strictjson"
 	"paligemma/internal/task"
+	"paligemma/internal/units"
 )
 
 // Limits of what a request of a task may say, pictures left out.
@@ -89,20 +90,30 @@ func (in *taskRequest) fields() map[string]field {
 func checkText(s string, most int) error {
 	switch {
 	case len(s) > most:
-		return fmt.Errorf("a text of %d bytes is longer than %d", len(s), most)
+		return fmt.Errorf("a text is longer than %s bytes", units.Number(most))
 	case !utf8.ValidString(s):
 		return errors.New("not valid utf-8")
 	}
 	return nil
 }
 
+// readText reads a string of JSON of at most most bytes. A short one is a copy, so that
+// it does not keep the body, which may hold pictures.
+func readText(r *strictjson.Reader, most int) (string, error) {
+	s, err := r.String()
+	if err == nil {
+		err = checkText(s, most)
+	}
+	if err == nil && len(s) <= maxText {
+		s = strings.Clone(s)
+	}
+	return s, err
+}
+
 // textInto reads a string of JSON.
 func textInto(to func(string), most int) func(*strictjson.Reader) error {
 	return func(r *strictjson.Reader) error {
-		s, err := r.String()
-		if err == nil {
-			err = checkText(s, most)
-		}
+		s, err := readText(r, most)
 		to(s)
 		return err
 	}
@@ -147,20 +158,14 @@ func listField(to *[]string, most int, split func(string) []string) field {
 	}
 	return field{again: true, form: add, json: func(r *strictjson.Reader) error {
 		if r.Kind() == strictjson.String {
-			s, err := r.String()
-			if err == nil {
-				err = checkText(s, most)
-			}
+			s, err := readText(r, most)
 			if err != nil {
 				return err
 			}
 			return add(s)
 		}
 		return r.List(func() error {
-			s, err := r.String()
-			if err == nil {
-				err = checkText(s, most)
-			}
+			s, err := readText(r, most)
 			if *to = append(*to, s); err == nil && len(*to) > maxList {
 				err = fmt.Errorf("more than %d in a list", maxList)
 			}
