@@ -173,9 +173,9 @@ func (s *Server) readForm(r *http.Request, t *taskReader, boundary string) error
 // readFormPart reads a field of a form: a file, or a text.
 func (s *Server) readFormPart(part *multipart.Part, t *taskReader) error {
 	defer part.Close()
-	name := part.FormName()
+	name, kind := part.FormName(), part.Header.Get("Content-Type")
 	isPicture := name == "image" || name == "images"
-	if !isPicture || part.FileName() == "" && part.Header.Get("Content-Type") == "" {
+	if !isPicture || part.FileName() == "" && (kind == "" || strings.HasPrefix(kind, "text/")) {
 		most := int64(maxText)
 		if isPicture {
 			most = s.o.MaxBody // of the whole request

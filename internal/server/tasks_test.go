@@ -400,6 +400,8 @@ func TestTaskErrors(t *testing.T) {
 		{"empty file", part("image", "a.png", "image/png", ""), 400, "image", "empty"},
 		{"large file", part("image", "a.png", "image/png", strings.Repeat("a", 1<<20+1)), 413, "image", "more than the limit of 1.0 MB"},
 		{"damaged file", part("image", "a.png", "image/png", string(sceneBytes(t)[:2000])), 400, "image", ""},
+		{"text that is no picture", part("image", "", "text/plain", "*"), 400, "image", "base64"},
+		{"bytes that are no picture", part("image", "", "application/octet-stream", "*"), 415, "image", ""},
 		{"part without a name", part("", "", "", "a"), 400, "", "no field"},
 		{"empty picture", taskCase{task: "ocr", kind: "image/png"}, 400, "image", "empty"},
 		{"picture that is none", taskCase{task: "ocr", kind: "image/png", body: []byte("<svg/>")}, 415, "image", ""},
