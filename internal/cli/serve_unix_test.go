@@ -423,10 +423,15 @@ func TestHealthCommand(t *testing.T) {
 		answer http.HandlerFunc
 		says   string
 	}{
-		"loading":        {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(503); io.WriteString(w, `{"status":"loading"}`) }, "loading (503)"},
+		"loading": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(503)
+			io.WriteString(w, `{"status":"loading"}`)
+		}, "loading (503)"},
 		"something else": {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") }, "answered 200: does something else run there?"},
 		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://example.org", 302) }, "answered 302"},
-		"a long one":     {func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, `{"status":"%s"}`, strings.Repeat("x", 5000)) }, "answered 200"},
+		"a long one": {func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `{"status":"%s"}`, strings.Repeat("x", 5000))
+		}, "answered 200"},
 		"steering": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(500)
 			io.WriteString(w, `{"status":"a\u001b[2Jb"}`)

@@ -74,7 +74,7 @@ func (c *connections) enter() bool {
 		var again *time.Timer
 		if oldest := c.idle.Front(); oldest != nil && c.open-len(c.leaving) >= c.most {
 			if wait := c.grace - time.Since(oldest.Value.(idleConn).since); wait > 0 {
-				again = time.AfterFunc(wait, c.changes.Broadcast)
+				again = time.AfterFunc(wait, c.wake)
 			} else {
 				c.drop(c.forget(oldest))
 			}
@@ -89,6 +89,13 @@ func (c *connections) enter() bool {
 	}
 	c.open++
 	return true
+}
+
+// wake has enter look again. It waits for the lock, so that enter does wait already.
+func (c *connections) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes.Broadcast()
 }
 
 // changed hears from the HTTP server what connections do.

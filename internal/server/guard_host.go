@@ -48,11 +48,11 @@ func hostAllowed(header string, local net.Addr, allowed []string) bool {
 	if err != nil {
 		return name == "localhost" || strings.HasSuffix(name, ".localhost")
 	}
-	if a = a.Unmap(); a.IsLoopback() {
+	if a = a.Unmap(); a.IsLoopback() && a.Zone() == "" {
 		return true
 	}
 	at, ok := local.(*net.TCPAddr)
-	return ok && !at.IP.IsLoopback()
+	return ok && !at.IP.IsLoopback() && a.Zone() == ""
 }
 
 // hostName returns the host of a Host header in lower case, without a port and a dot at

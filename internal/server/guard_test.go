@@ -162,7 +162,7 @@ func TestHostAllowed(t *testing.T) {
 		{"evil.example", loopback, false}, {"evil.example:8080", loopback, false}, {"localhost.evil.example", loopback, false},
 		{"evillocalhost", loopback, false}, {"192.168.1.5", loopback, false}, {"1.2.3.4:8080", loopback, false}, {"127.1", loopback, false},
 		{"2130706433", loopback, false}, {"localhost:80x", loopback, false}, {"localhost@evil.example", loopback, false}, {"localhost,evil.example", loopback, false},
-		{"[localhost]", loopback, false}, {"[::1", loopback, false}, {"[::1]x", loopback, false}, {".", loopback, false}, {":8080", loopback, false},
+		{"[localhost]", loopback, false}, {"[::1", loopback, false}, {"[::1%0]", loopback, false}, {"::1%0", loopback, false}, {"[fe80::1%25eth0]:80", lan, false}, {"[::1]x", loopback, false}, {".", loopback, false}, {":8080", loopback, false},
 		{"192.168.1.5:9000", lan, true}, {"10.0.0.9", lan, true}, {"127.0.0.1", lan, true}, {"evil.example", lan, false}, {"localhost", lan, true},
 		{"server:9000", lan, true}, {"SERVER", loopback, true}, {"a.example.org", lan, true}, {"example.org", lan, false}, {".example.org", lan, false},
 		{"evilexample.org", lan, false}, {"[2001:db8::5]:80", loopback, true}, {"[2001:db8::6]:80", loopback, false},
@@ -186,7 +186,7 @@ func TestHostAllowed(t *testing.T) {
 
 // FuzzHostHeader holds Host headers against what a browser would make of them.
 func FuzzHostHeader(f *testing.F) {
-	for _, seed := range []string{"localhost:80", "[::1]:1", "127.1", "a.localhost.", "[fe80::1%25lo]", "evil.example:80", "", "[]", ":", "::1"} {
+	for _, seed := range []string{"localhost:80", "[::1]:1", "127.1", "a.localhost.", "[fe80::1%25lo]", "evil.example:80", "", "[]", ":", "::1", "::1%0"} {
 		f.Add(seed)
 	}
 	loopback := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
@@ -453,14 +453,14 @@ func TestDeadline(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	open := make(chan struct{})
-	h, s := func() (http.Handler, *Server) {
-		s, err := New(Options{Version: "v1.2", Models: []Model{{Name: "slow", Open: func([]string) (*engine.Engine, error) { <-open; return demoEngine() }, Masks: func(*engine.Engine) (*engine.Masks, error) { return nil, nil }}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s.Handler(), s
-	}()
+	models := demoModels()
+	models[0].Open = func([]string) (*engine.Engine, error) { <-open; return demoEngine() }
+	s, err := New(Options{Version: "v1.2", Models: models, Parallel: 1, Limits: limits})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer s.Close()
+	h := s.Handler()
 	want := func(path string, status int, says string) {
 		t.Helper()
 		if w := send(h, "GET", path); w.Code != status || !strings.Contains(w.Body.String(), says) {
@@ -472,9 +472,20 @@ func TestHealth(t *testing.T) {
 	loaded := make(chan error)
 	go func() { loaded <- s.Load(t.Context()) }()
 	want("/health", 503, "loading")
+	answered := make(chan *httptest.ResponseRecorder, 1)
+	go func() { // waits for the model
+		r := httptest.NewRequest("POST", "/v1/caption", strings.NewReader(`{"image":"`+scene(t)+`"}`))
+		r.Host = "localhost"
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		answered <- w
+	}()
 	close(open)
 	if err := <-loaded; err != nil {
 		t.Fatal(err)
+	}
+	if w := <-answered; w.Code != 200 || !strings.Contains(w.Body.String(), `"text"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	want("/health", 200, `{"status":"ok"}`)
 	want("/version", 200, `{"version":"v1.2"}`)
