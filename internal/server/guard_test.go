@@ -455,7 +455,7 @@ func TestHealth(t *testing.T) {
 	open := make(chan struct{})
 	models := demoModels()
 	models[0].Open = func([]string) (*engine.Engine, error) { <-open; return demoEngine() }
-	s, err := New(Options{Version: "v1.2", Models: models, Parallel: 1, Limits: limits})
+	s, err := New(Options{Version: "v1.2", Models: models, Parallel: 1, Limits: testLimits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -474,7 +474,7 @@ func TestHealth(t *testing.T) {
 	want("/health", 503, "loading")
 	answered := make(chan *httptest.ResponseRecorder, 1)
 	go func() { // waits for the model
-		r := httptest.NewRequest("POST", "/v1/caption", strings.NewReader(`{"image":"`+scene(t)+`"}`))
+		r := httptest.NewRequest("POST", "/v1/caption", strings.NewReader(`{"image":"`+sceneURI(t)+`"}`))
 		r.Host = "localhost"
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)

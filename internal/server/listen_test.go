@@ -345,8 +345,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestSlowReader: a client that does not read is cut off.
-func TestSlowReader(t *testing.T) {
+// TestSlowClient: a client that does not read is cut off.
+func TestSlowClient(t *testing.T) {
 	failed := make(chan error, 1)
 	r := start(t, Options{Patience: Patience{Write: 100 * time.Millisecond}}, time.Second, func(w http.ResponseWriter, r *http.Request) {
 		for {

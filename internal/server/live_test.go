@@ -198,7 +198,7 @@ func TestClientGoneEarly(t *testing.T) {
 // TestSlowReader: a client that does not read is cut off, and its place is free again.
 func TestSlowReader(t *testing.T) {
 	o := clientOptions(tinyModel(t, "pg1-tiny"))
-	o.Parallel, o.WriteTime = 1, 20*time.Millisecond
+	o.Parallel, o.Patience.Write = 1, 20*time.Millisecond
 	address := serveClients(t, o)
 	u, err := url.Parse(address)
 	if err != nil {
