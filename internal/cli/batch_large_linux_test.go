@@ -68,7 +68,7 @@ func TestBatchLargeList(t *testing.T) {
 	if err := os.WriteFile(list, names.Bytes(), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	const early, late, more = 300, 1500, 300
+	const early, late, more = 200, 800, 200
 	var first int64
 	records := 0
 	for _, run := range []struct {
