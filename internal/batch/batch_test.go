@@ -288,6 +288,17 @@ func TestRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
+		{"foreign statistics", "o.stats.json: file exists", func(t *testing.T, o *batch.Options) {
+			if err := errors.Join(os.Remove(o.Output+".job.json"), os.Remove(o.Output+".part")); err != nil {
+				t.Fatal(err)
+			}
+			put(t, strings.TrimSuffix(o.Output, ".jsonl")+".stats.json", []byte("somebody's"))
+		}},
+		{"foreign file to retry", "o.jsonl.retry: file exists", func(t *testing.T, o *batch.Options) {
+			if err := errors.Join(os.Remove(o.Output+".job.json"), os.Rename(o.Output+".part", o.Output+".retry")); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"input as output", "is also an input", func(t *testing.T, o *batch.Options) {
 			put(t, o.Output, nil)
 			o.Source.Requests = o.Output

@@ -151,7 +151,7 @@ func (o output) prepare(job *Job, drawnSeed, overwrite bool, groups []group) err
 	}
 	if _, err := os.Lstat(o.job()); errors.Is(err, fs.ErrNotExist) {
 		for i := range groups {
-			for _, path := range []string{groups[i].path, groups[i].journal} {
+			for _, path := range groups[i].all() {
 				if exists(path) {
 					return fmt.Errorf("%s: %w", path, atomicfile.ErrExists)
 				}
@@ -188,6 +188,9 @@ func (f *files) remove() error {
 
 // remove removes a file, if it is there.
 func remove(path string) error {
+	if !exists(path) { // read-only file systems do not say so
+		return nil
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
