@@ -25,7 +25,7 @@ var streams = []struct {
 		if err != nil {
 			t.Fatal(err)
 		}
-		startOn(t, cmd, "-")
+		startReading(t, cmd, "-")
 		return in
 	}},
 	{"standard input is a FIFO", func(t *testing.T, cmd *exec.Cmd) io.WriteCloser {
@@ -37,13 +37,13 @@ var streams = []struct {
 		}
 		defer in.Close()
 		cmd.Stdin = in
-		startOn(t, cmd, "-")
+		startReading(t, cmd, "-")
 		return openToWrite(t, path)
 	}},
 	{"FIFO with a name", func(t *testing.T, cmd *exec.Cmd) io.WriteCloser {
 		path := filepath.Join(cmd.Dir, "q.jsonl")
 		fifo(t, path)
-		startOn(t, cmd, path)
+		startReading(t, cmd, path)
 		return openToWrite(t, path)
 	}},
 	{"pipe with a name", func(t *testing.T, cmd *exec.Cmd) io.WriteCloser { // as <(…) of a shell
@@ -53,13 +53,13 @@ var streams = []struct {
 		}
 		defer out.Close()
 		cmd.ExtraFiles = []*os.File{out}
-		startOn(t, cmd, "/dev/fd/3")
+		startReading(t, cmd, "/dev/fd/3")
 		return in
 	}},
 }
 
-// startOn starts a process that reads requests from a file.
-func startOn(t *testing.T, cmd *exec.Cmd, requests string) {
+// startReading starts a process that reads requests from a file.
+func startReading(t *testing.T, cmd *exec.Cmd, requests string) {
 	t.Helper()
 	for i, arg := range cmd.Args {
 		if arg == "REQUESTS" {
