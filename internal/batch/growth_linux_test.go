@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"paligemma/internal/batch"
@@ -32,6 +33,7 @@ func heap() int64 {
 // archives, or the files of a folder.
 func TestGrowth(t *testing.T) {
 	e, dir := open(t), t.TempDir()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close files that are forgotten
 	put(t, filepath.Join(dir, "many.tar"), archive(t, 0, 600))
 	for i := range 40 {
 		put(t, filepath.Join(dir, fmt.Sprintf("s%02d.tar", i)), archive(t, 6*i, 6*i+6))

@@ -70,7 +70,7 @@ func (g *group) added(ctx context.Context, task *Task, s Stats) (bool, error) {
 	if s.Sources != nil && !slices.EqualFunc(s.Sources, sources, sameSource) {
 		return false, result.RequestError{Err: fmt.Errorf("%s has the results of %q, not of %q (--overwrite starts anew)", g.path, s.Sources, sources)}
 	}
-	if s.Last == nil && s.Records > 0 { // the statistics are of an earlier version
+	if s.LastID == nil && s.Records > 0 { // the statistics are of an earlier version
 		return false, nil
 	}
 	for i := range g.shards {
@@ -78,7 +78,7 @@ func (g *group) added(ctx context.Context, task *Task, s Stats) (bool, error) {
 			return false, nil
 		}
 	}
-	q := &queue{shards: g.shards, task: task, part: g.part, skip: s.Records, last: s.Last}
+	q := &queue{shards: g.shards, task: task, part: g.part, skip: s.Records, last: s.LastID}
 	for range q.items(ctx) {
 		return true, nil
 	}

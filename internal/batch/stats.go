@@ -21,7 +21,7 @@ type Stats struct {
 	Answered      int64            `json:"answered"`           // the records that it answered,
 	Rate          float64          `json:"records_per_second"` // and how many a second
 	Sources       []string         `json:"sources"`
-	Last          json.RawMessage  `json:"last,omitempty"` // the id of the last record
+	LastID        json.RawMessage  `json:"last_id,omitempty"` // of the last record
 	Job           Job              `json:"job"`
 }
 
@@ -48,7 +48,7 @@ func (s *Stats) count(r io.Reader) error {
 			return err
 		}
 		s.Records++
-		s.Last = append(s.Last[:0], c.ID...)
+		s.LastID = append(s.LastID[:0], c.ID...)
 		if c.Failure != nil {
 			s.Failed++
 			if s.Codes == nil {

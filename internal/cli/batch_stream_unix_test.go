@@ -81,9 +81,9 @@ func openToWrite(t *testing.T, path string) io.WriteCloser {
 	return file
 }
 
-// TestBatchStream: an answer is there before the next line is written, wherever the
+// TestBatchStreams: an answer is there before the next line is written, wherever the
 // lines come from.
-func TestBatchStream(t *testing.T) {
+func TestBatchStreams(t *testing.T) {
 	for _, stream := range streams {
 		for _, c := range []struct {
 			name string
