@@ -19,6 +19,7 @@ import (
 	"paligemma/internal/batch/source"
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
+	"paligemma/internal/quote"
 )
 
 // DefaultSync is the time between two syncs of results to the disk.
@@ -44,8 +45,12 @@ type Options struct {
 	RetryFailed bool // failures of an earlier run are asked again
 	MaxFailures MaxFailures
 	Part        Part
-	Parallel    int           // records that are decoded together
-	Sync        time.Duration // between two syncs
+	// RecordsPerFile is how many records each file in a folder has; 0: the folder has a
+	// file for each file of inputs.
+	RecordsPerFile int64
+
+	Parallel int           // records that are decoded together
+	Sync     time.Duration // between two syncs
 
 	Limits func(path string) preprocess.Limits // of images
 	Stop   <-chan struct{}                     // once closed, no more inputs are begun
@@ -65,14 +70,26 @@ type Progress struct {
 // opened for them.
 func (o *Options) Check() error {
 	shards, err := o.Source.Shards()
-	if err != nil || o.Output == Stdout {
-		return err
-	}
-	out, err := newOutput(o.Output)
 	if err != nil {
 		return err
 	}
-	return out.checkInputs(&o.Source, shards, out.groups(shards, o.Part))
+	var out output
+	if o.Output != Stdout {
+		if out, err = newOutput(o.Output); err != nil {
+			return err
+		}
+	}
+	if o.RecordsPerFile > 0 && !out.folder {
+		return fmt.Errorf("--records-per-file needs a folder as --output, not the file %s", quote.Short(o.Output))
+	}
+	if o.Output == Stdout {
+		return nil
+	}
+	groups := out.groups(shards, o.Part)
+	if o.RecordsPerFile > 0 {
+		groups = out.numberedThere(o.Part)
+	}
+	return out.checkInputs(&o.Source, shards, groups)
 }
 
 // run is a batch under way.
@@ -100,26 +117,42 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	if r.output, err = newOutput(r.Output); err != nil {
 		return r.progress, err
 	}
-	groups := r.output.groups(shards, r.Part)
-	if err := r.output.checkInputs(&r.Source, shards, groups); err != nil {
+	groups, there := r.groups(shards)
+	if err := r.output.checkInputs(&r.Source, shards, there); err != nil {
 		return r.progress, err
 	}
 	if !r.Part.whole() {
 		r.Job.Shards, r.Job.Dealt = r.Part.N, len(shards) < r.Part.N
 	}
-	r.Job.Outputs = r.output.names(shards, r.Part.N)
-	if err := r.output.prepare(&r.Job, r.DrawnSeed, r.Overwrite, groups); err != nil {
+	if err := r.output.prepare(&r.Job, r.DrawnSeed, r.Overwrite, there); err != nil {
 		return r.progress, err
 	}
 	r.Task.Request.Sampling.Seed = r.Job.Seed
 	r.runner = newRunner(e, &r.Options)
 	defer r.countTotal(ctx, groups)()
+	if r.RecordsPerFile > 0 {
+		err := r.roll(ctx, groups[0], r.Part)
+		return r.progress, err
+	}
 	for i := range groups {
 		if err := r.group(ctx, &groups[i]); err != nil {
 			return r.progress, err
 		}
 	}
 	return r.progress, nil
+}
+
+// groups returns the groups of this part, and those whose files may be there. It names
+// the files in the job.
+func (r *run) groups(shards []source.Shard) (groups, there []group) {
+	if r.RecordsPerFile > 0 {
+		r.Job.RecordsPerFile = r.RecordsPerFile
+		mine, records := partShards(shards, r.Part)
+		return []group{{shards: mine, part: records}}, r.output.numberedThere(r.Part)
+	}
+	r.Job.Outputs = r.output.names(shards, r.Part.N)
+	groups = r.output.groups(shards, r.Part)
+	return groups, groups
 }
 
 // print answers the inputs to standard output.
@@ -173,17 +206,14 @@ func (r *run) group(ctx context.Context, g *group) error {
 			return err
 		}
 	}
-	if r.RetryFailed && !retry {
-		if err := g.beginRetry(); err != nil {
-			return err
-		}
-		retry = exists(g.retry)
-	}
-	j, err := openJournal(g.journal, r.Sync)
+	j, prior, err := r.begin(&g.files)
 	if err != nil {
 		return err
 	}
-	err = r.answer(ctx, g, j, retry)
+	if prior != nil {
+		defer prior.close()
+	}
+	err = r.answer(ctx, g, j, prior)
 	return errors.Join(err, j.close())
 }
 
@@ -207,21 +237,36 @@ func (r *run) done(ctx context.Context, g *group) (bool, error) {
 	return true, g.removeJournal()
 }
 
+// begin opens the journal of results, and those of an earlier run where its failures
+// are asked again.
+func (r *run) begin(f *files) (*journal, *priors, error) {
+	retry := exists(f.retry)
+	if r.RetryFailed && !retry {
+		if err := f.beginRetry(); err != nil {
+			return nil, nil, err
+		}
+		retry = exists(f.retry)
+	}
+	j, err := openJournal(f.journal, r.Sync)
+	if err != nil || !retry {
+		return j, nil, err
+	}
+	prior, err := openPriors(f.retry)
+	if err == nil {
+		if err = prior.skip(j.records); err == nil {
+			return j, prior, nil
+		}
+		prior.close()
+		err = fmt.Errorf("%s: %w", f.retry, err)
+	}
+	return nil, nil, errors.Join(err, j.close())
+}
+
 // answer fills a journal, and makes the results of it.
-func (r *run) answer(ctx context.Context, g *group, j *journal, retry bool) error {
+func (r *run) answer(ctx context.Context, g *group, j *journal, prior *priors) error {
 	start, before := time.Now(), r.progress.Answered
 	r.add(j.records, j.failed)
-	q := &queue{shards: g.shards, task: &r.Task, part: g.part, skip: j.records, last: j.last}
-	if retry {
-		var err error
-		if q.prior, err = openPriors(g.retry); err != nil {
-			return err
-		}
-		defer q.prior.close()
-		if err := q.prior.skip(j.records); err != nil {
-			return fmt.Errorf("%s: %w", g.retry, err)
-		}
-	}
+	q := &queue{shards: g.shards, task: &r.Task, part: g.part, skip: j.records, last: j.last, prior: prior}
 	err := r.runner.run(ctx, r.Stop, q.items(ctx), func(it *item) error {
 		if err := j.append(it.line); err != nil {
 			return err
@@ -234,7 +279,7 @@ func (r *run) answer(ctx context.Context, g *group, j *journal, retry bool) erro
 	if err != nil {
 		return err
 	}
-	s, err := newStats(j, g, r.Job, r.progress.Answered-before, time.Since(start))
+	s, err := newStats(j, g.shards, r.Job, r.progress.Answered-before, time.Since(start))
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,12 @@ type queue struct {
 	last   []byte  // and the id of the last of them, as JSON
 	prior  *priors // results of an earlier run, of which failures are asked again; nil: none
 
+	// turn is called before each item that begins a file of so many items; nil: there
+	// is one file.
+	turn func(number int64) (f *rollFile, more bool, err error)
+	each int64
+	full bool // what is not skipped is not to be asked: the file is complete
+
 	ordinal int64 // of the next record
 	index   int64 // of the next item
 	err     error // that ended the iteration
@@ -50,9 +56,14 @@ func (q *queue) items(ctx context.Context) iter.Seq[*item] {
 			}
 		}
 		if q.index < q.skip {
-			q.err = result.RequestError{Err: fmt.Errorf("the output has %d records, but there are only %d inputs: they have changed (--overwrite starts anew)", q.skip, q.index)}
+			q.err = fewerInputs(q.skip, q.index)
 		}
 	}
+}
+
+// fewerInputs says that the output has more records than there are inputs.
+func fewerInputs(records, inputs int64) error {
+	return result.RequestError{Err: fmt.Errorf("the output has %d records, but there are only %d inputs: they have changed (--overwrite starts anew)", records, inputs)}
 }
 
 // expand yields the items of a record: one for each prompt.
@@ -77,8 +88,26 @@ func (q *queue) expand(rec source.Record, yield func(*item) bool) bool {
 
 var errNoPrompt = result.RequestError{Err: errors.New(`"prompt" is missing (it may be "")`)}
 
+// begin yields what begins a file, where the next item does.
+func (q *queue) begin(yield func(*item) bool) bool {
+	if q.turn == nil || q.index%q.each != 0 {
+		return true
+	}
+	f, more, err := q.turn(q.index / q.each)
+	if err != nil {
+		q.err = err
+	}
+	if err != nil || !more {
+		return false
+	}
+	return f == nil || yield(&item{file: f, prior: true, done: make(chan struct{})})
+}
+
 // add yields an item, unless it is done.
 func (q *queue) add(it *item, yield func(*item) bool) bool {
+	if !q.begin(yield) {
+		return false
+	}
 	q.index++
 	if q.index < q.skip {
 		return true
@@ -93,6 +122,10 @@ func (q *queue) add(it *item, yield func(*item) bool) bool {
 			return true
 		}
 		q.err = changedInputs(q.index, q.last, id)
+		return false
+	}
+	if q.full {
+		q.index--
 		return false
 	}
 	it.done = make(chan struct{})

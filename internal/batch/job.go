@@ -51,6 +51,8 @@ type Job struct {
 	// added, so a job with others is the same one.
 	Outputs []string `json:"outputs,omitempty"`
 	Dealt   bool     `json:"dealt,omitempty"` // records are dealt out to the parts, not whole files of inputs
+	// RecordsPerFile is how many each numbered file has; 0: the files have other names.
+	RecordsPerFile int64 `json:"records_per_file,omitempty"`
 }
 
 // Model tells models apart, without reading all of a file.

@@ -72,16 +72,13 @@ func (o *outcome) copy(ctx context.Context, w io.Writer) error {
 	return out.Flush()
 }
 
-// copySet writes the records in files that they were dealt out to in turns.
-func copySet(ctx context.Context, w *bufio.Writer, set []files) error {
+// copySet writes the records of parts that they were dealt out to in turns, each in
+// files that follow each other.
+func copySet(ctx context.Context, w *bufio.Writer, set [][]files) error {
 	var parts []*partReader
-	for _, f := range set {
-		file, err := os.Open(f.path)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.path, atomicfile.Cause(err))
-		}
-		defer file.Close()
-		p := &partReader{path: f.path, lines: newRecordReader(file)}
+	for _, files := range set {
+		p := &partReader{rest: files}
+		defer p.close()
 		if err := p.next(); err != nil {
 			return err
 		}
@@ -102,19 +99,48 @@ func copySet(ctx context.Context, w *bufio.Writer, set []files) error {
 
 // partReader reads the results of a part.
 type partReader struct {
-	path  string
-	lines *recordReader
-	line  []byte // next; nil: there are no more
-	id    string // of the line
+	rest  []files // not begun
+	file  *os.File
+	lines *recordReader // of the file; nil: none is open
+	line  []byte        // next; nil: there are no more
+	id    string        // of the line
+}
+
+// open opens the next file. At the end of all the error is [io.EOF].
+func (p *partReader) open() (err error) {
+	p.close()
+	if len(p.rest) == 0 {
+		return io.EOF
+	}
+	if p.file, err = os.Open(p.rest[0].path); err != nil {
+		return fmt.Errorf("%s: %w", p.rest[0].path, atomicfile.Cause(err))
+	}
+	p.lines, p.rest = newRecordReader(p.file), p.rest[1:]
+	return nil
+}
+
+func (p *partReader) close() {
+	if p.file != nil {
+		p.file.Close()
+	}
+	p.file, p.lines = nil, nil
 }
 
 // next reads a line.
 func (p *partReader) next() error {
+	if p.lines == nil {
+		if err := p.open(); errors.Is(err, io.EOF) {
+			p.line = nil
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 	line, err := p.lines.next()
 	switch {
 	case errors.Is(err, io.EOF):
-		p.line = nil
-		return nil
+		p.close()
+		return p.next()
 	case err == nil && !line.whole():
 		err = errors.New("a line is damaged")
 	}
@@ -122,7 +148,7 @@ func (p *partReader) next() error {
 		err = json.Unmarshal(line.id(), &p.id)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", p.path, err)
+		return fmt.Errorf("%s: %w", p.file.Name(), err)
 	}
 	p.line = line.text
 	return nil

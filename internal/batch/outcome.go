@@ -15,7 +15,8 @@ import (
 // outcome is what the runs of a job have written.
 type outcome struct {
 	job   Job
-	files []files // of all parts
+	files []files   // of all parts
+	parts [][]files // the same, of each part in turn, where their names are numbers
 }
 
 // openOutcome finds what runs with an --output have written.
@@ -36,6 +37,9 @@ func openOutcome(path string) (outcome, error) {
 		dir = filepath.Dir(out.path)
 	}
 	o := outcome{job: job}
+	if job.RecordsPerFile > 0 {
+		return o, o.addNumbered(out)
+	}
 	for _, name := range job.Outputs {
 		if name != filepath.Base(name) {
 			return outcome{}, fmt.Errorf("%s: %s is not the name of a file", out.job(), quote.Short(name))
@@ -46,6 +50,31 @@ func openOutcome(path string) (outcome, error) {
 		return outcome{}, fmt.Errorf("%s does not name the files of the results", out.job())
 	}
 	return o, nil
+}
+
+// addNumbered finds the numbered files of all parts: of each up to its last one, or one
+// that is missing.
+func (o *outcome) addNumbered(out output) error {
+	n := min(max(1, o.job.Shards), maxParts)
+	for i := range n {
+		var part []files
+		for final := false; !final; {
+			f := out.numbered(int64(len(part)), Part{i, n})
+			part = append(part, f)
+			if !f.there() {
+				break
+			}
+			if f.complete() {
+				s, err := f.readStats()
+				if err != nil {
+					return err
+				}
+				final = s.Final
+			}
+		}
+		o.parts, o.files = append(o.parts, part), append(o.files, part...)
+	}
+	return nil
 }
 
 // complete returns an error that names a file which is not complete.
@@ -63,19 +92,22 @@ func (o *outcome) complete() error {
 }
 
 // sets returns the files that hold the records of the same inputs, in the order of the
-// inputs: one, or one of each part that records are dealt out to.
-func (o *outcome) sets() [][]files {
-	if !o.job.Dealt {
-		var sets [][]files
+// inputs: one, or those of each part that records are dealt out to, in turn.
+func (o *outcome) sets() [][][]files {
+	var sets [][][]files
+	switch {
+	case !o.job.Dealt:
 		for _, f := range o.files {
-			sets = append(sets, []files{f})
+			sets = append(sets, [][]files{{f}})
 		}
 		return sets
+	case o.parts != nil:
+		return [][][]files{o.parts}
 	}
 	each := len(o.files) / max(1, o.job.Shards) // files of a part
-	sets := make([][]files, each)
+	sets = make([][][]files, each)
 	for i, f := range o.files[:each*o.job.Shards] {
-		sets[i%each] = append(sets[i%each], f)
+		sets[i%each] = append(sets[i%each], []files{f})
 	}
 	return sets
 }

@@ -85,16 +85,7 @@ type group struct {
 // groups returns the groups of a part of the inputs: whole shards, if there are enough
 // of them for each part to have one, else a part of each shard's records.
 func (o output) groups(shards []source.Shard, part Part) []group {
-	records := part
-	if len(shards) >= part.N {
-		var mine []source.Shard
-		for i, s := range shards {
-			if part.mine(int64(i)) {
-				mine = append(mine, s)
-			}
-		}
-		shards, records = mine, Part{}
-	}
+	shards, records := partShards(shards, part)
 	if !o.folder {
 		return []group{{o.files("", part), shards, records}}
 	}

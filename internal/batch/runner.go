@@ -17,8 +17,9 @@ type item struct {
 	record source.Record
 	id     string
 	prompt string
-	err    error // why it cannot be asked
-	prior  bool  // its line is of an earlier run
+	err    error     // why it cannot be asked
+	prior  bool      // its line is of an earlier run
+	file   *rollFile // that begins here, and nothing is asked; nil: none
 
 	done  chan struct{} // closed when what follows is there
 	line  []byte        // of the journal

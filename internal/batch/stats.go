@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"paligemma/internal/atomicfile"
+	"paligemma/internal/batch/source"
 )
 
 // Stats are what is known of complete results.
@@ -20,6 +21,7 @@ type Stats struct {
 	Seconds       float64          `json:"seconds"`            // of the run that completed them,
 	Answered      int64            `json:"answered"`           // the records that it answered,
 	Rate          float64          `json:"records_per_second"` // and how many a second
+	Final         bool             `json:"final,omitempty"`    // of numbered files: it is the last one
 	Sources       []string         `json:"sources"`
 	LastID        json.RawMessage  `json:"last_id,omitempty"` // of the last record
 	Job           Job              `json:"job"`
@@ -63,11 +65,16 @@ func (s *Stats) count(r io.Reader) error {
 }
 
 // newStats counts the records of a journal that a run completed.
-func newStats(j *journal, g *group, job Job, answered int64, took time.Duration) (Stats, error) {
+func newStats(j *journal, shards []source.Shard, job Job, answered int64, took time.Duration) (Stats, error) {
 	job.Outputs = nil // which may be many
-	s := Stats{Answered: answered, Seconds: took.Seconds(), Job: job, Sources: g.sources()}
+	s := Stats{Answered: answered, Seconds: took.Seconds(), Job: job, Sources: []string{}}
 	if s.Seconds > 0 {
 		s.Rate = float64(answered) / s.Seconds
+	}
+	for _, shard := range shards {
+		if shard.Path != "" {
+			s.Sources = append(s.Sources, shard.Path)
+		}
 	}
 	return s, s.count(io.NewSectionReader(j.file, 0, j.size))
 }

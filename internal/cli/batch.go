@@ -45,6 +45,8 @@ type batchOptions struct {
 	ImageColumn  string
 	PromptColumn string
 	IDColumn     string
+
+	RecordsPerFile int64
 }
 
 // autoBatch is the value of --batch and --shard that settles the number.
@@ -65,13 +67,14 @@ func (o *batchOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.ImageColumn, "image-column", "", "with --output: `NAME` of the column of images in Parquet (default image)")
 	f.StringVar(&o.PromptColumn, "prompt-column", "", "with --output: `NAME` of the column of prompts in Parquet (default prompt, if there is one)")
 	f.StringVar(&o.IDColumn, "id-column", "", "with --output: `NAME` of the column of ids in Parquet (default id, if there is one)")
+	f.Int64Var(&o.RecordsPerFile, "records-per-file", 0, "with a folder as --output: write files of `N` records, 00000.jsonl and so on (default: one for each file of inputs)")
 	for _, name := range batchFlags {
 		needs(f, name, "output")
 	}
 }
 
 // batchFlags mean nothing without --output.
-var batchFlags = []string{"retry-failed", "max-failures", "sync", "batch", "shard", "image-root", "image-column", "prompt-column", "id-column"}
+var batchFlags = []string{"retry-failed", "max-failures", "sync", "batch", "shard", "records-per-file", "image-root", "image-column", "prompt-column", "id-column"}
 
 // given reports whether a batch is asked for.
 func (o *batchOptions) given() bool { return o.Output != "" }
@@ -123,6 +126,9 @@ func (a *app) batchRun(q *request) (o batch.Options, err error) {
 	}
 	if b.Sync < 0 {
 		return o, usageError{fmt.Errorf("--sync %v: want 0s or more", b.Sync)}
+	}
+	if o.RecordsPerFile = b.RecordsPerFile; b.RecordsPerFile < 0 {
+		return o, usageError{fmt.Errorf("--records-per-file %d: want 1 or more", b.RecordsPerFile)}
 	}
 	if b.MaxFailures != "" {
 		if o.MaxFailures, err = batch.ParseMaxFailures(b.MaxFailures); err != nil {

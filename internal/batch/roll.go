@@ -1,0 +1,251 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"paligemma/internal/batch/source"
+)
+
+// numbered returns the files of results with a number, from 0, of a part.
+func (o output) numbered(number int64, part Part) files {
+	return o.files(fmt.Sprintf("%05d", number), part)
+}
+
+// there reports whether a run has begun the results.
+func (f *files) there() bool { return exists(f.path) || exists(f.journal) || exists(f.retry) }
+
+// numberedThere returns the groups of the numbered files that are there.
+func (o output) numberedThere(part Part) (groups []group) {
+	for n := int64(0); ; n++ {
+		f := o.numbered(n, part)
+		if !f.there() {
+			return groups
+		}
+		groups = append(groups, group{files: f})
+	}
+}
+
+// roll writes the records of a part of the inputs into files of the same number of
+// records each.
+type roll struct {
+	*run
+	named Part  // whose files these are
+	each  int64 // records of a file
+	queue *queue
+	kept  map[int64]keptFile // by their numbers
+
+	mu     sync.Mutex
+	opened []*rollFile // that are to be closed
+	closed bool        // no more are opened
+
+	current *rollFile // that records are added to; nil: none
+}
+
+// keptFile is a file of results that is complete and stays.
+type keptFile struct {
+	records int64
+	last    []byte // the id of its last record, as JSON
+	final   bool   // there are no more files after it
+}
+
+// rollFile is a file of results that is not complete.
+type rollFile struct {
+	files
+	number   int64
+	journal  *journal
+	prior    *priors // nil: none
+	start    time.Time
+	answered int64 // by the run before
+}
+
+// roll answers a part of the inputs into numbered files.
+func (r *run) roll(ctx context.Context, g group, named Part) error {
+	w := &roll{run: r, named: named, each: r.RecordsPerFile, kept: map[int64]keptFile{}}
+	all, err := w.scan()
+	if err != nil || all {
+		return err
+	}
+	w.queue = &queue{shards: g.shards, task: &r.Task, part: g.part, turn: w.turn, each: w.each}
+	err = r.runner.run(ctx, r.Stop, w.queue.items(ctx), w.emit)
+	if err == nil {
+		err = w.queue.err
+	}
+	if err == nil {
+		err = w.end()
+	}
+	return errors.Join(err, w.close())
+}
+
+// scan finds the files that stay as they are. all says that nothing else is to be done.
+func (w *roll) scan() (all bool, err error) {
+	pending := false
+	for n := int64(0); ; n++ {
+		f := w.output.numbered(n, w.named)
+		switch {
+		case !f.there():
+			return false, nil
+		case !f.complete() || exists(f.retry):
+			pending = true
+			continue
+		}
+		s, err := f.readStats()
+		if err != nil {
+			return false, err
+		}
+		if w.RetryFailed && s.Failed > 0 {
+			pending = true
+		} else {
+			w.add(s.Records, s.Failed)
+			w.kept[n] = keptFile{s.Records, s.LastID, s.Final}
+		}
+		if s.Final {
+			return !pending, nil
+		}
+	}
+}
+
+// turn makes the queue go on with the file of a number: more is false where there are
+// no more. It returns the file if records are to be added to it.
+func (w *roll) turn(number int64) (f *rollFile, more bool, err error) {
+	q := w.queue
+	if w.kept[number-1].final { // inputs were added later, as to any complete output
+		return nil, false, nil
+	}
+	first := number * w.each
+	if k, ok := w.kept[number]; ok {
+		q.skip, q.last, q.prior, q.full = first+k.records, k.last, nil, true
+		return nil, true, nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil, false, ErrStopped
+	}
+	f = &rollFile{files: w.output.numbered(number, w.named), number: number}
+	if f.journal, f.prior, err = w.begin(&f.files); err != nil {
+		return nil, false, err
+	}
+	w.opened = append(w.opened, f)
+	q.skip, q.last, q.prior, q.full = first+f.journal.records, f.journal.last, f.prior, false
+	return f, true, nil
+}
+
+// emit adds a record to its file, or begins the next file.
+func (w *roll) emit(it *item) error {
+	if it.file != nil {
+		return w.next(it.file)
+	}
+	if err := w.current.journal.append(it.line); err != nil {
+		return err
+	}
+	return w.count(recordLine{text: it.line}, !it.prior)
+}
+
+// next completes the file under way, and begins another one.
+func (w *roll) next(f *rollFile) error {
+	if err := w.finish(false); err != nil {
+		return err
+	}
+	w.current = f
+	f.start, f.answered = time.Now(), w.progress.Answered
+	w.add(f.journal.records, f.journal.failed)
+	return nil
+}
+
+// finish completes the file under way, if there is one.
+func (w *roll) finish(final bool) error {
+	f := w.current
+	if f == nil {
+		return nil
+	}
+	s, err := newStats(f.journal, w.queue.shards, w.Job, w.progress.Answered-f.answered, time.Since(f.start))
+	if err != nil {
+		return err
+	}
+	s.Final = final
+	if err := f.files.finish(f.journal, s); err != nil {
+		return err
+	}
+	w.current = nil
+	return w.release(f)
+}
+
+// end completes the last file.
+func (w *roll) end() error {
+	q := w.queue
+	var kept int64
+	for _, k := range w.kept {
+		kept += k.records
+	}
+	if q.index < kept {
+		return fewerInputs(kept, q.index)
+	}
+	last := max(0, q.index-1) / w.each
+	if q.index == 0 && w.current == nil { // a file without records
+		f, _, err := w.turn(0)
+		if err == nil && f != nil {
+			err = w.next(f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if k, ok := w.kept[last]; ok && !k.final { // the run before ended in between
+		f := w.output.numbered(last, w.named)
+		s, err := f.readStats()
+		if err != nil {
+			return err
+		}
+		s.Final = true
+		if err := writeFile(f.stats, s, true); err != nil {
+			return err
+		}
+	}
+	return w.finish(w.current != nil && w.current.number == last)
+}
+
+// release closes a file.
+func (w *roll) release(f *rollFile) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, open := range w.opened {
+		if open == f {
+			w.opened = append(w.opened[:i], w.opened[i+1:]...)
+			return f.close()
+		}
+	}
+	return nil
+}
+
+// close closes all files, and none is opened any more.
+func (w *roll) close() (err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for _, f := range w.opened {
+		err = errors.Join(err, f.close())
+	}
+	w.opened = nil
+	return err
+}
+
+func (f *rollFile) close() error {
+	if f.prior != nil {
+		f.prior.close()
+	}
+	return f.journal.close()
+}
+
+// partShards returns the shards of a part, and the part of their records: whole shards
+// that follow each other, if there is one for each part, else a part of each one's records.
+func partShards(shards []source.Shard, part Part) ([]source.Shard, Part) {
+	n := max(1, part.N)
+	if len(shards) < n {
+		return shards, part
+	}
+	return shards[part.I*len(shards)/n : (part.I+1)*len(shards)/n], Part{}
+}
