@@ -48,6 +48,7 @@ type Options struct {
 	// RecordsPerFile is how many records each file in a folder has; 0: the folder has a
 	// file for each file of inputs.
 	RecordsPerFile int64
+	COCO           *COCO // results in COCO's formats; nil: in that of the output's name
 
 	Parallel int           // records that are decoded together
 	Sync     time.Duration // between two syncs
@@ -73,11 +74,9 @@ func (o *Options) Check() error {
 	if err != nil {
 		return err
 	}
-	var out output
-	if o.Output != Stdout {
-		if out, err = newOutput(o.Output); err != nil {
-			return err
-		}
+	out, err := o.output(shards)
+	if err != nil {
+		return err
 	}
 	if o.RecordsPerFile > 0 && !out.folder {
 		return fmt.Errorf("--records-per-file needs a folder as --output, not the file %s", quote.Short(o.Output))
@@ -90,6 +89,24 @@ func (o *Options) Check() error {
 		groups = out.numberedThere(o.Part)
 	}
 	return out.checkInputs(&o.Source, shards, groups)
+}
+
+// output returns where the results go.
+func (o *Options) output(shards []source.Shard) (out output, err error) {
+	if o.Output != Stdout {
+		if out, err = newOutput(o.Output); err != nil {
+			return out, err
+		}
+	}
+	if o.COCO == nil {
+		return out, nil
+	}
+	if out.format != formatJSON {
+		return out, fmt.Errorf("--format coco needs an --output that ends with %s, not %s", formatJSON, quote.Short(o.Output))
+	}
+	out.format = formatCOCO
+	out.coco, err = newCOCOFormat(o.COCO, shards)
+	return out, err
 }
 
 // run is a batch under way.
@@ -114,12 +131,15 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 		r.runner = newRunner(e, &r.Options)
 		return r.progress, r.print(ctx, shards)
 	}
-	if r.output, err = newOutput(r.Output); err != nil {
+	if r.output, err = r.Options.output(shards); err != nil {
 		return r.progress, err
 	}
 	groups, there := r.groups(shards)
 	if err := r.output.checkInputs(&r.Source, shards, there); err != nil {
 		return r.progress, err
+	}
+	if r.COCO != nil {
+		r.Job.Results = formatCOCO
 	}
 	if !r.Part.whole() {
 		r.Job.Shards, r.Job.Dealt = r.Part.N, len(shards) < r.Part.N

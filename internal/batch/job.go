@@ -45,7 +45,8 @@ type Job struct {
 	LogProbs    int         `json:"logprobs,omitempty"`
 	StopRepeats bool        `json:"stop_repeats,omitempty"`
 	Special     bool        `json:"special,omitempty"`
-	Masks       bool        `json:"masks,omitempty"` // decoded
+	Masks       bool        `json:"masks,omitempty"`   // decoded
+	Results     string      `json:"results,omitempty"` // their format, where the extension does not say it
 	Shards      int         `json:"shards,omitempty"`
 	// Outputs are the names of all files of results, of other parts, too. Inputs may be
 	// added, so a job with others is the same one.

@@ -114,7 +114,7 @@ func (o *outcome) sets() [][][]files {
 
 // named returns the files next to results of a path.
 func (o output) named(path string) files {
-	f := files{path: path, journal: path + ".part", retry: path + ".retry", format: o.format}
+	f := files{path: path, journal: path + ".part", retry: path + ".retry", format: o.format, coco: o.coco}
 	f.stats = strings.TrimSuffix(path, filepath.Ext(path)) + ".stats.json"
 	if o.format != formatLines { // the same results may be there in several formats
 		f.stats = path + ".stats.json"

@@ -23,6 +23,7 @@ const (
 	formatCSV     = ".csv"
 	formatParquet = ".parquet"
 	formatTar     = ".tar"
+	formatCOCO    = "coco" // which is .json, too
 )
 
 var formats = []string{formatLines, formatJSON, formatCSV, formatParquet, formatTar}
@@ -32,6 +33,7 @@ type output struct {
 	path   string
 	folder bool
 	format string
+	coco   *cocoFormat // of formatCOCO
 }
 
 // newOutput reads the value of --output.
@@ -62,6 +64,7 @@ type files struct {
 	retry   string // results of an earlier run, while their failures are asked again
 	stats   string
 	format  string
+	coco    *cocoFormat
 }
 
 // files returns those of a shard with a stem, or of all shards.
@@ -240,7 +243,13 @@ func (f *files) convert(j *journal) error {
 		return err
 	}
 	defer out.Abort()
-	if err := writeRecords(out, f.format, newRecordReader(io.NewSectionReader(j.file, 0, j.size))); err != nil {
+	read := func() *recordReader { return newRecordReader(io.NewSectionReader(j.file, 0, j.size)) }
+	if f.format == formatCOCO {
+		err = f.coco.write(out, read)
+	} else {
+		err = writeRecords(out, f.format, read())
+	}
+	if err != nil {
 		return err
 	}
 	return out.Commit()

@@ -47,6 +47,7 @@ type batchOptions struct {
 	IDColumn     string
 
 	RecordsPerFile int64
+	coco           bool // --format coco
 }
 
 // autoBatch is the value of --batch and --shard that settles the number.
@@ -95,7 +96,11 @@ func (o *batchOptions) check(f *pflag.FlagSet) error {
 		}
 		return nil
 	}
+	o.coco = typed(f, "format") && f.Lookup("format").Value.String() == formatCOCO
 	for _, name := range []string{"stream-images", "join", "draw", "preview", "mask-dir", "label-dir", "format", "json"} {
+		if name == "format" && o.coco {
+			continue
+		}
 		if typed(f, name) {
 			return usageError{fmt.Errorf("--output and --%s exclude each other", name)}
 		}
@@ -142,6 +147,9 @@ func (a *app) batchRun(q *request) (o batch.Options, err error) {
 	}
 	if o.Parallel, err = b.parallel(); err != nil {
 		return o, err
+	}
+	if b.coco {
+		o.COCO = &batch.COCO{Labels: q.labels}
 	}
 	o.Task, o.Job = q.batchTask(), q.batchJob()
 	if err := o.Check(); err != nil {

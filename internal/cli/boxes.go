@@ -13,8 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"paligemma/internal/engine"
-	"paligemma/internal/mask"
+	"paligemma/internal/coco"
 	"paligemma/internal/result"
 	"paligemma/internal/task"
 )
@@ -71,7 +70,7 @@ func (a *app) newBoxWriter(o objectOptions, f *files, labels []string) boxWriter
 	case formatCOCO:
 		return newCOCOWriter(a, labels)
 	case formatYOLO:
-		return &yoloWriter{app: a, dir: o.LabelDir, files: f, classes: newClasses(labels)}
+		return &yoloWriter{app: a, dir: o.LabelDir, files: f, classes: coco.NewClasses(labels)}
 	}
 	return nil
 }
@@ -85,36 +84,6 @@ func askedLabels(what string) []string {
 		}
 	}
 	return labels
-}
-
-// classes number labels: those that were asked for, then others as they come.
-type classes struct {
-	names   []string
-	numbers map[string]int
-}
-
-func newClasses(labels []string) classes {
-	c := classes{numbers: map[string]int{}}
-	for _, label := range labels {
-		c.number(label)
-	}
-	return c
-}
-
-// noLabel is the class of objects without a label.
-const noLabel = "object"
-
-// number returns the number of a label's class, from 0.
-func (c *classes) number(label string) int {
-	if label == "" {
-		label = noLabel
-	}
-	n, ok := c.numbers[label]
-	if !ok {
-		n = len(c.names)
-		c.names, c.numbers[label] = append(c.names, label), n
-	}
-	return n
 }
 
 // coordinate formats a number of pixels, with four decimals at most.
@@ -168,77 +137,40 @@ func (c *csvWriter) close() error {
 	return errors.Join(err, c.w.Error())
 }
 
-// cocoFile is the annotations of a data set, as COCO has them.
-type cocoFile struct {
-	Images      []cocoImage      `json:"images"`
-	Annotations []cocoAnnotation `json:"annotations"`
-	Categories  []cocoCategory   `json:"categories"`
-}
-
-type cocoImage struct {
-	ID       int    `json:"id"`
-	FileName string `json:"file_name"`
-	Width    int    `json:"width"`
-	Height   int    `json:"height"`
-}
-
-type cocoAnnotation struct {
-	ID           int        `json:"id"`
-	ImageID      int        `json:"image_id"`
-	CategoryID   int        `json:"category_id"`
-	BBox         [4]float64 `json:"bbox"` // x, y, width, height
-	Area         float64    `json:"area"` // of the mask, or else of the box
-	IsCrowd      int        `json:"iscrowd"`
-	Score        *float64   `json:"score,omitempty"`
-	Segmentation *mask.RLE  `json:"segmentation,omitempty"`
-}
-
-type cocoCategory struct {
-	ID   int    `json:"id"`
-	Name string `json:"name"`
-}
-
 // cocoWriter collects the annotations, and writes them at the end.
 type cocoWriter struct {
 	app     *app
-	file    cocoFile
-	classes classes
+	file    coco.Dataset
+	classes coco.Classes
 	empty   int // boxes without an area
 }
 
 func newCOCOWriter(a *app, labels []string) *cocoWriter {
-	return &cocoWriter{app: a, classes: newClasses(labels), file: cocoFile{
-		Images: []cocoImage{}, Annotations: []cocoAnnotation{}, Categories: []cocoCategory{},
+	return &cocoWriter{app: a, classes: coco.NewClasses(labels), file: coco.Dataset{
+		Images: []coco.Image{}, Annotations: []coco.Annotation{}, Categories: []coco.Category{},
 	}}
 }
 
 func (c *cocoWriter) add(p boxPage) error {
-	if n := len(c.file.Images); n == 0 || c.file.Images[n-1].ID != p.number {
-		c.file.Images = append(c.file.Images, cocoImage{p.number, p.image, p.size.X, p.size.Y})
+	id := coco.Number(p.number)
+	if n := len(c.file.Images); n == 0 || c.file.Images[n-1].ID != id {
+		c.file.Images = append(c.file.Images, coco.Image{ID: id, FileName: p.image, Width: p.size.X, Height: p.size.Y})
 	}
-	for _, o := range p.objects.Objects.Objects {
-		if hasNoArea(o) {
+	for _, o := range p.objects.List() {
+		if !coco.HasArea(o.Box) {
 			c.empty++
 			continue
 		}
-		w, h := o.Box[2]-o.Box[0], o.Box[3]-o.Box[1]
-		annotation := cocoAnnotation{
-			ID: len(c.file.Annotations) + 1, ImageID: p.number, CategoryID: c.classes.number(o.Label) + 1,
-			BBox: task.RoundBox([4]float64{o.Box[0], o.Box[1], w, h}), Area: task.Round(w * h), Score: o.Confidence,
-		}
-		if o.Mask != nil {
-			annotation.Area, annotation.Segmentation = float64(o.Mask.Area), &o.Mask.RLE
-		}
-		c.file.Annotations = append(c.file.Annotations, annotation)
+		annotation := coco.NewAnnotation(o, id, coco.Number(c.classes.Number(o.Label)+1))
+		annotation.ID = int64(len(c.file.Annotations) + 1)
+		c.file.Annotations = append(c.file.Annotations, *annotation)
 	}
 	return nil
 }
 
 func (c *cocoWriter) close() error {
 	c.app.noteNoArea(c.empty)
-	for i, name := range c.classes.names {
-		c.file.Categories = append(c.file.Categories, cocoCategory{i + 1, name})
-	}
+	c.file.Categories = c.classes.Categories()
 	data, err := result.Marshal(c.file)
 	if err != nil {
 		return err
@@ -246,10 +178,6 @@ func (c *cocoWriter) close() error {
 	_, err = c.app.Out.Write(append(data, '\n'))
 	return err
 }
-
-// hasNoArea reports whether a box has no width or no height, or ends before it
-// begins.
-func hasNoArea(o engine.Object) bool { return o.Box[2] <= o.Box[0] || o.Box[3] <= o.Box[1] }
 
 // noteNoArea says that boxes were left out.
 func (a *app) noteNoArea(n int) {
@@ -267,19 +195,19 @@ type yoloWriter struct {
 	app     *app
 	dir     string // "": standard output
 	files   *files
-	classes classes
+	classes coco.Classes
 	empty   int
 }
 
 func (y *yoloWriter) add(p boxPage) error {
 	var b strings.Builder
 	for _, o := range p.objects.Objects.Objects {
-		if hasNoArea(o) {
+		if !coco.HasArea(o.Box) {
 			y.empty++
 			continue
 		}
 		n := o.Normalized
-		fmt.Fprintf(&b, "%d %.6f %.6f %.6f %.6f", y.classes.number(o.Label), (n[0]+n[2])/2, (n[1]+n[3])/2, n[2]-n[0], n[3]-n[1])
+		fmt.Fprintf(&b, "%d %.6f %.6f %.6f %.6f", y.classes.Number(o.Label), (n[0]+n[2])/2, (n[1]+n[3])/2, n[2]-n[0], n[3]-n[1])
 		if p.scores && o.Confidence != nil {
 			fmt.Fprintf(&b, " %.6f", *o.Confidence)
 		}
@@ -302,14 +230,14 @@ func (y *yoloWriter) close() error {
 	y.app.noteNoArea(y.empty)
 	if y.dir == "" {
 		var list []string
-		for i, name := range y.classes.names {
+		for i, name := range y.classes.Names {
 			list = append(list, fmt.Sprintf("%d %s", i, name))
 		}
 		y.app.note("classes: %s", strings.Join(list, ", "))
 		return nil
 	}
 	return y.files.write(filepath.Join(y.dir, classFile), func(w io.Writer) error {
-		for _, name := range y.classes.names {
+		for _, name := range y.classes.Names {
 			if _, err := fmt.Fprintln(w, escapeText.Replace(name)); err != nil {
 				return err
 			}

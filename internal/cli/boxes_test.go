@@ -11,23 +11,6 @@ import (
 	"paligemma/internal/result"
 )
 
-func TestClasses(t *testing.T) {
-	c := newClasses(askedLabels(" cat ;; dog;cat ; "))
-	for _, s := range []struct {
-		label string
-		want  int
-	}{{"dog", 1}, {"cat", 0}, {"bird", 2}, {"", 3}, {"bird", 2}, {noLabel, 3}} {
-		t.Run(s.label, func(t *testing.T) {
-			if got := c.number(s.label); got != s.want {
-				t.Errorf("%d, want %d", got, s.want)
-			}
-		})
-	}
-	if want := []string{"cat", "dog", "bird", noLabel}; !slices.Equal(c.names, want) {
-		t.Errorf("%q, want %q", c.names, want)
-	}
-}
-
 // TestCoordinate: no exponent, and four decimals at most.
 func TestCoordinate(t *testing.T) {
 	for _, c := range []struct {

@@ -25,7 +25,7 @@ const boxFormatsHelp = `
 Other programs read --format csv (a header, then a line for each object), coco (one
 object with images, annotations and categories, as pycocotools loads it) and yolo
 (a line "class x y width height" for each object, between 0 and 1, x and y being its
-middle).`
+middle). With --output FILE.json coco is the results for COCO files, with their ids.`
 
 const labelDirHelp = ` With --scores yolo has the confidence, too, and with several
 images it needs --label-dir: a file of labels for each image, and classes.txt.`

@@ -13,59 +13,91 @@ import (
 
 // cocoShard is that of the images in a COCO file.
 func (o *Options) cocoShard(file string) Shard {
-	return Shard{Path: file, read: func(r *reading) {
-		in, err := o.open(file)
-		if err != nil {
-			r.fail(err)
-			return
-		}
-		defer in.close()
-		text := bufio.NewReader(in)
-		if mark, _ := text.Peek(len(byteOrderMark)); bytes.Equal(mark, byteOrderMark) {
-			_, _ = text.Discard(len(mark))
-		}
-		if err := o.cocoImages(r, file, json.NewDecoder(text)); err != nil {
-			r.fail(err)
-		}
-	}}
+	return Shard{
+		Path: file,
+		read: func(r *reading) {
+			found, err := o.cocoList(file, "images", func(in *json.Decoder) (more bool, err error) {
+				var image cocoImage
+				if err := in.Decode(&image); err != nil {
+					return false, err
+				}
+				return r.yield(o.cocoRecord(file, image)), nil
+			})
+			if err == nil && !found {
+				err = errNotCOCO
+			}
+			if err != nil {
+				r.fail(err)
+			}
+		},
+		Categories: func() (list []Category, err error) {
+			_, err = o.cocoList(file, "categories", func(in *json.Decoder) (more bool, err error) {
+				var c Category
+				err = in.Decode(&c)
+				list = append(list, c)
+				return err == nil, err
+			})
+			if err != nil {
+				return nil, fmt.Errorf("%s: categories: %w", file, err)
+			}
+			return list, nil
+		},
+	}
+}
+
+// Category is what a COCO file calls objects.
+type Category struct {
+	ID   json.Number `json:"id"`
+	Name string      `json:"name"`
 }
 
 // errNotCOCO says what a .json file should be.
 var errNotCOCO = errors.New(`not a COCO file, which has "images": JSON Lines are called .jsonl`)
 
-// cocoImages yields the elements of "images"; all before it is passed over, and what
-// follows is not read.
-func (o *Options) cocoImages(r *reading, file string, in *json.Decoder) error {
+// cocoList calls each for the elements of a list in a COCO file, as long as it wants more;
+// all before the list is passed over, and what follows is not read. found says that there
+// is one.
+func (o *Options) cocoList(file, name string, each func(in *json.Decoder) (more bool, err error)) (found bool, err error) {
+	f, err := o.open(file)
+	if err != nil {
+		return false, err
+	}
+	defer f.close()
+	text := bufio.NewReader(f)
+	if mark, _ := text.Peek(len(byteOrderMark)); bytes.Equal(mark, byteOrderMark) {
+		_, _ = text.Discard(len(mark))
+	}
+	in := json.NewDecoder(text)
 	if t, err := in.Token(); err != nil || t != json.Delim('{') {
-		return errNotCOCO
+		return false, errNotCOCO
 	}
 	for in.More() {
 		key, err := in.Token()
 		if err != nil {
+			return false, err
+		}
+		if key == name {
+			return true, eachElement(in, each)
+		}
+		if err := skipValue(in); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// eachElement calls each for the elements of a list, as long as it wants more.
+func eachElement(in *json.Decoder, each func(in *json.Decoder) (more bool, err error)) error {
+	if t, err := in.Token(); err != nil || t != json.Delim('[') {
+		return errNotCOCO
+	}
+	for in.More() {
+		if more, err := each(in); err != nil || !more {
 			return err
 		}
-		if key != "images" {
-			if err := skipValue(in); err != nil {
-				return err
-			}
-			continue
-		}
-		if t, err := in.Token(); err != nil || t != json.Delim('[') {
-			return errNotCOCO
-		}
-		for in.More() {
-			var image cocoImage
-			if err := in.Decode(&image); err != nil {
-				return err
-			}
-			if !r.yield(o.cocoRecord(file, image)) {
-				return nil
-			}
-		}
-		_, err = in.Token() // the end, which a file that was cut lacks
-		return err
 	}
-	return errNotCOCO
+	_, err := in.Token() // the end, which a file that was cut lacks
+	return err
 }
 
 // cocoImage is an element of a COCO file's images.

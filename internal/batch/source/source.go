@@ -53,6 +53,8 @@ func (i *Image) File() bool { return i.Data == nil && i.Err == nil }
 type Shard struct {
 	Path string // of the file; "": of images
 	Stem string // what a file of its results is called, without extension
+	// Categories returns the categories of a COCO file; nil: the shard is not one.
+	Categories func() ([]Category, error)
 
 	read func(r *reading)
 }
