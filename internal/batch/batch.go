@@ -50,7 +50,8 @@ type Options struct {
 	RecordsPerFile int64
 	COCO           *COCO // results in COCO's formats; nil: in that of the output's name
 
-	Parallel int           // records that are decoded together
+	Parallel int           // records that are decoded together, by all workers
+	Workers  *Workers      // processes that answer; nil: the engine does
 	Sync     time.Duration // between two syncs
 
 	Limits func(path string) preprocess.Limits // of images
@@ -118,7 +119,7 @@ type run struct {
 	total    atomic.Int64
 }
 
-// Run answers all inputs. The numbers are those so far where there is an error, which
+// Run answers all inputs, with an engine or with o.Workers. The numbers are those so far where there is an error, which
 // is ErrStopped after Stop.
 func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	r := &run{Options: o}
@@ -128,6 +129,9 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	}
 	r.Parallel = max(1, r.Parallel)
 	if r.Output == Stdout {
+		if r.Workers != nil {
+			r.Workers.seed = r.Task.Request.Sampling.Seed
+		}
 		r.runner = newRunner(e, &r.Options)
 		return r.progress, r.print(ctx, shards)
 	}
@@ -148,6 +152,9 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 		return r.progress, err
 	}
 	r.Task.Request.Sampling.Seed = r.Job.Seed
+	if r.Workers != nil {
+		r.Workers.seed = r.Job.Seed
+	}
 	r.runner = newRunner(e, &r.Options)
 	defer r.countTotal(ctx, groups)()
 	if r.RecordsPerFile > 0 {

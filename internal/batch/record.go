@@ -26,6 +26,12 @@ type Failure struct {
 	Message string `json:"message"`
 }
 
+// Error returns the message.
+func (f *Failure) Error() string { return f.Message }
+
+// FailureCode returns the code.
+func (f *Failure) FailureCode() string { return f.Code }
+
 // newFailure describes an error.
 func newFailure(err error) *Failure { return &Failure{result.Code(err), result.Message(err)} }
 

@@ -44,11 +44,12 @@ type runner struct {
 	images   *images
 	parallel int
 	ahead    *budget
+	workers  *Workers // that answer in place of the engine; nil: none
 }
 
 func newRunner(e *engine.Engine, o *Options) *runner {
 	return &runner{
-		engine: e, task: o.Task, parallel: o.Parallel,
+		engine: e, task: o.Task, parallel: o.Parallel, workers: o.Workers,
 		images: newImages(e, o, o.Parallel+spareWorkers),
 		ahead:  newBudget(maxAhead),
 	}
@@ -64,7 +65,11 @@ func (r *runner) run(ctx context.Context, stop <-chan struct{}, items iter.Seq[*
 	defer workers.Wait()
 	defer cancel()
 	order, work := make(chan *item, windowFactor*r.parallel), make(chan *item)
-	for range r.parallel + spareWorkers {
+	atOnce := r.parallel + spareWorkers
+	if r.workers != nil {
+		atOnce = r.workers.atOnce()
+	}
+	for range atOnce {
 		workers.Go(func() { r.work(ctx, work) })
 	}
 	all := false // items were handed on; read after order is closed
@@ -152,7 +157,11 @@ func (r *runner) work(ctx context.Context, work <-chan *item) {
 	for {
 		select {
 		case it := <-work:
-			r.answer(ctx, it)
+			if r.workers != nil {
+				r.hand(ctx, it)
+			} else {
+				r.answer(ctx, it)
+			}
 			close(it.done)
 		case <-ctx.Done():
 			return

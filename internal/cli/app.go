@@ -16,6 +16,9 @@ type app struct {
 	plain  io.StringWriter // Out without it
 	screen *os.File        // the same, where it is a file: previews steer it, too
 	common commonOptions
+
+	args      []string // of the command line
+	stdinRead bool     // for what is part of the command line
 }
 
 // guard puts what keeps foreign text from steering a terminal before the streams

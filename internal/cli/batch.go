@@ -48,6 +48,7 @@ type batchOptions struct {
 
 	RecordsPerFile int64
 	coco           bool // --format coco
+	Workers        int
 }
 
 // autoBatch is the value of --batch and --shard that settles the number.
@@ -63,6 +64,7 @@ func (o *batchOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.MaxFailures, "max-failures", "", "with --output: end when more than `N` records, or N%, are failures")
 	f.DurationVar(&o.Sync, "sync", batch.DefaultSync, "with --output: put results on the disk every `TIME`")
 	f.StringVar(&o.Batch, "batch", autoBatch, "with --output: decode `N` texts together")
+	f.IntVar(&o.Workers, "workers", 1, "with --output: answer with `N` processes, which divide the threads")
 	f.StringVar(&o.Shard, "shard", "", "with --output: answer part `I/N` of the inputs, I from 0; auto asks the scheduler's variables")
 	f.StringVar(&o.ImageRoot, "image-root", "", "with --output: `FOLDER` that paths in files of records start from (default: that of the file)")
 	f.StringVar(&o.ImageColumn, "image-column", "", "with --output: `NAME` of the column of images in Parquet (default image)")
@@ -75,7 +77,7 @@ func (o *batchOptions) flags(cmd *cobra.Command) {
 }
 
 // batchFlags mean nothing without --output.
-var batchFlags = []string{"retry-failed", "max-failures", "sync", "batch", "shard", "records-per-file", "image-root", "image-column", "prompt-column", "id-column"}
+var batchFlags = []string{"retry-failed", "max-failures", "sync", "batch", "workers", "shard", "records-per-file", "image-root", "image-column", "prompt-column", "id-column"}
 
 // given reports whether a batch is asked for.
 func (o *batchOptions) given() bool { return o.Output != "" }
@@ -144,6 +146,9 @@ func (a *app) batchRun(q *request) (o batch.Options, err error) {
 		if o.Part, err = batch.ParsePart(b.Shard, os.Getenv); err != nil {
 			return o, usageError{fmt.Errorf("--shard %w", err)}
 		}
+	}
+	if b.Workers < 1 || b.Workers > maxWorkers {
+		return o, usageError{fmt.Errorf("--workers %d: want 1 to %d", b.Workers, maxWorkers)}
 	}
 	if o.Parallel, err = b.parallel(); err != nil {
 		return o, err
@@ -225,32 +230,77 @@ func (q *request) batchJob() batch.Job {
 }
 
 // executeBatch answers a request into files.
-func (a *app) executeBatch(ctx context.Context, q request) (err error) {
+func (a *app) executeBatch(ctx context.Context, q request) error {
+	if s, ok := readShare(); ok {
+		return a.serveBatch(ctx, &q, s)
+	}
 	o, err := a.batchRun(&q)
 	if err != nil {
 		return err
 	}
 	a.noteBuiltIn(q.model)
-	e, err := q.model.open(o.Parallel)
+	if n := q.batch.Workers; n > 1 {
+		workers, err := a.startWorkers(ctx, n)
+		if err != nil {
+			return err
+		}
+		defer workers.Close()
+		hello := workers.Hello()
+		o.Workers, o.Parallel = workers, n*hello.Parallel
+		o.Job.Model, o.Job.Adapters, o.Job.Masks = hello.Model, hello.Adapters, hello.Masks
+		return a.runBatch(ctx, nil, o)
+	}
+	b, err := a.openBatch(&q, &o, 1)
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	a.noteModel(e)
-	o.Parallel = affordable(e, o.Parallel, q.sampling.MaxTokens)
-	o.Job.Model = batch.NewModel(q.model.name(), e.File())
+	defer b.close()
+	return a.runBatch(ctx, b.engine, o)
+}
+
+// openBatch is what a batch holds of a model.
+type openBatch struct {
+	engine *engine.Engine
+	masks  *engine.Masks // nil: none
+}
+
+// close closes the model.
+func (b *openBatch) close() {
+	if b.masks != nil {
+		b.masks.Close()
+	}
+	b.engine.Close()
+}
+
+// openBatch opens the model of a batch, which some processes share the memory for, and
+// completes the options by what it is.
+func (a *app) openBatch(q *request, o *batch.Options, processes int) (b *openBatch, err error) {
+	b = &openBatch{}
+	if b.engine, err = q.model.open(o.Parallel); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	a.noteModel(b.engine)
+	o.Parallel = affordable(b.engine, o.Parallel, q.sampling.MaxTokens, processes)
+	o.Job.Model = batch.NewModel(q.model.name(), b.engine.File())
 	if o.Job.Adapters, err = q.model.adapterSums(); err != nil {
-		return err
+		return nil, err
 	}
 	if q.masks || q.requests != "" || q.task == "generate" {
-		if o.Task.Masks, err = openMasks(e, q.maskDecoder()); err != nil {
-			return err
+		if b.masks, err = openMasks(b.engine, q.maskDecoder()); err != nil {
+			return nil, err
 		}
-		if o.Task.Masks != nil {
-			o.Job.Masks = true
-			defer o.Task.Masks.Close()
-		}
+		o.Task.Masks, o.Job.Masks = b.masks, b.masks != nil
 	}
+	return b, nil
+}
+
+// runBatch answers the inputs, with an engine or with workers.
+func (a *app) runBatch(ctx context.Context, e *engine.Engine, o batch.Options) error {
 	stop := make(chan struct{})
 	o.Stop = stop
 	var giveBack func()
@@ -319,8 +369,9 @@ func (q *request) maskDecoder() string {
 // textTokens are those of a prompt, where it is not known yet.
 const textTokens = 64
 
-// affordable returns how many texts can be decoded together in half of the free memory.
-func affordable(e *engine.Engine, parallel, maxTokens int) int {
+// affordable returns how many texts can be decoded together in half of the free memory,
+// which some processes share.
+func affordable(e *engine.Engine, parallel, maxTokens, processes int) int {
 	c := e.Config()
 	m := limits.FreeMemory()
 	free := min(m.Physical, m.Address, m.Data)
@@ -328,5 +379,5 @@ func affordable(e *engine.Engine, parallel, maxTokens int) int {
 		return parallel
 	}
 	tokens := min(c.Text.Context, c.Vision.ImageTokens+textTokens+maxTokens)
-	return int(max(1, min(int64(parallel), free/2/max(1, c.SequenceMemory(tokens)))))
+	return int(max(1, min(int64(parallel), free/2/int64(processes)/max(1, c.SequenceMemory(tokens)))))
 }

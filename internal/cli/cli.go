@@ -67,7 +67,7 @@ func Run(ctx context.Context, args []string, s Streams) int {
 	out := &resultWriter{w: s.Out}
 	screen, _ := s.Out.(*os.File)
 	s.Out = out
-	a := &app{Streams: s, bars: s.Err, plain: out, screen: screen}
+	a := &app{Streams: s, bars: s.Err, plain: out, screen: screen, args: args}
 	flush := a.guard()
 	s = a.Streams
 	root := a.rootCommand()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"syscall"
 
+	"paligemma/internal/batch"
 	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
 	"paligemma/internal/hub"
@@ -72,12 +73,15 @@ func exitCode(err error) int {
 		short  *engine.MemoryError
 		no     *hub.RefusedError
 		unfit  *models.UnusableError
+		worker *batch.WorkerError
 	)
 	switch {
 	case err == nil, errors.Is(err, errClosedPipe):
 		return exitOK
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.As(err, &worker):
+		return worker.Code
 	case errors.As(err, &usage), errors.As(err, &data), errors.As(err, &count):
 		return exitUsage
 	case errors.As(err, &partly), errors.As(err, &wrong):

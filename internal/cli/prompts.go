@@ -45,7 +45,7 @@ func (a *app) readPrompts(ctx context.Context, values []string, o askOptions) ([
 		}
 		shown := source{path: path}.shown()
 		a.noteWaiting(path)
-		data, err := a.readAll(ctx, path, maxPrompt)
+		data, err := a.readText(ctx, path, maxPrompt)
 		if err != nil {
 			return nil, fmt.Errorf("--prompt %s: %w", shown, err)
 		}

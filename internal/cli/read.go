@@ -17,6 +17,12 @@ func (a *app) readAll(ctx context.Context, path string, limit int64) ([]byte, er
 	return await(ctx, func() ([]byte, error) { return readLimited(path, a.In, limit) })
 }
 
+// readText is readAll for what is part of the command line.
+func (a *app) readText(ctx context.Context, path string, limit int64) ([]byte, error) {
+	a.stdinRead = a.stdinRead || path == stdinName
+	return a.readAll(ctx, path, limit)
+}
+
 // await returns what a read returns, or earlier if ctx ends: the read, which cannot
 // be interrupted, is then left behind.
 func await[T any](ctx context.Context, read func() (T, error)) (T, error) {

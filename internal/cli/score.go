@@ -83,7 +83,7 @@ func (a *app) readSuffixes(ctx context.Context, o *scoreOptions) ([]string, erro
 			return nil, errStdinTwice
 		}
 		a.noteWaiting(o.SuffixesFrom)
-		data, err := a.readAll(ctx, o.SuffixesFrom, maxList)
+		data, err := a.readText(ctx, o.SuffixesFrom, maxList)
 		if err != nil {
 			return nil, fmt.Errorf("--suffixes-from %s: %w", shown, err)
 		}

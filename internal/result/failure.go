@@ -50,8 +50,11 @@ func Code(err error) string {
 		count   *tokenizer.ImageCountError
 		long    *tokenizer.LengthError
 		image   ImageError
+		coded   interface{ FailureCode() string }
 	)
 	switch {
+	case errors.As(err, &coded): // by another process
+		return coded.FailureCode()
 	case errors.Is(err, preprocess.ErrTooLarge), errors.Is(err, ErrTooLong):
 		return CodeTooLarge
 	case errors.As(err, &long):
