@@ -17,7 +17,7 @@ import (
 )
 
 // Merge makes one file of the complete results of runs with an --output, in the order
-// of their inputs. Those must be JSON Lines; the file may have any format.
+// of their inputs. The file may have any format; tables become tables alone.
 func Merge(ctx context.Context, path, to string, overwrite bool) error {
 	o, err := openOutcome(path)
 	if err != nil {
@@ -29,8 +29,10 @@ func Merge(ctx context.Context, path, to string, overwrite bool) error {
 		return err
 	case out.folder:
 		return fmt.Errorf("--output %s is a folder: name a file", quote.Short(to))
-	case o.files[0].format != formatLines:
-		return fmt.Errorf("%s: only results in JSON Lines can be merged", quote.Short(path))
+	case columnar(o.files[0].format) && !columnar(out.format):
+		return fmt.Errorf("%s: tables have only a part of each record: merge them into a file that ends with %s or %s", quote.Short(path), formatCSV, formatParquet)
+	case o.job.Results != "":
+		return fmt.Errorf("%s: results of %s are not merged: merge those in JSON Lines", quote.Short(path), o.job.Results)
 	}
 	if err := o.complete(); err != nil {
 		return err
@@ -99,9 +101,10 @@ func copySet(ctx context.Context, w *bufio.Writer, set [][]files) error {
 
 // partReader reads the results of a part.
 type partReader struct {
-	rest  []files // not begun
-	file  *os.File
-	lines *recordReader // of the file; nil: none is open
+	rest  []files       // not begun
+	path  string        // that is read
+	file  io.ReadCloser // its records
+	lines *recordReader // the same; nil: none is open
 	line  []byte        // next; nil: there are no more
 	id    string        // of the line
 }
@@ -112,10 +115,11 @@ func (p *partReader) open() (err error) {
 	if len(p.rest) == 0 {
 		return io.EOF
 	}
-	if p.file, err = os.Open(p.rest[0].path); err != nil {
-		return fmt.Errorf("%s: %w", p.rest[0].path, atomicfile.Cause(err))
+	if p.file, err = p.rest[0].openLines(); err != nil {
+		p.file = nil
+		return err
 	}
-	p.lines, p.rest = newRecordReader(p.file), p.rest[1:]
+	p.path, p.lines, p.rest = p.rest[0].path, newRecordReader(p.file), p.rest[1:]
 	return nil
 }
 
@@ -148,7 +152,7 @@ func (p *partReader) next() error {
 		err = json.Unmarshal(line.id(), &p.id)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", p.file.Name(), err)
+		return fmt.Errorf("%s: %w", p.path, err)
 	}
 	p.line = line.text
 	return nil

@@ -13,7 +13,6 @@ import (
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/batch/source"
 	"paligemma/internal/quote"
-	"paligemma/internal/result"
 )
 
 // Formats of results, which are the extensions of their files.
@@ -258,11 +257,12 @@ func (f *files) convert(j *journal) error {
 // beginRetry makes the results, complete or not, those of an earlier run whose failures
 // are asked again.
 func (f *files) beginRetry() error {
-	if f.format != formatLines && f.complete() {
-		return result.RequestError{Err: fmt.Errorf("%s is complete: --retry-failed needs an output that ends with %s", f.path, formatLines)}
-	}
-	if f.complete() {
+	switch {
+	case !f.complete():
+	case f.format == formatLines:
 		return rename(f.path, f.retry)
+	default:
+		return f.copyToRetry()
 	}
 	if !exists(f.journal) {
 		return nil
@@ -271,4 +271,23 @@ func (f *files) beginRetry() error {
 		return err
 	}
 	return rename(f.journal, f.retry)
+}
+
+// copyToRetry makes the results, which are not lines, those of an earlier run. They stay
+// until the new ones are complete.
+func (f *files) copyToRetry() error {
+	lines, err := f.openLines()
+	if err != nil {
+		return err
+	}
+	defer lines.Close()
+	out, err := atomicfile.Create(f.retry, false)
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	if _, err := io.Copy(out, lines); err != nil {
+		return fmt.Errorf("--retry-failed: %s: %w", f.path, err)
+	}
+	return out.Commit()
 }

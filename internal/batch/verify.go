@@ -46,6 +46,9 @@ type verifier struct {
 	seed  maphash.Seed
 	seen  map[uint64]struct{} // hashes of ids
 	found func(Finding) error
+
+	foundErr error  // of the caller, which ends it
+	results  string // their format, where the extension does not say it
 	Verified
 }
 
@@ -56,10 +59,11 @@ func Verify(ctx context.Context, path string, found func(Finding) error) (Verifi
 	if err != nil {
 		return Verified{}, err
 	}
-	v := &verifier{ctx: ctx, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
+	v := &verifier{ctx: ctx, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}, results: o.job.Results}
 	v.found = func(f Finding) error {
 		v.Findings++
-		return found(f)
+		v.foundErr = found(f)
+		return v.foundErr
 	}
 	for i := range o.files {
 		v.Files++
@@ -81,11 +85,8 @@ func (v *verifier) file(f *files) error {
 			return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 		}
 		defer file.Close()
-		switch {
-		case path == f.path && f.format != formatLines:
-			return v.numbers(f)
-		case path == f.path:
-			return v.records(path, file)
+		if path == f.path {
+			return v.complete(f)
 		}
 		before := v.Records
 		if err := v.records(path, file); err != nil {
@@ -96,7 +97,24 @@ func (v *verifier) file(f *files) error {
 	return v.found(Finding{Kind: FoundMissing, File: f.path})
 }
 
-// numbers finds the failures in a table by its numbers.
+// complete reads complete results.
+func (v *verifier) complete(f *files) error {
+	if v.results == formatCOCO {
+		return v.numbers(f)
+	}
+	lines, err := f.openLines()
+	if err != nil {
+		return err
+	}
+	defer lines.Close()
+	err = v.records(f.path, lines)
+	if err != nil && v.ctx.Err() == nil && v.foundErr == nil && f.format != formatLines {
+		return v.found(Finding{Kind: FoundDamaged, File: f.path, Message: err.Error()})
+	}
+	return err
+}
+
+// numbers finds the failures in results that lack them by their numbers.
 func (v *verifier) numbers(f *files) error {
 	s, err := f.readStats()
 	if err != nil {

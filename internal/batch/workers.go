@@ -55,10 +55,10 @@ const restarts = 4
 
 // StartWorkers starts n workers, and returns when they are ready.
 func StartWorkers(ctx context.Context, n int, start func(ctx context.Context, index int) (*Process, error)) (*Workers, error) {
-	w := &Workers{start: start, left: restarts * n}
+	w := &Workers{start: start, left: restarts * n, all: make([]*worker, n)}
 	w.freed = sync.NewCond(&w.mu)
 	for i := range n {
-		one, hello, err := w.begin(ctx, i)
+		hello, err := w.begin(ctx, i)
 		if err != nil {
 			w.Close()
 			return nil, err
@@ -66,7 +66,6 @@ func StartWorkers(ctx context.Context, n int, start func(ctx context.Context, in
 		if i == 0 {
 			w.hello = hello
 		}
-		w.all = append(w.all, one)
 	}
 	return w, nil
 }
@@ -84,10 +83,10 @@ type WorkerError struct {
 func (e *WorkerError) Error() string { return e.Message }
 
 // begin starts a worker and waits until it is ready.
-func (w *Workers) begin(ctx context.Context, index int) (*worker, Hello, error) {
+func (w *Workers) begin(ctx context.Context, index int) (Hello, error) {
 	p, err := w.start(ctx, index)
 	if err != nil {
-		return nil, Hello{}, fmt.Errorf("start a worker: %w", err)
+		return Hello{}, fmt.Errorf("start a worker: %w", err)
 	}
 	defer context.AfterFunc(ctx, func() { _ = p.Kill() })()
 	replies := json.NewDecoder(bufio.NewReaderSize(p.Out, 1<<16))
@@ -100,11 +99,17 @@ func (w *Workers) begin(ctx context.Context, index int) (*worker, Hello, error) 
 	if err != nil {
 		p.In.Close()
 		_ = p.Wait()
-		return nil, hello, err
+		return hello, err
 	}
 	one := &worker{index: index, process: p, asked: map[int64]chan *reply{}, free: hello.Parallel + spareWorkers}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all[index] = one
+	if w.err != nil { // the run has ended meanwhile
+		p.In.Close()
+	}
 	w.listening.Go(func() { w.listen(ctx, one, replies) })
-	return one, hello, nil
+	return hello, nil
 }
 
 // listen hands on the replies of a worker. When it dies another one is started.
@@ -140,18 +145,13 @@ func (w *Workers) listen(ctx context.Context, one *worker, replies *json.Decoder
 	if !again {
 		return
 	}
-	other, _, err := w.begin(ctx, one.index)
+	_, err := w.begin(ctx, one.index)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	defer w.freed.Broadcast()
-	switch {
-	case err == nil && w.err == nil:
-		w.all[one.index] = other
-	case err == nil:
-		other.process.In.Close()
-	case w.err == nil:
+	if w.err == nil {
 		w.err = err
 	}
+	w.freed.Broadcast()
 }
 
 // atOnce returns how many items are at work at a time.
@@ -187,7 +187,7 @@ func (w *Workers) take(ctx context.Context, image string) (*worker, chan *reply,
 func (w *Workers) best(image string) (best *worker) {
 	for _, one := range w.all {
 		switch {
-		case one.free == 0:
+		case one == nil || one.free == 0:
 		case image != "" && one.last == image:
 			return one
 		case best == nil || one.free > best.free:
@@ -257,6 +257,9 @@ func (w *Workers) Close() {
 	w.freed.Broadcast()
 	w.mu.Unlock()
 	for _, one := range all {
+		if one == nil {
+			continue
+		}
 		one.process.In.Close() // it ends by itself
 		defer time.AfterFunc(patience, func() { _ = one.process.Kill() }).Stop()
 	}

@@ -96,8 +96,8 @@ func (a *app) batchMergeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "merge OUTPUT -o FILE",
 		Short: "Make one file of complete results",
-		Long: `Make one FILE of the complete results of --output, in the order of their inputs. They are
-JSON Lines; FILE may also be .json, .csv, .parquet or .tar.`,
+		Long: `Make one FILE of the complete results of --output, in the order of their inputs. FILE is
+.jsonl, .json, .csv, .parquet or .tar; tables (.csv, .parquet) become tables alone.`,
 		Example: `  paligemma batch merge out/ -o all.jsonl`,
 		Args:    argsBetween(1, 1, "OUTPUT"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -57,6 +57,8 @@ func TestJSON(t *testing.T) {
 	if err := os.WriteFile(requests, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	results := filepath.Join(dir, "results.jsonl")
+	runArgs(t, t.Context(), false, "caption", bad, bad, "-m", m, "-o", results)
 	used := map[string]bool{}
 	for _, c := range []struct {
 		schemas string // of the results, in order
@@ -75,6 +77,7 @@ func TestJSON(t *testing.T) {
 		{"answer failure answer", 3, []string{"detect", "cat", scene, bad, photo, "-m", m, "--draw", filepath.Join(dir, "d")}},
 		{"answer", 0, []string{"detect", "cat", photo, "-m", m, "--stop-repeats"}},
 		{"answer answer", 0, []string{"segment", "cat", scene, photo, "-m", fixture(t, "MASKMODEL"), "--mask-dir", filepath.Join(dir, "m")}},
+		{"finding finding finding", 3, []string{"batch", "verify", results}},
 		{"coco", 0, []string{"parse", maskText + ";" + boxText, "--image", scene, "--mask-decoder", fixture(t, "CODEC")}},
 		{"coco", 3, []string{"detect", "cat", scene, bad, photo, "-m", m}},
 		{"score failure", 3, []string{"score", scene, bad, "-m", m, "--prompt", "a", "--suffix", "b", "--suffix", ""}},
@@ -170,7 +173,7 @@ func checkRecords(t *testing.T, all map[string]*jsonschema.Schema, args ...strin
 	t.Helper()
 	_, out, errs := runArgs(t, t.Context(), false, args...)
 	records := decodeResults(t, out, formatJSONL)
-	if len(records) != 4 {
+	if len(records) != 6 {
 		t.Fatalf("%v: %d records: %s", args, len(records), errs)
 	}
 	for _, v := range records {
