@@ -45,22 +45,24 @@ var columns = []string{
 // tabular is what a table has of a record.
 type tabular struct {
 	ID           string          `json:"id"`
-	Failure      *Failure        `json:"error"`
-	Image        *string         `json:"image"`
-	Images       json.RawMessage `json:"images"`
-	Task         *string         `json:"task"`
-	Model        *string         `json:"model"`
-	Prompt       *string         `json:"prompt"`
-	Text         *string         `json:"text"`
-	Confidence   *float64        `json:"confidence"`
-	FinishReason *string         `json:"finish_reason"`
-	Objects      json.RawMessage `json:"objects"`
-	Scores       json.RawMessage `json:"scores"`
-	Input        json.RawMessage `json:"input"`
-	Timings      *struct {
-		Prefill int64 `json:"prefill_tokens"`
-		Decode  int64 `json:"decode_tokens"`
-	} `json:"timings"`
+	Failure      *Failure        `json:"error,omitempty"`
+	Image        *string         `json:"image,omitempty"` // of several a list
+	Images       json.RawMessage `json:"images,omitempty"`
+	Task         *string         `json:"task,omitempty"`
+	Model        *string         `json:"model,omitempty"`
+	Prompt       *string         `json:"prompt,omitempty"`
+	Text         *string         `json:"text,omitempty"`
+	Confidence   *float64        `json:"confidence,omitempty"`
+	FinishReason *string         `json:"finish_reason,omitempty"`
+	Objects      json.RawMessage `json:"objects,omitempty"`
+	Scores       json.RawMessage `json:"scores,omitempty"`
+	Input        json.RawMessage `json:"input,omitempty"`
+	Timings      *tableTimings   `json:"timings,omitempty"`
+}
+
+type tableTimings struct {
+	Prefill int64 `json:"prefill_tokens"`
+	Decode  int64 `json:"decode_tokens"`
 }
 
 // newRow returns a record as a row.

@@ -223,40 +223,14 @@ func readParquet(file *os.File, add func(line []byte) error) error {
 	}
 }
 
-// rowRecord is what a row has of a record.
-type rowRecord struct {
-	ID           string          `json:"id"`
-	Failure      *Failure        `json:"error,omitempty"`
-	Image        *string         `json:"image,omitempty"`
-	Images       json.RawMessage `json:"images,omitempty"`
-	Task         *string         `json:"task,omitempty"`
-	Model        *string         `json:"model,omitempty"`
-	Prompt       *string         `json:"prompt,omitempty"`
-	Text         *string         `json:"text,omitempty"`
-	Confidence   *float64        `json:"confidence,omitempty"`
-	FinishReason *string         `json:"finish_reason,omitempty"`
-	Objects      json.RawMessage `json:"objects,omitempty"`
-	Scores       json.RawMessage `json:"scores,omitempty"`
-	Input        json.RawMessage `json:"input,omitempty"`
-	Timings      *rowTimings     `json:"timings,omitempty"`
-}
-
-type rowTimings struct {
-	Prefill int64 `json:"prefill_tokens"`
-	Decode  int64 `json:"decode_tokens"`
-}
-
 // addRow adds a line that [newRow] makes the same row of.
 func addRow(r row, add func(line []byte) error) error {
-	rec := rowRecord{
+	rec := tabular{
 		ID: r.ID, Image: r.Image, Task: r.Task, Model: r.Model, Prompt: r.Prompt, Text: r.Text, Confidence: r.Confidence, FinishReason: r.FinishReason,
 		Objects: rawText(r.Objects), Scores: rawText(r.Scores), Input: rawText(r.Input),
 	}
-	if r.Image != nil && strings.HasPrefix(*r.Image, "[") && json.Valid([]byte(*r.Image)) {
-		rec.Image, rec.Images = nil, rawText(r.Image)
-	}
 	if r.PrefillTokens != nil && r.DecodeTokens != nil {
-		rec.Timings = &rowTimings{*r.PrefillTokens, *r.DecodeTokens}
+		rec.Timings = &tableTimings{*r.PrefillTokens, *r.DecodeTokens}
 	}
 	if r.ErrorCode != nil {
 		rec.Failure = &Failure{Code: *r.ErrorCode}

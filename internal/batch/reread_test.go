@@ -65,7 +65,7 @@ func TestRetryFormats(t *testing.T) {
 			run(t, e, whole)
 			got, want := content(t, o.Output), content(t, whole.Output)
 			if ext != ".tar" && got != want || len(got) == 0 {
-				t.Errorf("got\n%.2000s\nwant\n%.2000s", got, want)
+				t.Errorf("got\n%.2000q\nwant\n%.2000q", got, want)
 			}
 			if ext == ".tar" && !slices.Equal(members(t, o.Output), members(t, whole.Output)) {
 				t.Errorf("%q", members(t, o.Output))
@@ -119,7 +119,7 @@ func TestMergeFormats(t *testing.T) {
 						t.Error(err)
 					}
 				} else if got, want := content(t, merged), content(t, outputs[to].Output); got != want {
-					t.Errorf("got\n%.2000s\nwant\n%.2000s", got, want)
+					t.Errorf("got\n%.2000q\nwant\n%.2000q", got, want)
 				}
 			})
 		}
