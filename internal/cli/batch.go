@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"paligemma/internal/adapter"
 	"paligemma/internal/batch"
 	"paligemma/internal/engine"
 	"paligemma/internal/limits"
@@ -287,7 +286,7 @@ func (a *app) openBatch(q *request, o *batch.Options, processes int) (b *openBat
 	a.noteModel(b.engine)
 	o.Parallel = affordable(b.engine, o.Parallel, q.sampling.MaxTokens, processes)
 	o.Job.Model = batch.NewModel(q.model.name(), b.engine.File())
-	if o.Job.Adapters, err = q.model.adapterSums(); err != nil {
+	if o.Job.Adapters, err = adapterSums(b.engine.Adapters()); err != nil {
 		return nil, err
 	}
 	if q.masks || q.requests != "" || q.task == "generate" {
@@ -327,15 +326,10 @@ func (a *app) runBatch(ctx context.Context, e *engine.Engine, o batch.Options) e
 
 // adapterSums returns what distinguishes adapters: a hash of each one's files, and its
 // scale.
-func (o modelOptions) adapterSums() (sums []string, err error) {
-	adapters, err := openAdapters(o.LoRA)
-	if err != nil {
-		return nil, err
-	}
-	defer adapter.CloseAll(adapters)
+func adapterSums(adapters []engine.Adapter) (sums []string, err error) {
 	for _, a := range adapters {
 		sum := sha256.New()
-		for _, path := range a.Files() {
+		for _, path := range a.Files {
 			if err := addFile(sum, path); err != nil {
 				return nil, err
 			}

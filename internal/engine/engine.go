@@ -56,6 +56,12 @@ type Options struct {
 	PrefixBytes  int64 // of prompts that are kept, for requests that ask the same again; 0: none
 }
 
+// Adapter is an adapter that was added to a model.
+type Adapter struct {
+	Files []string
+	Scale float64
+}
+
 // Engine is an open model. Its methods may be called from any goroutine.
 type Engine struct {
 	file    *gguf.File
@@ -64,7 +70,7 @@ type Engine struct {
 	tok     *tokenizer.Tokenizer
 	config  model.Config
 	notes   []string
-	files   []string // the model's and those of the adapters
+	added   []Adapter
 	force   bool
 
 	ready func() error // waits for the tokenizer, once
@@ -132,12 +138,12 @@ func New(file *gguf.File, o Options) (*Engine, error) {
 
 func open(file *gguf.File, adapters []adapter.Loaded, o Options, start time.Time) (*Engine, error) {
 	e := &Engine{
-		file: file, files: []string{file.Path()}, force: o.Force, parallel: o.Parallel,
+		file: file, force: o.Force, parallel: o.Parallel,
 		share: o.PrefillShare, prefixBytes: o.PrefixBytes,
 		work: make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
 	}
 	for _, a := range adapters {
-		e.files = append(e.files, a.Files()...)
+		e.added = append(e.added, Adapter{a.Files(), a.Scale})
 	}
 	if e.parallel <= 0 {
 		e.parallel = DefaultParallel
@@ -234,7 +240,16 @@ func (e *Engine) Path() string { return e.file.Path() }
 
 // Files returns the paths of all files that were read: the model's and those of the
 // adapters.
-func (e *Engine) Files() []string { return e.files }
+func (e *Engine) Files() []string {
+	all := []string{e.file.Path()}
+	for _, a := range e.added {
+		all = append(all, a.Files...)
+	}
+	return all
+}
+
+// Adapters returns what was added to the model, in this order.
+func (e *Engine) Adapters() []Adapter { return e.added }
 
 // File returns the model's file, for its keys and tensors.
 func (e *Engine) File() *gguf.File { return e.file }
