@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,24 +28,23 @@ func namedAsPicture(path string) bool {
 	return slices.Contains(imageExtensions, ext) || slices.Contains(otherExtensions, ext)
 }
 
-// folderSearch looks for images in a folder and, if recursive, in those in it.
+// folderSearch is what is found in a folder and, if recursive, in those in it.
 type folderSearch struct {
-	ctx       context.Context
 	recursive bool
-	seen      map[string]bool // folders, without symbolic links
 	found     []source
 	folders   int            // in the folder
 	skipped   map[string]int // pictures of other kinds, by extension
 }
 
-// expandFolder lists the images of a folder in the order of their names. A folder
-// that is reached several ways, or by a symbolic link to one above it, is
-// searched once.
+// expandFolder lists the images of a folder in the order of their names.
 func (a *app) expandFolder(ctx context.Context, dir string, recursive bool) []source {
-	s := &folderSearch{ctx: ctx, recursive: recursive, seen: map[string]bool{}, skipped: map[string]int{}}
-	real, err := filepath.EvalSymlinks(dir)
+	s := &folderSearch{recursive: recursive, skipped: map[string]int{}}
+	err := inputs.Walk(dir, recursive, func(e inputs.Entry) bool {
+		s.add(e)
+		return ctx.Err() == nil
+	})
 	if err == nil {
-		err = s.search(dir, real)
+		err = ctx.Err()
 	}
 	if err != nil {
 		return []source{{path: dir, err: pathError(dir, err)}}
@@ -58,53 +56,18 @@ func (a *app) expandFolder(ctx context.Context, dir string, recursive bool) []so
 	return s.found
 }
 
-// search goes through a folder, whose path without symbolic links is real.
-func (s *folderSearch) search(dir, real string) error {
-	if err := s.ctx.Err(); err != nil {
-		return err
-	}
-	s.seen[real] = true
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name := e.Name()
-		if strings.HasPrefix(name, ".") {
-			continue
-		}
-		path, ext := filepath.Join(dir, name), strings.ToLower(filepath.Ext(name))
-		info, err := os.Stat(path)
-		switch {
-		case err == nil && info.IsDir():
-			s.folder(path, filepath.Join(real, name), e.Type()&os.ModeSymlink != 0)
-		case slices.Contains(imageExtensions, ext):
-			s.found = append(s.found, foundSource(path, info))
-		case slices.Contains(otherExtensions, ext):
-			s.skipped[ext]++
-		}
-	}
-	return nil
-}
-
-// folder searches a folder in a folder, if that is wanted. One that cannot be
-// read is a source with an error.
-func (s *folderSearch) folder(path, real string, link bool) {
-	s.folders++
-	if !s.recursive {
-		return
-	}
-	if link {
-		var err error
-		if real, err = filepath.EvalSymlinks(path); err != nil {
-			return
-		}
-	}
-	if s.seen[real] {
-		return
-	}
-	if err := s.search(path, real); err != nil {
-		s.found = append(s.found, source{path: path, err: pathError(path, err)})
+// add adds what is in a folder.
+func (s *folderSearch) add(e inputs.Entry) {
+	ext := strings.ToLower(filepath.Ext(e.Path))
+	switch {
+	case e.Err != nil:
+		s.found = append(s.found, source{path: e.Path, err: pathError(e.Path, e.Err)})
+	case e.Type.IsDir():
+		s.folders++
+	case slices.Contains(imageExtensions, ext):
+		s.found = append(s.found, foundSource(e.Path, e.Type))
+	case slices.Contains(otherExtensions, ext):
+		s.skipped[ext]++
 	}
 }
 

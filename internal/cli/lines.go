@@ -1,22 +1,19 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
+	inputs "paligemma/internal/batch/source"
 	"paligemma/internal/result"
 	"paligemma/internal/units"
 )
 
 // maxLine bounds a line of input, in bytes, without its end.
 const maxLine = 1 << 20
-
-// errLongLine says that a line was skipped.
-var errLongLine = fmt.Errorf("%w of %s", result.ErrTooLong, units.Count(maxLine, "byte", "bytes"))
 
 // numberedLines returns the lines of data, from 1, without their ends.
 func numberedLines(data []byte) func(yield func(number int, line []byte) bool) {
@@ -37,7 +34,7 @@ func splitLines(data []byte) ([]string, error) {
 	for number, text := range numberedLines(data) {
 		switch {
 		case len(text) > maxLine:
-			return nil, fmt.Errorf("line %d: %w", number, errLongLine)
+			return nil, fmt.Errorf("line %d: %w of %s", number, result.ErrTooLong, units.Count(maxLine, "byte", "bytes"))
 		case len(text) > 0:
 			texts = append(texts, string(text))
 		}
@@ -51,7 +48,7 @@ func trimEnd(text []byte) []byte {
 }
 
 // line is a line of input, or the reason why it cannot be read: after
-// errLongLine others follow.
+// [result.ErrTooLong] others follow.
 type line struct {
 	number int // from 1
 	text   string
@@ -69,18 +66,17 @@ func scanLines(ctx context.Context, r io.Reader) func(yield func(line) bool) {
 		lines := make(chan line)
 		go func() { // a read cannot be interrupted; it is left behind
 			defer close(lines)
-			buf := bufio.NewReaderSize(r, 64<<10)
-			for n := 1; ; n++ {
-				text, err := readLine(buf)
+			for in := inputs.NewLineReader(r, '\n', maxLine); ; {
+				text, err := in.Next()
 				if errors.Is(err, io.EOF) {
 					return
 				}
 				select {
-				case lines <- line{n, text, err}:
+				case lines <- line{int(in.Number), string(text), err}:
 				case <-ctx.Done():
 					return
 				}
-				if err != nil && !errors.Is(err, errLongLine) {
+				if err != nil && !errors.Is(err, result.ErrTooLong) {
 					return
 				}
 			}
@@ -95,35 +91,5 @@ func scanLines(ctx context.Context, r io.Reader) func(yield func(line) bool) {
 				return
 			}
 		}
-	}
-}
-
-// readLine reads a line and returns it without its end, which a last line may
-// lack. It reads to the end of a line that is too long, without holding it.
-func readLine(r *bufio.Reader) (string, error) {
-	var text []byte
-	long := false
-	for {
-		part, err := r.ReadSlice('\n')
-		if !long {
-			text = append(text, part...)
-		}
-		if len(text) > maxLine+len("\r\n") {
-			text, long = nil, true
-		}
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case errors.Is(err, io.EOF) && (long || len(text) > 0):
-		case errors.Is(err, io.EOF):
-			return "", io.EOF
-		case err != nil:
-			return "", cause(err)
-		}
-		text = trimEnd(text)
-		if long || len(text) > maxLine {
-			return "", errLongLine
-		}
-		return string(text), nil
 	}
 }

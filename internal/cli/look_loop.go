@@ -9,6 +9,7 @@ import (
 
 	"paligemma/internal/engine"
 	"paligemma/internal/quote"
+	"paligemma/internal/result"
 	"paligemma/internal/task"
 	"paligemma/internal/units"
 )
@@ -55,7 +56,7 @@ func (s *session) loop(ctx context.Context, lines iter.Seq[line]) error {
 
 // carryOut carries out a line. Its error is one that ends the session.
 func (s *session) carryOut(ctx context.Context, l line) error {
-	if l.err != nil && !errors.Is(l.err, errLongLine) {
+	if l.err != nil && !errors.Is(l.err, result.ErrTooLong) {
 		return l.failure()
 	}
 	if strings.TrimSpace(l.text) == "" && l.err == nil {

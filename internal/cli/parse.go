@@ -201,7 +201,7 @@ func (r *parseRun) lines(ctx context.Context) error {
 	for line := range scanLines(ctx, r.In) {
 		total = line.number
 		switch {
-		case errors.Is(line.err, errLongLine):
+		case errors.Is(line.err, result.ErrTooLong):
 			failed++
 			if err := r.printFailure(line); err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -139,8 +140,12 @@ func (a *app) expandImage(ctx context.Context, arg string, argument bool, o imag
 // matches lists the files that match a pattern.
 func matches(pattern string) (found []source) {
 	for _, path := range inputs.Match(pattern) {
-		if info, err := os.Stat(path); err != nil || !info.IsDir() {
-			found = append(found, foundSource(path, info))
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			found = append(found, source{path: path})
+		case !info.IsDir():
+			found = append(found, foundSource(path, info.Mode().Type()))
 		}
 	}
 	return found
@@ -155,11 +160,10 @@ func notStdin(path string) string {
 	return path
 }
 
-// foundSource returns the source of a file that a folder or a pattern led to; info
-// is nil if it is not known. A pipe or a device, which might be read forever, is
-// read only if it is named itself.
-func foundSource(path string, info os.FileInfo) source {
-	if info != nil && !info.Mode().IsRegular() {
+// foundSource returns the source of a file of a type that a folder or a pattern led to. A
+// pipe or a device, which might be read forever, is read only if it is named itself.
+func foundSource(path string, kind fs.FileMode) source {
+	if !kind.IsRegular() && kind&fs.ModeSymlink == 0 { // a link that leads nowhere is an error when it is read
 		return source{path: path, err: fmt.Errorf("%s: not a regular file: name it itself to read it", path)}
 	}
 	return source{path: path}

@@ -51,8 +51,7 @@ func (o *Options) image(r *reading, name string) bool {
 	case err != nil:
 		return r.yield(failed(name, atomicfile.Cause(err)))
 	case info.IsDir():
-		w := walk{reading: r, recursive: o.Recursive, seen: map[string]bool{}}
-		return w.folder(name)
+		return o.folder(r, name)
 	}
 	return r.yield(Record{ID: name, Images: []Image{{Name: name}}})
 }
@@ -62,55 +61,23 @@ func failed(name string, err error) Record {
 	return Record{ID: name, Images: []Image{{Name: name, Err: result.ImageError{Err: fmt.Errorf("%s: %w", name, err)}}}}
 }
 
-// walk is the way through a folder.
-type walk struct {
-	*reading
-	recursive bool
-	seen      map[string]bool // folders above, without symbolic links
-}
-
-// folder yields the images of a folder in the order of their names. Of a folder the
-// names are held, since systems give them in any order.
-func (w *walk) folder(dir string) bool {
-	real, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return w.yield(failed(dir, atomicfile.Cause(err)))
-	}
-	if w.seen[real] { // a symbolic link to a folder above it
-		return true
-	}
-	w.seen[real] = true
-	defer delete(w.seen, real)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return w.yield(failed(dir, atomicfile.Cause(err)))
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") && !w.entry(dir, e) {
-			return false
+// folder yields the images of a folder.
+func (o *Options) folder(r *reading, dir string) bool {
+	err := Walk(dir, o.Recursive, func(e Entry) bool {
+		switch {
+		case e.Err != nil:
+			return r.yield(failed(e.Path, e.Err))
+		case e.Type.IsDir() || !namedAsImage(e.Path):
+			return !r.ended
+		case e.Type.IsRegular(), e.Type&os.ModeSymlink != 0: // a link that leads nowhere is an error when it is read
+			return r.yield(Record{ID: e.Path, Images: []Image{{Name: e.Path}}})
 		}
+		return r.yield(failed(e.Path, errors.New("not a regular file: name it itself to read it")))
+	})
+	if err != nil {
+		return r.yield(failed(dir, err))
 	}
-	return true
-}
-
-// entry yields what an entry of a folder stands for.
-func (w *walk) entry(dir string, e os.DirEntry) bool {
-	path := filepath.Join(dir, e.Name())
-	kind := e.Type()
-	if kind&os.ModeSymlink != 0 {
-		if info, err := os.Stat(path); err == nil {
-			kind = info.Mode().Type()
-		}
-	}
-	switch {
-	case kind.IsDir():
-		return !w.recursive || w.folder(path)
-	case !namedAsImage(path):
-		return true
-	case kind.IsRegular(), kind&os.ModeSymlink != 0: // a link that leads nowhere is an error when it is read
-		return w.yield(Record{ID: path, Images: []Image{{Name: path}}})
-	}
-	return w.yield(failed(path, errors.New("not a regular file: name it itself to read it")))
+	return !r.ended
 }
 
 // maxName bounds a name in a list, in bytes.

@@ -36,6 +36,16 @@ func TestImages(t *testing.T) {
 			t.Errorf("%q", shown(got))
 		}
 	})
+	t.Run("reached twice", func(t *testing.T) {
+		if err := os.MkdirAll("twice/b", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		write(t, "twice/b", "i.jpg", "x")
+		if err := errors.Join(os.Symlink("b", "twice/a"), os.Symlink("../twice", "twice/b/up")); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, read(t, Options{Args: []string{"twice"}, Recursive: true}), "twice/a/i.jpg twice/a/i.jpg")
+	})
 	t.Run("braces", func(t *testing.T) {
 		compare(t, read(t, Options{Args: []string{"n{0..2}.jpg", "-"}}), "n0.jpg n0.jpg", "n1.jpg n1.jpg", "n2.jpg n2.jpg!not_found", "- -")
 	})

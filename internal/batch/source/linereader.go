@@ -9,6 +9,7 @@ import (
 
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/result"
+	"paligemma/internal/units"
 )
 
 // eachLine calls f with the lines of a file of records, until it returns false. The
@@ -20,17 +21,19 @@ func (o *Options) eachLine(r *reading, path string, end byte, limit int, f func(
 		return
 	}
 	defer in.close()
-	lines := newLineReader(in, end, limit)
+	lines := NewLineReader(in, end, limit)
 	for {
-		line, err := lines.next()
+		line, err := lines.Next()
 		switch {
 		case errors.Is(err, io.EOF):
 			return
 		case err != nil && !errors.Is(err, result.ErrTooLong):
 			r.fail(err)
 			return
+		case err != nil:
+			err = fmt.Errorf("line %d: %w", lines.Number, err)
 		}
-		if !f(line, lines.number, err) {
+		if !f(line, lines.Number, err) {
 			return
 		}
 	}
@@ -39,26 +42,28 @@ func (o *Options) eachLine(r *reading, path string, end byte, limit int, f func(
 // lineID is the id of a record that has none: the file, and the line from 1.
 func lineID(file string, number int64) string { return fmt.Sprintf("%s#%d", file, number) }
 
-// lineReader reads lines, the first without a byte order mark.
-type lineReader struct {
-	r      *bufio.Reader
-	end    byte
-	max    int
-	number int64 // of the line, from 1
-	buf    []byte
+// LineReader reads lines, the first without a byte order mark.
+type LineReader struct {
+	Number int64 // of the line, from 1
+
+	r   *bufio.Reader
+	end byte
+	max int
+	buf []byte
 }
 
-func newLineReader(r io.Reader, end byte, limit int) *lineReader {
-	return &lineReader{r: bufio.NewReaderSize(r, 1<<16), end: end, max: limit}
+// NewLineReader returns a reader of lines with an end, of at most limit bytes without it.
+func NewLineReader(r io.Reader, end byte, limit int) *LineReader {
+	return &LineReader{r: bufio.NewReaderSize(r, 1<<16), end: end, max: limit}
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// next returns the next line without its end, which the last may lack; it is valid
+// Next returns the next line without its end, which the last may lack; it is valid
 // until the next call. A line that is too long is passed over and not held: its
 // error wraps [result.ErrTooLong], and others follow.
-func (l *lineReader) next() ([]byte, error) {
-	l.buf, l.number = l.buf[:0], l.number+1
+func (l *LineReader) Next() ([]byte, error) {
+	l.buf, l.Number = l.buf[:0], l.Number+1
 	long := false
 	for {
 		part, err := l.r.ReadSlice(l.end)
@@ -75,15 +80,15 @@ func (l *lineReader) next() ([]byte, error) {
 		}
 		break
 	}
-	if long {
-		return nil, fmt.Errorf("line %d: %w of %d bytes", l.number, result.ErrTooLong, l.max)
-	}
 	line := bytes.TrimSuffix(l.buf, []byte{l.end})
 	if l.end == '\n' {
 		line = bytes.TrimSuffix(line, []byte("\r"))
 	}
-	if l.number == 1 {
+	if l.Number == 1 {
 		line = bytes.TrimPrefix(line, byteOrderMark)
+	}
+	if long || len(line) > l.max {
+		return nil, fmt.Errorf("%w of %s", result.ErrTooLong, units.Count(l.max, "byte", "bytes"))
 	}
 	return line, nil
 }
