@@ -195,6 +195,27 @@ func TestClientGoneEarly(t *testing.T) {
 	close(done)
 }
 
+// TestBusy: a full queue refuses requests of each interface in its own words.
+func TestBusy(t *testing.T) {
+	o := clientOptions(tinyModel(t, "pg1-tiny"))
+	o.Parallel, o.MaxQueue = 1, 0
+	url := serveClients(t, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, lines := stream(t, ctx, url+"/v1/chat/completions", user(`"x"`, `, "stream": true, `+longText))
+	readLine(t, lines)
+	for _, c := range []struct{ path, body, want string }{
+		{"/v1/chat/completions", user(`"x"`, `, "stream": true`), `{"error":{"message":"too many requests wait already","type":"rate_limit_error","param":null,"code":"busy"}}`},
+		{"/v1/completions", `{"prompt": ["x", "y"]}`, `{"error":{"message":"too many requests wait already","type":"rate_limit_error","param":null,"code":"busy"}}`},
+		{"/api/generate", `{"prompt": "x"}`, `{"error":"too many requests wait already"}`},
+	} {
+		r, got := post(t, url+c.path, c.body)
+		if r.StatusCode != http.StatusTooManyRequests || r.Header.Get("Retry-After") != "1" || got != c.want+"\n" {
+			t.Errorf("%s: %d, %q: %s", c.path, r.StatusCode, r.Header.Get("Retry-After"), got)
+		}
+	}
+}
+
 // TestSlowReader: a client that does not read is cut off, and its place is free again.
 func TestSlowReader(t *testing.T) {
 	o := clientOptions(tinyModel(t, "pg1-tiny"))
