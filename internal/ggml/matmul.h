@@ -33,6 +33,7 @@
 #define KC 2048
 #define STEP 256 // values for which weights are unpacked at once, into the first cache
 #define AHEAD 12 // rows of results that are asked for before they are needed
+#define PARTS 3  // of an update, at most (update.go)
 
 // With few rows, STREAMS rows of weights that lie far apart are read at once, so that they meet each block of the
 // rows while it is close at hand; each is read from its beginning to its end, which the memory likes, and asked for
@@ -55,10 +56,10 @@ struct strip {
 	int64_t row, column;          // of the first result in the whole product
 };
 
-// Adds the update, if there is one, to the results of a strip, which are still at y.
-static inline void complete(const struct strip * s, float * y, int64_t ldy) {
+// Adds the update, if there is one, to the results of a strip.
+static inline void complete(const struct strip * s) {
 	if (s->update) {
-		pg_add_update(s->update, s->row, s->rows, s->column, s->column + s->columns, y, ldy);
+		pg_add_update(s->update, s->row, s->rows, s->column, s->column + s->columns, s->y, s->ldy);
 	}
 }
 

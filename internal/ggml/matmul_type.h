@@ -22,7 +22,7 @@ static void NAME(dots)(const struct strip * s) {
 	if (s->columns % STREAMS > 0) {
 		dots(t, s, step * STREAMS, 1, (int) (s->columns % STREAMS));
 	}
-	complete(s, s->y, s->ldy);
+	complete(s);
 }
 
 INLINE void NAME(many)(const struct strip * s, const int nv) {
@@ -31,6 +31,8 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 	struct panel p[2];
 	const uint8_t * row[NR(2)];
 	find_weights(s, NR(nv), row);
+	struct factors update[PARTS];
+	const int updates = find_factors(s, update);
 	const int64_t parts = (s->rows + MR(nv) - 1) / MR(nv), width = s->k / t.values * t.bytes;
 	const struct input * x = s->x;
 	for (int64_t i = 0; i < s->k; i += STEP, x += s->rows) {
@@ -53,14 +55,12 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 				load_results(s, nv, from, to, sums);
 			}
 			multiply(t, nv, (int) (to - from), n, p, x + from, sums + from * NR(nv), next);
-			if (i + STEP >= s->k && !s->update) {
+			if (i + STEP >= s->k && updates > 0) {
+				store_updated(s, update, updates, nv, MR(nv), from, to, sums);
+			} else if (i + STEP >= s->k) {
 				store_results(s, nv, from, to, sums);
 			}
 		}
-	}
-	if (s->update) {
-		complete(s, sums, NR(nv));
-		store_results(s, nv, 0, s->rows, sums);
 	}
 }
 
@@ -69,7 +69,7 @@ static void NAME(narrow)(const struct strip * s) {
 	if (s->rows <= SUP) {
 		const struct traits t = {TRAITS};
 		multiply_sup(t, s);
-		complete(s, s->y, s->ldy);
+		complete(s);
 		return;
 	}
 #endif

@@ -12,52 +12,47 @@
 #define KERNEL "norm.c"
 #include "foreach_isa.h"
 
-// A row (x − mean)·scale·w + b; without b and mean for RMS norm.
-struct affine {
-	const float *x, *w, *b;
-	float mean, scale;
-};
+// Rows are (x − mean)·scale·w + b; without b and mean for RMS norm.
 
-static void fill_affine(float * y, int64_t from, int64_t count, const void * args) {
-	const struct affine * a = args;
-	DISPATCH(affine)(count, y, a->x + from, a->w + from, a->b + from, a->mean, a->scale);
+static void fill_affine(float * y, int64_t from, int64_t count, const struct row * r) {
+	DISPATCH(affine)(count, y, r->x + from, r->w + from, r->b + from, r->mean, r->scale);
 }
 
-static void fill_scaled(float * y, int64_t from, int64_t count, const void * args) {
-	const struct affine * a = args;
-	DISPATCH(scale)(count, y, a->x + from, a->w + from, a->scale);
+static void fill_scaled(float * y, int64_t from, int64_t count, const struct row * r) {
+	DISPATCH(scale)(count, y, r->x + from, r->w + from, r->scale);
+}
+
+static float scale_of(int64_t n, const float * x, float mean, void * userdata) {
+	const double squares = DISPATCH(sum_squares)(n, x, mean);
+	return 1.0f / sqrtf((float) (squares / (double) n) + params_of(userdata).a);
+}
+
+static struct row centered(const struct ggml_tensor * dst, int64_t i, void * userdata) {
+	const int64_t n = dst->src[0]->ne[0];
+	struct row r = {.x = (const float *) dst->src[0]->data + i * n, .w = dst->src[1]->data, .b = dst->src[2]->data};
+	r.mean = (float) (DISPATCH(sum)(n, r.x) / (double) n);
+	r.scale = scale_of(n, r.x, r.mean, userdata);
+	return r;
+}
+
+static struct row scaled(const struct ggml_tensor * dst, int64_t i, void * userdata) {
+	const int64_t n = dst->src[0]->ne[0];
+	struct row r = {.x = (const float *) dst->src[0]->data + i * n, .w = dst->src[1]->data};
+	r.scale = scale_of(n, r.x, 0, userdata);
+	return r;
 }
 
 static void layer_norm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	if (pg_together(layer_norm, dst, userdata, ggml_nelements(dst))) {
-		return;
-	}
-	const float eps = params_of(userdata).a;
-	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst->src[0]);
-	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
-		for (int64_t i = p.from; i < p.to; i++) {
-			struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, dst->src[2]->data, 0, 0};
-			a.mean = (float) (DISPATCH(sum)(n, a.x) / (double) n);
-			const double squares = DISPATCH(sum_squares)(n, a.x, a.mean);
-			a.scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
-			pg_write_row(dst, i, 0, dst->ne[0], n, fill_affine, &a);
-		}
+	static const struct row_writer writer = {centered, fill_affine, false};
+	if (!pg_together(layer_norm, dst, userdata, pg_rows_work(dst))) {
+		pg_write_rows(dst, ith, nth, userdata, &writer);
 	}
 }
 
 static void rms_norm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	if (pg_together(rms_norm, dst, userdata, ggml_nelements(dst))) {
-		return;
-	}
-	const float eps = params_of(userdata).a;
-	const int64_t n = dst->src[0]->ne[0], rows = ggml_nrows(dst->src[0]);
-	for (struct parts p = pg_parts(rows, ith, nth); pg_next(&p);) {
-		for (int64_t i = p.from; i < p.to; i++) {
-			struct affine a = {(const float *) dst->src[0]->data + i * n, dst->src[1]->data, NULL, 0, 0};
-			const double squares = DISPATCH(sum_squares)(n, a.x, 0);
-			a.scale = 1.0f / sqrtf((float) (squares / (double) n) + eps);
-			pg_write_row(dst, i, 0, dst->ne[0], n, fill_scaled, &a);
-		}
+	static const struct row_writer writer = {scaled, fill_scaled, false};
+	if (!pg_together(rms_norm, dst, userdata, pg_rows_work(dst))) {
+		pg_write_rows(dst, ith, nth, userdata, &writer);
 	}
 }
 

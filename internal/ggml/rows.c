@@ -1,6 +1,8 @@
 #ifndef ISA
 #include "rows.h"
+#include "custom.h"
 #include "kernels.h"
+#include "team.h"
 #include "update.h"
 
 #include "ggml-cpu.h"
@@ -14,6 +16,10 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
+#define GROUP 8         // rows that are multiplied with factors together
+#define RUN 4096        // values of each of them
+#define PLAIN_PART 1024 // values of an F32 row that are dealt out at once
+
 #define ROUND 12582912.0f   // 1.5·2^23: added to a number it rounds it to a whole one, in the lowest bits
 #define INFINITE 0x7f800000 // the bits of infinity: as whole numbers, those of positive numbers are in their order
 
@@ -22,6 +28,10 @@ union number {
 	int32_t i;
 	uint32_t u;
 };
+
+static int64_t within(int64_t n, int64_t most) {
+	return n < 0 ? 0 : least(n, most);
+}
 
 #define KERNEL "rows.c"
 #include "foreach_isa.h"
@@ -36,28 +46,98 @@ void pg_quantize(enum ggml_type type, const float * x, int64_t count, void * row
 	}
 }
 
-void pg_write_row(struct ggml_tensor * dst, int64_t row, int64_t from, int64_t to, int64_t n, row_fill fill,
-				  const void * args) {
-	char * out = (char *) dst->data + row * dst->nb[1];
+// Returns the values of a row from the one numbered from on, step of them, count of which are not padding: in place, or
+// in memory for step values.
+static const float * values_of(const struct row_writer * w, const struct row * r, int64_t from, int64_t count,
+							   int64_t step, float * memory) {
+	if (!w->fill && count == step) {
+		return r->x + from;
+	}
+	if (w->fill && count > 0) {
+		w->fill(memory, from, count, r);
+	} else if (count > 0) {
+		memcpy(memory, r->x + from, count * sizeof(float));
+	}
+	memset(memory + count, 0, (step - count) * sizeof(float));
+	return memory;
+}
+
+// Writes values [from, to) of a row whose first n are not padding.
+static void write_row(const struct row_writer * w, const struct row * r, struct ggml_tensor * dst, int64_t i,
+					  int64_t from, int64_t to, int64_t n) {
+	char * out = (char *) dst->data + i * dst->nb[1];
 	float block[QK_K];
 	const bool plain = dst->type == GGML_TYPE_F32;
-	const struct projection p = pg_projection_of(dst);
 	for (int64_t step; from < to; from += step) {
-		step = plain || to - from < QK_K ? to - from : QK_K;
+		step = plain ? to - from : least(to - from, QK_K);
 		float * y = plain ? (float *) out + from : block;
-		int64_t count = n - from;
-		count = count < 0 ? 0 : count > step ? step : count;
-		if (count > 0) {
-			fill(y, from, count, args);
-		}
-		memset(y + count, 0, (step - count) * sizeof(float));
-		if (p.a) {
-			pg_project_block(&p, row, from, count, y);
-		}
+		const float * x = values_of(w, r, from, within(n - from, step), step, y);
 		if (!plain) {
-			pg_quantize(dst->type, block, step, out, from);
+			pg_quantize(dst->type, x, step, out, from);
+		} else if (x != y) {
+			memcpy(y, x, step * sizeof(float));
 		}
 	}
+}
+
+// Writes values [from, to) of some rows after it has multiplied them. The rows are read in long runs: memory is read
+// ahead for each anew after other memory, that of the factors, was read.
+static void write_projected(const struct row_writer * w, const struct row * r, int64_t rows, struct ggml_tensor * dst,
+							int64_t i, int64_t from, int64_t to, int64_t n, const struct projection * p) {
+	float values[GROUP][RUN] __attribute__((aligned(CACHE_LINE)));
+	const int64_t step = to - from, count = within(n - from, step);
+	for (int64_t k = 0; k < rows; k++) {
+		const float * x = values_of(w, r + k, from, count, step, values[k]);
+		if (x != values[k]) {
+			memcpy(values[k], x, step * sizeof(float));
+		}
+	}
+	for (int64_t at = 0; at < step; at += PROJECTED) {
+		pg_project_block(p, i, rows, from + at, within(count - at, PROJECTED), values[0] + at, RUN);
+	}
+	for (int64_t k = 0; k < rows; k++) {
+		for (int64_t at = 0; at < step; at += QK_K) {
+			char * out = (char *) dst->data + (i + k) * dst->nb[1];
+			pg_quantize(dst->type, values[k] + at, least(step - at, QK_K), out, from + at);
+		}
+	}
+}
+
+// Returns how many values of a row are dealt out at once.
+static int64_t part_of(const struct ggml_tensor * dst, const struct row_writer * w, bool projected) {
+	if (projected) {
+		return dst->src[0]->ne[1] > 1 ? RUN : PROJECTED;
+	}
+	if (!w->split) {
+		return dst->ne[0];
+	}
+	return dst->type == GGML_TYPE_F32 ? PLAIN_PART : QK_K;
+}
+
+void pg_write_rows(struct ggml_tensor * dst, int ith, int nth, void * userdata, const struct row_writer * w) {
+	const struct projection p = pg_projection_of(dst);
+	const int64_t n = dst->src[0]->ne[0], all = ggml_nrows(dst->src[0]), group = p.a ? GROUP : 1;
+	const int64_t part = part_of(dst, w, p.a), parts = (dst->ne[0] + part - 1) / part;
+	for (struct parts items = pg_parts((all + group - 1) / group * parts, ith, nth); pg_next(&items);) {
+		for (int64_t item = items.from; item < items.to; item++) {
+			const int64_t first = item / parts * group, rows = least(group, all - first);
+			const int64_t from = item % parts * part, to = least(from + part, dst->ne[0]);
+			struct row r[GROUP];
+			for (int64_t k = 0; k < rows; k++) {
+				r[k] = w->row(dst, first + k, userdata);
+			}
+			if (p.a) {
+				write_projected(w, r, rows, dst, first, from, to, n, &p);
+			} else {
+				write_row(w, r, dst, first, from, to, n);
+			}
+		}
+	}
+}
+
+int64_t pg_rows_work(const struct ggml_tensor * dst) {
+	const struct projection p = pg_projection_of(dst);
+	return ggml_nrows(dst->src[0]) * dst->ne[0] * (p.a ? p.a->ne[1] : 1);
 }
 
 int pg_quantizes(enum ggml_type type) {

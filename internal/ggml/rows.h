@@ -4,6 +4,7 @@
 
 #include "ggml.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define QK_K 256 // values of a block of Q8_K, and those that are made at once
@@ -26,9 +27,24 @@ struct block_q8_0 {
 // its end.
 void pg_quantize(enum ggml_type type, const float * x, int64_t count, void * row, int64_t from);
 
-// A row_fill stores count values of a row, from the one numbered from, at y.
-typedef void (*row_fill)(float * y, int64_t from, int64_t count, const void * args);
+// A row that an operation writes: what its values are a function of.
+struct row {
+	const float *x, *w, *b;
+	float mean, scale;
+};
 
-// pg_write_row writes values [from, to) of a row of dst, whose first n values fill gives. from begins a block.
-void pg_write_row(struct ggml_tensor * dst, int64_t row, int64_t from, int64_t to, int64_t n, row_fill fill,
-				  const void * args);
+// How an operation writes rows, as many as src[0] has and as long, or longer in dst.
+struct row_writer {
+	// returns a row by its number
+	struct row (*row)(const struct ggml_tensor * dst, int64_t i, void * userdata);
+
+	// stores count values of a row, from the one numbered from, at y; NULL: they are those of x
+	void (*fill)(float * y, int64_t from, int64_t count, const struct row * r);
+
+	bool split; // parts of rows are dealt out, since there may be one row only
+};
+
+// pg_write_rows writes rows in the type of dst, and multiplies them with the factors that it has, if any. pg_rows_work
+// returns what pg_together takes.
+void pg_write_rows(struct ggml_tensor * dst, int ith, int nth, void * userdata, const struct row_writer * w);
+int64_t pg_rows_work(const struct ggml_tensor * dst);

@@ -80,6 +80,80 @@ INLINE void store_results(const struct strip * s, const int nv, int64_t from, in
 	}
 }
 
+// A part of an update, where it meets a strip.
+struct factors {
+	const float *b, *t; // the first column of B, and what belongs to it of A·x
+	int64_t ldb, ldt;   // floats from one column of B, and from one row of A·x, to the next
+	int64_t ranks;
+	__mmask16 columns[2]; // of the strip that it changes
+};
+
+// Fills in the parts of the update, if there is one, that meet a strip, and asks for their columns. Returns how many
+// there are.
+NOINLINE int find_factors(const struct strip * s, struct factors * f) {
+	int n = 0;
+	int64_t begin = -s->column, rank = 0; // of the part, from the strip's first column
+	for (int64_t i = 0; s->update && i < s->update->parts; i++) {
+		const struct ggml_tensor *b = s->update->b[i], *t = s->update->t;
+		const int64_t from = begin > 0 ? begin : 0, to = least(begin + b->ne[0], s->columns);
+		if (from < to) {
+			const uint32_t columns = (uint32_t) ((((uint64_t) 1 << to) - 1) & ~(((uint64_t) 1 << from) - 1));
+			f[n].ldb = (int64_t) (b->nb[1] / sizeof(float));
+			f[n].ldt = (int64_t) (t->nb[1] / sizeof(float));
+			f[n].b = (const float *) b->data - begin;
+			f[n].t = (const float *) t->data + s->row * f[n].ldt + rank;
+			f[n].ranks = b->ne[1];
+			f[n].columns[0] = (__mmask16) columns;
+			f[n].columns[1] = (__mmask16) (columns >> LANES);
+			for (int64_t k = 0; k < f[n].ranks; k++) {
+				_mm_prefetch((const char *) (f[n].b + k * f[n].ldb + from), _MM_HINT_T0);
+				_mm_prefetch((const char *) (f[n].b + k * f[n].ldb + to - 1), _MM_HINT_T0);
+			}
+			n++;
+		}
+		begin += b->ne[0];
+		rank += b->ne[1];
+	}
+	return n;
+}
+
+// Brings sums of rows [from, to) of a strip back, at most rows of them, with the parts of an update added. The last row
+// stands in for those that are missing.
+INLINE void store_updated(const struct strip * s, const struct factors * f, int parts, const int nv, const int rows,
+						  int64_t from, int64_t to, const float * sums) {
+	int64_t row[MR(1)];
+	__m512 sum[TILE];
+	prefetch_results(s, from + AHEAD, least(to + AHEAD, s->rows));
+	for (int r = 0; r < rows; r++) {
+		row[r] = least(from + r, to - 1);
+	}
+	UNROLL
+	for (int u = 0; u < rows * nv; u++) {
+		sum[u] = _mm512_load_ps(sums + (row[u / nv] * nv + u % nv) * LANES);
+	}
+	for (; parts > 0; parts--, f++) {
+		const float *t[MR(1)], *b = f->b;
+		for (int r = 0; r < rows; r++) {
+			t[r] = f->t + row[r] * f->ldt;
+		}
+		for (int64_t k = 0; k < f->ranks; k++, b += f->ldb) {
+			__m512 v[2];
+			UNROLL
+			for (int w = 0; w < nv; w++) {
+				v[w] = _mm512_maskz_loadu_ps(f->columns[w], b + w * LANES);
+			}
+			UNROLL
+			for (int u = 0; u < rows * nv; u++) {
+				sum[u] = _mm512_mask3_fmadd_ps(v[u % nv], _mm512_set1_ps(t[u / nv][k]), sum[u], f->columns[u % nv]);
+			}
+		}
+	}
+	UNROLL
+	for (int u = 0; u < rows * nv; u++) {
+		_mm512_mask_storeu_ps(s->y + row[u / nv] * s->ldy + u % nv * LANES, some_columns(s, u % nv), sum[u]);
+	}
+}
+
 // Asks for memory that is used once.
 INLINE void prefetch_once(const uint8_t * p, int bytes) {
 	for (int j = 0; j < bytes; j += CACHE_LINE) {

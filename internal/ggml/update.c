@@ -5,9 +5,8 @@
 #include "rows.h"
 #include "team.h"
 
-#define FEW 16        // as many rows meet factors that are read once; more rows are read once themselves
-#define RANKS 4       // products of a row that are computed together
-#define BLOCK_RANKS 8 // of a block of a row
+#define FEW 16  // as many rows meet factors that are read once; more rows are read once themselves
+#define RANKS 4 // products of a row that are computed together
 
 // Rows of floats, ld of them from one to the next.
 struct rows {
@@ -31,10 +30,13 @@ static void project(struct ggml_tensor * dst, int ith, int nth, void * userdata)
 		return;
 	}
 	const bool few = rows <= FEW;
+	const int64_t group = few ? rows : FEW / 2; // that factors stay in the cache for
 	for (struct parts p = pg_parts(few ? ranks : rows, ith, nth); pg_next(&p);) {
-		const int64_t rank = few ? p.from : 0, row = few ? 0 : p.from, count = p.to - p.from;
-		DISPATCH(project)(n, rows_from(x, row), few ? rows : count, rows_from(a, rank), few ? count : ranks,
-						  (float *) dst->data + row * ranks + rank, ranks);
+		const int64_t rank = few ? p.from : 0, last = few ? rows : p.to;
+		for (int64_t row = few ? 0 : p.from; row < last; row += group) {
+			DISPATCH(project)(n, rows_from(x, row), least(group, last - row), rows_from(a, rank), few ? p.to - rank : ranks,
+							  (float *) dst->data + row * ranks + rank, ranks);
+		}
 	}
 }
 
@@ -45,7 +47,7 @@ static float * projections_at(const struct ggml_tensor * all, int64_t rows) {
 }
 
 static int64_t blocks_of(int64_t n) {
-	return (n + QK_K - 1) / QK_K;
+	return (n + PROJECTED - 1) / PROJECTED;
 }
 
 int64_t pg_projection_rows(enum ggml_type type, int64_t n, int64_t rows, const struct ggml_tensor * a) {
@@ -65,11 +67,13 @@ struct projection pg_projection_of(const struct ggml_tensor * dst) {
 	return (struct projection) {dst->src[last], projections_at(dst, rows), blocks_of(dst->ne[0])};
 }
 
-void pg_project_block(const struct projection * p, int64_t row, int64_t from, int64_t count, const float * x) {
-	const int64_t ranks = p->a->ne[1];
+void pg_project_block(const struct projection * p, int64_t row, int64_t rows, int64_t from, int64_t count,
+					  const float * x, int64_t ldx) {
+	const int64_t ranks = p->a->ne[1], ldt = p->blocks * ranks;
 	struct rows a = rows_from(p->a, 0);
 	a.at += from;
-	DISPATCH(project_block)(count, x, a, ranks, p->to + (row * p->blocks + from / QK_K) * ranks);
+	DISPATCH(project)
+	(count, (struct rows) {x, ldx}, rows, a, ranks, p->to + row * ldt + from / PROJECTED * ranks, ldt);
 }
 
 // Sums up the products behind the rows in src[0], block after block.
@@ -158,12 +162,26 @@ struct ggml_tensor * pg_update(struct ggml_context * ctx, struct ggml_tensor * y
 
 typedef float FN(vec) __attribute__((vector_size(ISA_FLOATS * sizeof(float)), aligned(4), may_alias));
 
+typedef float FN(four) __attribute__((vector_size(4 * sizeof(float))));
+
 #define MR (ISA_FLOATS == 16 ? 4 : 2) // rows that meet factors at once
 
 // Loads n numbers, and zeros.
 INLINE void FN(load_some)(FN(vec) * v, const float * p, int64_t n) {
 	*v = (FN(vec)) {0};
 	memcpy(v, p, n * sizeof(float));
+}
+
+// Returns the sum of all numbers.
+INLINE float FN(total)(FN(vec) v) {
+	FN(four) part[ISA_FLOATS / 4];
+	memcpy(part, &v, sizeof v);
+	for (int n = ISA_FLOATS / 8; n > 0; n /= 2) {
+		for (int i = 0; i < n; i++) {
+			part[i] += part[i + n];
+		}
+	}
+	return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
 }
 
 // Computes the products of some rows with some factors. Each is summed up in the same order whatever it is computed
@@ -189,73 +207,28 @@ INLINE void FN(dots)(int64_t n, struct rows x, const int rows, struct rows a, co
 			FN(vec) u, v;
 			FN(load_some)(&u, x.at + r * x.ld + i, n - i);
 			FN(load_some)(&v, a.at + k * a.ld + i, n - i);
-			v = sum[r][k] + u * v;
-			float all = 0;
-			for (int j = 0; j < ISA_FLOATS; j++) {
-				all += v[j];
-			}
-			t[r * ldt + k] = all;
+			t[r * ldt + k] = FN(total)(sum[r][k] + u * v);
 		}
 	}
 }
 
-INLINE void FN(dots_of)(int64_t n, struct rows x, const int rows, struct rows a, int64_t ranks, float * t,
+INLINE void FN(dots_of)(int64_t n, struct rows x, int64_t rows, struct rows a, const int ranks, float * t,
 						int64_t ldt) {
-	for (; ranks >= RANKS; ranks -= RANKS, a.at += RANKS * a.ld, t += RANKS) {
-		FN(dots)(n, x, rows, a, RANKS, t, ldt);
+	for (; rows >= MR; rows -= MR, x.at += MR * x.ld, t += MR * ldt) {
+		FN(dots)(n, x, MR, a, ranks, t, ldt);
 	}
-	for (; ranks > 0; ranks--, a.at += a.ld, t++) {
-		FN(dots)(n, x, rows, a, 1, t, ldt);
+	for (; rows > 0; rows--, x.at += x.ld, t += ldt) {
+		FN(dots)(n, x, 1, a, ranks, t, ldt);
 	}
 }
 
 // t [rows, ranks] = x [rows, n] · Aᵀ, A [ranks, n].
 static void FN(project)(int64_t n, struct rows x, int64_t rows, struct rows a, int64_t ranks, float * t, int64_t ldt) {
-	for (; rows >= MR; rows -= MR, x.at += MR * x.ld, t += MR * ldt) {
-		FN(dots_of)(n, x, MR, a, ranks, t, ldt);
-	}
-	for (; rows > 0; rows--, x.at += x.ld, t += ldt) {
-		FN(dots_of)(n, x, 1, a, ranks, t, ldt);
-	}
-}
-
-// Writes the products of n values, QK_K at most, with some factors.
-INLINE void FN(block_dots)(int64_t n, const float * x, struct rows a, const int ranks, float * t) {
-	FN(vec) sum[BLOCK_RANKS];
-	for (int k = 0; k < ranks; k++) {
-		sum[k] = (FN(vec)) {0};
-	}
-	int64_t i = 0;
-	for (; i + ISA_FLOATS <= n; i += ISA_FLOATS) {
-		const FN(vec) u = *(const FN(vec) *) (x + i);
-		for (int k = 0; k < ranks; k++) {
-			sum[k] += u * *(const FN(vec) *) (a.at + k * a.ld + i);
-		}
-	}
-	for (int k = 0; k < ranks && i < n; k++) {
-		FN(vec) u, v;
-		FN(load_some)(&u, x + i, n - i);
-		FN(load_some)(&v, a.at + k * a.ld + i, n - i);
-		sum[k] += u * v;
-	}
-	float lane[BLOCK_RANKS][ISA_FLOATS];
-	memcpy(lane, sum, ranks * sizeof *sum);
-	for (int k = 0; k < ranks; k++) {
-		for (int half = ISA_FLOATS / 2; half > 0; half /= 2) {
-			for (int j = 0; j < half; j++) {
-				lane[k][j] += lane[k][j + half];
-			}
-		}
-		t[k] = lane[k][0];
-	}
-}
-
-static void FN(project_block)(int64_t n, const float * x, struct rows a, int64_t ranks, float * t) {
-	for (; ranks >= BLOCK_RANKS; ranks -= BLOCK_RANKS, a.at += BLOCK_RANKS * a.ld, t += BLOCK_RANKS) {
-		FN(block_dots)(n, x, a, BLOCK_RANKS, t);
+	for (; ranks >= RANKS; ranks -= RANKS, a.at += RANKS * a.ld, t += RANKS) {
+		FN(dots_of)(n, x, rows, a, RANKS, t, ldt);
 	}
 	for (; ranks > 0; ranks--, a.at += a.ld, t++) {
-		FN(block_dots)(n, x, a, 1, t);
+		FN(dots_of)(n, x, rows, a, 1, t, ldt);
 	}
 }
 

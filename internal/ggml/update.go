@@ -7,7 +7,7 @@ import "C"
 
 import "paligemma/internal/gguf"
 
-// maxParts bounds LowRank.B: queries, keys and values.
+// maxParts bounds LowRank.B: queries, keys and values. It is PARTS in C (matmul.h).
 const maxParts = 3
 
 // LowRank is an update B·A of weights [k, n], all F32 and contiguous.

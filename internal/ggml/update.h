@@ -15,7 +15,9 @@ struct update {
 // pg_update_of returns the update that an operation has from its source numbered i on.
 struct update pg_update_of(const struct ggml_tensor * dst, int i);
 
-// Products of rows with factors, made while the rows are written: of each row, of each QK_K of its values, with each
+#define PROJECTED 1024 // values of a row that are multiplied with factors together
+
+// Products of rows with factors, made while the rows are written: of each row, of each PROJECTED of its values, with each
 // factor. So each is summed up in the same order, whoever writes which part of a row.
 struct projection {
 	const struct ggml_tensor * a; // [k, ranks], or NULL for none
@@ -26,8 +28,10 @@ struct projection {
 // pg_projection_of returns what an operation that writes rows multiplies them with.
 struct projection pg_projection_of(const struct ggml_tensor * dst);
 
-// pg_project_block multiplies count values of a row, of which x is the one numbered from, a multiple of QK_K.
-void pg_project_block(const struct projection * p, int64_t row, int64_t from, int64_t count, const float * x);
+// pg_project_block multiplies count values of some rows, row being the first; x is where its value numbered from is, a
+// multiple of PROJECTED, and ldx how many floats lie from one row to the next.
+void pg_project_block(const struct projection * p, int64_t row, int64_t rows, int64_t from, int64_t count,
+					  const float * x, int64_t ldx);
 
 // pg_fetch_update asks for what an update adds to results [from, to), before it is needed.
 void pg_fetch_update(const struct update * u, int64_t from, int64_t to);
