@@ -14,7 +14,31 @@ struct input {
 	int8_t q[QK_K];
 	int32_t sums[QK_K / 32]; // two of 16 bits, of as many values as share a scale
 	float d;
+	int16_t used;  // values, to a whole number of 64; zeros come after them
+	int16_t small; // whether the product with any values that share a scale fits 16 bits
 } __attribute__((aligned(64)));
+
+// Fills in used and small.
+INLINE void measure(const struct traits t, struct input * x) {
+	const __m512i ones = _mm512_set1_epi8(1);
+	__m512i most = _mm512_setzero_si512(); // sum of sizes of values that share a scale
+	x->used = 0;
+	UNROLL
+	for (int j = 0; j < 4; j++) {
+		const __m512i size = _mm512_abs_epi8(_mm512_load_si512(x->q + 64 * j));
+		__m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), size, ones);
+		if (_mm512_test_epi32_mask(sum, sum)) {
+			x->used = (int16_t) (64 * (j + 1));
+		}
+		sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, _MM_PERM_CDAB));
+		sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, _MM_PERM_BADC));
+		if (t.per == 32) {
+			sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, _MM_PERM_CDAB));
+		}
+		most = _mm512_max_epi32(most, sum);
+	}
+	x->small = _mm512_cmpgt_epi32_mask(most, _mm512_set1_epi32(INT16_MAX / t.largest)) == 0;
+}
 
 INLINE void copy(const struct traits t, const struct block_q8_K * x, int64_t n, struct input * to) {
 	(void) n;
@@ -27,6 +51,7 @@ INLINE void copy(const struct traits t, const struct block_q8_K * x, int64_t n, 
 		memcpy(to->sums, &both, sizeof both);
 	}
 	to->d = x->d;
+	measure(t, to);
 }
 
 // Results are sums over blocks, from the first to the last, of (d·total − dmin·low)·d', in single precision, of
@@ -311,16 +336,12 @@ INLINE void multiply_group(const int per, const int nv, const int rows, int s, c
 	}
 }
 
-// sums [rows, NR(nv)] += x · p for at most MR(nv) rows.
-INLINE void multiply_rows(const int per, const int nv, const int rows, const struct panel * p, const struct input * x,
-						  float * sums, struct ahead next) {
-	__m512i total[TILE], part[TILE];
-	UNROLL
-	for (int u = 0; u < rows * nv; u++) {
-		total[u] = _mm512_setzero_si512();
-	}
-	for (int s = 0; s < QK_K / per; s++) {
-		prefetch_part(next, nv, s, QK_K / per);
+// total [rows, nv] += x · p over the values of groups that share a scale.
+INLINE void multiply_groups(const int per, const int nv, const int rows, int groups, const struct panel * p,
+							const struct input * x, __m512i * total, struct ahead next) {
+	for (int s = 0; s < groups; s++) {
+		__m512i part[TILE];
+		prefetch_part(next, nv, s, groups);
 		multiply_group(per, nv, rows, s, p, x, part);
 		UNROLL
 		for (int u = 0; u < rows * nv; u++) {
@@ -328,11 +349,79 @@ INLINE void multiply_rows(const int per, const int nv, const int rows, const str
 			total[u] = _mm512_add_epi32(total[u], _mm512_mullo_epi32(part[u], scale));
 		}
 	}
+}
+
+// As multiply_groups, where products fit 16 bits: those of two groups meet their scales in one instruction.
+INLINE void multiply_pairs(const int per, const int nv, const int rows, int pairs, const struct panel * p,
+						   const struct input * x, __m512i * total, struct ahead next) {
+	for (int s = 0; s < pairs; s++) {
+		__m512i first[TILE], second[TILE];
+		prefetch_part(next, nv, s, pairs);
+		multiply_group(per, nv, rows, 2 * s, p, x, first);
+		multiply_group(per, nv, rows, 2 * s + 1, p, x, second);
+		UNROLL
+		for (int u = 0; u < rows * nv; u++) {
+			const __m512i both = _mm512_mask_mov_epi16(_mm512_slli_epi32(second[u], 16), 0x55555555, first[u]);
+			total[u] = _mm512_dpwssd_epi32(total[u], both, _mm512_load_si512(p[u % nv].h.pair[s]));
+		}
+	}
+}
+
+// sums [rows, NR(nv)] += x · p, of which total is the product of the values with x: add_block for all of them.
+INLINE void add_blocks(const int per, const int nv, const int rows, const struct panel * p, const struct input * x,
+					   const __m512i * total, float * sums) {
+	__m512i low[TILE];
 	UNROLL
 	for (int u = 0; u < rows * nv; u++) {
-		float * sum = sums + u * LANES;
-		_mm512_store_ps(sum, add_block(per, &p[u % nv].h, x + u / nv, total[u], _mm512_load_ps(sum)));
+		low[u] = _mm512_setzero_si512();
 	}
+	UNROLL
+	for (int s = 0; s < QK_K / per / 2; s++) {
+		__m512i lows[2];
+		UNROLL
+		for (int w = 0; w < nv; w++) {
+			lows[w] = _mm512_load_si512(p[w].h.low[s]);
+		}
+		UNROLL
+		for (int u = 0; u < rows * nv; u++) {
+			low[u] = _mm512_dpwssd_epi32(low[u], lows[u % nv], _mm512_set1_epi32(x[u / nv].sums[s]));
+		}
+	}
+	__m512 d[2], dmin[2];
+	UNROLL
+	for (int w = 0; w < nv; w++) {
+		d[w] = _mm512_load_ps(p[w].h.d);
+		dmin[w] = _mm512_load_ps(p[w].h.dmin);
+	}
+	UNROLL
+	for (int u = 0; u < rows * nv; u++) {
+		const __m512 lows = _mm512_mul_ps(_mm512_cvtepi32_ps(low[u]), dmin[u % nv]);
+		const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(total[u]), d[u % nv], lows);
+		float * sum = sums + u * LANES;
+		_mm512_store_ps(sum, _mm512_fmadd_ps(all, _mm512_set1_ps(x[u / nv].d), _mm512_load_ps(sum)));
+	}
+}
+
+// sums [rows, NR(nv)] += x · p for at most MR(nv) rows.
+INLINE void multiply_rows(const int per, const int nv, const int rows, const struct panel * p, const struct input * x,
+						  float * sums, struct ahead next) {
+	__m512i total[TILE];
+	UNROLL
+	for (int u = 0; u < rows * nv; u++) {
+		total[u] = _mm512_setzero_si512();
+	}
+	int used = 0, small = 1;
+	UNROLL
+	for (int r = 0; r < rows; r++) {
+		used = x[r].used > used ? x[r].used : used;
+		small &= x[r].small;
+	}
+	if (small) {
+		multiply_pairs(per, nv, rows, used / (2 * per), p, x, total, next);
+	} else {
+		multiply_groups(per, nv, rows, used / per, p, x, total, next);
+	}
+	add_blocks(per, nv, rows, p, x, total, sums);
 }
 
 // For types whose scales are of 16 and of 32 values.
@@ -359,37 +448,37 @@ INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, c
 #define VALUES QK_K // of a block
 #define FEW 1
 
-// of each, the bytes of a block and the values that share a scale, and how many rows need no panel
+// of each, the bytes of a block, the values that share a scale and the largest value, and how many rows need no panel
 #define TYPE Q2_K
 #define BYTES 84
-#define MORE 16
+#define MORE 16, 3
 #include "matmul_type.h"
 
 #define TYPE Q3_K
 #define BYTES 110
-#define MORE 16
+#define MORE 16, 7
 #include "matmul_type.h"
 
 #define TYPE Q4_K
 #define BYTES 144
-#define MORE 32
+#define MORE 32, 15
 #define SUP 10
 #include "matmul_type.h"
 
 #define TYPE Q5_K
 #define BYTES 176
-#define MORE 32
+#define MORE 32, 31
 #include "matmul_type.h"
 
 #define TYPE Q6_K
 #define BYTES 210
-#define MORE 16
+#define MORE 16, 63
 #define SUP 6
 #include "matmul_type.h"
 
 #define TYPE IQ4_XS
 #define BYTES 136
-#define MORE 32
+#define MORE 32, 241
 #include "matmul_type.h"
 
 #include "isa_end.h"

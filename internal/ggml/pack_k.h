@@ -7,11 +7,13 @@ struct traits {
 	enum ggml_type type;
 	int values, bytes; // of a block
 	int per;           // values that share a scale
+	int largest;       // of a value
 };
 
 // What a block of each of LANES rows of weights has apart from its values.
 struct heads {
 	int32_t scale[QK_K / 16][LANES]; // where 32 values share one, in even places
+	int32_t pair[QK_K / 32][LANES];  // the same scales, two of 16 bits
 	int32_t low[QK_K / 32][LANES];   // two of 16 bits
 	float d[LANES], dmin[LANES];
 } __attribute__((aligned(64)));
@@ -141,6 +143,7 @@ INLINE void pack_heads_4(const uint8_t * const * rows, size_t at, struct heads *
 	}
 	UNROLL
 	for (int s = 0; s < 4; s++) {
+		_mm512_store_si512(h->pair[s], widen(scale[s / 2], s % 2));
 		_mm512_store_si512(h->low[s], widen(low[s / 2], s % 2));
 	}
 }
@@ -156,6 +159,7 @@ INLINE void pack_heads_2(const uint8_t * const * rows, size_t at, struct heads *
 	}
 	UNROLL
 	for (int s = 0; s < 8; s++) {
+		_mm512_store_si512(h->pair[s], widen(bits(v[s / 2], 0, 15, 0), s % 2));
 		_mm512_store_si512(h->low[s], widen(bits(v[s / 2], 4, 15, 0), s % 2));
 	}
 	const __m512i d = load_dwords(rows, at + 80);
@@ -177,6 +181,7 @@ INLINE void pack_heads_6(const uint8_t * const * rows, size_t at, struct heads *
 		const __m512i word = _mm512_srli_epi32(v[s / 2], s % 2 * 16), second = _mm512_slli_epi32(word, 16);
 		const __m512i first = _mm512_and_si512(_mm512_slli_epi32(word, 8), _mm512_set1_epi32(0xff00));
 		const __m512i pair = _mm512_or_si512(first, _mm512_and_si512(second, _mm512_set1_epi32((int) 0xff000000)));
+		_mm512_store_si512(h->pair[s], _mm512_srai_epi16(pair, 8));
 		_mm512_store_si512(h->low[s], _mm512_srai_epi16(pair, 3));
 	}
 	const __m512 d = high_halves(load_dwords(rows, at + 206));
@@ -186,10 +191,11 @@ INLINE void pack_heads_6(const uint8_t * const * rows, size_t at, struct heads *
 
 // Any type, block by block.
 INLINE void pack_heads(const struct traits t, const uint8_t * const * rows, size_t at, struct heads * h) {
-	__m512i scale[LANES], low[LANES];
+	__m512i scale[LANES], pair[LANES], low[LANES];
 	for (int r = 0; r < LANES; r++) {
 		const struct block b = unpack(t.type, rows[r] + at);
 		scale[r] = _mm512_cvtepi16_epi32(b.scale);
+		pair[r] = t.per == 16 ? _mm512_zextsi256_si512(b.scale) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.scale));
 		// where two neighbors are alike, those of even places
 		low[r] = t.per == 16 ? _mm512_zextsi256_si512(b.low) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.low));
 		h->d[r] = b.d;
@@ -197,6 +203,8 @@ INLINE void pack_heads(const struct traits t, const uint8_t * const * rows, size
 	}
 	transpose16x16(scale);
 	memcpy(h->scale, scale, sizeof h->scale);
+	transpose16x16(pair);
+	memcpy(h->pair, pair, sizeof h->pair);
 	transpose16x16(low);
 	memcpy(h->low, low, sizeof h->low);
 }
