@@ -13,12 +13,13 @@
 #define BLOCK 6  // queries that meet keys in registers; they divide QUERIES
 #define WIDTH 4  // vectors of keys, or of values, that they meet at once
 #define PAIRS 16 // of a vector
+#define LOG2E 1.44269504088896341f
 
 // Scratch: a tile's queries [QUERIES, pairs], a block's scores [BLOCK, KEYS] and weights; keys, transposed, [pairs,
-// KEYS], and values [KEYS/2, wide] in pairs of one key's and the next one's.
+// KEYS], and values [KEYS/2, wide] in pairs of one key's and the next one's; sums [wide] of queries that are missing.
 struct tile {
 	uint32_t *query, *key, *value;
-	float * score;
+	float *score, *spare;
 	uint16_t * weight;
 };
 
@@ -28,7 +29,7 @@ static int64_t pairs_of(const struct attention * a) {
 
 static int64_t scratch_bytes(const struct attention * a) {
 	const int64_t pairs = pairs_of(a);
-	return (QUERIES * pairs + KEYS * pairs + KEYS / 2 * a->wide + BLOCK * KEYS + BLOCK * KEYS / 2) * 4;
+	return (QUERIES * pairs + KEYS * pairs + KEYS / 2 * a->wide + BLOCK * KEYS + BLOCK * KEYS / 2 + a->wide) * 4;
 }
 
 static struct tile scratch_of(const struct attention * a) {
@@ -38,15 +39,12 @@ static struct tile scratch_of(const struct attention * a) {
 	t.value = t.key + KEYS * pairs;
 	t.score = (float *) (t.value + KEYS / 2 * a->wide);
 	t.weight = (uint16_t *) (t.score + BLOCK * KEYS);
+	t.spare = (float *) (t.weight + BLOCK * KEYS);
 	return t;
 }
 
 INLINE __m512 load_floats(const float * x, int64_t n) {
 	return n >= LANES ? _mm512_loadu_ps(x) : _mm512_maskz_loadu_ps(n > 0 ? (__mmask16) ((1u << n) - 1) : 0, x);
-}
-
-INLINE void store_floats(float * y, int64_t n, __m512 v) {
-	_mm512_mask_storeu_ps(y, n >= LANES ? (__mmask16) -1 : (__mmask16) ((1u << n) - 1), v);
 }
 
 // Returns PAIRS pairs of the n values at x, then zeros.
@@ -145,18 +143,26 @@ NOINLINE void scores(const struct tile * t, int64_t pairs, int64_t stride, const
 	}
 }
 
-// Returns e^x for x <= 0, to the precision of BF16 and more, NaN for NaN.
+// Returns e^x for x <= 0, NaN for NaN: relative error 2e-6.
 INLINE __m512 exponential(__m512 x) {
-	const __m512 y = _mm512_max_ps(_mm512_set1_ps(-200), _mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)));
-	const __m512 n = _mm512_roundscale_ps(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = _mm512_sub_ps(y, n);
-	// 2^r for |r| <= 1/2: relative error 2e-6
-	__m512 p = _mm512_set1_ps(1.3333558e-3f);
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.6181291e-3f));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.5504109e-2f));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.4022651e-1f));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.9314718e-1f));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-	return _mm512_scalef_ps(p, n);
+	const __m512 y = _mm512_mul_ps(x, _mm512_set1_ps(LOG2E));
+	const __m512 r = _mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); // y − ⌊y⌋
+	__m512 p = _mm512_set1_ps(1.353417e-2f);
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.201146e-2f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.4144275e-1f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.9300384e-1f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0000026f));
+	return _mm512_scalef_ps(p, y); // 2^⌊y⌋ times
+}
+
+// Returns 2^y for y <= 0, NaN for NaN: relative error 8e-5, less than a twentieth of what rounding to BF16 adds.
+INLINE __m512 power(__m512 y) {
+	const __m512 r = _mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+	__m512 p = _mm512_set1_ps(7.802452e-2f);
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.2606717e-1f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.9583353e-1f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.9992522e-1f));
+	return _mm512_scalef_ps(p, y);
 }
 
 // Returns cap·tanh(x/cap) = cap·(1 − e)/(1 + e), e = e^−|2x/cap|, with the sign of x.
@@ -168,67 +174,129 @@ INLINE __m512 soften(__m512 x, float cap) {
 	return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(y), sign));
 }
 
-// Turns n scores into weights, given the largest so far and the sum of weights, and returns what earlier weights are
-// to be multiplied by.
-INLINE float softmax(const struct attention * a, int64_t n, float * score, uint16_t * weight, float * largest,
-					 float * total) {
+INLINE __m512 add_or_max(const bool max, __m512 a, __m512 b) {
+	return max ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b);
+}
+
+// Returns the sum, or the largest, of each of BLOCK vectors, side by side.
+INLINE __m512 across(const bool max, const __m512 * v) {
+	__m512 pair[BLOCK / 2];
+	UNROLL
+	for (int r = 0; r < BLOCK / 2; r++) {
+		const __m512 a = v[2 * r], b = v[2 * r + 1];
+		pair[r] = add_or_max(max, _mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+	}
+	const __m512d a = _mm512_castps_pd(pair[0]), b = _mm512_castps_pd(pair[1]), c = _mm512_castps_pd(pair[2]);
+	const __m512 four = add_or_max(max, _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+	const __m512 two = add_or_max(max, _mm512_castpd_ps(_mm512_unpacklo_pd(c, c)), _mm512_castpd_ps(_mm512_unpackhi_pd(c, c)));
+	__m512 all = add_or_max(max, _mm512_shuffle_f32x4(four, two, 0x88), _mm512_shuffle_f32x4(four, two, 0xdd));
+	all = add_or_max(max, all, _mm512_shuffle_f32x4(all, all, 0xb1));
+	return _mm512_shuffle_f32x4(all, all, 0x08);
+}
+
+// Makes scores of a block of queries with n keys those that softmax takes, up to a whole number of pairs of vectors.
+INLINE void complete_scores(float cap, int64_t n, float * score) {
 	const __m512 none = _mm512_set1_ps(-INFINITY);
-	const int64_t vectors = (n + LANES - 1) / LANES;
-	__m512 most = none, sum = _mm512_setzero_ps();
-	for (int64_t j = 0; j < vectors; j++) {
-		__m512 x = _mm512_load_ps(score + j * LANES);
-		if (a->cap > 0) {
-			x = soften(x, a->cap);
+	const int64_t whole = n / LANES * LANES, all = round_up(n, 2 * LANES);
+	for (int r = 0; r < BLOCK; r++, score += KEYS) {
+		for (int64_t j = 0; cap > 0 && j < n; j += LANES) {
+			_mm512_store_ps(score + j, soften(_mm512_load_ps(score + j), cap));
 		}
-		if (n - j * LANES < LANES) {
-			x = _mm512_mask_mov_ps(none, (__mmask16) ((1u << (n - j * LANES)) - 1), x);
+		if (whole < n) {
+			_mm512_mask_store_ps(score + whole, (__mmask16) (0xffff << (n - whole)), none);
 		}
-		_mm512_store_ps(score + j * LANES, x);
-		most = _mm512_max_ps(most, x);
+		if (n <= all - LANES) {
+			_mm512_store_ps(score + all - LANES, none);
+		}
 	}
-	const float before = *largest, now = fmaxf(_mm512_reduce_max_ps(most), before);
-	for (int64_t j = 0; j < vectors; j++) {
-		const __m512 w = exponential(_mm512_sub_ps(_mm512_load_ps(score + j * LANES), _mm512_set1_ps(now)));
-		sum = _mm512_add_ps(sum, w);
-		_mm256_store_si256((__m256i *) (weight + j * LANES), (__m256i) _mm512_cvtneps_pbh(w));
+}
+
+// The largest scores of a block of queries so far and the sums of weights, in memory.
+struct state {
+	float *largest, *total;
+	int rows;
+};
+
+// Turns the scores of a block of queries into weights, given the state, and returns what earlier weights are to be
+// multiplied by.
+INLINE __m512 softmax(int64_t vectors, const float * score, uint16_t * weight, const struct state * s) {
+	const __mmask16 rows = (__mmask16) ((1 << s->rows) - 1);
+	__m512 v[BLOCK];
+	UNROLL
+	for (int r = 0; r < BLOCK; r++) {
+		v[r] = _mm512_load_ps(score + r * KEYS);
+		for (int64_t j = 1; j < vectors; j++) {
+			v[r] = _mm512_max_ps(v[r], _mm512_load_ps(score + r * KEYS + j * LANES));
+		}
 	}
-	const float correction = expf(before - now);
-	*largest = now;
-	*total = *total * correction + _mm512_reduce_add_ps(sum);
+	const __m512 log2e = _mm512_set1_ps(LOG2E), before = _mm512_maskz_loadu_ps(rows, s->largest);
+	const __m512 now = _mm512_max_ps(across(true, v), before);
+	const __m512 correction = power(_mm512_mul_ps(_mm512_sub_ps(before, now), log2e));
+	float shift[LANES] __attribute__((aligned(64)));
+	_mm512_store_ps(shift, _mm512_mul_ps(now, log2e));
+	UNROLL
+	for (int r = 0; r < BLOCK; r++) {
+		const __m512 most = _mm512_set1_ps(shift[r]);
+		__m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+		for (int64_t j = 0; j < vectors; j += 2) {
+			__m512 w[2];
+			UNROLL
+			for (int i = 0; i < 2; i++) {
+				const __m512 x = _mm512_load_ps(score + r * KEYS + (j + i) * LANES);
+				w[i] = power(_mm512_fmsub_ps(x, log2e, most));
+				sum[i] = _mm512_add_ps(sum[i], w[i]);
+			}
+			_mm512_store_si512(weight + r * KEYS + j * LANES, (__m512i) _mm512_cvtne2ps_pbh(w[1], w[0]));
+		}
+		v[r] = _mm512_add_ps(sum[0], sum[1]);
+	}
+	const __m512 total = _mm512_maskz_loadu_ps(rows, s->total);
+	_mm512_mask_storeu_ps(s->largest, rows, now);
+	_mm512_mask_storeu_ps(s->total, rows, _mm512_fmadd_ps(total, correction, across(false, v)));
 	return correction;
+}
+
+NOINLINE __m512 weigh(const struct tile * t, float cap, int64_t n, const struct state * s) {
+	if (cap > 0 || n % (2 * LANES) > 0) {
+		complete_scores(cap, n, t->score);
+	}
+	return n == KEYS ? softmax(KEYS / LANES, t->score, t->weight, s)
+					 : softmax(round_up(n, 2 * LANES) / LANES, t->score, t->weight, s);
 }
 
 // What becomes of a block's sums of values.
 struct sums {
-	float * out[BLOCK];                // where they are; rows of them exist
-	float before[BLOCK], after[BLOCK]; // factors of what is there, and of all
-	bool add;                          // to what is there
-	int rows;
+	float * out[BLOCK];                // where they are
+	float before[LANES], after[LANES]; // factors of what is there, and of all
+	bool add, done;                    // to what is there; and there are no more keys
 };
 
 INLINE void sum_columns(const int nv, const struct attention * a, const struct tile * t, int64_t n, int64_t column,
 						const struct sums * s) {
+	const int64_t left = a->dv - column - (nv - 1) * LANES; // in the last vector
+	const __mmask16 last = (__mmask16) (left < LANES ? (1 << left) - 1 : -1);
 	__m512 sum[BLOCK * WIDTH];
 	UNROLL
 	for (int r = 0; r < BLOCK; r++) {
+		const __m512 before = _mm512_set1_ps(s->before[r]);
 		UNROLL
 		for (int j = 0; j < nv; j++) {
-			const int64_t at = column + j * LANES;
-			sum[r * WIDTH + j] = s->add && r < s->rows ? _mm512_mul_ps(load_floats(s->out[r] + at, a->dv - at),
-																	   _mm512_set1_ps(s->before[r]))
-													   : _mm512_setzero_ps();
+			const float * x = s->out[r] + column + j * LANES;
+			sum[r * WIDTH + j] = _mm512_setzero_ps();
+			if (s->add) {
+				sum[r * WIDTH + j] = _mm512_mul_ps(j == nv - 1 ? _mm512_maskz_loadu_ps(last, x) : _mm512_loadu_ps(x), before);
+			}
 		}
 	}
 	multiply(nv, n, (const uint32_t *) t->weight, KEYS / 2, t->value + column, a->wide, sum);
 	UNROLL
 	for (int r = 0; r < BLOCK; r++) {
+		const __m512 after = _mm512_set1_ps(s->after[r]);
 		UNROLL
 		for (int j = 0; j < nv; j++) {
-			const int64_t at = column + j * LANES;
-			if (r < s->rows) {
-				store_floats(s->out[r] + at, a->dv - at,
-							 _mm512_mul_ps(sum[r * WIDTH + j], _mm512_set1_ps(s->after[r])));
-			}
+			float * y = s->out[r] + column + j * LANES;
+			const __m512 v = s->done ? _mm512_mul_ps(sum[r * WIDTH + j], after) : sum[r * WIDTH + j];
+			_mm512_mask_storeu_ps(y, j == nv - 1 ? last : (__mmask16) -1, v);
 		}
 	}
 }
@@ -270,16 +338,15 @@ static void attend(const struct attention * a, int64_t tile, int64_t at, int64_t
 	const int64_t head = tile / a->tiles, start = tile % a->tiles * QUERIES, pairs = pairs_of(a);
 	const int64_t rows = a->queries - start < QUERIES ? a->queries - start : QUERIES;
 	const struct tile t = scratch_of(a);
-	const bool done = from + KEYS >= a->keys;
 	load_queries(a, &t, start, rows, head);
 	for (int64_t i = 0; i < rows; i += BLOCK) {
-		struct sums s = {.add = from > 0, .rows = (int) (rows - i < BLOCK ? rows - i : BLOCK)};
+		struct state state = {a->largest + at * QUERIES + i, a->total + at * QUERIES + i, (int) least(rows - i, BLOCK)};
+		struct sums s = {.add = from > 0, .done = from + KEYS >= a->keys};
 		scores(&t, (a->d + 1) / 2, pairs, t.query + i * pairs, n);
-		for (int r = 0; r < s.rows; r++) {
-			float *largest = a->largest + at * QUERIES + i + r, *total = a->total + at * QUERIES + i + r;
-			s.before[r] = softmax(a, n, t.score + r * KEYS, t.weight + r * KEYS, largest, total);
-			s.after[r] = done ? 1 / *total : 1;
-			s.out[r] = out_row(a, start + i + r, head);
+		_mm512_storeu_ps(s.before, weigh(&t, a->cap, n, &state));
+		for (int r = 0; r < BLOCK; r++) {
+			s.out[r] = r < state.rows ? out_row(a, start + i + r, head) : t.spare;
+			s.after[r] = s.done && r < state.rows ? 1 / state.total[r] : 1;
 		}
 		sum_values(a, &t, n, &s);
 	}
