@@ -37,12 +37,16 @@ static void load_keys(const struct attention * a, int64_t head, int64_t from, in
 	const struct tile t = scratch_of(a);
 	memset(t.key, 0, KEYS * a->d * sizeof(float));
 	memset(t.value, 0, KEYS * a->wide * sizeof(float));
+	const float *k_bias = bias_of(a->k_bias, head, a->d), *v_bias = bias_of(a->v_bias, head, a->dv);
 	for (int64_t j = 0; j < n; j++) {
-		const float * x = row_of(a->k, from + j, head);
+		const float *x = row_of(a->k, from + j, head), *y = row_of(a->v, from + j, head);
+		float * value = t.value + j * a->wide;
 		for (int64_t i = 0; i < a->d; i++) {
-			t.key[i * KEYS + j] = x[i];
+			t.key[i * KEYS + j] = k_bias ? x[i] + k_bias[i] : x[i];
 		}
-		memcpy(t.value + j * a->wide, row_of(a->v, from + j, head), a->dv * sizeof(float));
+		for (int64_t i = 0; i < a->dv; i++) {
+			value[i] = v_bias ? y[i] + v_bias[i] : y[i];
+		}
 	}
 }
 
@@ -51,8 +55,14 @@ static void attend(const struct attention * a, int64_t tile, int64_t at, int64_t
 	const int64_t rows = a->queries - start < QUERIES ? a->queries - start : QUERIES, padded = round_up(rows, ROWS);
 	float *largest = a->largest + at * QUERIES, *total = a->total + at * QUERIES;
 	const struct tile t = scratch_of(a);
+	const float * bias = bias_of(a->q_bias, head, d);
 	for (int64_t r = 0; r < rows; r++) {
-		DISPATCH(scale)(d, t.query + r * d, row_of(a->q, start + r, head), a->scale);
+		const float * x = row_of(a->q, start + r, head);
+		if (bias) {
+			DISPATCH(scale_sum)(d, t.query + r * d, x, bias, a->scale);
+		} else {
+			DISPATCH(scale)(d, t.query + r * d, x, a->scale);
+		}
 	}
 	memset(t.query + rows * d, 0, (padded - rows) * d * sizeof(float));
 	DISPATCH(matmul)(padded, d, KEYS, t.query, t.key, t.score, false);
@@ -73,17 +83,24 @@ static void attend(const struct attention * a, int64_t tile, int64_t at, int64_t
 	}
 }
 
-static const struct attention_kernel f32_kernel = {scratch_bytes, load_keys, attend};
-
 // --- tiles ------------------------------------------------------------------
 
-static struct attention plan(const struct ggml_tensor * q, const struct ggml_tensor * k, const struct ggml_tensor * v) {
+struct attention pg_attention_of(struct ggml_tensor * const * src, void * userdata) {
+	const struct ggml_tensor *q = src[0], *k = src[1], *v = src[2];
 	struct attention a = {.q = q, .k = k, .v = v, .d = q->ne[0], .dv = v->ne[0], .wide = round_up(v->ne[0], LINE)};
+	a.scale = params_of(userdata).a;
+	a.cap = params_of(userdata).b;
 	a.queries = q->ne[1];
 	a.heads = q->ne[2];
 	a.keys = k->ne[1];
+	a.kv_heads = k->ne[2];
 	a.tiles = (a.queries + QUERIES - 1) / QUERIES;
-	a.group = a.heads / k->ne[2] * a.tiles;
+	a.group = a.heads / a.kv_heads * a.tiles;
+	if (src[3]) {
+		a.q_bias = src[3]->data;
+		a.k_bias = src[4]->data;
+		a.v_bias = src[5]->data;
+	}
 	return a;
 }
 
@@ -92,12 +109,12 @@ static int64_t state_bytes(const struct attention * a) {
 	return a->group * QUERIES * (int64_t) sizeof(float);
 }
 
-static int64_t thread_bytes(const struct attention * a, const struct attention_kernel * kernel) {
-	return 2 * state_bytes(a) + kernel->scratch_bytes(a);
+static int64_t thread_bytes(const struct attention * a) {
+	return 2 * state_bytes(a) + scratch_bytes(a);
 }
 
 // Lets the queries of tiles [begin, end) see all keys. Those of one group meet the same keys.
-static void attend_all(struct attention * a, const struct attention_kernel * kernel, int64_t begin, int64_t end) {
+static void attend_all(struct attention * a, int64_t begin, int64_t end) {
 	for (int64_t g = begin / a->group; g * a->group < end; g++) {
 		const int64_t first = g * a->group > begin ? g * a->group : begin;
 		const int64_t last = (g + 1) * a->group < end ? (g + 1) * a->group : end;
@@ -107,22 +124,20 @@ static void attend_all(struct attention * a, const struct attention_kernel * ker
 		}
 		for (int64_t from = 0; from < a->keys; from += KEYS) {
 			const int64_t n = a->keys - from < KEYS ? a->keys - from : KEYS;
-			kernel->load_keys(a, g, from, n);
+			load_keys(a, g, from, n);
 			for (int64_t tile = first; tile < last; tile++) {
-				kernel->attend(a, tile, tile - first, from, n);
+				attend(a, tile, tile - first, from, n);
 			}
 		}
 	}
 }
 
-// Computes one thread's part of op, which is attention by a kernel.
-static void attention(ggml_custom_op_t op, struct ggml_tensor * dst, int ith, int nth, void * userdata,
-					  const struct attention_kernel * kernel) {
-	struct attention a = plan(dst->src[0], dst->src[1], dst->src[2]);
-	if (pg_together(op, dst, userdata, a.queries * a.keys * a.heads)) {
+static void attention(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	struct attention a = pg_attention_of(dst->src, userdata);
+	if (pg_together(attention, dst, userdata, a.queries * a.keys * a.heads)) {
 		return;
 	}
-	char * space = pg_scratch(dst, a.dv * a.heads * a.queries, thread_bytes(&a, kernel), ith, &nth);
+	char * space = pg_scratch(dst, a.dv * a.heads * a.queries, thread_bytes(&a), ith, &nth);
 	if (!space) {
 		return;
 	}
@@ -130,32 +145,31 @@ static void attention(ggml_custom_op_t op, struct ggml_tensor * dst, int ith, in
 	a.total = (float *) (space + state_bytes(&a));
 	a.scratch = space + 2 * state_bytes(&a);
 	a.out = dst->data;
-	a.scale = params_of(userdata).a;
-	a.cap = params_of(userdata).b;
 	// Tiles are dealt out, some at once.
 	const int64_t all = a.heads * a.tiles, lots = all < 4 * nth ? all : 4 * nth;
 	for (struct parts p = pg_parts(lots, ith, nth); pg_next(&p);) {
-		attend_all(&a, kernel, all * p.from / lots, all * p.to / lots);
+		attend_all(&a, all * p.from / lots, all * p.to / lots);
 	}
 }
 
-static void attention_f32(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	attention(attention_f32, dst, ith, nth, userdata, &f32_kernel);
-}
-
-static void attention_bf16(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
-	attention(attention_bf16, dst, ith, nth, userdata, pg_attention_bf16());
-}
-
 struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k,
-								  struct ggml_tensor * v, float scale, float cap, bool exact, int threads) {
-	struct ggml_tensor * args[] = {q, k, v};
-	const struct attention a = plan(q, k, v);
+								  struct ggml_tensor * v, struct ggml_tensor * const * bias, float scale, float cap,
+								  bool exact, int threads) {
+	struct ggml_tensor * args[GGML_MAX_SRC] = {q, k, v};
+	int n = 3;
+	for (int i = 0; bias && i < 3; i++) {
+		args[n++] = bias[i];
+	}
+	void * userdata = params_to_userdata((struct params) {scale, cap});
+	if (!exact) {
+		struct ggml_tensor * y = pg_attention_bf16(ctx, args, n, userdata, threads);
+		if (y) {
+			return y;
+		}
+	}
+	const struct attention a = pg_attention_of(args, userdata);
 	const int64_t ne[4] = {a.dv, a.heads, a.queries, 1};
-	const bool bf16 = !exact && pg_attention_bf16();
-	return pg_custom_with_scratch(ctx, ne, args, 3, bf16 ? attention_bf16 : attention_f32,
-								  params_to_userdata((struct params) {scale, cap}), threads,
-								  thread_bytes(&a, bf16 ? pg_attention_bf16() : &f32_kernel));
+	return pg_custom_with_scratch(ctx, ne, args, n, attention, userdata, threads, thread_bytes(&a));
 }
 
 // --- for each instruction set -----------------------------------------------
@@ -204,4 +218,12 @@ static void FN(matmul)(int64_t rows, int64_t k, int64_t n, const float * a, cons
 }
 
 #undef MR
+
+// y = (x + b)·s
+static void FN(scale_sum)(int64_t n, float * restrict y, const float * restrict x, const float * restrict b, float s) {
+	for (int64_t i = 0; i < n; i++) {
+		y[i] = (x[i] + b[i]) * s;
+	}
+}
+
 #endif

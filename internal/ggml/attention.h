@@ -7,38 +7,37 @@
 #define QUERIES 96 // of a tile
 #define KEYS 128
 
-// One thread's work. Tiles of queries are numbered head after head.
+// An operation's operands, and one thread's work. Tiles of queries are numbered head after head.
 struct attention {
 	const struct ggml_tensor *q, *k, *v;
-	float * out; // [dv, heads, queries]
+	const float *q_bias, *k_bias, *v_bias; // of all heads, to be added; or NULL
+	float * out;                           // [dv, heads, queries]
 	float scale, cap;
 	int64_t d, dv, wide; // wide: dv, rounded up to LINE
-	int64_t queries, heads, keys;
+	int64_t queries, heads, keys, kv_heads;
 	int64_t tiles, group; // tiles of a head, and of the heads that share keys
 
-	float *largest, *total; // scratch: the largest score and the sum of weights of each query of a group
-	char * scratch;         // the kernel's
+	float *largest, *total; // scratch: the largest score and the sum of weights of each query
+	char * scratch;         // the rest
 };
+
+// pg_attention_of returns what an operation on sources q, k and v, and biases of each or none, computes.
+struct attention pg_attention_of(struct ggml_tensor * const * src, void * userdata);
 
 static inline const float * row_of(const struct ggml_tensor * t, int64_t i, int64_t head) {
 	return (const float *) ((const char *) t->data + i * t->nb[1] + head * t->nb[2]);
+}
+
+// Returns a head's part of a bias, or NULL.
+static inline const float * bias_of(const float * bias, int64_t head, int64_t n) {
+	return bias ? bias + head * n : NULL;
 }
 
 static inline float * out_row(const struct attention * a, int64_t i, int64_t head) {
 	return a->out + (i * a->heads + head) * a->dv;
 }
 
-// An attention_kernel works on one tile at a time.
-struct attention_kernel {
-	// returns the bytes of scratch that it needs
-	int64_t (*scratch_bytes)(const struct attention * a);
-
-	// brings n keys of a head and their values into scratch
-	void (*load_keys)(const struct attention * a, int64_t head, int64_t from, int64_t n);
-
-	// lets a tile of queries, the one numbered at within its group, see these keys
-	void (*attend)(const struct attention * a, int64_t tile, int64_t at, int64_t from, int64_t n);
-};
-
-// pg_attention_bf16 is the kernel for BF16 if this processor has one, or NULL.
-const struct attention_kernel * pg_attention_bf16(void);
+// pg_attention_bf16 records attention of n sources (pg_attention_of) in BF16: [dv, heads, queries]. It returns NULL where
+// the processor has no such products.
+struct ggml_tensor * pg_attention_bf16(struct ggml_context * ctx, struct ggml_tensor ** src, int n, void * userdata,
+									   int threads);

@@ -38,10 +38,12 @@ struct ggml_tensor * pg_rms_norm(struct ggml_context * ctx, struct ggml_tensor *
 								 enum ggml_type type, int64_t n, struct ggml_tensor * a);
 
 // pg_attention records softmax(cap·tanh(scale·Q·Kᵀ/cap))·V, or without cap if it is 0, for q [d, T, heads],
-// k [d, n, kv_heads] and v [dv, n, kv_heads], F32 with dense rows: [dv, heads, T]. Unless it is exact, factors are
-// rounded to BF16 where the processor multiplies those. threads is how many take part at most.
+// k [d, n, kv_heads] and v [dv, n, kv_heads], F32 with dense rows: [dv, heads, T]. Biases of all heads of q, k and v are
+// added to them first; NULL if there are none. Unless it is exact, factors are rounded to BF16 where the processor
+// multiplies those. threads is how many take part at most.
 struct ggml_tensor * pg_attention(struct ggml_context * ctx, struct ggml_tensor * q, struct ggml_tensor * k,
-								  struct ggml_tensor * v, float scale, float cap, bool exact, int threads);
+								  struct ggml_tensor * v, struct ggml_tensor * const * bias, float scale, float cap,
+								  bool exact, int threads);
 
 // pg_largest returns the index of the largest of n values, the first of several; -1 if there are none or one is NaN.
 int64_t pg_largest(int64_t n, const float * x);

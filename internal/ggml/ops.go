@@ -298,9 +298,10 @@ func (g *Graph) Tiles(queries int64) bool { return !g.options.Plain && queries >
 // FlashAttention is softmax(cap(scale·Q·Kᵀ))·V for q [d, T, heads], k [d, n,
 // kv_heads] and v [dv, n, kv_heads], all F32 and each query seeing all keys:
 // [dv, heads, T]. Query head h uses key head h·kv_heads/heads. The scores exist
-// only in tiles. softcap 0 is none. It is a custom kernel (attention.c), for
+// only in tiles. softcap 0 is none. Three biases, of all heads of q, k and v, are
+// added to them first; or there are none. It is a custom kernel (attention.c), for
 // graphs that are not Plain.
-func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
+func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32, bias ...Tensor) Tensor {
 	if !g.okF32("flash attention", q, k, v) {
 		return Tensor{}
 	}
@@ -308,6 +309,17 @@ func (g *Graph) FlashAttention(q, k, v Tensor, scale, softcap float32) Tensor {
 		q.Dim(3) != 1 || k.Dim(3) != 1 || v.Dim(3) != 1 || g.options.Plain {
 		return g.fail("flash attention: %v, %v and %v do not fit", q, k, v)
 	}
+	var list **C.struct_ggml_tensor
+	var all [3]*C.struct_ggml_tensor
+	if len(bias) > 0 {
+		for i, x := range [...]Tensor{q, k, v} {
+			if len(bias) != len(all) || !g.okContiguous("flash attention", bias[i]) || bias[i].Elements() != x.Dim(0)*x.Dim(2) {
+				return g.fail("flash attention: %v do not fit %v, %v and %v", bias, q, k, v)
+			}
+			all[i] = bias[i].c
+		}
+		list = &all[0]
+	}
 	g.cost += 2 * float64(q.Elements()) * float64(k.Dim(1)) * 2 // scores, and sums of values
-	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, C.float(scale), C.float(softcap), C.bool(g.options.Exact), C.int(g.backend.threads))}
+	return Tensor{C.pg_attention(g.ctx, q.c, k.c, v.c, list, C.float(scale), C.float(softcap), C.bool(g.options.Exact), C.int(g.backend.threads))}
 }

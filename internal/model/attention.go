@@ -53,11 +53,11 @@ func (a attention) heads(g *ggml.Graph, q, k, v ggml.Tensor) (out, weights ggml.
 }
 
 // flash is apply for queries that all see all keys, tile by tile: q [d, heads,
-// T], k [d, n, kv_heads], v [d, n, kv_heads].
-func (a attention) flash(g *ggml.Graph, q, k, v ggml.Tensor) ggml.Tensor {
+// T], k [d, n, kv_heads], v [d, n, kv_heads], and biases of the three or none.
+func (a attention) flash(g *ggml.Graph, q, k, v ggml.Tensor, bias ...ggml.Tensor) ggml.Tensor {
 	d, heads, tokens := q.Dim(0), q.Dim(1), q.Dim(2)
 	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
-	return g.Reshape(g.FlashAttention(q, k, v, a.scale, a.softcap), d*heads, tokens)
+	return g.Reshape(g.FlashAttention(q, k, v, a.scale, a.softcap, bias...), d*heads, tokens)
 }
 
 // weights is softmax(mask + cap(scale·Q·Kᵀ)): [keys, queries, heads].

@@ -58,15 +58,15 @@ func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig) ggml
 func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.Tensor {
 	d, heads, n := int64(v.HeadDim()), int64(v.Heads), int64(v.ImageTokens)
 	q, k, u := l.QKV.Mul(g, h, v.HeadDim())
+	a := attention{scale: float32(1 / math.Sqrt(float64(d)))}
+	if g.Tiles(n) {
+		swap := [4]int{0, 2, 1, 3} // [d, n, heads]
+		return a.flash(g, q, g.Permute(k, swap), g.Permute(u, swap), l.QBias, l.KBias, l.VBias)
+	}
 	q = g.Add(q, g.Reshape(l.QBias, d, heads))
 	k = g.Add(k, g.Reshape(l.KBias, d, heads))
 	u = g.Add(u, g.Reshape(l.VBias, d, heads))
-	k = g.Permute(k, [4]int{0, 2, 1, 3}) // [d, n, heads]
-	a := attention{scale: float32(1 / math.Sqrt(float64(d)))}
-	if g.Tiles(n) {
-		return a.flash(g, q, k, g.Permute(u, [4]int{0, 2, 1, 3}))
-	}
-	out, _ := a.apply(g, q, k, g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
+	out, _ := a.apply(g, q, g.Permute(k, [4]int{0, 2, 1, 3}), g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
 	return out
 }
 
