@@ -116,12 +116,59 @@ func TestFlashAttention(t *testing.T) {
 	}
 }
 
+// TestFlashAttentionBias compares biases that attention adds with those that are added
+// before.
+func TestFlashAttentionBias(t *testing.T) {
+	for _, h := range []heads{newHeads(72, 100, 130, 4, 4, 0), newHeads(17, 7, 140, 4, 2, 20), newHeads(48, 97, 5, 2, 1, 0)} {
+		for _, exact := range []bool{true, false} {
+			t.Run(fmt.Sprintf("d=%d,exact=%v", h.d, exact), func(t *testing.T) {
+				attention := func(before bool) []float32 {
+					got, err := computeWith(t, newKernels(t), GraphOptions{Exact: exact}, func(g *Graph) Tensor {
+						q, k, v := g.Float32s(h.q, h.d, h.tokens, h.heads), g.Float32s(h.k, h.d, h.keys, h.kv), g.Float32s(h.v, h.d, h.keys, h.kv)
+						var bias []Tensor
+						for i, x := range []*Tensor{&q, &k, &v} {
+							b := g.Float32s(random(int(h.d*x.Dim(2)), uint64(4+i)), h.d, 1, x.Dim(2))
+							if before {
+								*x = g.Add(*x, b)
+							} else {
+								bias = append(bias, b)
+							}
+						}
+						return g.FlashAttention(q, k, v, h.scale, h.softcap, bias...)
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return got
+				}
+				sameBits(t, "biases", attention(false), attention(true))
+			})
+		}
+	}
+}
+
 func TestFlashAttentionRefuses(t *testing.T) {
-	_, err := compute(t, newKernels(t), func(g *Graph) Tensor {
-		return g.FlashAttention(g.Float32s(make([]float32, 8), 8), g.Float32s(make([]float32, 4), 4), g.Float32s(make([]float32, 8), 8), 1, 0)
-	})
-	if err == nil || !strings.Contains(err.Error(), "do not fit") {
-		t.Errorf("queries and keys of different widths: %v", err)
+	for name, c := range map[string]struct {
+		keys int64   // width
+		bias []int64 // lengths
+	}{
+		"keys of another width": {4, nil},
+		"one bias":              {8, []int64{8}},
+		"a short bias":          {8, []int64{8, 7, 8}},
+		"four biases":           {8, []int64{8, 8, 8, 8}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := compute(t, newKernels(t), func(g *Graph) Tensor {
+				var bias []Tensor
+				for _, n := range c.bias {
+					bias = append(bias, g.Float32s(make([]float32, n), n))
+				}
+				return g.FlashAttention(g.Float32s(make([]float32, 8), 8), g.Float32s(make([]float32, c.keys), c.keys), g.Float32s(make([]float32, 8), 8), 1, 0, bias...)
+			})
+			if err == nil || !strings.Contains(err.Error(), "do not fit") {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 

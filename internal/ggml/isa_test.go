@@ -26,7 +26,8 @@ func TestInstructionSets(t *testing.T) {
 			for name, test := range map[string]func(*testing.T){
 				"Gelu": TestGelu, "Rows": TestRows, "Add": TestAdd, "PadTurnedRows": TestPadTurnedRows, "Norms": TestNorms,
 				"QuantizedRows": TestQuantizedRows, "FlashAttention": TestFlashAttention, "FlashAttentionNaN": TestFlashAttentionNaN,
-				"AttendCells": TestAttendCells, "AttendCellsTokens": TestAttendCellsTokens, "AttendCellsNaN": TestAttendCellsNaN,
+				"FlashAttentionBias": TestFlashAttentionBias,
+				"AttendCells":        TestAttendCells, "AttendCellsTokens": TestAttendCellsTokens, "AttendCellsNaN": TestAttendCellsNaN,
 				"AppendCells": TestAppendCells, "ThreadsAgree": TestThreadsAgree, "SplitRows": TestSplitRows,
 				"Largest": TestLargest, "AddLowRank": TestAddLowRank, "MulLowRank": TestMulLowRank,
 				"LowRankRowsAlone": TestLowRankRowsAlone, "Factors": TestFactors,
