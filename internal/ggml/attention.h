@@ -37,7 +37,7 @@ static inline float * out_row(const struct attention * a, int64_t i, int64_t hea
 	return a->out + (i * a->heads + head) * a->dv;
 }
 
-// pg_attention_bf16 records attention of n sources (pg_attention_of) in BF16: [dv, heads, queries]. It returns NULL where
+// pg_attention_bf16 records attention of n sources (pg_attention_of) in BF16: [dv, heads, queries]. It returns NULL if
 // the processor has no such products.
 struct ggml_tensor * pg_attention_bf16(struct ggml_context * ctx, struct ggml_tensor ** src, int n, void * userdata,
 									   int threads);

@@ -195,7 +195,8 @@ INLINE void pack_heads(const struct traits t, const uint8_t * const * rows, size
 	for (int r = 0; r < LANES; r++) {
 		const struct block b = unpack(t.type, rows[r] + at);
 		scale[r] = _mm512_cvtepi16_epi32(b.scale);
-		pair[r] = t.per == 16 ? _mm512_zextsi256_si512(b.scale) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.scale));
+		pair[r] =
+			t.per == 16 ? _mm512_zextsi256_si512(b.scale) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.scale));
 		// where two neighbors are alike, those of even places
 		low[r] = t.per == 16 ? _mm512_zextsi256_si512(b.low) : _mm512_zextsi128_si512(_mm256_cvtepi32_epi16(b.low));
 		h->d[r] = b.d;
