@@ -176,7 +176,7 @@ func TestScoresColumn(t *testing.T) {
 		{"several images", 1, []string{"ocr", scene, photo}},
 		{"several questions", 0, []string{"vqa", scene, "--prompt", "a", "--prompt", "b"}},
 		{"a stream", 0, []string{"generate", scene, "--prompt", "x"}},
-		{"requests", 0, []string{"generate", "--requests", requests}},
+		{"requests", 1, []string{"generate", "--requests", requests}},
 		{"beams", 0, []string{"caption", scene, "--beams", "3", "--num-return", "3"}},
 		{"boxes", 5, []string{"detect", "cat", scene, "--max-tokens", "40"}},
 		{"boxes of several", 6, []string{"detect", "cat", scene, photo, "--max-tokens", "40"}},
