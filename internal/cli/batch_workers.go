@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
 
 	"paligemma/internal/batch"
 	"paligemma/internal/ggml"
@@ -97,7 +98,7 @@ func startWorker(cmd *exec.Cmd, processors []int) (*batch.Process, error) {
 // serveBatch is the work of a worker: it opens the model, says so, and answers.
 func (a *app) serveBatch(ctx context.Context, q *request, s share) error {
 	a.common.Quiet = true
-	defer a.interrupts.take(func() {})() // the batch decides when to end
+	defer a.interrupts.take(func() {}, syscall.SIGINT)() // the batch decides when to end
 	in, out := os.NewFile(questionsFile, "questions"), os.NewFile(repliesFile, "replies")
 	o, err := a.batchRun(q)
 	if err == nil {

@@ -24,6 +24,7 @@ type serveOptions struct {
 	access      accessOptions
 	MaxBody     int64
 	Connections int
+	StrictChat  bool
 	Timeout     time.Duration
 	Shutdown    time.Duration
 	LogFormat   string
@@ -73,6 +74,7 @@ Sockets that systemd hands over take the place of --host and --port.`,
 	o.access.flags(f)
 	f.Var((*positive)(&o.MaxBody), "max-body", "refuse requests of more than `N` bytes (default: 134,217,728)")
 	f.IntVar(&o.Connections, "max-connections", 1000, "keep `N` connections open; idle ones make room for new ones")
+	f.BoolVar(&o.StrictChat, "strict-chat", false, "refuse chats with system messages or earlier turns, which are ignored otherwise")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Minute, "how long a request may take, its wait in the queue included; 0: any time")
 	f.DurationVar(&o.Shutdown, "shutdown-timeout", 30*time.Second, "how long requests under way may take once the server is to end")
 	f.StringVar(&o.LogFormat, "log-format", logText, "`FORMAT` of the log: text or json")
@@ -143,6 +145,6 @@ func (a *app) serverOptions(o *serveOptions, log *slog.Logger) (server.Options, 
 		ImageCache: o.served.ImageCache, KeepAlive: o.served.KeepAlive, MaxBody: o.MaxBody, MaxConnections: o.Connections, Timeout: o.Timeout,
 		Limits:  preprocess.Limits{MaxPixels: lim.MaxPixels, MaxBytes: lim.MaxBytes},
 		Fetch:   fetch.Options{MaxBytes: lim.MaxBytes, Hosts: o.access.Remote, Media: o.access.MediaPath},
-		Origins: o.access.Origins, Log: log, Verbose: a.common.Verbose,
+		Origins: o.access.Origins, StrictChat: o.StrictChat, Log: log, Verbose: a.common.Verbose,
 	}, err
 }
