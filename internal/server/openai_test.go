@@ -119,6 +119,16 @@ func TestLogProbs(t *testing.T) {
 	}
 }
 
+// TestEndToken: the end token is none of the text's.
+func TestEndToken(t *testing.T) {
+	url := serveClients(t, clientOptions(demoModel())) + "/v1/chat/completions"
+	answer := asked(t, url, chatAbout(t, scene, "caption en", `"logprobs": true`))
+	tokens, _ := at(answer, "choices", 0, "logprobs", "content").([]any)
+	if len(tokens) != 12 || at(answer, "usage", "completion_tokens") != 12. || at(tokens, 11, "token") != " sign" {
+		t.Errorf("%d tokens, usage %v, the last %v", len(tokens), answer["usage"], at(tokens, len(tokens)-1))
+	}
+}
+
 // TestStopStrings ends texts before each part of them, whole and streamed.
 func TestStopStrings(t *testing.T) {
 	url := serveClients(t, clientOptions(demoModel()))
