@@ -630,3 +630,27 @@ func TestLegend(t *testing.T) {
 		})
 	}
 }
+
+// A seed is used as it is, and drawn where there is none.
+func TestTaskSeed(t *testing.T) {
+	s := newTaskServer(t)
+	e := &endpoints[slices.IndexFunc(endpoints, func(e endpoint) bool { return e.name == "generate" })]
+	seed := func(body string) uint64 {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/generate", strings.NewReader(body))
+		in, err := s.readTask(r, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.newCall(e, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.question.Request.Sampling.Seed
+	}
+	if got := seed(`{"prompt": "", "temperature": 1, "seed": 18446744073709551615}`); got != 1<<64-1 {
+		t.Errorf("seed %d", got)
+	}
+	if a, b := seed(`{"prompt": "", "temperature": 1}`), seed(`{"prompt": "", "temperature": 1}`); a == b {
+		t.Errorf("seed %d twice", a)
+	}
+}
