@@ -85,6 +85,7 @@ func post(t testing.TB, url, body string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkExchange(t, r.Request, []byte(body), r, data)
 	return r, string(data)
 }
 

@@ -8,16 +8,17 @@ import (
 )
 
 // open reports whether a request is answered without a key: whether the server is
-// there, and the page, which has to ask for the key.
+// there, what can be asked, and the page, which has to ask for the key.
 func open(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
 	switch r.URL.Path {
-	case "/", "/health", "/livez":
+	case "/", "/health", "/livez", "/openapi.json":
 		return true
 	}
-	return false
+	name, ok := strings.CutPrefix(r.URL.Path, pagePath)
+	return ok && !strings.Contains(name, "/")
 }
 
 // checkKey refuses requests without a key, where there are keys.

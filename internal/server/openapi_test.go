@@ -5,6 +5,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -281,6 +282,26 @@ func TestExchangeCheck(t *testing.T) {
 		}
 		if wrong := s.refs.Check(answer, "delta", v); len(wrong) != want {
 			t.Errorf("%s: %v, want %d errors", body, wrong, want)
+		}
+	}
+}
+
+// What openapi.json describes is there, and what is there is described.
+func TestOpenAPIRoutes(t *testing.T) {
+	s := newTaskServer(t)
+	routed := map[string]bool{}
+	for path, methods := range theSpec(t).Paths {
+		for method := range methods {
+			r := httptest.NewRequest(strings.ToUpper(method), strings.ReplaceAll(path, "{id}", "x"), nil)
+			endpoint := s.endpoint(r)
+			if routed[endpoint] = true; endpoint == "/" && path != "/" {
+				t.Errorf("nobody answers %s %s", method, path)
+			}
+		}
+	}
+	for _, path := range []string{"/health", "/livez", "/version", "/metrics", "/openapi.json", "/v1/models", "/v1/models/x", "/api/tags", "/api/ps", "/api/version"} {
+		if endpoint := s.endpoint(httptest.NewRequest("GET", path, nil)); !routed[endpoint] {
+			t.Errorf("%s is not described", path)
 		}
 	}
 }

@@ -27,10 +27,13 @@ var pageTypes = map[string]string{
 // pagePolicy lets the page use what the server has, and nothing else.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
+// pagePath begins the paths of what the page consists of.
+const pagePath = "/page/"
+
 // routePage adds the page.
 func (s *Server) routePage(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.pageFile(w, r, "index.html") })
-	mux.HandleFunc("GET /page/{name}", func(w http.ResponseWriter, r *http.Request) { s.pageFile(w, r, r.PathValue("name")) })
+	mux.HandleFunc("GET "+pagePath+"{name}", func(w http.ResponseWriter, r *http.Request) { s.pageFile(w, r, r.PathValue("name")) })
 }
 
 // pageFile answers with a file of the page.
