@@ -67,9 +67,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.last = b.last.Add(time.Duration(n) * time.Second / minRate)
 	var large *http.MaxBytesError
 	switch {
-	case err == nil:
-	case err == io.EOF: // what is read from here on is whether the client is still there
-		_ = b.control.SetReadDeadline(time.Time{})
+	case err == nil, err == io.EOF: // where the HTTP server takes the deadline back
 	case errors.As(err, &large):
 		err = b.tooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
