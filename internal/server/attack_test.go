@@ -57,7 +57,7 @@ func newVictim(t *testing.T) *victim {
 		Keys:    func() []string { return []string{key} },
 		MaxBody: 2 << 20, MaxConnections: 50, Timeout: 20 * time.Second,
 		Fetch:    fetch.Options{MaxBytes: 1 << 20, Hosts: []string{"*", "*:" + v.port}, Media: v.media, Timeout: 2 * time.Second},
-		Patience: Patience{Header: 300 * time.Millisecond, Body: 300 * time.Millisecond, Write: time.Second, Idle: 300 * time.Millisecond, Begin: 10 * time.Millisecond, Drop: time.Second},
+		Patience: Patience{Header: time.Second, Body: time.Second, Write: time.Second, Idle: time.Second, Begin: 10 * time.Millisecond, Drop: time.Second},
 	}, time.Second, nil)
 	return v
 }
@@ -225,7 +225,7 @@ func attackJSON(t *testing.T, v *victim) {
 }
 
 func attackKeys(t *testing.T, v *victim) {
-	body := pictureJSON(v.scene)
+	body := pictureJSON("data:,")
 	for name, c := range map[string]struct {
 		headers []string
 		status  int

@@ -43,7 +43,7 @@ func sceneURI(t testing.TB) string {
 	return "data:image/png;base64," + base64.StdEncoding.EncodeToString(data)
 }
 
-// dial connects to a listener, for at most some seconds.
+// dial connects to a listener, for at most some minutes.
 func dial(t testing.TB, l net.Addr) net.Conn {
 	t.Helper()
 	conn, err := net.Dial(l.Network(), l.String())
@@ -51,6 +51,6 @@ func dial(t testing.TB, l net.Addr) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
 	return conn
 }

@@ -67,7 +67,7 @@ func (s *Server) record(next http.Handler) http.Handler {
 		}
 		r = r.WithContext(ctx)
 		w.Header().Set("X-Request-Id", requestOf(ctx).id)
-		rec := newRecorder(w, s.o.Patience.Write)
+		rec := newRecorder(w, s.o.Patience)
 		aborted := s.survive(rec, r, next)
 		rec.close()
 		s.logRequest(rec, r)

@@ -14,13 +14,13 @@ const statusGone = 499
 type recorder struct {
 	http.ResponseWriter
 	control  *http.ResponseController
-	patience time.Duration // for a write
+	patience Patience
 	started  time.Time
 	status   int // 0: nothing was written
 	bytes    int64
 }
 
-func newRecorder(w http.ResponseWriter, patience time.Duration) *recorder {
+func newRecorder(w http.ResponseWriter, patience Patience) *recorder {
 	c := http.NewResponseController(w)
 	_ = c.SetWriteDeadline(time.Time{}) // the one of the connection's last request
 	return &recorder{ResponseWriter: w, control: c, patience: patience, started: time.Now()}
@@ -63,12 +63,15 @@ func (w *recorder) FlushError() error {
 // hurry bounds how long a write may take, until the function is called that it returns:
 // between writes any time may pass.
 func (w *recorder) hurry() (end func()) {
-	_ = w.control.SetWriteDeadline(time.Now().Add(w.patience))
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.patience.Write))
 	return func() { _ = w.control.SetWriteDeadline(time.Time{}) }
 }
 
-// close bounds how long the client may take to read the rest.
-func (w *recorder) close() { _ = w.control.SetWriteDeadline(time.Now().Add(w.patience)) }
+// close bounds how long the client may take to read the rest, which the HTTP server sends
+// when it has read what is left of the body.
+func (w *recorder) close() {
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.patience.Body + w.patience.Write))
+}
 
 // shownStatus returns the status for logs.
 func (w *recorder) shownStatus(ctx context.Context) int {
