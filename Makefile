@@ -6,6 +6,7 @@
 #   make test         build, vet, all tests
 #   make NATIVE=0     a portable baseline (x86-64 with AVX2) instead of -march=native
 #   make CUDA=1 | METAL=1 | VULKAN=1     switch a GPU backend on
+#   make RPC=1        build ggml's RPC backend, too: for make test-rpc, not for users
 #   make HEIF=1       read HEIC and AVIF, too (docs/architecture.md says why not by default)
 #   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
 #   make install PREFIX=/usr/local       install the binary, its man pages and completions
@@ -22,6 +23,7 @@ CUDA   ?= 0
 METAL  ?= 0
 VULKAN ?= 0
 HEIF   ?= 0
+RPC    ?= 0
 PREFIX ?= /usr/local
 DESTDIR ?=
 GGML_SRC ?=
@@ -63,10 +65,11 @@ endif
 
 GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION)
 # nodynamic: without it the HEIC and AVIF modules look for libraries of the system.
-TAGS       := $(if $(filter ON,$(call onoff,$(HEIF))),-tags 'heif nodynamic')
+TAG_LIST   := $(if $(filter ON,$(call onoff,$(HEIF))),heif nodynamic) $(if $(filter ON,$(call onoff,$(RPC))),rpc)
+TAGS       := $(if $(strip $(TAG_LIST)),-tags '$(strip $(TAG_LIST))')
 GO_BUILD   := $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native demo docs eval test test-plain race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force
+.PHONY: all native demo docs eval test test-plain test-rpc race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force
 
 all: bin/paligemma
 
@@ -87,7 +90,7 @@ tools:
 	$(call need,$(firstword $(CGO_CC)),install a C compiler)
 	$(call need,c++,install a C++ compiler)
 
-native: $(B)/link.stamp
+native: $(B)/link.stamp $(if $(filter ON,$(call onoff,$(RPC))),$(B)/rpc.stamp)
 
 # The generated Go files carry the flags of the chosen backends and a hash of
 # the archives: without it Go would neither relink nor rerun cached tests when
@@ -99,6 +102,13 @@ $(B)/link.stamp: $(GGML_BUILD)/built $(B)/tokenizers/built $(B)/flavor Makefile
 	@cp $(B)/tokenizers/release/libtokenizers.a $(B)/lib/
 	@cp -R "$$(cat $(GGML_BUILD)/source)/include" $(B)/include
 	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -- -lggml $(LIBS_BACKEND) -lggml-base $(LIBS_SYSTEM)
+	@touch $@
+
+# Beside the other archives, of which link.stamp makes the folder anew.
+$(B)/rpc.stamp: $(B)/link.stamp
+	@cmake --build $(GGML_BUILD) -j $(JOBS) --target paligemma-rpc >> $(GGML_BUILD)/cmake.log 2>&1 \
+	  || { tail -n 30 $(GGML_BUILD)/cmake.log >&2; exit 1; }
+	@cp $(GGML_BUILD)/libpaligemma-rpc.a $(B)/lib/
 	@touch $@
 
 # Remembers which flavor build/lib holds.
@@ -204,6 +214,11 @@ race: native
 # What other devices compute, on the CPU: graphs of ggml's own operations only.
 test-plain: native
 	@PALIGEMMA_TEST_DEVICE=plain $(GO) test ./internal/ggml/ ./internal/model/
+
+# A device whose memory is apart from the program's: ggml's RPC backend, with a
+# server in the test's own process that computes on the CPU.
+test-rpc: native $(B)/rpc.stamp
+	@PALIGEMMA_TEST_DEVICE=rpc0 $(GO) test -tags rpc ./internal/ggml/ ./internal/model/
 
 # Address sanitizer on both sides of the bindings (gcc or clang needed). A test
 # asks for more memory than there is, and wants an error for it.

@@ -33,7 +33,7 @@ func TestPlanIsNotReused(t *testing.T) {
 }
 
 func TestWeightsInPlaceAndCopied(t *testing.T) {
-	e := newBackend(t)
+	e := newHost(t)
 	path := t.TempDir() + "/w.gguf"
 	var w gguf.Writer
 	if err := w.AddTensor("w", gguf.TypeF32, 2, 2); err != nil {
@@ -92,7 +92,7 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 
 // TestJoin multiplies with matrices that lie side by side as with one.
 func TestJoin(t *testing.T) {
-	e := newBackend(t)
+	e := newHost(t)
 	spec := func(name string, typ gguf.Type, rows int64) Spec {
 		size, err := typ.RowBytes(8)
 		if err != nil {
@@ -190,7 +190,7 @@ func TestStoreKeepsValues(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	e := newBackend(t)
+	e := newHost(t)
 	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
 	x := g.Float32s(random(512*512, 5), 512, 512)
@@ -266,7 +266,7 @@ func TestAfterOutOfMemory(t *testing.T) {
 // Progress is seen from outside while a graph is computed, only grows, and is
 // gone afterwards.
 func TestProgress(t *testing.T) {
-	e := newBackend(t)
+	e := newHost(t)
 	const products = 1000
 	g := e.NewGraph(GraphOptions{})
 	defer g.Close()

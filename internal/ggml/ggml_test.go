@@ -1,30 +1,38 @@
 package ggml
 
 import (
-	"cmp"
 	"context"
 	"math"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 
 	"paligemma/internal/gguf"
+	"paligemma/internal/testdevice"
 )
 
-// testDevice is what the tests compute on: $PALIGEMMA_TEST_DEVICE, "cpu" if it is
-// not set, or "plain": the CPU with the graphs of other devices.
-func testDevice() Options {
-	o := Options{Device: cmp.Or(os.Getenv("PALIGEMMA_TEST_DEVICE"), "cpu"), Threads: 2, All: true}
-	if o.Device == "plain" {
-		o.Device, o.Plain = "cpu", true
-	}
-	return o
+// testDevice is what the tests compute on (package testdevice).
+func testDevice(t *testing.T) Options {
+	t.Helper()
+	d := testdevice.Chosen(t)
+	return Options{Device: d.Name, Plain: d.Plain, Threads: 2, All: true}
 }
 
 func newBackend(t *testing.T) *Backend {
 	t.Helper()
-	e, err := NewBackend(testDevice())
+	e, err := NewBackend(testDevice(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// newHost is the CPU with the graphs of testDevice: for what other devices cannot do,
+// which is to use memory of the host in place, and to count operations and stop midway.
+func newHost(t *testing.T) *Backend {
+	t.Helper()
+	e, err := NewBackend(Options{Device: "cpu", Plain: !testdevice.Chosen(t).Kernels(), Threads: 2, All: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func TestAdaptersAsPEFT(t *testing.T) {
 					refuses(t, path, changes, "paligemma convert CHECKPOINT OUT.gguf --lora")
 					return
 				}
-				m := openOn(t, path, testDevice(), changes...)
+				m := openOn(t, path, testDevice(t), changes...)
 				features, logits := results(t, m, c.Checkpoint)
 				want := adaptedGolden(t, name+".logits")
 				logits = logits[len(logits)-len(want):]
@@ -141,7 +141,7 @@ func refuses(t *testing.T, path string, changes []model.Change, want string) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	backend, err := ggml.NewBackend(testDevice())
+	backend, err := ggml.NewBackend(testDevice(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,8 +256,8 @@ func TestUpdatesAreMerged(t *testing.T) {
 					}
 					changes, whole = append(changes, c), append(whole, merged(t, path, c))
 				}
-				features, logits := results(t, openOn(t, path, testDevice(), changes...), checkpoint)
-				wantFeatures, wantLogits := results(t, openOn(t, path, testDevice(), whole...), checkpoint)
+				features, logits := results(t, openOn(t, path, testDevice(t), changes...), checkpoint)
+				wantFeatures, wantLogits := results(t, openOn(t, path, testDevice(t), whole...), checkpoint)
 				compare(t, "image features", features, wantFeatures, f32Tolerance)
 				compare(t, "logits", logits, wantLogits, f32Tolerance)
 				if _, base := results(t, load(t, checkpoint, "f32"), checkpoint); slices.Equal(logits, base) {
@@ -279,12 +279,12 @@ func TestBiases(t *testing.T) {
 	for _, name := range []string{"v.blk.0.attn_q", "v.blk.0.attn_v", "v.blk.1.ffn_up", "v.blk.1.ffn_down", "mm.0", "v.patch_embd"} {
 		t.Run(name, func(t *testing.T) {
 			bias := d.values(specs[name+".weight"].Shape[1], 0.3)
-			features, _ := results(t, openOn(t, path, testDevice(), model.Change{Tensor: name + ".weight", Bias: bias}), checkpoint)
+			features, _ := results(t, openOn(t, path, testDevice(t), model.Change{Tensor: name + ".weight", Bias: bias}), checkpoint)
 			whole := merged(t, path, model.Change{Tensor: name + ".bias"})
 			for i, b := range bias {
 				whole.Values[i] += b
 			}
-			want, _ := results(t, openOn(t, path, testDevice(), whole), checkpoint)
+			want, _ := results(t, openOn(t, path, testDevice(t), whole), checkpoint)
 			compare(t, "image features", features, want, f32Tolerance)
 			if slices.Equal(features, base) {
 				t.Error("the bias does nothing")
@@ -293,7 +293,7 @@ func TestBiases(t *testing.T) {
 	}
 	for _, name := range []string{"blk.0.attn_k.weight", "blk.1.attn_v.weight", "blk.0.ffn_gate.weight", "blk.1.ffn_down.weight", model.TensorHead} {
 		t.Run(name, func(t *testing.T) {
-			_, logits := results(t, openOn(t, path, testDevice(), model.Change{Tensor: name, Bias: d.values(specs[name].Shape[1], 0.3)}), checkpoint)
+			_, logits := results(t, openOn(t, path, testDevice(t), model.Change{Tensor: name, Bias: d.values(specs[name].Shape[1], 0.3)}), checkpoint)
 			if slices.Equal(logits, baseLogits) {
 				t.Error("the bias does nothing")
 			}
@@ -312,7 +312,7 @@ func TestScaleZero(t *testing.T) {
 				changes = append(changes, model.Change{Tensor: name, LowRank: []model.LowRank{d.update(s, 3, 0)}})
 			}
 		}
-		features, logits := results(t, openOn(t, path, testDevice(), changes...), "pg2-tiny")
+		features, logits := results(t, openOn(t, path, testDevice(t), changes...), "pg2-tiny")
 		wantFeatures, wantLogits := results(t, load(t, "pg2-tiny", typ), "pg2-tiny")
 		if !slices.Equal(features, wantFeatures) || !slices.Equal(logits, wantLogits) {
 			t.Errorf("%s: other bits", typ)
@@ -327,7 +327,7 @@ func TestAdaptedSequencesAlone(t *testing.T) {
 		for _, typ := range []string{"f32", "q8_0"} {
 			t.Run(name+" "+typ, func(t *testing.T) {
 				path := convertTo(t, cases[name].Checkpoint, typ)
-				m := openOn(t, path, testDevice(), cases[name].changes(t, path)...)
+				m := openOn(t, path, testDevice(t), cases[name].changes(t, path)...)
 				if typ != "f32" && !m.AttendsCells() {
 					t.Log("this device promises it for f32 only")
 					return

@@ -34,7 +34,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		files = append(files, data)
 	}
-	backend, err := ggml.NewBackend(testDevice())
+	backend, err := ggml.NewBackend(testDevice(f))
 	if err != nil {
 		f.Fatal(err)
 	}

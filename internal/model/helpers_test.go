@@ -1,7 +1,6 @@
 package model_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
+	"paligemma/internal/testdevice"
 )
 
 const testdata = "../../testdata"
@@ -167,20 +167,25 @@ func load(t *testing.T, checkpoint, typ string) *model.Model {
 	return open(t, convertTo(t, checkpoint, typ))
 }
 
-// testDevice is what the tests compute on: $PALIGEMMA_TEST_DEVICE, "cpu" if it is
-// not set, or "plain": the CPU with the graphs of other devices.
-func testDevice() ggml.Options {
-	o := ggml.Options{Device: cmp.Or(os.Getenv("PALIGEMMA_TEST_DEVICE"), "cpu"), Threads: 1}
-	if o.Device == "plain" {
-		o.Device, o.Plain = "cpu", true
-	}
-	return o
+// testDevice is what the tests compute on (package testdevice).
+func testDevice(tb testing.TB) ggml.Options {
+	tb.Helper()
+	d := testdevice.Chosen(tb)
+	return ggml.Options{Device: d.Name, Plain: d.Plain, Threads: 1}
+}
+
+// onCPU is the CPU with the graphs of testDevice: for what only the CPU can do, which is
+// to join matrices in place and to stop within a graph.
+func onCPU(tb testing.TB) ggml.Options {
+	tb.Helper()
+	d := testdevice.Chosen(tb)
+	return ggml.Options{Device: "cpu", Plain: !d.Kernels(), Threads: 1}
 }
 
 // open opens a GGUF file.
 func open(t *testing.T, path string) *model.Model {
 	t.Helper()
-	return openOn(t, path, testDevice())
+	return openOn(t, path, testDevice(t))
 }
 
 // openOn opens a GGUF file on a device.
@@ -190,6 +195,13 @@ func openOn(t *testing.T, path string, o ggml.Options, changes ...model.Change) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	m, _ := loadOn(t, file, o, changes...)
+	return m
+}
+
+// loadOn loads an open file, which is closed after the test.
+func loadOn(t *testing.T, file *gguf.File, o ggml.Options, changes ...model.Change) (*model.Model, *ggml.Backend) {
+	t.Helper()
 	backend, err := ggml.NewBackend(o)
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +215,7 @@ func openOn(t *testing.T, path string, o ggml.Options, changes ...model.Change) 
 		backend.Close()
 		file.Close()
 	})
-	return m
+	return m, backend
 }
 
 // compare fails unless got is within tolerance of want, in parts of want's

@@ -80,7 +80,7 @@ func TestLargeGraphs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := zeros(t, c.config)
-			e, err := ggml.NewBackend(testDevice())
+			e, err := ggml.NewBackend(onCPU(t))
 			if err != nil {
 				t.Fatal(err)
 			}

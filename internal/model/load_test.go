@@ -85,7 +85,7 @@ func tryLoad(t *testing.T, path string, use func(*model.Model) error) error {
 		return err
 	}
 	defer f.Close()
-	e, err := ggml.NewBackend(testDevice())
+	e, err := ggml.NewBackend(testDevice(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,9 +284,15 @@ func TestNotAPaliGemma(t *testing.T) {
 	}
 }
 
-// TestNaN runs a model whose final norm is not a number.
+// TestNaN runs models whose final norm is not a number, without and with a soft-cap
+// after it.
 func TestNaN(t *testing.T) {
-	path := convertTo(t, "pg1-tiny", "f32")
+	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
+		t.Run(name, func(t *testing.T) { testNaN(t, convertTo(t, name, "f32")) })
+	}
+}
+
+func testNaN(t *testing.T, path string) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

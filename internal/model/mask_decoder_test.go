@@ -137,7 +137,7 @@ func testMasks() (masks [][]int) {
 }
 
 func TestMaskDecoder(t *testing.T) {
-	e, err := ggml.NewBackend(testDevice())
+	e, err := ggml.NewBackend(testDevice(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestMaskDecoder(t *testing.T) {
 }
 
 func TestMaskDecoderRefuses(t *testing.T) {
-	e, err := ggml.NewBackend(testDevice())
+	e, err := ggml.NewBackend(testDevice(t))
 	if err != nil {
 		t.Fatal(err)
 	}

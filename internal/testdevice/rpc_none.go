@@ -1,0 +1,9 @@
+//go:build !rpc
+
+package testdevice
+
+import "errors"
+
+func startRPC() error {
+	return errors.New("this build has no RPC backend: use make test-rpc")
+}
