@@ -181,6 +181,7 @@ func (b *bench) parts(ctx context.Context, e *engine.Engine, image *engine.Image
 	if len(gen.Tokens) != b.DecodeTokens+1 || gen.Decode <= 0 {
 		return errNotDecoded
 	}
+	b.report.Graphs = Graphs{image.EncodeGraphs(), gen.PrefillGraphs, gen.DecodeGraphs}
 	vision := image.EncodeTime()
 	r.Image, r.Vision, r.Prefill = ms(image.FitTime), ms(vision), ms(gen.Prefill)
 	r.VisionGFLOPS = b.work.vision / vision.Seconds() / 1e9

@@ -46,6 +46,10 @@ func TestMeasure(t *testing.T) {
 		if r.PrefillTokens != 16+5 || r.DecodeTokens != 7 || r.Repetitions != 3 || r.Bytes != int64(len(s.file.Bytes())) {
 			t.Errorf("%s: %+v", name, r)
 		}
+		one, seven := ggml.Counts{Computed: 1, Built: 1, Splits: 1}, ggml.Counts{Computed: 7, Built: 7, Splits: 1}
+		if want := (Graphs{Encode: one, Prefill: one, Decode: seven}); r.Graphs != want {
+			t.Errorf("%s: graphs %+v, want %+v", name, r.Graphs, want)
+		}
 		if r.Tokenizer <= 0 || r.Probe != nil {
 			t.Errorf("%s: no tokenizer or a probe: %+v", name, r)
 		}

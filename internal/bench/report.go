@@ -40,6 +40,7 @@ type Report struct {
 	Repetitions   int      `json:"repetitions"`
 	PrefillTokens int      `json:"prefill_tokens"` // image tokens included
 	DecodeTokens  int      `json:"decode_tokens"`
+	Graphs        Graphs   `json:"graphs"` // of the last repetition
 	Run                    // medians
 	PeakRSS       int64    `json:"peak_rss_bytes,omitempty"` // of the process after the last repetition; 0: unknown
 	LoadAverage   float64  `json:"load_average,omitempty"`   // of the last minute before the first repetition; 0: unknown
@@ -47,6 +48,13 @@ type Report struct {
 	Runs          []Run    `json:"runs"`
 
 	Warnings []string `json:"warnings,omitempty"` // about the picture
+}
+
+// Graphs counts the graphs of each part.
+type Graphs struct {
+	Encode  ggml.Counts `json:"encode"` // vision tower and projector
+	Prefill ggml.Counts `json:"prefill"`
+	Decode  ggml.Counts `json:"decode"`
 }
 
 // fields are the numbers of a Run, except those of its batches, for what is done

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"paligemma/internal/ggml"
 	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
 )
@@ -22,6 +23,7 @@ type Image struct {
 	encoded  bool
 	features model.Features
 	took     atomic.Int64 // nanoseconds
+	graphs   ggml.Counts
 }
 
 // NewImage fits a picture to the model's vision tower. It computes nothing with
@@ -57,7 +59,9 @@ func (e *Engine) Encode(ctx context.Context, i *Image) (model.Features, error) {
 	}
 	start := time.Now()
 	err = e.compute(ctx, func(ctx context.Context) (err error) {
+		e.backend.TakeCounts()
 		i.features, err = e.model.Encode(ctx, i.Pixels)
+		i.graphs = e.backend.TakeCounts()
 		return err
 	})
 	i.encoded = err == nil
@@ -67,3 +71,10 @@ func (e *Engine) Encode(ctx context.Context, i *Image) (model.Features, error) {
 
 // EncodeTime returns how long the vision tower and the projector took, 0 before.
 func (i *Image) EncodeTime() time.Duration { return time.Duration(i.took.Load()) }
+
+// EncodeGraphs returns the counts of their graphs, none before.
+func (i *Image) EncodeGraphs() ggml.Counts {
+	i.lock <- struct{}{}
+	defer func() { <-i.lock }()
+	return i.graphs
+}

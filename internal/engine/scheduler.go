@@ -134,7 +134,9 @@ func (o *owner) prefill(g *generation) bool {
 		return false
 	}
 	start := time.Now()
+	o.backend.TakeCounts()
 	logits, err := o.begin(g)
+	g.decoding.PrefillGraphs = o.backend.TakeCounts()
 	g.decoding.PrefillTokens, g.decoding.Prefill = len(g.prompt.IDs), time.Since(start)
 	g.begun = time.Now()
 	if err = o.blame(err); err != nil {
@@ -196,7 +198,9 @@ func (o *owner) step() {
 	for i, g := range o.active {
 		tokens[i] = model.Token{Sequence: g.seq, ID: g.next}
 	}
+	o.backend.TakeCounts()
 	logits, err := o.model.Step(ctx, tokens)
+	graphs := o.backend.TakeCounts()
 	if err = o.blame(err); err != nil {
 		for _, g := range o.active {
 			g.end(err)
@@ -209,6 +213,7 @@ func (o *owner) step() {
 	o.active = keep(o.active, func(g *generation) bool {
 		i++
 		g.decoding.Decode = time.Since(g.begun)
+		g.decoding.DecodeGraphs.Add(graphs)
 		return o.accept(g, logits[i])
 	})
 }

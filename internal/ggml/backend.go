@@ -82,6 +82,7 @@ type Backend struct {
 	watch        watch
 	spare        unsafe.Pointer // memory for the next graph, or nil
 	topology     uint64         // of the graph that the scheduler's memory plan was made for
+	counts       Counts
 }
 
 // NewBackend opens the device and starts the threads. The caller closes it
@@ -250,6 +251,7 @@ func (b *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) 
 	C.ggml_backend_cpu_set_threadpool(cpu, s.pool)
 	b.watch.begin(g)
 	defer b.watch.end()
+	b.counts.Add(Counts{Computed: 1, Splits: int(C.ggml_backend_sched_get_n_splits(b.sched))})
 	switch status := C.pg_compute(b.sched, g.graph, s.team); status {
 	case C.GGML_STATUS_SUCCESS:
 		return nil

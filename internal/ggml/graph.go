@@ -64,6 +64,7 @@ func (o GraphOptions) CellType() gguf.Type {
 // then gone.
 func (b *Backend) NewGraph(o GraphOptions) *Graph {
 	o.Plain = o.Plain || b.plain || !b.cpuOnly()
+	b.counts.Add(Counts{Built: 1})
 	g := &Graph{backend: b, options: o}
 	size := C.size_t(MaxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
 	if g.memory = b.graphMemory(size); g.memory == nil {

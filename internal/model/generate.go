@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"paligemma/internal/ggml"
 	"slices"
 	"time"
 )
@@ -62,6 +63,8 @@ type Generation struct {
 	PrefillTokens int
 	Prefill       time.Duration // the prompt, up to the first logits
 	Decode        time.Duration // all after it
+
+	PrefillGraphs, DecodeGraphs ggml.Counts // steps of several generations count for each
 }
 
 // Decoding is a generation under way: it chooses tokens by the logits of a
