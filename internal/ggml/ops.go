@@ -100,6 +100,18 @@ func (g *Graph) Tanh(a Tensor) Tensor {
 	return Tensor{C.ggml_tanh(g.ctx, a.c)}
 }
 
+// SoftCap is limit·tanh(a/limit). Other devices than the CPU get it as
+//
+//	limit·(2·σ(2·a/limit) − 1)
+//
+// since their tanh may be coarse, such as CUDA's, which has 11 bits.
+func (g *Graph) SoftCap(a Tensor, limit float32) Tensor {
+	if g.options.Plain {
+		return g.ScaleBias(g.Sigmoid(g.Scale(a, 2/limit)), 2*limit, -limit)
+	}
+	return g.Scale(g.Tanh(g.Scale(a, 1/limit)), limit)
+}
+
 // Sigmoid is 1/(1+e^-a).
 func (g *Graph) Sigmoid(a Tensor) Tensor {
 	if !g.okContiguous("sigmoid", a) {

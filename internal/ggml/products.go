@@ -9,10 +9,18 @@ import "paligemma/internal/gguf"
 
 // MulMat is the product of a [k, n, …] with each row of b [k, T, …]: [n, T, …].
 // a may be quantized and is repeated over dimensions 2 and 3 of b, which is F32
-// or has the type that rowsFor gives for a.
-func (g *Graph) MulMat(a, b Tensor) Tensor { return g.mulMat(a, b) }
+// or has the type that rowsFor gives for a. Devices that would add up in F16 are asked
+// for F32: scores and activations can exceed what F16 holds.
+func (g *Graph) MulMat(a, b Tensor) Tensor {
+	y := g.mulMat(a, b)
+	if y.Valid() {
+		C.ggml_prec_set_acc(y.c, precisionF32) // custom operations do not take it
+	}
+	return y
+}
 
-// mulMat is MulMat with an update, if any, which a product that takes one adds.
+// mulMat is the product with weights a, and with an update, if any, which a product that
+// takes one adds.
 func (g *Graph) mulMat(a, b Tensor, update ...Tensor) Tensor {
 	if !g.ok(a, b) {
 		return Tensor{}
@@ -34,7 +42,35 @@ func (g *Graph) mulMat(a, b Tensor, update ...Tensor) Tensor {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.backend.threads), &list[0], n)}
 	}
 	g.native += cost
-	return Tensor{C.ggml_mul_mat(g.ctx, a.c, b.c)}
+	y := C.ggml_mul_mat(g.ctx, a.c, b.c)
+	C.ggml_prec_set_acc(y, precision(a.Type(), b.Dim(1)))
+	return Tensor{y}
+}
+
+// The least precise type in which a device may add up a product. The CPU takes none of
+// them: it adds up in F32.
+const (
+	precisionAny  = C.GGML_PREC_UNDEFINED
+	precisionF32  = C.GGML_PREC_F32
+	precisionBF16 = C.GGML_PREC_BF16
+)
+
+// fewRows is up to how many rows a product takes no longer in F32 than in F16: it is as
+// fast as the weights are read.
+const fewRows = 8
+
+// precision returns that of products of weights with rows. Devices take F16 for weights
+// of that type unless they are asked for more, and Gemma's activations can exceed what
+// F16 holds. Of many rows it is BF16, which has the range of F32: for F32 devices would
+// turn the weights to F32.
+func precision(weights gguf.Type, rows int64) C.enum_ggml_prec {
+	switch {
+	case weights != gguf.TypeF16:
+		return precisionAny
+	case rows <= fewRows:
+		return precisionF32
+	}
+	return precisionBF16
 }
 
 // takesUpdate reports whether the product of a and b is a custom kernel, which can add
@@ -63,11 +99,11 @@ func (g *Graph) okShapes(a, b Tensor) bool {
 func (g *Graph) MulWeights(w, x Tensor) Tensor {
 	x = g.convertRows(x, g.rowsFor(x.Dim(0), w))
 	if !g.options.Apart || !g.options.Exact || x.Dim(2)*x.Dim(3) != 1 {
-		return g.MulMat(w, x)
+		return g.mulMat(w, x)
 	}
 	// ggml multiplies one row otherwise than several. Rows that are matrices of
 	// their own are each multiplied as one, and still read the weights once.
-	y := g.MulMat(w, g.Reshape(x, x.Dim(0), 1, x.Dim(1)))
+	y := g.mulMat(w, g.Reshape(x, x.Dim(0), 1, x.Dim(1)))
 	return g.Reshape(y, y.Dim(0), y.Dim(2))
 }
 

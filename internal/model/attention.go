@@ -66,10 +66,5 @@ func (a attention) weights(g *ggml.Graph, q, k ggml.Tensor) ggml.Tensor {
 	if a.softcap == 0 {
 		return g.SoftMax(scores, a.mask, a.scale)
 	}
-	return g.SoftMax(softcap(g, g.Scale(scores, a.scale), a.softcap), a.mask, 1)
-}
-
-// softcap is cap·tanh(x/cap).
-func softcap(g *ggml.Graph, x ggml.Tensor, limit float32) ggml.Tensor {
-	return g.Scale(g.Tanh(g.Scale(x, 1/limit)), limit)
+	return g.SoftMax(g.SoftCap(g.Scale(scores, a.scale), a.softcap), a.mask, 1)
 }

@@ -181,7 +181,7 @@ func (m *Model) head(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 	}
 	logits := w.Mul(g, x)
 	if limit := m.config.Text.FinalSoftcap; limit != 0 {
-		logits = softcap(g, logits, limit)
+		logits = g.SoftCap(logits, limit)
 	}
 	return logits
 }
