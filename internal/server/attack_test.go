@@ -36,7 +36,7 @@ type victim struct {
 const key = "attacked"
 
 func newVictim(t *testing.T) *victim {
-	v := &victim{media: t.TempDir(), scene: sceneURI(t)}
+	v := &victim{media: t.TempDir(), scene: dataURI(imageBytes(t, scene))}
 	inside, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -113,11 +113,6 @@ func (v *victim) raw(t *testing.T, text string) string {
 	fmt.Fprint(conn, text)
 	answer, _ := io.ReadAll(conn)
 	return string(answer)
-}
-
-func pictureJSON(reference string) string {
-	body, _ := json.Marshal(map[string]string{"image": reference})
-	return string(body)
 }
 
 // TestAttacks: what hostile clients try ends with an error for them, and the server

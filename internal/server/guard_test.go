@@ -456,9 +456,10 @@ func TestDeadline(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	open := make(chan struct{})
-	models := demoModels()
-	models[0].Open = func([]string) (*engine.Engine, error) { <-open; return demoEngine() }
-	s, err := New(Options{Version: "v1.2", Models: models, Parallel: 1, Limits: testLimits})
+	model := builtIn("built-in")
+	opens := model.Open
+	model.Open = func(adapters []string) (*engine.Engine, error) { <-open; return opens(adapters) }
+	s, err := New(Options{Version: "v1.2", Models: []Model{model}, Parallel: 1, Limits: testLimits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,7 +478,7 @@ func TestHealth(t *testing.T) {
 	want("/health", 503, "loading")
 	answered := make(chan *httptest.ResponseRecorder, 1)
 	go func() { // waits for the model
-		r := httptest.NewRequest("POST", "/v1/caption", strings.NewReader(`{"image":"`+sceneURI(t)+`"}`))
+		r := httptest.NewRequest("POST", "/v1/caption", strings.NewReader(`{"image":"`+dataURI(imageBytes(t, scene))+`"}`))
 		r.Host = "localhost"
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)

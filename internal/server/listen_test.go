@@ -39,7 +39,7 @@ func start(t testing.TB, o Options, shutdown time.Duration, next http.HandlerFun
 func startOn(t testing.TB, l net.Listener, o Options, shutdown time.Duration, next http.HandlerFunc) *running {
 	t.Helper()
 	if o.Models == nil {
-		o.Models = demoModels()
+		o.Models = []Model{builtIn("built-in")}
 	}
 	o.Parallel, o.MaxQueue, o.Limits = max(o.Parallel, 2), max(o.MaxQueue, 8), testLimits
 	r := &running{log: &lines{}, address: l.Addr(), done: make(chan error, 1)}

@@ -42,7 +42,7 @@ func stream(t *testing.T, ctx context.Context, url, body string) (*http.Response
 func TestPings(t *testing.T) {
 	for _, failure := range []error{nil, errors.New("the file is gone")} {
 		t.Run(fmt.Sprint(failure), func(t *testing.T) {
-			model := demoModel()
+			model := builtIn("built-in")
 			opening, open := make(chan struct{}), model.Open
 			model.Open = func(adapters []string) (*engine.Engine, error) {
 				<-opening
@@ -51,9 +51,9 @@ func TestPings(t *testing.T) {
 				}
 				return open(adapters)
 			}
-			o := clientOptions(model)
+			o := testOptions(model)
 			o.PingEvery = time.Millisecond
-			r, lines := stream(t, t.Context(), serveClients(t, o)+"/v1/chat/completions", user(`"caption en"`, `, "stream": true, "max_tokens": 1`))
+			r, lines := stream(t, t.Context(), serve(t, o)+"/v1/chat/completions", user(`"caption en"`, `, "stream": true, "max_tokens": 1`))
 			for range 3 {
 				if line, empty := readLine(t, lines), readLine(t, lines); line != ": ping" || empty != "" {
 					t.Fatalf("%q and %q in place of a ping", line, empty)
@@ -90,7 +90,7 @@ func TestErrorAfterText(t *testing.T) {
 				engines <- e
 				return e, err
 			}
-			s, err := New(clientOptions(model)) // not closed: its engine is
+			s, err := New(testOptions(model)) // not closed: its engine is
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,9 +111,9 @@ func TestErrorAfterText(t *testing.T) {
 
 // TestClientGone: a client that goes away at any moment leaves nothing behind.
 func TestClientGone(t *testing.T) {
-	o := clientOptions(tinyModel(t, "pg1-tiny"))
+	o := testOptions(tinyModel(t, "pg1-tiny"))
 	o.Parallel, o.MaxQueue = 1, 100 // a place that stayed taken would stop everything
-	url := serveClients(t, o)
+	url := serve(t, o)
 	ask := func() string {
 		_, text := post(t, url+"/v1/chat/completions", user(`"x"`, `, "max_tokens": 5`))
 		return regexpIDs.ReplaceAllString(text, "_")
@@ -165,14 +165,14 @@ func waitForGoroutines(t *testing.T, before int) {
 // TestClientGoneEarly: a client that goes away while the model is opened is not waited
 // for, whatever it asked.
 func TestClientGoneEarly(t *testing.T) {
-	model := demoModel()
+	model := builtIn("built-in")
 	opening, done, open := make(chan struct{}, 1), make(chan struct{}), model.Open
 	model.Open = func(adapters []string) (*engine.Engine, error) {
 		opening <- struct{}{}
 		<-done
 		return open(adapters)
 	}
-	url := serveClients(t, clientOptions(model))
+	url := serve(t, testOptions(model))
 	go func() { _, _ = http.Post(url+"/api/generate", "", strings.NewReader("{}")) }()
 	<-opening
 	before := runtime.NumGoroutine()
@@ -197,9 +197,9 @@ func TestClientGoneEarly(t *testing.T) {
 
 // TestBusy: a full queue refuses requests of each interface in its own words.
 func TestBusy(t *testing.T) {
-	o := clientOptions(tinyModel(t, "pg1-tiny"))
+	o := testOptions(tinyModel(t, "pg1-tiny"))
 	o.Parallel, o.MaxQueue = 1, 0
-	url := serveClients(t, o)
+	url := serve(t, o)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	_, lines := stream(t, ctx, url+"/v1/chat/completions", user(`"x"`, `, "stream": true, `+longText))
@@ -218,9 +218,9 @@ func TestBusy(t *testing.T) {
 
 // TestSlowReader: a client that does not read is cut off, and its place is free again.
 func TestSlowReader(t *testing.T) {
-	o := clientOptions(tinyModel(t, "pg1-tiny"))
+	o := testOptions(tinyModel(t, "pg1-tiny"))
 	o.Parallel, o.Patience.Write = 1, 20*time.Millisecond
-	address := serveClients(t, o)
+	address := serve(t, o)
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)

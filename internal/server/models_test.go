@@ -3,16 +3,12 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"image"
 	"image/color"
 	"image/png"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,53 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"paligemma/internal/demo"
 	"paligemma/internal/engine"
-	"paligemma/internal/server/fetch"
 )
-
-// testOptions are those of a server of the built-in model.
-func testOptions() Options {
-	return Options{
-		Parallel: 4, MaxQueue: 4, ImageCache: 1 << 24, MaxBody: 1 << 24, MaxImages: 4, Fetch: fetch.Options{MaxBytes: 1 << 20},
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Models: []Model{builtIn("built-in", nil)},
-	}
-}
-
-// builtIn is the built-in model under a name. opens counts how often it was opened.
-func builtIn(name string, opens *atomic.Int32) Model {
-	return Model{
-		Name: name,
-		Open: func([]string) (*engine.Engine, error) {
-			if opens != nil {
-				opens.Add(1)
-			}
-			file, err := demo.Open()
-			if err != nil {
-				return nil, err
-			}
-			return engine.New(file, engine.Options{Threads: 1, PrefixBytes: 1 << 20})
-		},
-		Masks: func(e *engine.Engine) (*engine.Masks, error) { return e.NewMasks(nil) },
-	}
-}
-
-// newTestServer starts a server.
-func newTestServer(t *testing.T, o Options) (*Server, *httptest.Server) {
-	t.Helper()
-	s, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := httptest.NewServer(s.Handler())
-	t.Cleanup(func() {
-		h.Close()
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s, h
-}
 
 // square returns a PNG with a square of a color.
 func square(t *testing.T, c color.Color) []byte {
@@ -87,49 +38,28 @@ func square(t *testing.T, c color.Color) []byte {
 	return b.Bytes()
 }
 
-// dataURI returns a picture as requests have it.
-func dataURI(picture []byte) string {
-	return "data:image/png;base64," + base64.StdEncoding.EncodeToString(picture)
-}
-
-// postJSON sends a request, and returns the status and the JSON of the answer.
-func postJSON(t *testing.T, url string, body any) (int, map[string]any) {
-	t.Helper()
-	data, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.Post(url, "application/json", bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	var got map[string]any
-	if err := json.NewDecoder(answer.Body).Decode(&got); err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, got
-}
-
 // Models are opened when they are asked for, once, closed when nobody has asked for
 // them in a while, and opened again.
 func TestKeepAlive(t *testing.T) {
 	var opens atomic.Int32
-	o := testOptions()
-	o.Models, o.KeepAlive = []Model{builtIn("a", &opens), builtIn("b", nil)}, time.Millisecond
-	s, h := newTestServer(t, o)
-	ask := func(model string) (int, map[string]any) {
-		return postJSON(t, h.URL+"/v1/caption", map[string]any{"model": model, "image": dataURI(square(t, color.NRGBA{255, 0, 0, 255}))})
+	o := testOptions(builtIn("a"), builtIn("b"))
+	open := o.Models[0].Open
+	o.Models[0].Open = func(adapters []string) (*engine.Engine, error) {
+		opens.Add(1)
+		return open(adapters)
 	}
+	o.KeepAlive = time.Millisecond
+	s := newServer(t, o)
+	url := listen(t, s) + "/v1/caption"
+	body := asJSON(map[string]string{"model": "a", "image": dataURI(square(t, color.NRGBA{255, 0, 0, 255}))})
 	if opens.Load() != 0 {
 		t.Error("a model was opened before anybody asked for it")
 	}
 	var first string
 	for n := int32(1); n <= 2; n++ {
-		status, got := ask("a")
-		text, _ := got["text"].(string)
-		if status != http.StatusOK || text == "" || first != "" && text != first {
-			t.Fatalf("%d %v", status, got)
+		text, _ := asked(t, url, body)["text"].(string)
+		if text == "" || first != "" && text != first {
+			t.Fatalf("%q, before %q", text, first)
 		}
 		first = text
 		if opens.Load() != n {
@@ -146,26 +76,26 @@ func TestKeepAlive(t *testing.T) {
 // With several models an unknown name is an error; with one, any name is its own.
 func TestModelNames(t *testing.T) {
 	one := testOptions()
-	two := testOptions()
-	two.Models = []Model{builtIn("a", nil), builtIn("b", nil)}
+	two := testOptions(builtIn("a"), builtIn("b"))
 	for _, c := range []struct {
 		name    string
 		options Options
 		model   string
 		lora    []string
 		found   string // the model; "": none
+		status  int    // where there is none
 	}{
-		{"no name", two, "", nil, "a"},
-		{"the second", two, "b", nil, "b"},
-		{"unknown", two, "c", nil, ""},
-		{"one model", one, "gpt-4o", nil, "built-in"},
-		{"an adapter that nobody offers", one, "", []string{"x"}, ""},
+		{"no name", two, "", nil, "a", 0},
+		{"the second", two, "b", nil, "b", 0},
+		{"unknown", two, "c", nil, "", http.StatusNotFound},
+		{"one model", one, "gpt-4o", nil, "built-in", 0},
+		{"an adapter that nobody offers", one, "", []string{"x"}, "", http.StatusNotFound},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, _ := newTestServer(t, c.options)
+			s := newServer(t, c.options)
 			m, err := s.models.take(c.model, c.lora)
 			if c.found == "" {
-				if status, _ := statusOf(err); err == nil || status != http.StatusNotFound {
+				if status, _ := statusOf(err); err == nil || status != c.status {
 					t.Fatalf("%v", err)
 				}
 				return
@@ -184,7 +114,7 @@ func TestModelNames(t *testing.T) {
 // A model that cannot be opened is an error for who asks, and is tried again.
 func TestOpenFails(t *testing.T) {
 	o := testOptions()
-	works := builtIn("built-in", nil)
+	works := builtIn("built-in")
 	fails := true
 	o.Models[0].Open = func(adapters []string) (*engine.Engine, error) {
 		if fails {
@@ -192,34 +122,22 @@ func TestOpenFails(t *testing.T) {
 		}
 		return works.Open(adapters)
 	}
-	_, h := newTestServer(t, o)
-	body := map[string]any{"image": dataURI(square(t, color.Black))}
-	if status, got := postJSON(t, h.URL+"/v1/caption", body); status != http.StatusInternalServerError || !strings.Contains(errorMessage(got), "it is gone") {
-		t.Errorf("%d %v", status, got)
+	url, body := serve(t, o)+"/v1/caption", pictureJSON(dataURI(square(t, color.Black)))
+	if r, got := post(t, url, body); r.StatusCode != http.StatusInternalServerError || !strings.Contains(got, "it is gone") {
+		t.Errorf("%d %s", r.StatusCode, got)
 	}
 	fails = false
-	if status, got := postJSON(t, h.URL+"/v1/caption", body); status != http.StatusOK {
-		t.Errorf("%d %v", status, got)
-	}
-}
-
-// errorMessage returns the message of an answer that is an error.
-func errorMessage(answer map[string]any) string {
-	object, _ := answer["error"].(map[string]any)
-	message, _ := object["message"].(string)
-	return message
+	asked(t, url, body)
 }
 
 // Equal images are decoded once, and their numbers are there.
 func TestMetrics(t *testing.T) {
-	_, h := newTestServer(t, testOptions())
+	url := serve(t, testOptions())
 	for range 3 {
-		if status, got := postJSON(t, h.URL+"/v1/caption", map[string]any{"image": dataURI(square(t, color.Black))}); status != http.StatusOK {
-			t.Fatalf("%d %v", status, got)
-		}
+		asked(t, url+"/v1/caption", pictureJSON(dataURI(square(t, color.Black))))
 	}
-	postJSON(t, h.URL+"/v1/caption", map[string]any{"image": "AAAA"})
-	answer, err := http.Get(h.URL + "/metrics")
+	post(t, url+"/v1/caption", pictureJSON("AAAA"))
+	answer, err := http.Get(url + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +170,7 @@ func TestMetrics(t *testing.T) {
 func TestCanceledStages(t *testing.T) {
 	o := testOptions()
 	o.Parallel = 1
-	s, _ := newTestServer(t, o)
+	s := newServer(t, o)
 	if err := s.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

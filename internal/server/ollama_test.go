@@ -32,7 +32,7 @@ func ollamaText(t testing.TB, lines string) string {
 
 // TestOllamaBytes holds answers to the byte, what varies left out.
 func TestOllamaBytes(t *testing.T) {
-	url := serveClients(t, clientOptions(demoModel()))
+	url := serve(t, testOptions())
 	counts := `"total_duration":_,"load_duration":_,"prompt_eval_count":148,"prompt_eval_duration":_,"eval_count":2,"eval_duration":_,"confidence":_}` + "\n"
 	begin := `{"model":"built-in","created_at":_,`
 	image := imageText(t, scene)
@@ -60,7 +60,7 @@ func TestOllamaBytes(t *testing.T) {
 
 // TestOllamaMore asks for JSON, log-probabilities and objects.
 func TestOllamaMore(t *testing.T) {
-	url := serveClients(t, clientOptions(demoModel())) + "/api/generate"
+	url := serve(t, testOptions()) + "/api/generate"
 	about := `{"images": ["` + imageText(t, scene) + `"], "prompt": `
 	answer := asked(t, url, about+`"detect circle", "format": "json", "stream": false}`)
 	var content any
@@ -75,9 +75,8 @@ func TestOllamaMore(t *testing.T) {
 
 // TestOllamaModels says which models there are, and which are open.
 func TestOllamaModels(t *testing.T) {
-	o := clientOptions(demoModel(), demoModel())
-	o.Models[1].Name = "other"
-	url := serveClients(t, o)
+	o := testOptions(builtIn("built-in"), builtIn("other"))
+	url := serve(t, o)
 	get := func(path string) (v map[string]any) {
 		r, err := http.Get(url + path)
 		if err != nil {

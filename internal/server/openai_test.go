@@ -12,7 +12,7 @@ import (
 
 // TestChatBytes holds answers to the byte, what varies left out.
 func TestChatBytes(t *testing.T) {
-	url := serveClients(t, clientOptions(demoModel())) + "/v1/chat/completions"
+	url := serve(t, testOptions()) + "/v1/chat/completions"
 	envelope := func(object string) string { return `{"id":_,"object":"` + object + `","created":_,"model":"built-in",` }
 	piece := envelope("chat.completion.chunk") + `"choices":[{"index":0,`
 	for _, c := range []struct{ name, body, want string }{
@@ -49,7 +49,7 @@ func TestChatBytes(t *testing.T) {
 
 // TestCompletionBytes holds the shape of completions.
 func TestCompletionBytes(t *testing.T) {
-	url := serveClients(t, clientOptions(demoModel())) + "/v1/completions"
+	url := serve(t, testOptions()) + "/v1/completions"
 	body := func(more string) string {
 		return `{"prompt": "caption en", "images": ["data:image/png;base64,` + imageText(t, scene) + `"], "max_tokens": 2` + more + `}`
 	}
@@ -75,7 +75,7 @@ func TestCompletionBytes(t *testing.T) {
 // TestLogProbs: a stream gives the log-probabilities that a whole answer gives, with
 // the bytes of the text.
 func TestLogProbs(t *testing.T) {
-	url := serveClients(t, clientOptions(tinyModel(t, "pg2-tiny")))
+	url := serve(t, testOptions(tinyModel(t, "pg2-tiny")))
 	for _, c := range []struct{ name, endpoint, body string }{
 		{"chat", "/v1/chat/completions", `{"messages": [{"role": "user", "content": "x"}], "logprobs": true, "top_logprobs": 2`},
 		{"completion", "/v1/completions", `{"prompt": "x", "logprobs": 2`},
@@ -121,7 +121,7 @@ func TestLogProbs(t *testing.T) {
 
 // TestEndToken: the end token is none of the text's.
 func TestEndToken(t *testing.T) {
-	url := serveClients(t, clientOptions(demoModel())) + "/v1/chat/completions"
+	url := serve(t, testOptions()) + "/v1/chat/completions"
 	answer := asked(t, url, chatAbout(t, scene, "caption en", `"logprobs": true`))
 	tokens, _ := at(answer, "choices", 0, "logprobs", "content").([]any)
 	if len(tokens) != 12 || at(answer, "usage", "completion_tokens") != 12. || at(tokens, 11, "token") != " sign" {
@@ -131,12 +131,12 @@ func TestEndToken(t *testing.T) {
 
 // TestStopStrings ends texts before each part of them, whole and streamed.
 func TestStopStrings(t *testing.T) {
-	url := serveClients(t, clientOptions(demoModel()))
+	url := serve(t, testOptions())
 	for from := 0; from < len(sceneCaption); from += 7 {
 		for _, length := range []int{1, 4} {
 			stop := sceneCaption[from:min(from+length, len(sceneCaption))]
 			want := sceneCaption[:strings.Index(sceneCaption, stop)]
-			more := `"stop": ["nothing", ` + quoted(stop) + `]`
+			more := `"stop": ["nothing", ` + asJSON(stop) + `]`
 			answer := asked(t, url+"/v1/chat/completions", chatAbout(t, scene, "caption en", more))
 			if got := at(answer, "choices", 0, "message", "content"); got != want || at(answer, "choices", 0, "finish_reason") != "stop" {
 				t.Errorf("%q: %q, want %q", stop, got, want)
@@ -145,7 +145,7 @@ func TestStopStrings(t *testing.T) {
 			if got, last := streamedText(t, stream, 0); got != want || last["finish_reason"] != "stop" {
 				t.Errorf("%q: streamed %q, want %q", stop, got, want)
 			}
-			_, lines := post(t, url+"/api/generate", `{"prompt": "caption en", "images": ["`+imageText(t, scene)+`"], "options": {"stop": `+quoted(stop)+`}}`)
+			_, lines := post(t, url+"/api/generate", `{"prompt": "caption en", "images": ["`+imageText(t, scene)+`"], "options": {"stop": `+asJSON(stop)+`}}`)
 			if got := ollamaText(t, lines); got != want {
 				t.Errorf("%q: Ollama's %q, want %q", stop, got, want)
 			}
@@ -155,7 +155,7 @@ func TestStopStrings(t *testing.T) {
 
 // TestSeveralTexts asks for samples and for beams.
 func TestSeveralTexts(t *testing.T) {
-	url := serveClients(t, clientOptions(tinyModel(t, "pg1-tiny"))) + "/v1/chat/completions" // f32: the same to the last digit
+	url := serve(t, testOptions(tinyModel(t, "pg1-tiny"))) + "/v1/chat/completions" // f32: the same to the last digit
 	content := func(answer any, i int) any { return at(answer, "choices", i, "message", "content") }
 	sampled := `"temperature": 2, "max_tokens": 8, `
 	three := asked(t, url, chatAbout(t, scene, "caption en", sampled+`"n": 3, "seed": 40`))
@@ -180,7 +180,7 @@ func TestSeveralTexts(t *testing.T) {
 	if strings.Count(stream, `"warnings":`) != 1 {
 		t.Errorf("not one warning: %s", stream)
 	}
-	url = serveClients(t, clientOptions(demoModel())) + "/v1/chat/completions"
+	url = serve(t, testOptions()) + "/v1/chat/completions"
 	beams := asked(t, url, chatAbout(t, scene, "caption en", `"beams": 3, "n": 3`))
 	first, second := at(beams, "choices", 0, "score"), at(beams, "choices", 1, "score")
 	if content(beams, 0) != sceneCaption || content(beams, 1) == sceneCaption || first.(float64) < second.(float64) || content(beams, 2) == nil {
@@ -194,8 +194,8 @@ func TestSeveralTexts(t *testing.T) {
 
 // TestOwnParameters asks for what OpenAI's interface lacks.
 func TestOwnParameters(t *testing.T) {
-	url := serveClients(t, clientOptions(demoModel())) + "/v1/chat/completions"
-	rated := asked(t, url, chatAbout(t, scene, "caption en", `"choices_text": ["two stars", `+quoted(sceneCaption)+`]`))
+	url := serve(t, testOptions()) + "/v1/chat/completions"
+	rated := asked(t, url, chatAbout(t, scene, "caption en", `"choices_text": ["two stars", `+asJSON(sceneCaption)+`]`))
 	if at(rated, "choices", 0, "message", "content") != sceneCaption || at(rated, "choices", 0, "scores", 1, "suffix") != "two stars" || at(rated, "choices", 0, "finish_reason") != "stop" || at(rated, "usage", "completion_tokens") != 12. {
 		t.Errorf("rated: %v", rated["choices"])
 	}
@@ -230,9 +230,9 @@ func TestOwnParameters(t *testing.T) {
 
 // TestModelsList lists models and shows one.
 func TestModelsList(t *testing.T) {
-	o := clientOptions(demoModel(), demoModel())
+	o := testOptions(builtIn("built-in"), builtIn("other"))
 	o.Models[1].Name, o.Models[1].Adapters = "google/other", []string{"a"}
-	url := serveClients(t, o)
+	url := serve(t, o)
 	get := func(path string) (int, string) {
 		r, err := http.Get(url + path)
 		if err != nil {
@@ -270,7 +270,9 @@ func TestModelsList(t *testing.T) {
 
 // TestErrorStatus: an error before the first token has a status, also of a stream.
 func TestErrorStatus(t *testing.T) {
-	url := serveClients(t, clientOptions(demoModel()))
+	o := testOptions()
+	o.MaxBody = 1 << 20
+	url := serve(t, o)
 	for _, c := range []struct {
 		name, path, body string
 		status           int
@@ -301,9 +303,9 @@ func TestErrorStatus(t *testing.T) {
 
 // TestParallelMixed: requests of all kinds, together, give what each gives alone.
 func TestParallelMixed(t *testing.T) {
-	o := clientOptions(tinyModel(t, "pg1-tiny"))
+	o := testOptions(tinyModel(t, "pg1-tiny"))
 	o.Parallel = 16
-	url := serveClients(t, o)
+	url := serve(t, o)
 	type request struct{ path, body string }
 	var requests []request
 	pictures := []string{"images/scene.png", "images/gradient.png", "images/photo.jpg"}

@@ -288,7 +288,7 @@ func TestExchangeCheck(t *testing.T) {
 
 // What openapi.json describes is there, and what is there is described.
 func TestOpenAPIRoutes(t *testing.T) {
-	s := newTaskServer(t)
+	s := newServer(t, testOptions())
 	routed := map[string]bool{}
 	for path, methods := range theSpec(t).Paths {
 		for method := range methods {

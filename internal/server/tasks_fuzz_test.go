@@ -24,7 +24,7 @@ func FuzzTask(f *testing.F) {
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}
-	o := taskOptions()
+	o := testOptions()
 	o.Models[0].Open = func([]string) (*engine.Engine, error) { return nil, errors.New("no model") }
 	s, err := New(o)
 	if err != nil {

@@ -3,69 +3,31 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"image"
 	_ "image/jpeg"
 	_ "image/png"
 	"io"
-	"log/slog"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/textproto"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
-	"paligemma/internal/demo"
 	"paligemma/internal/draw"
 	"paligemma/internal/drawing"
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/server/fetch"
 )
-
-const taskScene = "../../testdata/scenes/demo.png"
-
-// taskOptions are those of a server of the built-in model.
-func taskOptions() Options {
-	return Options{
-		Version: "test", Parallel: 4, MaxQueue: 64, ImageCache: 64 << 20, MaxBody: 4 << 20, MaxImages: 4,
-		Limits: preprocess.Limits{MaxBytes: 1 << 20, MaxPixels: 1 << 22}, Fetch: fetch.Options{MaxBytes: 1 << 20},
-		Log: slog.New(slog.DiscardHandler),
-		Models: []Model{{
-			Name: "built-in",
-			Open: func([]string) (*engine.Engine, error) {
-				file, err := demo.Open()
-				if err != nil {
-					return nil, err
-				}
-				return engine.New(file, engine.Options{Parallel: 4, Threads: 1})
-			},
-			Masks: func(e *engine.Engine) (*engine.Masks, error) { return e.NewMasks(nil) },
-		}},
-	}
-}
-
-// newTaskServer makes a server for one test.
-func newTaskServer(t *testing.T) *Server {
-	t.Helper()
-	s, err := New(taskOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
 
 // taskServer is the server that most tests of tasks ask.
 var taskServer = sync.OnceValues(func() (*httptest.Server, error) {
-	s, err := New(taskOptions())
+	s, err := New(testOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -80,22 +42,6 @@ func taskURL(t *testing.T, task string) string {
 		t.Fatal(err)
 	}
 	return s.URL + "/v1/" + task
-}
-
-// sceneBytes returns the picture that tests ask about.
-func sceneBytes(t *testing.T) []byte {
-	t.Helper()
-	data, err := os.ReadFile(taskScene)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-// sceneText returns the picture in base64.
-func sceneText(t *testing.T) string {
-	t.Helper()
-	return base64.StdEncoding.EncodeToString(sceneBytes(t))
 }
 
 // taskForm makes a form: fields, and files of the picture.
@@ -115,7 +61,7 @@ func taskForm(t *testing.T, fields url.Values, files int) (kind string, body []b
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := part.Write(sceneBytes(t)); err != nil {
+		if _, err := part.Write(imageBytes(t, scene)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -143,23 +89,13 @@ func (c taskCase) send(t *testing.T) (*http.Response, []byte) {
 	for name, value := range c.header {
 		r.Header.Set(name, value)
 	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkExchange(t, r, c.body, resp, data)
-	return resp, data
+	return exchange(t, r, c.body)
 }
 
 // jsonCase is a request in JSON; @ stands for the picture in base64.
 func jsonCase(t *testing.T, task, body string) taskCase {
 	t.Helper()
-	return taskCase{task: task, kind: "application/json", body: []byte(strings.ReplaceAll(body, "@", sceneText(t)))}
+	return taskCase{task: task, kind: "application/json", body: []byte(strings.ReplaceAll(body, "@", imageText(t, scene)))}
 }
 
 // answerOf returns the object that a request is answered with, without its timings.
@@ -175,12 +111,6 @@ func (c taskCase) answer(t *testing.T) map[string]any {
 	}
 	delete(answer, "timings")
 	return answer
-}
-
-// show returns a value as JSON.
-func show(v any) string {
-	data, _ := json.Marshal(v)
-	return string(data)
 }
 
 // Each task gives the command's object.
@@ -216,8 +146,8 @@ func TestTasks(t *testing.T) {
 			answer := jsonCase(t, c.task, c.body).answer(t)
 			for field, want := range c.want {
 				got, ok := answer[field]
-				if !ok || want != "" && show(got) != want {
-					t.Errorf("%s is %s, want %s", field, show(got), want)
+				if !ok || want != "" && asJSON(got) != want {
+					t.Errorf("%s is %s, want %s", field, asJSON(got), want)
 				}
 			}
 			if _, wrote := answer["model"]; wrote == (c.task == "parse") {
@@ -231,15 +161,15 @@ func TestTasks(t *testing.T) {
 func TestParseMasks(t *testing.T) {
 	answer := jsonCase(t, "segment", `{"image": "@", "objects": ["circle"]}`).answer(t)
 	text, _ := answer["text"].(string)
-	parsed := jsonCase(t, "parse", fmt.Sprintf(`{"text": %s, "size": "408x478"}`, show(text))).answer(t)
+	parsed := jsonCase(t, "parse", fmt.Sprintf(`{"text": %s, "size": "408x478"}`, asJSON(text))).answer(t)
 	objects := answer["objects"].([]any)
 	if len(objects) == 0 || objects[0].(map[string]any)["mask"].(map[string]any)["rle"] == nil {
-		t.Fatalf("no mask: %s", show(objects))
+		t.Fatalf("no mask: %s", asJSON(objects))
 	}
 	for i := range objects {
 		delete(objects[i].(map[string]any), "confidence")
 	}
-	if got, want := show(parsed["objects"]), show(objects); got != want {
+	if got, want := asJSON(parsed["objects"]), asJSON(objects); got != want {
 		t.Errorf("parse gives %s, segment %s", got, want)
 	}
 }
@@ -248,8 +178,8 @@ func TestParseMasks(t *testing.T) {
 func TestTaskForms(t *testing.T) {
 	fields := url.Values{"objects": {"ring", "star"}, "max_tokens": {"60"}}
 	form, formBody := taskForm(t, fields, 1)
-	joined, joinedBody := taskForm(t, url.Values{"objects": {"ring ; star"}, "max_tokens": {"60"}, "image": {sceneText(t)}}, 0)
-	coded := url.Values{"objects": {"ring;star"}, "max_tokens": {"60"}, "image": {"data:image/png;base64," + sceneText(t)}}
+	joined, joinedBody := taskForm(t, url.Values{"objects": {"ring ; star"}, "max_tokens": {"60"}, "image": {imageText(t, scene)}}, 0)
+	coded := url.Values{"objects": {"ring;star"}, "max_tokens": {"60"}, "image": {"data:image/png;base64," + imageText(t, scene)}}
 	want := jsonCase(t, "detect", `{"image": "@", "objects": ["ring", "star"], "max_tokens": 60}`).answer(t)
 	for _, c := range []struct {
 		name, image string
@@ -258,8 +188,8 @@ func TestTaskForms(t *testing.T) {
 		{"form", "scene.png", taskCase{task: "detect", kind: form, body: formBody}},
 		{"form with text", "", taskCase{task: "detect", kind: joined, body: joinedBody}},
 		{"coded form", "", taskCase{task: "detect", kind: "application/x-www-form-urlencoded", body: []byte(coded.Encode())}},
-		{"body", "", taskCase{task: "detect?objects=ring&objects=star&max_tokens=60", kind: "image/png", body: sceneBytes(t)}},
-		{"bytes", "", taskCase{task: "detect?objects=ring%3B+star&max_tokens=60", kind: "application/octet-stream", body: sceneBytes(t)}},
+		{"body", "", taskCase{task: "detect?objects=ring&objects=star&max_tokens=60", kind: "image/png", body: imageBytes(t, scene)}},
+		{"bytes", "", taskCase{task: "detect?objects=ring%3B+star&max_tokens=60", kind: "application/octet-stream", body: imageBytes(t, scene)}},
 		{"curl -d", "", taskCase{task: "detect?max_tokens=60", kind: "application/x-www-form-urlencoded", body: jsonCase(t, "", ` {"image": "@", "objects": "ring ; star"}`).body}},
 		{"no type", "", taskCase{task: "detect", body: jsonCase(t, "", `{"image": "@", "objects": ["ring", "star"], "max_tokens": 60}`).body}},
 		{"slashes escaped", "", taskCase{task: "detect", kind: "application/json; charset=utf-8", body: []byte(strings.ReplaceAll(string(jsonCase(t, "", `{"image": "@", "objects": ["ring", "star"], "max_tokens": 60}`).body), "/", `\/`))}},
@@ -270,8 +200,8 @@ func TestTaskForms(t *testing.T) {
 				t.Errorf("image is %q, want %q", image, c.image)
 			}
 			delete(got, "image")
-			if show(got) != show(want) {
-				t.Errorf("%s, want %s", show(got), show(want))
+			if asJSON(got) != asJSON(want) {
+				t.Errorf("%s, want %s", asJSON(got), asJSON(want))
 			}
 		})
 	}
@@ -281,7 +211,7 @@ func TestTaskForms(t *testing.T) {
 func TestTaskManyFiles(t *testing.T) {
 	kind, body := taskForm(t, url.Values{"prompt": {"ocr"}, "max_tokens": {"2"}}, 2)
 	answer := taskCase{task: "generate", kind: kind, body: body}.answer(t)
-	if got := show(answer["images"]); got != `["scene.png","scene.png"]` {
+	if got := asJSON(answer["images"]); got != `["scene.png","scene.png"]` {
 		t.Errorf("images are %s", got)
 	}
 }
@@ -343,9 +273,9 @@ func TestTaskErrors(t *testing.T) {
 		{"two images of caption", jsonCase(t, "caption?image=AAAA&image=AAAA", `{}`), 400, "image", "takes one image"},
 		{"image and images", jsonCase(t, "generate", `{"image": "@", "images": ["@"], "prompt": ""}`), 400, "images", "exclude each other"},
 		{"second of images", jsonCase(t, "generate", `{"images": ["@", "AAAA"], "prompt": ""}`), 415, "images[1]", ""},
-		{"many images", jsonCase(t, "generate", `{"images": ["","","","",""], "prompt": ""}`), 400, "images", "more than 4 images"},
+		{"many images", jsonCase(t, "generate", `{"images": ["","","","",""], "prompt": ""}`), 400, "images", "more than 3 images"},
 		{"very many images", jsonCase(t, "generate", `{"images": [""`+strings.Repeat(`,""`, 10_000)+`], "prompt": ""}`), 400, "images", "more than 1000"},
-		{"many files", taskCase{task: "generate", kind: manyKind, body: manyBody}, 400, "images", "more than 4 images"},
+		{"many files", taskCase{task: "generate", kind: manyKind, body: manyBody}, 400, "images", "more than 3 images"},
 		{"lang", jsonCase(t, "caption", `{"image": "@", "lang": "en fr"}`), 400, "lang", "is not a code"},
 		{"style", jsonCase(t, "caption", `{"image": "@", "style": "long"}`), 400, "style", "use short, coco or detailed"},
 		{"prompt and style", jsonCase(t, "caption", `{"image": "@", "prompt": "a", "style": "coco"}`), 400, "style", "prompt and style exclude each other"},
@@ -399,7 +329,7 @@ func TestTaskErrors(t *testing.T) {
 		{"long text of a form", part("prompt", "", "", strings.Repeat("a", 1<<20+1)), 400, "prompt", "longer than"},
 		{"empty file", part("image", "a.png", "image/png", ""), 400, "image", "empty"},
 		{"large file", part("image", "a.png", "image/png", strings.Repeat("a", 1<<20+1)), 413, "image", "more than the limit of 1.0 MB"},
-		{"damaged file", part("image", "a.png", "image/png", string(sceneBytes(t)[:2000])), 400, "image", ""},
+		{"damaged file", part("image", "a.png", "image/png", string(imageBytes(t, scene)[:2000])), 400, "image", ""},
 		{"text that is no picture", part("image", "", "text/plain", "*"), 400, "image", "base64"},
 		{"bytes that are no picture", part("image", "", "application/octet-stream", "*"), 415, "image", ""},
 		{"part without a name", part("", "", "", "a"), 400, "", "no field"},
@@ -494,8 +424,8 @@ func TestTaskStream(t *testing.T) {
 			}
 			plain := jsonCase(t, c.task, strings.Replace(c.body, `, "stream": true`, "", 1)).answer(t)
 			delete(s.last, "timings")
-			if show(s.last) != show(plain) {
-				t.Errorf("the stream ends with %s, want %s", show(s.last), show(plain))
+			if asJSON(s.last) != asJSON(plain) {
+				t.Errorf("the stream ends with %s, want %s", asJSON(s.last), asJSON(plain))
 			}
 		})
 	}
@@ -507,7 +437,7 @@ func TestTaskStreamErrors(t *testing.T) {
 	if resp.StatusCode != http.StatusUnsupportedMediaType {
 		t.Errorf("status %d: %s", resp.StatusCode, data)
 	}
-	s, e := newTaskServer(t), &endpoints[slices.IndexFunc(endpoints, func(e endpoint) bool { return e.name == "detect" })]
+	s, e := newServer(t, testOptions()), &endpoints[slices.IndexFunc(endpoints, func(e endpoint) bool { return e.name == "detect" })]
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/detect", bytes.NewReader(jsonCase(t, "", `{"image": "@", "objects": ["ring"]}`).body))
 	in, err := s.readTask(r, e)
 	if err != nil {
@@ -555,17 +485,13 @@ func TestTaskDrawing(t *testing.T) {
 // drawnAlone draws the objects of a text.
 func drawnAlone(t *testing.T, text string, masks bool) []byte {
 	t.Helper()
-	d, err := drawing.New(sceneBytes(t), preprocess.Limits{})
+	d, err := drawing.New(imageBytes(t, scene), preprocess.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	options := engine.ObjectOptions{Size: d.Image.Bounds().Size(), OnMask: d.Mask}
 	if masks {
-		file, err := demo.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := engine.New(file, engine.Options{Threads: 1})
+		e, err := builtIn("").Open(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -633,7 +559,7 @@ func TestLegend(t *testing.T) {
 
 // A seed is used as it is, and drawn where there is none.
 func TestTaskSeed(t *testing.T) {
-	s := newTaskServer(t)
+	s := newServer(t, testOptions())
 	e := &endpoints[slices.IndexFunc(endpoints, func(e endpoint) bool { return e.name == "generate" })]
 	seed := func(body string) uint64 {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/generate", strings.NewReader(body))
