@@ -65,16 +65,18 @@ func (o *servedOptions) check() error {
 // servedModel is a model that is served under a name.
 type servedModel struct{ name, model string }
 
-// parseServed reads [NAME=]MODEL. A file of that name counts as a whole.
+// parseServed reads [NAME=]MODEL. A file of that name counts as a whole. Names are valid
+// UTF-8, as JSON and metrics need them.
 func parseServed(text string) (servedModel, error) {
 	name, model, named := strings.Cut(text, "=")
 	if !named || strings.ContainsAny(name, `/\`) || exists(text) {
-		return servedModel{strings.TrimSuffix(filepath.Base(text), ".gguf"), text}, nil
+		name = strings.TrimSuffix(filepath.Base(text), ".gguf")
+		return servedModel{strings.ToValidUTF8(name, "\uFFFD"), text}, nil
 	}
 	if name == "" || model == "" {
 		return servedModel{}, usageError{fmt.Errorf("--model %s: want NAME=MODEL", quote.Short(text))}
 	}
-	return servedModel{name, model}, nil
+	return servedModel{strings.ToValidUTF8(name, "\uFFFD"), model}, nil
 }
 
 // named returns the models, each with a name of its own.

@@ -25,6 +25,7 @@ func TestServedNames(t *testing.T) {
 		{"a name", []string{"pg=dir/model.gguf", "google/paligemma2-3b-mix-224"}, []servedModel{{"pg", "dir/model.gguf"}, {"paligemma2-3b-mix-224", "google/paligemma2-3b-mix-224"}}, ""},
 		{"a path with =", []string{"./dir=1/model.gguf"}, []servedModel{{"model", "./dir=1/model.gguf"}}, ""},
 		{"a file with =", []string{"a=b.gguf"}, []servedModel{{"a=b", "a=b.gguf"}}, ""},
+		{"bytes that are not UTF-8", []string{"dir/m\xff.gguf", "\xfe=m.gguf"}, []servedModel{{"m\uFFFD", "dir/m\xff.gguf"}, {"\uFFFD", "m.gguf"}}, ""},
 		{"the same twice", []string{"x/m.gguf", "y/m.gguf"}, nil, "two models are called"},
 		{"no name", []string{"=m.gguf"}, nil, "want NAME=MODEL"},
 		{"no model", []string{"m="}, nil, "want NAME=MODEL"},
