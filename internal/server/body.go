@@ -70,23 +70,22 @@ func (t *taskReader) values(values url.Values) error {
 // readText reads a body of JSON, or of a form without files: curl -d calls JSON that,
 // too.
 func (t *taskReader) readText(r *http.Request) error {
-	var text strings.Builder
-	text.Grow(int(min(max(r.ContentLength, 0), 1<<20)))
-	if _, err := io.Copy(&text, r.Body); err != nil {
-		return broken(err)
+	text, err := bodyText(r)
+	if err != nil {
+		return err
 	}
-	start := strings.TrimLeft(text.String(), " \t\r\n")
+	start := strings.TrimLeft(text, " \t\r\n")
 	switch {
 	case start == "":
 		return nil // the query may say everything
 	case start[0] != '{' && r.Header.Get("Content-Type") == "application/x-www-form-urlencoded":
-		values, err := url.ParseQuery(text.String())
+		values, err := url.ParseQuery(text)
 		if err != nil {
 			return invalid("", "the form is malformed: "+quote.Error(err).Error())
 		}
 		return t.values(values)
 	}
-	return t.object(text.String())
+	return t.object(text)
 }
 
 // broken is the error of a body that cannot be read to its end.

@@ -58,9 +58,8 @@ func (s *Server) answer(ctx context.Context, c *call) (result.Result, error) {
 	s.logCall(ctx, c)
 	w := s.metrics.begin()
 	r, err := s.attempt(ctx, c, w)
-	err = because(ctx, err)
-	w.end(&r, err)
-	return r, err
+	w.end(ctx, &r, err)
+	return r, because(ctx, err)
 }
 
 // attempt answers a call, and says how far it has come.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"log"
 	"net/http"
 	"strconv"
@@ -58,7 +57,7 @@ func newMetrics(m *models) *metrics {
 	}
 	x.requests = counter("http_requests_total", "Requests by endpoint and status.", "endpoint", "code")
 	x.duration = histogram("http_request_duration_seconds", "From the header of a request to the end of its answer.", longTimes, "endpoint")
-	x.rejected = counter("requests_rejected_total", "Requests that were refused before any work, by reason.", "reason")
+	x.rejected = counter("requests_rejected_total", "Requests that were read and ended with an error, by its code.", "reason")
 	x.canceled = counter("requests_canceled_total", "Requests whose client went away or whose time was over, by the stage they were in.", "stage")
 	x.prompt = counter("prompt_tokens_total", "Tokens of prompts, those of images included.", "model_name")
 	x.generated = counter("generation_tokens_total", "Tokens of answers.", "model_name")
@@ -136,10 +135,10 @@ func (w *watched) token() {
 	w.latest = now
 }
 
-// end says how the call ended.
-func (w *watched) end(r *result.Result, err error) {
+// end says how the call ended, which ctx was for.
+func (w *watched) end(ctx context.Context, r *result.Result, err error) {
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err != nil && ctx.Err() != nil:
 		w.metrics.canceled.WithLabelValues(w.stage).Inc()
 	case err != nil:
 		_, code := statusOf(err)

@@ -30,6 +30,7 @@ type models struct {
 // openModel is a model that is open or being opened, with some of its adapters.
 type openModel struct {
 	name   string
+	key    string // name and adapters
 	queue  *queue
 	opened chan struct{} // closed when the rest is known
 	err    error
@@ -63,9 +64,12 @@ func (m *models) take(name string, adapters []string) (*openModel, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range adapters {
-		if !slices.Contains(model.Adapters, a) {
+	for i, a := range adapters {
+		switch {
+		case !slices.Contains(model.Adapters, a):
 			return nil, notFound("lora", fmt.Sprintf("the model %s has no adapter %s", quote.Short(model.Name), quote.Short(a)))
+		case slices.Contains(adapters[:i], a): // otherwise clients could have any number of models opened
+			return nil, invalid("lora", fmt.Sprintf("lora: the adapter %s is there twice", quote.Short(a)))
 		}
 	}
 	key := strings.Join(append([]string{model.Name}, adapters...), "\n")
@@ -73,9 +77,9 @@ func (m *models) take(name string, adapters []string) (*openModel, error) {
 	defer m.mu.Unlock()
 	o, ok := m.held[key]
 	if !ok {
-		o = &openModel{name: model.Name, opened: make(chan struct{}), queue: newQueue(m.o.Parallel, m.o.MaxQueue)}
+		o = &openModel{name: model.Name, key: key, opened: make(chan struct{}), queue: newQueue(m.o.Parallel, m.o.MaxQueue)}
 		m.held[key] = o
-		go m.load(key, o, model, adapters)
+		go m.load(o, model, adapters)
 	}
 	o.users++
 	if o.closer != nil {
@@ -85,7 +89,7 @@ func (m *models) take(name string, adapters []string) (*openModel, error) {
 }
 
 // load opens a model.
-func (m *models) load(key string, o *openModel, model *Model, adapters []string) {
+func (m *models) load(o *openModel, model *Model, adapters []string) {
 	defer close(o.opened)
 	if o.engine, o.err = model.Open(adapters); o.err == nil {
 		if o.masks, o.err = model.Masks(o.engine); o.err != nil {
@@ -95,7 +99,7 @@ func (m *models) load(key string, o *openModel, model *Model, adapters []string)
 	if o.err != nil { // the next request tries again
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		delete(m.held, key)
+		delete(m.held, o.key)
 		return
 	}
 	o.queue.offer(cacheMemory())
@@ -133,14 +137,15 @@ func (m *models) release(o *openModel) {
 	}
 }
 
-// expire closes a model that nobody uses.
+// expire closes a model that nobody uses. Its timer may have run out several times
+// before it could: only the first closes it.
 func (m *models) expire(o *openModel) {
 	m.mu.Lock()
-	if o.users > 0 {
+	if o.users > 0 || m.held[o.key] != o {
 		m.mu.Unlock()
 		return
 	}
-	maps.DeleteFunc(m.held, func(_ string, held *openModel) bool { return held == o })
+	delete(m.held, o.key)
 	m.mu.Unlock()
 	o.close()
 }

@@ -77,6 +77,8 @@ func TestKeepAlive(t *testing.T) {
 func TestModelNames(t *testing.T) {
 	one := testOptions()
 	two := testOptions(builtIn("a"), builtIn("b"))
+	adapted := testOptions()
+	adapted.Models[0].Adapters = []string{"x", "y"}
 	for _, c := range []struct {
 		name    string
 		options Options
@@ -90,6 +92,8 @@ func TestModelNames(t *testing.T) {
 		{"unknown", two, "c", nil, "", http.StatusNotFound},
 		{"one model", one, "gpt-4o", nil, "built-in", 0},
 		{"an adapter that nobody offers", one, "", []string{"x"}, "", http.StatusNotFound},
+		{"adapters", adapted, "", []string{"x", "y"}, "built-in", 0},
+		{"an adapter twice", adapted, "", []string{"x", "y", "x"}, "", http.StatusBadRequest},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newServer(t, c.options)
@@ -108,6 +112,32 @@ func TestModelNames(t *testing.T) {
 				t.Errorf("%s, %v", m.name, err)
 			}
 		})
+	}
+}
+
+// A model whose time runs out twice, while a request comes and goes, is closed once.
+func TestExpireTwice(t *testing.T) {
+	s := newServer(t, testOptions())
+	m, err := s.models.take("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.models.release(m)
+	for range 2 {
+		s.models.expire(m)
+	}
+}
+
+// A request whose time is over is counted with the stage that it was in.
+func TestTimeoutStage(t *testing.T) {
+	s := newServer(t, testOptions())
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 0, errSlow)
+	defer cancel()
+	if _, err := s.answer(ctx, &call{task: "generate"}); err != errSlow {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(s.metrics.canceled.WithLabelValues(stageQueue)); n != 1 || testutil.CollectAndCount(s.metrics.rejected) != 0 {
+		t.Errorf("counted %v times", n)
 	}
 }
 

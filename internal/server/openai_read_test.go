@@ -3,11 +3,14 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"paligemma/internal/server/fetch"
 )
@@ -305,6 +308,27 @@ func TestReadErrors(t *testing.T) {
 			}
 			if refused.status < 400 || refused.status > 499 || refused.param != c.param || !strings.Contains(refused.message, c.message) || len(refused.message) > 500 {
 				t.Errorf("%d, %q: %s; want %q: %s", refused.status, refused.param, refused.message, c.param, c.message)
+			}
+		})
+	}
+}
+
+// TestBodyText: a body that cannot be read keeps the status of its error.
+func TestBodyText(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		err    error
+		status int
+	}{
+		{"too slow", &apiError{http.StatusRequestTimeout, "timeout", "", "the request came too slowly"}, http.StatusRequestTimeout},
+		{"too long", &apiError{http.StatusRequestEntityTooLarge, "too_large", "", "the request is too long"}, http.StatusRequestEntityTooLarge},
+		{"broken", errors.New("broken"), http.StatusBadRequest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/v1/completions", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(c.err)))
+			_, err := bodyText(r)
+			if status, _ := statusOf(err); status != c.status {
+				t.Errorf("%d: %v", status, err)
 			}
 		})
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"paligemma/internal/quote"
-	"paligemma/internal/result"
 	"paligemma/internal/strictjson"
 )
 
@@ -20,11 +19,9 @@ type params map[string]func() error
 // bodyText reads the body of a request.
 func bodyText(r *http.Request) (string, error) {
 	var b strings.Builder
+	b.Grow(int(min(max(r.ContentLength, 0), 1<<20)))
 	if _, err := io.Copy(&b, r.Body); err != nil {
-		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-			return "", &apiError{http.StatusRequestEntityTooLarge, result.CodeTooLarge, "", fmt.Sprintf("the request has more than %d bytes", tooLarge.Limit)}
-		}
-		return "", invalid("", "the request ended early: "+quote.Error(err).Error())
+		return "", broken(err)
 	}
 	return b.String(), nil
 }
@@ -113,18 +110,8 @@ func object(in *strictjson.Reader, path string, known params) func() error {
 	return func() error { return readObject(in, path, known, nil) }
 }
 
-// maxCopy is the size of a text, in bytes, up to which it is copied, so that it does
-// not keep the whole request in memory, as a picture in base64 does.
-const maxCopy = 1 << 16
-
-// readString reads a string.
-func readString(in *strictjson.Reader) (string, error) {
-	s, err := in.String()
-	if len(s) <= maxCopy {
-		s = strings.Clone(s)
-	}
-	return s, err
-}
+// readString reads a string of any length, a prompt or a picture.
+func readString(in *strictjson.Reader) (string, error) { return readText(in, math.MaxInt) }
 
 func stringInto(in *strictjson.Reader, to *string) func() error {
 	return func() (err error) { *to, err = readString(in); return err }
