@@ -14,12 +14,10 @@ import (
 const pingEvery = 15 * time.Second
 
 // liveAnswer is an answer that is written piece by piece. Its header is sent with the
-// first piece: until then an error has a status. A client that does not read within the
-// time for it is cut off. Any goroutine may write.
+// first piece: until then an error has a status. Any goroutine may write.
 type liveAnswer struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	timeout time.Duration
 	ping    []byte // what shows that the answer lives while there is nothing to say; nil: nothing
 	every   time.Duration
 	cancel  context.CancelCauseFunc // ends the work for it
@@ -36,12 +34,10 @@ type liveAnswer struct {
 func (s *Server) newLiveAnswer(w http.ResponseWriter, r *http.Request, contentType string, ping []byte) (*liveAnswer, context.Context) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	a := &liveAnswer{
-		w: w, control: http.NewResponseController(w), timeout: s.o.Patience.Write,
-		ping: ping, every: cmp.Or(s.o.PingEvery, pingEvery), cancel: cancel,
+		w: w, control: http.NewResponseController(w), ping: ping, every: cmp.Or(s.o.PingEvery, pingEvery), cancel: cancel,
 	}
 	header := w.Header()
 	header.Set("Content-Type", contentType)
-	header.Set("Cache-Control", "no-cache")
 	header.Set("X-Accel-Buffering", "no") // of nginx
 	if ping != nil {
 		a.mu.Lock()
@@ -67,7 +63,6 @@ func (a *liveAnswer) send(piece []byte) error {
 		return a.err
 	}
 	a.started = true
-	_ = a.control.SetWriteDeadline(time.Now().Add(a.timeout)) // where the connection has one
 	_, err := a.w.Write(piece)
 	if err == nil {
 		if err = a.control.Flush(); errors.Is(err, http.ErrNotSupported) {
@@ -108,6 +103,5 @@ func (a *liveAnswer) close() {
 	if a.timer != nil {
 		a.timer.Stop()
 	}
-	_ = a.control.SetWriteDeadline(time.Now().Add(a.timeout)) // for the end of the body
 	a.cancel(nil)
 }

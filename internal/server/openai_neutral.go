@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"paligemma/internal/quote"
 )
@@ -52,12 +53,8 @@ func isNumber(want float64) func(any) bool {
 
 func isWord(words ...string) func(any) bool {
 	return func(value any) bool {
-		for _, word := range words {
-			if value == word {
-				return true
-			}
-		}
-		return false
+		word, ok := value.(string)
+		return ok && slices.Contains(words, word)
 	}
 }
 

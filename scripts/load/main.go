@@ -170,7 +170,7 @@ func ask(ctx context.Context, client *http.Client, o options, picture int) (a an
 		case strings.Contains(data, `"error"`):
 			a.err = fmt.Errorf("in the stream: %s", data)
 			return a
-		case strings.Contains(data, `"content"`):
+		case strings.Contains(data, `"content"`) && !strings.Contains(data, `"content":""`): // which begins a text
 			if a.tokens++; a.tokens == 1 {
 				a.first = time.Since(start)
 			}
