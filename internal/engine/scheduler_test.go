@@ -123,7 +123,7 @@ func TestPrefillShare(t *testing.T) {
 			e := openTinyWith(t, Options{PrefillShare: c.share, Parallel: 2})
 			owned(t, e, func(context.Context) error {
 				o := &owner{Engine: &Engine{
-					file: e.file, model: e.model, tok: e.tok, config: e.config, ctx: e.ctx, parallel: 2, share: e.share,
+					file: e.file, backend: e.backend, model: e.model, tok: e.tok, config: e.config, ctx: e.ctx, parallel: 2, share: e.share,
 					work: make(chan func(), 4), generations: make(chan *generation),
 				}}
 				g, _ := begin(t, e, textOf(0))
