@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 
-	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
 	"paligemma/internal/result"
 	"paligemma/internal/units"
@@ -45,7 +43,7 @@ func (s *Server) readTask(r *http.Request, e *endpoint) (*taskRequest, error) {
 	case strings.HasPrefix(kind, "image/") || kind == "application/octet-stream":
 		err = s.readPicture(r, t)
 	case kind == "" || kind == "application/json" || kind == "text/json" || kind == "text/plain" || kind == "application/x-www-form-urlencoded":
-		err = t.readText(r)
+		err = t.readText(r, kind)
 	default:
 		err = &apiError{http.StatusUnsupportedMediaType, result.CodeInvalid, "", fmt.Sprintf("a body of type %s is not read: want application/json, multipart/form-data or image/…", quote.Short(kind))}
 	}
@@ -69,7 +67,7 @@ func (t *taskReader) values(values url.Values) error {
 
 // readText reads a body of JSON, or of a form without files: curl -d calls JSON that,
 // too.
-func (t *taskReader) readText(r *http.Request) error {
+func (t *taskReader) readText(r *http.Request, kind string) error {
 	text, err := bodyText(r)
 	if err != nil {
 		return err
@@ -78,7 +76,7 @@ func (t *taskReader) readText(r *http.Request) error {
 	switch {
 	case start == "":
 		return nil // the query may say everything
-	case start[0] != '{' && r.Header.Get("Content-Type") == "application/x-www-form-urlencoded":
+	case start[0] != '{' && kind == "application/x-www-form-urlencoded":
 		values, err := url.ParseQuery(text)
 		if err != nil {
 			return invalid("", "the form is malformed: "+quote.Error(err).Error())
@@ -90,48 +88,28 @@ func (t *taskReader) readText(r *http.Request) error {
 
 // broken is the error of a body that cannot be read to its end.
 func broken(err error) error {
-	var tooLarge *http.MaxBytesError
-	var known *apiError
-	switch {
-	case errors.As(err, &tooLarge):
-		return fmt.Errorf("the request has %w of %s", result.ErrTooLong, units.Bytes(tooLarge.Limit))
-	case errors.As(err, &known), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	var guarded *apiError
+	var image result.ImageError
+	if errors.As(err, &guarded) || errors.As(err, &image) {
 		return err
 	}
 	return invalid("", "the body breaks off: "+quote.Error(err).Error())
 }
 
-// maxPicture returns how many bytes a picture may have.
-func (s *Server) maxPicture() int64 {
-	if s.o.Limits.MaxBytes > 0 {
-		return s.o.Limits.MaxBytes
-	}
-	return preprocess.DefaultLimits.MaxBytes
-}
-
 // readBytes reads a picture.
 func (s *Server) readBytes(r io.Reader, size int64) ([]byte, error) {
-	most := s.maxPicture()
-	if size > most {
-		return nil, tooManyBytes(most)
-	}
-	var data bytes.Buffer
-	data.Grow(int(max(size, 0)))
-	n, err := data.ReadFrom(io.LimitReader(r, most+1))
+	data, err := s.fetcher.ReadAll(r, size)
 	switch {
 	case err != nil:
 		return nil, broken(err)
-	case n > most:
-		return nil, tooManyBytes(most)
-	case n == 0:
-		return nil, result.ImageError{Err: errors.New("the picture is empty")}
+	case len(data) == 0:
+		return nil, errEmptyPicture
 	}
-	return data.Bytes(), nil
+	return data, nil
 }
 
-func tooManyBytes(most int64) error {
-	return result.ImageError{Err: fmt.Errorf("the picture has %w of %s", result.ErrTooLong, units.Bytes(most))}
-}
+// errEmptyPicture is the error of a picture without bytes.
+var errEmptyPicture = result.ImageError{Err: errors.New("the picture is empty")}
 
 // readPicture reads a body that is a picture.
 func (s *Server) readPicture(r *http.Request, t *taskReader) error {
@@ -244,7 +222,7 @@ func (s *Server) takePictures(ctx context.Context, in *taskRequest) error {
 			p.name, p.reference = text, text
 		}
 		if err == nil && p.reference == "" && len(p.data) == 0 {
-			err = result.ImageError{Err: errors.New("the picture is empty")}
+			err = errEmptyPicture
 		}
 		if err != nil {
 			return p.failed(err)

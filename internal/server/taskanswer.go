@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -80,7 +79,7 @@ func wantedForm(accept []string, e *endpoint, in *taskRequest) (string, error) {
 			case !e.draws:
 				return refuse(e.name + " draws nothing: want application/json")
 			case len(in.pictures) == 0:
-				return "", invalid("image", errNoPicture.Error())
+				return "", invalid("image", "a drawing needs the image: what is to be drawn on?")
 			case strings.Contains(strings.ToLower(kind), "jpeg"):
 				return formJPEG, nil
 			}
@@ -238,10 +237,7 @@ func (s *Server) drawTask(w http.ResponseWriter, r *http.Request, c *call, forma
 		w.Header().Set(legendHeader, legend)
 	}
 	w.Header().Set("Content-Type", "image/"+string(format))
-	w.Header().Set("Content-Length", strconv.Itoa(len(picture)))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.o.Patience.Write)) // where the connection has one
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(picture)
+	s.writeBody(w, http.StatusOK, picture)
 }
 
 // drawn returns the drawing of a call, and its legend.

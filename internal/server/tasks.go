@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -221,6 +220,3 @@ func fillParse(in *taskRequest, c *call) error {
 	}
 	return nil
 }
-
-// errNoPicture is the error of a drawing without a picture.
-var errNoPicture = errors.New("a drawing needs the image: what is to be drawn on?")

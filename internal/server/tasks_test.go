@@ -188,6 +188,7 @@ func TestTaskForms(t *testing.T) {
 		{"form", "scene.png", taskCase{task: "detect", kind: form, body: formBody}},
 		{"form with text", "", taskCase{task: "detect", kind: joined, body: joinedBody}},
 		{"coded form", "", taskCase{task: "detect", kind: "application/x-www-form-urlencoded", body: []byte(coded.Encode())}},
+		{"coded form with a charset", "", taskCase{task: "detect", kind: "application/x-www-form-urlencoded; charset=UTF-8", body: []byte(coded.Encode())}},
 		{"body", "", taskCase{task: "detect?objects=ring&objects=star&max_tokens=60", kind: "image/png", body: imageBytes(t, scene)}},
 		{"bytes", "", taskCase{task: "detect?objects=ring%3B+star&max_tokens=60", kind: "application/octet-stream", body: imageBytes(t, scene)}},
 		{"curl -d", "", taskCase{task: "detect?max_tokens=60", kind: "application/x-www-form-urlencoded", body: jsonCase(t, "", ` {"image": "@", "objects": "ring ; star"}`).body}},

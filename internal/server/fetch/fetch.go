@@ -4,9 +4,11 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +25,9 @@ const (
 	defaultMaxBytes = 64 << 20
 	defaultTimeout  = 10 * time.Second
 )
+
+// maxAnnounced bounds what is allocated before the first byte is there, in bytes.
+const maxAnnounced = 1 << 20
 
 // Options say what may be read.
 type Options struct {
@@ -90,6 +95,20 @@ func (f *Fetcher) Read(ctx context.Context, reference string) ([]byte, error) {
 	return nil, refuse("want a picture as data:image/png;base64,…%s", f.others())
 }
 
+// ReadAll reads the bytes of a picture, of which size are announced; 0 or less: unknown.
+// Too many are a [result.ImageError]; errors of r are returned as they are.
+func (f *Fetcher) ReadAll(r io.Reader, size int64) ([]byte, error) {
+	if err := f.checkSize(size); err != nil {
+		return nil, err
+	}
+	var data bytes.Buffer
+	data.Grow(int(min(max(size, 0), maxAnnounced)) + bytes.MinRead)
+	if _, err := data.ReadFrom(io.LimitReader(r, f.o.MaxBytes+1)); err != nil {
+		return nil, err
+	}
+	return data.Bytes(), f.checkSize(int64(data.Len()))
+}
+
 // others names the other kinds of references that are allowed.
 func (f *Fetcher) others() string {
 	text := ""
@@ -117,6 +136,9 @@ func refuse(format string, args ...any) error {
 
 // broken is the error of what a reference names.
 func broken(what string, err error) error {
+	if image := (result.ImageError{}); errors.As(err, &image) {
+		return image
+	}
 	return result.ImageError{Err: fmt.Errorf("%s: %w", quote.Line(what, quote.Max), quote.Error(err))}
 }
 

@@ -3,7 +3,6 @@ package fetch
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -27,7 +26,7 @@ func (f *Fetcher) openMedia() error {
 	}
 	f.at = path.Clean(filepath.ToSlash(at))
 	if f.media, err = os.OpenRoot(at); err != nil {
-		return fmt.Errorf("%s: %w", f.o.Media, reason(err))
+		return fmt.Errorf("--media-path %s: %w", f.o.Media, reason(err))
 	}
 	return nil
 }
@@ -55,14 +54,11 @@ func (f *Fetcher) file(address string) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, broken(name, errors.New("not a regular file"))
 	}
-	if err := f.checkSize(info.Size()); err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(file, f.o.MaxBytes+1))
+	data, err := f.ReadAll(file, info.Size())
 	if err != nil {
 		return nil, broken(name, reason(err))
 	}
-	return data, f.checkSize(int64(len(data)))
+	return data, nil
 }
 
 // mediaName returns the path, below the folder of pictures, of the file that an address

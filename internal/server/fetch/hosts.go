@@ -32,6 +32,9 @@ func CheckHost(text string) error {
 }
 
 func parseHost(text string) (host, error) {
+	if strings.Contains(text, "/") {
+		return host{}, errors.New("want the name of a host alone, without https:// and a path")
+	}
 	name, port := text, httpsPort
 	if head, tail, err := net.SplitHostPort(text); err == nil {
 		name, port = head, tail

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -115,27 +114,17 @@ func (f *Fetcher) get(ctx context.Context, u *url.URL) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("answered %d in place of a picture", resp.StatusCode)
 	}
-	if err := f.checkSize(resp.ContentLength); err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, f.o.MaxBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	return data, f.checkSize(int64(len(data)))
+	return f.ReadAll(resp.Body, resp.ContentLength)
 }
 
 // explain returns the error of a download that failed.
 func explain(host string, err error) error {
 	var request result.RequestError
-	var image result.ImageError
 	var operation *net.OpError
 	var address *url.Error
 	switch {
 	case errors.As(err, &request):
 		return request
-	case errors.As(err, &image):
-		return image
 	case errors.Is(err, errPrivate):
 		return refuse("%s: %w", quote.Short(host), errPrivate)
 	case errors.As(err, &operation):
