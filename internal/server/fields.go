@@ -61,18 +61,18 @@ func (in *taskRequest) fields() map[string]field {
 	w := &in.writing
 	return map[string]field{
 		"image":        in.imageField(),
-		"images":       listField(&in.images, math.MaxInt, nil),
+		"images":       listField(&in.images, math.MaxInt, ""),
 		"prompt":       optionalField(&in.prompt),
-		"objects":      listField(&in.objects, maxText, func(s string) []string { return strings.Split(s, ";") }),
+		"objects":      listField(&in.objects, maxText, ";"),
 		"lang":         textField(&in.lang),
 		"style":        textField(&in.style),
 		"box":          in.boxField(),
-		"choices":      listField(&in.choices, maxText, func(s string) []string { return strings.Split(s, ",") }),
-		"suffixes":     listField(&in.suffixes, maxText, nil),
+		"choices":      listField(&in.choices, maxText, ","),
+		"suffixes":     listField(&in.suffixes, maxText, ""),
 		"text":         optionalField(&in.text),
 		"size":         textField(&in.size),
 		"model":        textField(&in.model),
-		"lora":         listField(&in.lora, maxText, nil),
+		"lora":         listField(&in.lora, maxText, ""),
 		"stream":       boolField(&in.stream),
 		"max_tokens":   intField(&w.MaxTokens),
 		"temperature":  floatField(&w.Sampling.Temperature),
@@ -141,18 +141,22 @@ func optionalField(to **string) field {
 }
 
 // listField is a list of texts of at most most bytes. One text may stand for a list of
-// one, or for what split makes of it.
-func listField(to *[]string, most int, split func(string) []string) field {
-	add := func(s string) error {
-		parts := []string{s}
-		if split != nil {
-			parts = split(s)
-			for i := range parts {
-				parts[i] = strings.TrimSpace(parts[i])
-			}
-		}
-		if *to = append(*to, parts...); len(*to) > maxList {
+// one or, where there is a separator, of what it separates.
+func listField(to *[]string, most int, separator string) field {
+	one := func(s string) error {
+		if *to = append(*to, s); len(*to) > maxList {
 			return fmt.Errorf("more than %d in a list", maxList)
+		}
+		return nil
+	}
+	add := func(s string) error {
+		if separator == "" {
+			return one(s)
+		}
+		for part := range strings.SplitSeq(s, separator) {
+			if err := one(strings.TrimSpace(part)); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -166,10 +170,10 @@ func listField(to *[]string, most int, split func(string) []string) field {
 		}
 		return r.List(func() error {
 			s, err := readText(r, most)
-			if *to = append(*to, s); err == nil && len(*to) > maxList {
-				err = fmt.Errorf("more than %d in a list", maxList)
+			if err != nil {
+				return err
 			}
-			return err
+			return one(s)
 		})
 	}}
 }
@@ -245,7 +249,7 @@ func (in *taskRequest) boxField() field {
 	}
 	return field{form: parse, json: func(r *strictjson.Reader) error {
 		if r.Kind() == strictjson.String {
-			s, err := r.String()
+			s, err := readText(r, maxText)
 			if err != nil {
 				return err
 			}

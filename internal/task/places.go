@@ -15,7 +15,7 @@ const maxSide = 1 << 30
 
 // ParseBox reads "x0,y0,x1,y1", in pixels.
 func ParseBox(text string) (box [4]float64, err error) {
-	parts := strings.Split(text, ",")
+	parts := strings.SplitN(text, ",", len(box)+1)
 	if len(parts) != len(box) {
 		return box, errors.New("want x0,y0,x1,y1 in pixels")
 	}
