@@ -107,7 +107,7 @@ export function curl({task, pairs, files, key}) {
   const parts = [];
   if (key) parts.push('-H "Authorization: Bearer $API_KEY"');
   const names = files.length ? files.map((file) => file.name || 'picture') : task.picture ? ['photo.jpg'] : [];
-  for (const name of names) parts.push('-F ' + quoted('image=@' + name));
+  for (const name of names) parts.push('-F ' + quoted('image=@' + (/[;,"]/.test(name) ? `"${name.replaceAll(/[\\"]/g, '\\$&')}"` : name)));
   for (const [name, value] of pairs) {
     const plain = !/^[@<]|;/.test(value); // which -F takes for more than a text
     parts.push((plain ? '-F ' : '--form-string ') + quoted(`${name}=${value}`));
