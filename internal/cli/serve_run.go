@@ -79,12 +79,12 @@ func (s *serving) run(ctx context.Context, listeners []net.Listener) error {
 	loaded := make(chan error, 1)
 	go func() {
 		err := srv.Load(serve)
+		loaded <- err // before stop, after which nobody waits for it
 		if err != nil {
 			stop(err)
 		} else {
 			s.notify("READY=1", "STATUS=answering requests")
 		}
-		loaded <- err
 	}()
 	s.notify("STATUS=loading the model")
 	failed := srv.Serve(serve, s.o.Shutdown, s.secured(listeners)...)
@@ -101,16 +101,16 @@ func (s *serving) run(ctx context.Context, listeners []net.Listener) error {
 // takeSignals has signals end the server in an orderly way, or read again what can be.
 func (s *serving) takeSignals(stop func()) (giveBack func()) {
 	var once sync.Once
-	var give func()
+	ends := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}
 	end := func() {
 		once.Do(func() {
-			give()
+			s.interrupts.giveBack(ends...) // a second one is not taken
 			s.notify("STOPPING=1")
 			s.log.Info("ending: what is under way is answered; a second signal ends the server at once")
 			stop()
 		})
 	}
-	give = s.interrupts.take(end, syscall.SIGINT, syscall.SIGTERM)
+	give := s.interrupts.take(end, ends...)
 	giveReload := s.interrupts.take(func() {
 		if s.ErrTTY && !isTTY(os.Stderr) { // the terminal is gone
 			end()

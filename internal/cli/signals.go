@@ -67,12 +67,18 @@ func (i *interrupts) take(call func(), signals ...syscall.Signal) (giveBack func
 		i.calls[s] = call
 		signal.Notify(i.received, s) // also where it was ignored
 	}
-	return func() {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		for _, s := range signals {
-			delete(i.calls, s)
-		}
+	return func() { i.giveBack(signals...) }
+}
+
+// giveBack has signals end the command again.
+func (i *interrupts) giveBack(signals ...syscall.Signal) {
+	if i == nil {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, s := range signals {
+		delete(i.calls, s)
 	}
 }
 
