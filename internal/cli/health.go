@@ -96,6 +96,9 @@ func (a *app) runHealth(ctx context.Context, o *healthOptions, args []string) er
 	if err := o.listen.check(); err != nil {
 		return err
 	}
+	if o.Timeout <= 0 {
+		return usageError{fmt.Errorf("--timeout %v: want a time above 0, such as 5s", o.Timeout)}
+	}
 	u, socket, err := o.address(args)
 	if err != nil {
 		return usageError{err}

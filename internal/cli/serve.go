@@ -70,6 +70,7 @@ Sockets that systemd hands over take the place of --host and --port.`,
 	o.served.flags(f)
 	o.model.runFlags(f)
 	o.limits.flags(f)
+	f.Lookup("max-bytes").Usage = "refuse pictures of more than `N` bytes (default: 67,108,864)"
 	o.listen.flags(f)
 	o.access.flags(f)
 	f.Var((*positive)(&o.MaxBody), "max-body", "refuse requests of more than `N` bytes (default: 134,217,728)")
@@ -109,7 +110,7 @@ func (o *serveOptions) check() error {
 	case o.Connections < 1:
 		return usageError{errors.New("--max-connections: want 1 or more")}
 	case o.Timeout < 0 || o.Shutdown < 0:
-		return usageError{errors.New("--timeout and --shutdown-timeout: want a time that is not negative, as 30s")}
+		return usageError{errors.New("--timeout and --shutdown-timeout: want a time that is not negative, such as 30s")}
 	}
 	if err := checkWord("log-format", o.LogFormat, enums["log-format"]); err != nil {
 		return err

@@ -85,15 +85,7 @@ func (o *listenOptions) open() ([]net.Listener, error) {
 
 // explain says what to do where nothing can be listened on.
 func (o *listenOptions) explain(err error) error {
-	hint, cause := "", err
-	var known *net.OpError
-	if errors.As(err, &known) {
-		cause = known.Err
-	}
-	var call *os.SyscallError
-	if errors.As(err, &call) {
-		cause = call.Err
-	}
+	hint := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		hint = ": does a server run there already? --port 0 takes a free one"
@@ -102,7 +94,20 @@ func (o *listenOptions) explain(err error) error {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		hint = ": --host wants an address of this machine"
 	}
-	return fmt.Errorf("listen on %s port %d: %w%s", quote.Short(o.Host), o.Port, cause, hint)
+	return fmt.Errorf("listen on %s port %d: %w%s", quote.Short(o.Host), o.Port, systemCause(err), hint)
+}
+
+// systemCause returns what is wrong with a socket, without the operation and the address.
+func systemCause(err error) error {
+	var operation *net.OpError
+	if errors.As(err, &operation) {
+		err = operation.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err
 }
 
 // listenUnix listens on a unix socket, for the user and the group. A socket that is
@@ -119,7 +124,7 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, errors.New("a server runs there already")
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, cause(err)
+			return nil, systemCause(err)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, cause(err)
@@ -128,8 +133,11 @@ func listenUnix(path string) (net.Listener, error) {
 	old := umask(0o117)
 	defer umask(old)
 	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, cause(err)
+	switch {
+	case errors.Is(err, syscall.EINVAL):
+		return nil, errors.New("the path is too long for a unix socket")
+	case err != nil:
+		return nil, systemCause(err)
 	}
 	return l, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -36,7 +37,7 @@ func (l *logFile) reopen() error {
 	}
 	file, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 	if err != nil {
-		return pathError(l.path, err)
+		return fmt.Errorf("--log-file %w", pathError(l.path, err))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -123,6 +123,13 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range adapters {
+		opened, err := adapter.Open(specs[name].Path) // now rather than for the first request
+		if err != nil {
+			return nil, &engine.ModelError{Err: fmt.Errorf("--adapter %s: %w", quote.Short(name), err)}
+		}
+		_ = opened.Close()
+	}
 	named, err := o.named()
 	if err != nil {
 		return nil, err

@@ -56,8 +56,10 @@ func wantedValue(flag *pflag.Flag, err error) string {
 		return "want whole numbers with commas between them"
 	case strings.HasPrefix(kind, "uint"):
 		return "want a whole number, 0 or more"
-	case kind == "int" && valueType(flag) == "int":
+	case (kind == "int" || kind == "int64") && valueType(flag) != "":
 		return "want a whole number"
+	case kind == "duration":
+		return "want a time, such as 30s or 10m"
 	}
 	return valueError(err).Error()
 }
