@@ -79,3 +79,11 @@ func TestServedFlags(t *testing.T) {
 		})
 	}
 }
+
+// An adapter that cannot be opened is an error at the start.
+func TestServedAdapters(t *testing.T) {
+	o := servedOptions{Adapters: []string{"a=" + filepath.Join(t.TempDir(), "none")}}
+	if _, err := new(app).served(modelOptions{}, &o); err == nil || !strings.Contains(err.Error(), `--adapter "a"`) || exitCode(err) != exitModel {
+		t.Errorf("%v", err)
+	}
+}

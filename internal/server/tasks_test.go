@@ -284,6 +284,8 @@ func TestTaskErrors(t *testing.T) {
 		{"box of three", jsonCase(t, "caption", `{"image": "@", "box": [0,0,1]}`), 400, "box", "x0,y0,x1,y1"},
 		{"box of five", jsonCase(t, "caption", `{"image": "@", "box": [0,0,1,1,1]}`), 400, "box", "more than 4"},
 		{"box of texts", jsonCase(t, "caption", `{"image": "@", "box": ["0",0,1,1]}`), 400, "box", "a number is wanted"},
+		{"box of many", jsonCase(t, "caption", `{"image": "@", "box": "`+strings.Repeat(",", 1<<20+1)+`"}`), 400, "box", "longer than"},
+		{"objects of one text", jsonCase(t, "detect", `{"image": "@", "objects": "`+strings.Repeat("a;", 1000)+`a"}`), 400, "objects", "more than 1000 in a list"},
 		{"empty box", jsonCase(t, "caption", `{"image": "@", "box": [0,0,0,1]}`), 400, "box", "0 ≤ x0 < x1"},
 		{"box outside", jsonCase(t, "caption", `{"image": "@", "box": "0,0,449,10"}`), 400, "box", "leaves the image"},
 		{"box without an image", jsonCase(t, "generate", `{"prompt": "", "box": [0,0,1,1]}`), 400, "box", "a box is of one image"},
