@@ -97,6 +97,11 @@ func (o *batchOptions) check(f *pflag.FlagSet) error {
 		}
 		return nil
 	}
+	for _, name := range []string{"overwrite", "retry-failed"} {
+		if o.Output == batch.Stdout && typed(f, name) {
+			return usageError{fmt.Errorf("--%s needs a file or a folder as --output (-o): standard output is not kept", name)}
+		}
+	}
 	o.coco = typed(f, "format") && f.Lookup("format").Value.String() == formatCOCO
 	for _, name := range []string{"stream-images", "join", "draw", "preview", "mask-dir", "label-dir", "format", "json"} {
 		if name == "format" && o.coco {
