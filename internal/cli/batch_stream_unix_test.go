@@ -90,6 +90,7 @@ func TestBatchStreams(t *testing.T) {
 			args []string
 		}{
 			{"output", []string{"generate", "--requests", "REQUESTS", "-o", "-"}},
+			{"lines", []string{"generate", "--requests", "REQUESTS", "--format", "jsonl"}},
 		} {
 			t.Run(stream.name+", "+c.name, func(t *testing.T) {
 				dir := t.TempDir()

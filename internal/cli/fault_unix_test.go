@@ -140,7 +140,12 @@ func TestModelCutWhileDecoding(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd, _, stdout := start(t, t.TempDir(), "generate", "-m", path, "--prompt", "x", "--max-tokens", "1000000", "--temperature", "2")
+	// More text than a pipe holds, so that the file is cut before the end of it.
+	args := []string{"generate", "-m", path, "--max-tokens", "1000000"}
+	for range 20 {
+		args = append(args, "--prompt", "x")
+	}
+	cmd, _, stdout := start(t, t.TempDir(), args...)
 	if _, err := io.ReadFull(stdout, make([]byte, 20)); err != nil {
 		t.Fatal(err)
 	}
