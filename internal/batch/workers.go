@@ -273,6 +273,7 @@ func (r *runner) hand(ctx context.Context, it *item) {
 		r.answer(ctx, it)
 		return
 	}
+	held := it.bytes()
 	for i := range it.record.Images {
 		image := &it.record.Images[i]
 		if !image.File() || image.Name != source.Stdin {
@@ -280,7 +281,6 @@ func (r *runner) hand(ctx context.Context, it *item) {
 		}
 		image.Data, image.Err = r.images.read(image.Name, r.images.limits(image.Name).MaxBytes)
 	}
-	held := it.bytes()
 	r.workers.ask(ctx, it)
 	r.ahead.give(held)
 	it.record.Images = nil
