@@ -262,6 +262,11 @@ func (f *files) beginRetry() error {
 	case f.format == formatLines:
 		return rename(f.path, f.retry)
 	default:
+		if exists(f.journal) { // the run that completed the results was killed before it removed it
+			if err := errors.Join(f.checkFree(), f.removeJournal()); err != nil {
+				return err
+			}
+		}
 		return f.copyToRetry()
 	}
 	if !exists(f.journal) {
