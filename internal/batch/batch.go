@@ -87,7 +87,9 @@ func (o *Options) Check() error {
 	}
 	groups := out.groups(shards, o.Part)
 	if o.RecordsPerFile > 0 {
-		groups = out.numberedThere(o.Part)
+		if groups, err = out.numberedThere(o.Part); err != nil {
+			return err
+		}
 	}
 	return out.checkInputs(&o.Source, shards, groups)
 }
@@ -138,7 +140,10 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	if r.output, err = r.Options.output(shards); err != nil {
 		return r.progress, err
 	}
-	groups, there := r.groups(shards)
+	groups, there, err := r.groups(shards)
+	if err != nil {
+		return r.progress, err
+	}
 	if err := r.output.checkInputs(&r.Source, shards, there); err != nil {
 		return r.progress, err
 	}
@@ -171,15 +176,16 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 
 // groups returns the groups of this part, and those whose files may be there. It names
 // the files in the job.
-func (r *run) groups(shards []source.Shard) (groups, there []group) {
+func (r *run) groups(shards []source.Shard) (groups, there []group, err error) {
 	if r.RecordsPerFile > 0 {
 		r.Job.RecordsPerFile = r.RecordsPerFile
 		mine, records := partShards(shards, r.Part)
-		return []group{{shards: mine, part: records}}, r.output.numberedThere(r.Part)
+		there, err = r.output.numberedThere(r.Part)
+		return []group{{shards: mine, part: records}}, there, err
 	}
 	r.Job.Outputs = r.output.names(shards, r.Part.N)
 	groups = r.output.groups(shards, r.Part)
-	return groups, groups
+	return groups, groups, nil
 }
 
 // print answers the inputs to standard output.

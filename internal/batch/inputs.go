@@ -67,7 +67,8 @@ func sameSource(was, is string) bool {
 // known by the names of their files.
 func (g *group) added(ctx context.Context, task *Task, s Stats) (bool, error) {
 	sources := g.sources()
-	if s.Sources != nil && !slices.EqualFunc(s.Sources, sources, sameSource) {
+	had := len(s.Sources)
+	if s.Sources != nil && (had > len(sources) || !slices.EqualFunc(s.Sources, sources[:had], sameSource)) {
 		return false, result.RequestError{Err: fmt.Errorf("%s has the results of %q, not of %q (--overwrite starts anew)", g.path, s.Sources, sources)}
 	}
 	if s.LastID == nil && s.Records > 0 { // the statistics are of an earlier version
@@ -75,7 +76,7 @@ func (g *group) added(ctx context.Context, task *Task, s Stats) (bool, error) {
 	}
 	for i := range g.shards {
 		if !g.shards[i].Countable() {
-			return false, nil
+			return s.Sources != nil && len(sources) > had, nil
 		}
 	}
 	q := &queue{shards: g.shards, task: task, part: g.part, skip: s.Records, last: s.LastID}

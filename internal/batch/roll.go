@@ -4,10 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"paligemma/internal/atomicfile"
 	"paligemma/internal/batch/source"
+	"paligemma/internal/quote"
 )
 
 // numbered returns the files of results with a number, from 0, of a part.
@@ -18,15 +26,25 @@ func (o output) numbered(number int64, part Part) files {
 // there reports whether a run has begun the results.
 func (f *files) there() bool { return exists(f.path) || exists(f.journal) || exists(f.retry) }
 
-// numberedThere returns the groups of the numbered files that are there.
-func (o output) numberedThere(part Part) (groups []group) {
-	for n := int64(0); ; n++ {
-		f := o.numbered(n, part)
-		if !f.there() {
-			return groups
-		}
-		groups = append(groups, group{files: f})
+// numberedThere returns the groups of which a file is in the folder, in the order of
+// names.
+func (o output) numberedThere(part Part) (groups []group, err error) {
+	entries, err := os.ReadDir(o.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--output %s: %w", quote.Short(o.path), atomicfile.Cause(err))
 	}
+	for _, entry := range entries {
+		digits := entry.Name()[:len(entry.Name())-len(strings.TrimLeft(entry.Name(), "0123456789"))]
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil {
+			continue
+		}
+		f := o.numbered(n, part)
+		if slices.Contains(f.all(), filepath.Join(o.path, entry.Name())) {
+			groups = append(groups, group{files: f})
+		}
+	}
+	return slices.CompactFunc(groups, func(a, b group) bool { return a.path == b.path }), nil
 }
 
 // roll writes the records of a part of the inputs into files of the same number of
@@ -65,7 +83,7 @@ type rollFile struct {
 // roll answers a part of the inputs into numbered files.
 func (r *run) roll(ctx context.Context, g group, named Part) error {
 	w := &roll{run: r, named: named, each: r.RecordsPerFile, kept: map[int64]keptFile{}}
-	all, err := w.scan()
+	all, err := w.scan(ctx, &g)
 	if err != nil || all {
 		return err
 	}
@@ -80,8 +98,9 @@ func (r *run) roll(ctx context.Context, g group, named Part) error {
 	return errors.Join(err, w.close())
 }
 
-// scan finds the files that stay as they are. all says that nothing else is to be done.
-func (w *roll) scan() (all bool, err error) {
+// scan finds the files that stay as they are. The last one becomes a journal again where
+// inputs were added. all says that nothing else is to be done.
+func (w *roll) scan(ctx context.Context, g *group) (all bool, err error) {
 	pending := false
 	for n := int64(0); ; n++ {
 		f := w.output.numbered(n, w.named)
@@ -98,21 +117,38 @@ func (w *roll) scan() (all bool, err error) {
 		}
 		if w.RetryFailed && s.Failed > 0 {
 			pending = true
-		} else {
-			w.add(s.Records, s.Failed)
-			w.kept[n] = keptFile{s.Records, s.LastID, s.Final}
+			continue
 		}
+		if s.Final {
+			more, err := w.reopen(ctx, &group{f, g.shards, g.part}, n, s)
+			if more || err != nil {
+				return false, err
+			}
+		}
+		w.add(s.Records, s.Failed)
+		w.kept[n] = keptFile{s.Records, s.LastID, s.Final}
 		if s.Final {
 			return !pending, nil
 		}
 	}
 }
 
+// reopen makes the last file a journal again if inputs were added, and reports whether
+// they were.
+func (w *roll) reopen(ctx context.Context, last *group, number int64, s Stats) (bool, error) {
+	s.Records += number * w.each // with those of the files before
+	more, err := last.added(ctx, &w.Task, s)
+	if more && err == nil {
+		err = last.reopen()
+	}
+	return more, err
+}
+
 // turn makes the queue go on with the file of a number: more is false where there are
 // no more. It returns the file if records are to be added to it.
 func (w *roll) turn(number int64) (f *rollFile, more bool, err error) {
 	q := w.queue
-	if w.kept[number-1].final { // inputs were added later, as to any complete output
+	if w.kept[number-1].final { // inputs that were added are not known of: they are not quick to read
 		return nil, false, nil
 	}
 	first := number * w.each
