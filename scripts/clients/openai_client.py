@@ -93,7 +93,7 @@ def errors():
     refused(openai.BadRequestError, lambda: list(chat(stream=True, n=0)), 400, "n")
     refused(openai.NotFoundError, lambda: client.models.retrieve("nobody/knows"), 404, "model")
     damaged = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE[:200]}}]}]
-    refused(openai.APIStatusError, lambda: client.chat.completions.create(model=MODEL, messages=damaged), 400)
+    refused(openai.APIStatusError, lambda: client.chat.completions.create(model=MODEL, messages=damaged), 400, "messages[0].content[0].image_url")
 
 
 def turns(text):
