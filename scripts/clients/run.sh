@@ -5,7 +5,8 @@
 #
 #	scripts/clients/run.sh bin/paligemma [--more]
 #
-# --more tries others, too: litellm, LangChain, llm, ollama for Node, openai-go.
+# What CI runs is pinned, so that no release of others breaks it; change the versions to try
+# new ones. --more tries the newest of others, too: litellm, LangChain, llm, ollama for Node, openai-go.
 # The exit code is 0 if all that were tried did as they should, 2 if none could be tried.
 set -u
 binary=$(realpath "$1")
@@ -46,8 +47,8 @@ if command -v python3 >/dev/null && python3 -m venv "$work/venv" 2>/dev/null; th
 			echo "$2: left out: pip cannot install $1: $(tail -n 1 "$work/pip")"
 		fi
 	}
-	client openai openai_client.py
-	client ollama ollama_client.py
+	client openai==3.57.0 openai_client.py
+	client ollama==0.6.3 ollama_client.py
 	if [ "${2-}" = --more ]; then
 		client litellm litellm_client.py
 		client "langchain-openai langchain-ollama" langchain_client.py
@@ -57,19 +58,19 @@ else
 	echo "Python's clients: left out: python3 with venv is missing"
 fi
 
-# package NAME: tries a package for Node.
+# package NAME VERSION: tries a package for Node.
 package() {
 	mkdir -p "$work/$1"
 	cp "$here/$1_client.mjs" "$work/$1"
-	if (cd "$work/$1" && npm install --silent --no-fund --no-audit "$1") 2>"$work/npm" >&2; then
+	if (cd "$work/$1" && npm install --silent --no-fund --no-audit "$1@$2") 2>"$work/npm" >&2; then
 		attempt "$1_client.mjs" node "$work/$1/$1_client.mjs"
 	else
-		echo "$1_client.mjs: left out: npm cannot install $1: $(tail -n 1 "$work/npm")"
+		echo "$1_client.mjs: left out: npm cannot install $1@$2: $(tail -n 1 "$work/npm")"
 	fi
 }
 if command -v npm >/dev/null && command -v node >/dev/null; then
-	package openai
-	test "${2-}" != --more || package ollama
+	package openai 6.49.0
+	test "${2-}" != --more || package ollama 0.6.4
 else
 	echo "Node's clients: left out: node or npm is missing"
 fi
