@@ -89,10 +89,10 @@ func (f *Fetcher) download(ctx context.Context, address string) ([]byte, error) 
 	defer cancel()
 	data, err := f.get(own, u)
 	switch {
+	case ctx.Err() != nil: // also where the picture came in the same moment
+		return nil, ctx.Err()
 	case err == nil:
 		return data, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
 	case own.Err() != nil:
 		return nil, broken(u.Host, fmt.Errorf("the picture took longer than %v", f.o.Timeout))
 	}
