@@ -55,12 +55,9 @@ type errorObject struct {
 // statusOf returns the status of an error, and its code in JSON.
 func statusOf(err error) (status int, code string) {
 	var own *apiError
-	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &own):
 		return own.status, own.code
-	case errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge, result.CodeTooLarge
 	case errors.Is(err, engine.ErrClosed):
 		return http.StatusServiceUnavailable, "closing"
 	case errors.Is(err, context.Canceled):

@@ -195,13 +195,8 @@ func intField(to *int) field {
 	}
 }
 
-func floatField(to *float64) field {
-	parse := func(s string) (err error) {
-		if *to, err = strconv.ParseFloat(s, 64); err != nil {
-			return fmt.Errorf("%s where a number is wanted", quote.Short(s))
-		}
-		return nil
-	}
+// numberField is a number, whose text is parsed.
+func numberField(parse func(text string) error) field {
 	return field{form: parse, json: func(r *strictjson.Reader) error {
 		n, err := r.Number()
 		if err != nil {
@@ -209,6 +204,16 @@ func floatField(to *float64) field {
 		}
 		return parse(string(n))
 	}}
+}
+
+func floatField(to *float64) field {
+	parse := func(s string) (err error) {
+		if *to, err = strconv.ParseFloat(s, 64); err != nil {
+			return fmt.Errorf("%s where a number is wanted", quote.Short(s))
+		}
+		return nil
+	}
+	return numberField(parse)
 }
 
 func boolField(to *bool) field {
@@ -231,13 +236,7 @@ func (in *taskRequest) seedField() field {
 		}
 		return nil
 	}
-	return field{form: parse, json: func(r *strictjson.Reader) error {
-		n, err := r.Number()
-		if err != nil {
-			return err
-		}
-		return parse(string(n))
-	}}
+	return numberField(parse)
 }
 
 // boxField is a list of four numbers, or the text that the flag takes.
