@@ -362,48 +362,54 @@ func checkRowsAlone(t *testing.T, b *Backend, typ gguf.Type, k, n int64) {
 	}
 }
 
-// BenchmarkProduct multiplies matrices [2048, 16384] with rows, quantizing them included: in turns as many as caches
+// BenchmarkProduct multiplies matrices of two shapes with rows, quantizing them included: in turns as many as caches
 // cannot hold, so that weights come from memory as in a model.
 func BenchmarkProduct(b *testing.B) {
-	const k, n, caches = 2048, 16384, 256 << 20
 	e, err := NewBackend(Options{Device: "cpu", All: true})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer e.Close()
 	for _, typ := range productTypes {
-		rowBytes, err := typ.RowBytes(k)
-		if err != nil {
-			b.Fatal(err)
+		for _, shape := range [][2]int64{{2048, 16384}, {16384, 2048}} {
+			b.Run(fmt.Sprintf("%v/k=%d", typ, shape[0]), func(b *testing.B) { benchmarkProduct(b, e, typ, shape[0], shape[1]) })
 		}
-		row := make([]byte, rowBytes)
-		if err := Quantize(typ, row, random(k, 1), k); err != nil {
-			b.Fatal(err)
-		}
-		var specs []Spec
-		for size := 0; size < caches; size += len(row) * n {
-			specs = append(specs, Spec{Name: fmt.Sprint(len(specs)), Type: typ, Shape: []int64{k, n}, Data: bytes.Repeat(row, n)})
-		}
-		store, err := e.NewWeights(specs, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, rows := range []int64{1, 2, 4, 8, 16, 264} {
-			b.Run(fmt.Sprintf("%v/rows=%d", typ, rows), func(b *testing.B) {
-				x, weights := random(int(k*rows), 2), store.Tensors()
-				for i := 0; b.Loop(); i++ {
-					g, w := e.NewGraph(GraphOptions{}), weights[i%len(weights)]
-					g.Output(g.MulMat(w, g.convertRows(g.Float32s(x, k, rows), g.rowsFor(k, w))))
-					if err := g.Compute(b.Context()); err != nil {
-						b.Fatal(err)
-					}
-					g.Close()
+	}
+}
+
+func benchmarkProduct(b *testing.B, e *Backend, typ gguf.Type, k, n int64) {
+	const caches = 256 << 20
+	rowBytes, err := typ.RowBytes(k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	row := make([]byte, rowBytes)
+	if err := Quantize(typ, row, random(int(k), 1), int(k)); err != nil {
+		b.Fatal(err)
+	}
+	var specs []Spec
+	for size := int64(0); size < caches; size += rowBytes * n {
+		specs = append(specs, Spec{Name: fmt.Sprint(len(specs)), Type: typ, Shape: []int64{k, n}, Data: bytes.Repeat(row, int(n))})
+	}
+	store, err := e.NewWeights(specs, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	for _, rows := range []int64{1, 2, 3, 4, 8, 12, 16, 264} {
+		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
+			x, weights := random(int(k*rows), 2), store.Tensors()
+			for i := 0; b.Loop(); i++ {
+				g, w := e.NewGraph(GraphOptions{}), weights[i%len(weights)]
+				g.Output(g.MulMat(w, g.convertRows(g.Float32s(x, k, rows), g.rowsFor(k, w))))
+				if err := g.Compute(b.Context()); err != nil {
+					b.Fatal(err)
 				}
-				b.ReportMetric(2*k*n*float64(rows)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOPS")
-				b.ReportMetric(float64(len(row)*n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
-			})
-		}
-		store.Close()
+				g.Close()
+			}
+			b.ReportMetric(2*float64(k*n*rows*int64(b.N))/b.Elapsed().Seconds()/1e9, "GOPS")
+			b.ReportMetric(float64(rowBytes*n*int64(b.N))/b.Elapsed().Seconds()/1e9, "GB/s")
+		})
 	}
 }
 

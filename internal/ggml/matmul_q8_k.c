@@ -3,6 +3,9 @@
 
 #ifdef PG_PRODUCTS
 
+// Rows that meet one block of weights at a time, as it is unpacked.
+#define FEW 2
+
 #define ISA_SET ISA_VNNI
 #include "isa_begin.h"
 #include "simd.h"
@@ -57,91 +60,126 @@ INLINE void copy(const struct traits t, const struct block_q8_K * x, int64_t n, 
 // Results are sums over blocks, from the first to the last, of (d·total − dmin·low)·d', in single precision, of
 // whole numbers total and low: however those are summed up, a row has the same bits in any product.
 
-// --- one row ----------------------------------------------------------------
+// --- few rows ---------------------------------------------------------------
 
-// Products of STREAMS rows of weights with 4 blocks, or fewer; block b and row r are at 4·b + r.
+// Products of STREAMS rows of weights with 4 blocks of a row, or fewer; block b and row r of weights are at 4·b + r.
 struct quad {
 	__m512i total[16]; // to be summed up
 	__m128i low[16];   // to be summed up, too
+};
+
+// What multiplies those sums.
+struct scales {
 	float d[16], dmin[16];
 };
 
-INLINE void multiply_block(const struct traits t, const uint8_t * p, const struct input * x, struct quad * to, int at) {
+INLINE void multiply_values(const struct traits t, const struct block * b, const struct input * x, struct quad * to,
+							int at) {
 	// which scale each pair of values has, of the first 64
 	const __m512i first = _mm512_srli_epi16(_mm512_set_epi32(0x180018, 0x180018, 0x180018, 0x180018, 0x100010, 0x100010,
 															 0x100010, 0x100010, //
 															 0x080008, 0x080008, 0x080008, 0x080008, 0, 0, 0, 0),
 											3);
-	prefetch_once(p, t.bytes);
-	const struct block b = unpack(t.type, p);
 	__m512i total = _mm512_setzero_si512();
 	UNROLL
 	for (int j = 0; j < 4; j++) {
 		const __m512i which = _mm512_add_epi16(first, _mm512_set1_epi16((short) (4 * j)));
-		const __m512i scale = _mm512_permutexvar_epi16(which, _mm512_castsi256_si512(b.scale));
+		const __m512i scale = _mm512_permutexvar_epi16(which, _mm512_castsi256_si512(b->scale));
 		const __m512i v = _mm512_load_si512(x->q + 64 * j);
 		if (t.type == GGML_TYPE_IQ4_XS) { // pairs may not fit 16 bits
-			const __m512i fours = _mm512_dpbusd_epi32(_mm512_setzero_si512(), b.q[j], v);
+			const __m512i fours = _mm512_dpbusd_epi32(_mm512_setzero_si512(), b->q[j], v);
 			total = _mm512_add_epi32(total, _mm512_mullo_epi32(fours, _mm512_srai_epi32(scale, 16)));
 		} else {
-			total = _mm512_dpwssd_epi32(total, _mm512_maddubs_epi16(b.q[j], v), scale);
+			total = _mm512_dpwssd_epi32(total, _mm512_maddubs_epi16(b->q[j], v), scale);
 		}
 	}
 	to->total[at] = total;
 	if (t.per == 16) {
-		const __m256i low = _mm256_madd_epi16(b.low, _mm256_load_si256((const void *) x->sums));
+		const __m256i low = _mm256_madd_epi16(b->low, _mm256_load_si256((const void *) x->sums));
 		to->low[at] = _mm_add_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
 	} else {
-		to->low[at] = _mm_madd_epi16(_mm256_cvtepi32_epi16(b.low), _mm_load_si128((const void *) x->sums));
+		to->low[at] = _mm_madd_epi16(_mm256_cvtepi32_epi16(b->low), _mm_load_si128((const void *) x->sums));
 	}
-	to->d[at] = b.d;
-	to->dmin[at] = b.dmin;
 }
 
-INLINE __m128 add_quad(__m128 sum, const struct quad * q, const struct input * x, int blocks) {
+INLINE __m128 add_quad(__m128 sum, const struct quad * q, const struct scales * by, const struct input * x, int rows,
+					   int blocks) {
 	__m512i low[4];
 	UNROLL
 	for (int r = 0; r < STREAMS; r++) {
 		low[r] = _mm512_inserti32x4(_mm512_castsi128_si512(q->low[r]), q->low[4 + r], 1);
 		low[r] = _mm512_inserti32x4(_mm512_inserti32x4(low[r], q->low[8 + r], 2), q->low[12 + r], 3);
 	}
-	const __m512 lows = _mm512_mul_ps(_mm512_cvtepi32_ps(sum_quarters(low)), _mm512_loadu_ps(q->dmin));
-	const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(sum16(q->total)), _mm512_loadu_ps(q->d), lows);
+	const __m512 lows = _mm512_mul_ps(_mm512_cvtepi32_ps(sum_quarters(low)), _mm512_loadu_ps(by->dmin));
+	const __m512 all = _mm512_fmsub_ps(_mm512_cvtepi32_ps(sum16(q->total)), _mm512_loadu_ps(by->d), lows);
 	float block[4][STREAMS];
 	_mm512_storeu_ps(block, all);
 	for (int b = 0; b < blocks; b++) {
-		sum = _mm_fmadd_ps(_mm_loadu_ps(block[b]), _mm_set1_ps(x[b].d), sum);
+		sum = _mm_fmadd_ps(_mm_loadu_ps(block[b]), _mm_set1_ps(x[b * rows].d), sum);
 	}
 	return sum;
 }
 
-// Multiplies weights i, i + step, …, streams of them, with a row.
-INLINE void dots(const struct traits t, const struct strip * s, int64_t i, int64_t step, int streams) {
-	const uint8_t * row[STREAMS];
+// Multiplies n blocks, 4 at most, of STREAMS rows of weights, which are unpacked once, with rows.
+INLINE void multiply_quad(const struct traits t, const int rows, const uint8_t * const * weights, int64_t at, int n,
+						  const struct input * x, __m128 * sums) {
+	struct quad q[FEW];
+	struct scales by;
+	if (n < 4) {
+		memset(q, 0, sizeof q);
+		memset(&by, 0, sizeof by);
+	}
+	for (int b = 0; b < n; b++) {
+		UNROLL
+		for (int i = 0; i < STREAMS; i++) {
+			const uint8_t * p = weights[i] + at + b * t.bytes;
+			prefetch_once(p, t.bytes);
+			const struct block values = unpack(t.type, p);
+			by.d[4 * b + i] = values.d;
+			by.dmin[4 * b + i] = values.dmin;
+			UNROLL
+			for (int r = 0; r < rows; r++) {
+				multiply_values(t, &values, x + b * rows + r, q + r, 4 * b + i);
+			}
+		}
+	}
+	UNROLL
+	for (int r = 0; r < rows; r++) {
+		sums[r] = add_quad(sums[r], q + r, &by, x + r, rows, n);
+	}
+}
+
+// Multiplies weights i, i + step, …, streams of them, with rows, of which there are FEW at most.
+INLINE void dots_of(const struct traits t, const int rows, const struct strip * s, int64_t i, int64_t step,
+					int streams) {
+	const uint8_t * weights[STREAMS];
 	for (int r = 0; r < STREAMS; r++) { // the last one stands in for those that are missing
-		row[r] = s->a + (i + (r < streams ? r : streams - 1) * step) * s->stride;
+		weights[r] = s->a + (i + (r < streams ? r : streams - 1) * step) * s->stride;
 	}
 	const struct input * x = s->x;
 	const int64_t blocks = s->k / QK_K;
-	__m128 sum = _mm_setzero_ps();
-	struct quad q;
-	for (int64_t k = 0; k < blocks; k += 4, x += 4) {
-		const int n = blocks - k < 4 ? (int) (blocks - k) : 4;
-		if (n < 4) {
-			memset(&q, 0, sizeof q);
-		}
-		for (int b = 0; b < n; b++) {
-			UNROLL
-			for (int r = 0; r < STREAMS; r++) {
-				multiply_block(t, row[r] + (k + b) * t.bytes, x + b, &q, 4 * b + r);
-			}
-		}
-		sum = add_quad(sum, &q, x, n);
+	__m128 sums[FEW];
+	UNROLL
+	for (int r = 0; r < rows; r++) {
+		sums[r] = _mm_setzero_ps();
 	}
-	float y[STREAMS];
-	_mm_storeu_ps(y, sum);
-	for (int r = 0; r < streams; r++) {
-		s->y[i + r * step] = y[r];
+	for (int64_t k = 0; k < blocks; k += 4, x += 4 * rows) {
+		multiply_quad(t, rows, weights, k * t.bytes, blocks - k < 4 ? (int) (blocks - k) : 4, x, sums);
+	}
+	for (int r = 0; r < rows; r++) {
+		float y[STREAMS];
+		_mm_storeu_ps(y, sums[r]);
+		for (int j = 0; j < streams; j++) {
+			s->y[r * s->ldy + i + j * step] = y[j];
+		}
+	}
+}
+
+INLINE void dots(const struct traits t, const struct strip * s, int64_t i, int64_t step, int streams) {
+	if (s->rows == 1) {
+		dots_of(t, 1, s, i, step, streams);
+	} else {
+		dots_of(t, FEW, s, i, step, streams);
 	}
 }
 
@@ -292,8 +330,6 @@ INLINE void multiply(const struct traits t, const int nv, int rows, int64_t n, c
 
 #define X_TYPE GGML_TYPE_Q8_K
 #define VALUES QK_K // of a block
-#define FEW 1
-
 // of each, the bytes of a block, the values that share a scale and the largest value, and how many rows need no panel
 #define TYPE Q2_K
 #define BYTES 84

@@ -106,9 +106,6 @@ INLINE void multiply_unpacked(const struct traits t, const int rows, const uint8
 INLINE void multiply_some(const struct traits t, int64_t rows, const uint8_t * const * weights, size_t at,
 						  const struct heads * h, const struct input * x, struct ahead next, __m512 * sums) {
 	switch (rows) {
-	case 2:
-		multiply_unpacked(t, 2, weights, at, h, x, next, sums);
-		break;
 	case 3:
 		multiply_unpacked(t, 3, weights, at, h, x, next, sums);
 		break;
@@ -129,7 +126,7 @@ INLINE void multiply_some(const struct traits t, int64_t rows, const uint8_t * c
 	}
 }
 
-// Multiplies up to LANES rows of weights with 2 to SUP rows.
+// Multiplies up to LANES rows of weights with more than FEW rows, SUP at most.
 INLINE void multiply_sup(const struct traits t, const struct strip * s) {
 	const uint8_t * weights[LANES];
 	find_weights(s, LANES, weights);
