@@ -59,8 +59,8 @@ struct product {
 	struct update update;       // of y
 };
 
-// Multiplies rows with weights [begin, end), of which s has the first one.
-static void multiply(const struct product * p, struct strip s, int64_t begin, int64_t end) {
+// Multiplies rows with weights [begin, end), of which s has the first one. Those at then come after them.
+static void multiply(const struct product * p, struct strip s, int64_t begin, int64_t end, const uint8_t * then) {
 	const bool few = p->rows <= p->t->few, narrow = p->rows <= NARROW;
 	const int64_t step = few ? end - begin : NR(narrow ? 1 : 2);
 	s.a += begin * s.stride;
@@ -70,6 +70,7 @@ static void multiply(const struct product * p, struct strip s, int64_t begin, in
 	}
 	for (s.column = begin; s.column < end; s.column += step, s.a += step * s.stride, s.y += step) {
 		s.columns = least(end - s.column, step);
+		s.then = end - s.column > step ? s.a + step * s.stride : then;
 		(few ? p->t->dots : narrow ? p->t->narrow : p->t->wide)(&s);
 	}
 }
@@ -96,18 +97,24 @@ static int64_t first_row(const struct product * p, int64_t group) {
 	return p->rows * group / p->groups;
 }
 
-// Multiplies the rows of a group, brought into form at x, with weights [begin, end).
-static void multiply_group(const struct product * p, int64_t group, const char * x, int64_t begin, int64_t end) {
+// Returns where step first of weights i begins.
+static const uint8_t * weights_at(const struct product * p, int64_t i, int64_t first) {
+	return (const uint8_t *) p->a->data + i * p->a->nb[1] + first * STEP / p->t->values * p->t->bytes;
+}
+
+// Multiplies the rows of a group, brought into form at x, with weights [begin, end). Those from then on come after them.
+static void multiply_group(const struct product * p, int64_t group, const char * x, int64_t begin, int64_t end,
+						   int64_t then) {
 	const int64_t row = first_row(p, group), rows = first_row(p, group + 1) - row;
 	for (int64_t i = 0; i < p->chunks; i++) {
 		const int64_t first = steps(p->k) * i / p->chunks, last = steps(p->k) * (i + 1) / p->chunks;
 		struct strip s = {.stride = p->a->nb[1], .row = row, .rows = rows, .ldy = p->n, .add = first > 0};
 		s.x = x + first * rows * (int64_t) p->t->input;
-		s.a = (const uint8_t *) p->a->data + first * STEP / p->t->values * p->t->bytes;
+		s.a = weights_at(p, 0, first);
 		s.k = least(p->k, last * STEP) - first * STEP;
 		s.y = (float *) p->y->data + row * p->n;
 		s.update = p->update.t && i == p->chunks - 1 ? &p->update : NULL;
-		multiply(p, s, begin, end);
+		multiply(p, s, begin, end, i < p->chunks - 1 ? weights_at(p, begin, last) : weights_at(p, then, 0));
 	}
 }
 
@@ -136,11 +143,13 @@ static void gemm(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 	}
 	const int64_t strips = (p.n + NR(2) - 1) / NR(2);
 	for (struct parts part = pg_parts(p.groups * strips, ith, nth); pg_next(&part);) {
+		const int64_t next = pg_peek(&part);
 		for (int64_t i = part.from, to; i < part.to; i = to) {
 			const int64_t group = i / strips;
 			to = least(part.to, (group + 1) * strips);
 			const char * x = packed_at(dst->src[2]) + first_row(&p, group) * steps(p.k) * (int64_t) p.t->input;
-			multiply_group(&p, group, x, i % strips * NR(2), least((to - group * strips) * NR(2), p.n));
+			multiply_group(&p, group, x, i % strips * NR(2), least((to - group * strips) * NR(2), p.n),
+						   (to < part.to ? to : next) % strips * NR(2));
 		}
 	}
 }
@@ -162,7 +171,7 @@ static void gemv(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
 			copy_rows(p.t, p.b, 0, p.rows, 0, steps(p.k), x);
 			packed = true;
 		}
-		multiply_group(&p, 0, x, part.from * NR(2), least(part.to * NR(2), p.n));
+		multiply_group(&p, 0, x, part.from * NR(2), least(part.to * NR(2), p.n), pg_peek(&part) * NR(2));
 	}
 }
 

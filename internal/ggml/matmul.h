@@ -43,14 +43,15 @@
 
 // Rows of weights that meet some rows.
 struct strip {
-	const uint8_t * a;  // the first row of weights
-	size_t stride;      // bytes from one to the next
-	int64_t columns, k; // how many there are, and their values
-	const void * x;     // rows [k/STEP, rows] as copy makes them
-	int64_t rows;       // MC at most
-	float * y;          // results [rows, columns]
-	int64_t ldy;        // floats from one of its rows to the next
-	bool add;           // to the results that are there
+	const uint8_t * a;    // the first row of weights
+	const uint8_t * then; // that of the weights that come after these
+	size_t stride;        // bytes from one row to the next
+	int64_t columns, k;   // how many there are, and their values
+	const void * x;       // rows [k/STEP, rows] as copy makes them
+	int64_t rows;         // MC at most
+	float * y;            // results [rows, columns]
+	int64_t ldy;          // floats from one of its rows to the next
+	bool add;             // to the results that are there
 
 	const struct update * update; // that completes the results, or NULL
 	int64_t row, column;          // of the first result in the whole product

@@ -15,16 +15,16 @@ INLINE void find_weights(const struct strip * s, const int n, const uint8_t ** r
 }
 
 // Returns which weights to ask for while bytes of each of n rows, from the byte at of width, are multiplied: those of
-// the next rows in the order in which they lie, and a step early.
+// those that come after these, in the order in which they lie.
 INLINE struct ahead next_weights(const struct strip * s, const int n, int64_t width, int64_t at, int64_t bytes) {
-	const int64_t all = n * bytes, place = n * at + all;
-	return (struct ahead) {(const char *) s->a + (n + place / width) * s->stride + place % width, all};
+	const int64_t place = n * at;
+	return (struct ahead) {(const char *) s->then + place / width * s->stride + place % width, n * bytes};
 }
 
-// Asks for part k of parts of the weights that n rows after these have from the byte at on.
+// Asks for part k of parts of the weights that the n rows after these have from the byte at on.
 INLINE void prefetch_rows(const struct strip * s, const int n, size_t at, int64_t bytes, int64_t k, int64_t parts) {
 	for (int64_t r = n * k / parts; r < n * (k + 1) / parts; r++) {
-		const char * row = (const char *) s->a + (n + r) * s->stride + at;
+		const char * row = (const char *) s->then + r * s->stride + at;
 		for (int64_t j = 0; j < bytes; j += CACHE_LINE) {
 			_mm_prefetch(row + j, _MM_HINT_T0);
 		}

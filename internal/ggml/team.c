@@ -182,7 +182,8 @@ static int64_t begin(const struct parts * p, int64_t i) {
 	return p->all - p->all * left * left / ((int64_t) p->count * p->count);
 }
 
-bool pg_next(struct parts * p) {
+// Takes a part that is not empty, if there is one left; else from and to are both all.
+static void take(struct parts * p, int64_t * from, int64_t * to) {
 	do {
 		int part = p->next;
 		if (p->step > 0) {
@@ -190,11 +191,24 @@ bool pg_next(struct parts * p) {
 		} else {
 			part = draw(helping);
 		}
-		if (part >= p->count) {
-			return false;
-		}
-		p->from = begin(p, part);
-		p->to = begin(p, part + 1);
-	} while (p->from == p->to);
-	return true;
+		*from = part < p->count ? begin(p, part) : p->all;
+		*to = part < p->count ? begin(p, part + 1) : p->all;
+	} while (*from == *to && *from < p->all);
+}
+
+bool pg_next(struct parts * p) {
+	if (p->peeked) {
+		p->from = p->then;
+		p->to = p->then_to;
+		p->peeked = false;
+	} else {
+		take(p, &p->from, &p->to);
+	}
+	return p->from < p->to;
+}
+
+int64_t pg_peek(struct parts * p) {
+	take(p, &p->then, &p->then_to);
+	p->peeked = true;
+	return p->then;
 }

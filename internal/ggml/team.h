@@ -31,8 +31,14 @@ struct parts {
 	int64_t all;
 	int next, step, count; // step is 0 where parts are drawn
 	bool shrink;           // from the first part to the last
+	bool peeked;           // whether the part [then, then_to) has been taken, too
+	int64_t then, then_to;
 };
 
 // pg_parts deals out all items, and pg_next takes a part and reports whether there was one.
 struct parts pg_parts(int64_t all, int ith, int nth);
 bool pg_next(struct parts * p);
+
+// pg_peek takes the part after this one, so that what it needs can be asked for, and returns its first item; the number
+// of all items if there is none. The next call of pg_next gives that part.
+int64_t pg_peek(struct parts * p);

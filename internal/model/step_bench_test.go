@@ -15,6 +15,40 @@ import (
 // the built-in model or that of $PALIGEMMA_BENCH_MODEL: each with a prompt of its
 // own, or forks of one.
 func BenchmarkStep(b *testing.B) {
+	m := benchmarkModel(b)
+	for _, forks := range []bool{false, true} {
+		for _, n := range []int{1, 2, 4, 8, 16} {
+			b.Run(fmt.Sprintf("sequences=%d/forks=%v", n, forks), func(b *testing.B) { benchmarkStep(b, m, n, forks) })
+		}
+	}
+}
+
+// BenchmarkPrefill computes a prompt of 264 tokens, with the same model.
+func BenchmarkPrefill(b *testing.B) {
+	m := benchmarkModel(b)
+	cache, err := m.NewCache(len(benchmarkPrompt().IDs))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cache.Close()
+	for b.Loop() {
+		s := cache.NewSequence(0)
+		if _, err := m.Prefill(b.Context(), s, benchmarkPrompt()); err != nil {
+			b.Fatal(err)
+		}
+		s.Release()
+	}
+}
+
+func benchmarkPrompt() model.Prompt {
+	ids := make([]int, 264)
+	for i := range ids {
+		ids[i] = 5 + i%100
+	}
+	return model.Prompt{IDs: ids}
+}
+
+func benchmarkModel(b *testing.B) *model.Model {
 	file, err := demo.Open()
 	if path := os.Getenv("PALIGEMMA_BENCH_MODEL"); path != "" {
 		file, err = gguf.Open(path, gguf.Options{})
@@ -22,22 +56,18 @@ func BenchmarkStep(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer file.Close()
+	b.Cleanup(func() { file.Close() })
 	backend, err := ggml.NewBackend(ggml.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer backend.Close()
+	b.Cleanup(backend.Close)
 	m, err := model.Load(file, backend)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer m.Close()
-	for _, forks := range []bool{false, true} {
-		for _, n := range []int{1, 2, 4, 8, 16} {
-			b.Run(fmt.Sprintf("sequences=%d/forks=%v", n, forks), func(b *testing.B) { benchmarkStep(b, m, n, forks) })
-		}
-	}
+	b.Cleanup(m.Close)
+	return m
 }
 
 func benchmarkStep(b *testing.B, m *model.Model, n int, forks bool) {
@@ -46,16 +76,12 @@ func benchmarkStep(b *testing.B, m *model.Model, n int, forks bool) {
 		b.Fatal(err)
 	}
 	defer cache.Close()
-	ids := make([]int, 264)
-	for i := range ids {
-		ids[i] = 5 + i%100
-	}
 	tokens := make([]model.Token, n)
 	for i := range tokens {
 		var s *model.Sequence
 		if i == 0 || !forks {
 			s = cache.NewSequence(288)
-			_, err = m.Prefill(b.Context(), s, model.Prompt{IDs: ids})
+			_, err = m.Prefill(b.Context(), s, benchmarkPrompt())
 		} else {
 			s, err = tokens[0].Sequence.Fork(b.Context(), 24)
 		}
