@@ -63,8 +63,9 @@ func main() {
 
 // answer is what a client saw of a request.
 type answer struct {
-	first, whole time.Duration // until the first text, and the end
-	tokens       int           // pieces of text
+	first, whole time.Duration   // until the first text, and the end
+	between      []time.Duration // the pieces of text
+	tokens       int             // pieces of text
 	status       int
 	err          error
 }
@@ -100,7 +101,7 @@ func run(ctx context.Context, o options) error {
 
 // report prints what the clients saw.
 func report(answers []answer, took time.Duration, busy int64) error {
-	var first, whole []time.Duration
+	var first, between, whole []time.Duration
 	tokens := 0
 	var failed error
 	failures := 0
@@ -109,17 +110,18 @@ func report(answers []answer, took time.Duration, busy int64) error {
 			failed, failures = a.err, failures+1
 			continue
 		}
-		first, whole, tokens = append(first, a.first), append(whole, a.whole), tokens+a.tokens
+		first, between, whole = append(first, a.first), append(between, a.between...), append(whole, a.whole)
+		tokens += a.tokens
 	}
 	fmt.Printf("%d answers in %.1f s: %.2f/s, %.1f pieces of text/s; %d failures, %d times busy (429)\n",
 		len(whole), took.Seconds(), float64(len(whole))/took.Seconds(), float64(tokens)/took.Seconds(), failures, busy)
-	fmt.Printf("| ms until | p50 | p95 | p99 |\n|---|---|---|---|\n")
+	fmt.Printf("| ms | p50 | p95 | p99 | most |\n|---|---|---|---|---|\n")
 	for _, row := range []struct {
 		name  string
 		times []time.Duration
-	}{{"the first text", first}, {"the end", whole}} {
+	}{{"until the first text", first}, {"between two texts", between}, {"until the end", whole}} {
 		slices.Sort(row.times)
-		fmt.Printf("| %s | %.0f | %.0f | %.0f |\n", row.name, percentile(row.times, 50), percentile(row.times, 95), percentile(row.times, 99))
+		fmt.Printf("| %s | %.0f | %.0f | %.0f | %.0f |\n", row.name, percentile(row.times, 50), percentile(row.times, 95), percentile(row.times, 99), percentile(row.times, 100))
 	}
 	if failures > 0 {
 		return fmt.Errorf("%d requests failed, one of them: %w", failures, failed)
@@ -161,6 +163,7 @@ func ask(ctx context.Context, client *http.Client, o options, picture int) (a an
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 1<<20)
 	done := false
+	last := start
 	for lines.Scan() {
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
 		switch {
@@ -171,9 +174,13 @@ func ask(ctx context.Context, client *http.Client, o options, picture int) (a an
 			a.err = fmt.Errorf("in the stream: %s", data)
 			return a
 		case strings.Contains(data, `"content"`) && !strings.Contains(data, `"content":""`): // which begins a text
+			now := time.Now()
 			if a.tokens++; a.tokens == 1 {
-				a.first = time.Since(start)
+				a.first = now.Sub(start)
+			} else {
+				a.between = append(a.between, now.Sub(last))
 			}
+			last = now
 		}
 	}
 	a.whole = time.Since(start)
