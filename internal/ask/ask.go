@@ -33,6 +33,8 @@ type Question struct {
 	// OnObjects, if set, gets the objects once their masks are decoded.
 	OnObjects func(found *engine.Objects) error
 
+	Encoded func() // if set, is called when the features of the images are there
+
 	Written *string     // a text that is only read for objects: nothing is asked
 	Size    image.Point // of the image that it is about, where that is not given
 
@@ -53,6 +55,9 @@ func (q *Question) Answer(ctx context.Context, e *engine.Engine, r *result.Resul
 		return err
 	}
 	r.Prompt = &prompt
+	if err := q.encode(ctx, e); err != nil {
+		return err
+	}
 	p := engine.Prompt{Text: prompt, Images: q.Images}
 	var gen engine.Result
 	if q.Rate {
@@ -69,6 +74,19 @@ func (q *Question) Answer(ctx context.Context, e *engine.Engine, r *result.Resul
 	}
 	r.AddTimings(load, q.Read, q.Images, gen.Generation)
 	return q.findObjects(ctx, e, gen, r)
+}
+
+// encode has the features of the images computed.
+func (q *Question) encode(ctx context.Context, e *engine.Engine) error {
+	for _, image := range q.Images {
+		if _, err := e.Encode(ctx, image); err != nil {
+			return err
+		}
+	}
+	if q.Encoded != nil {
+		q.Encoded()
+	}
+	return nil
 }
 
 // ground returns the prompt, with the box that it is about.

@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"context"
 	"crypto/sha256"
+	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"paligemma/internal/engine"
@@ -31,13 +33,23 @@ type ImageStats struct {
 	Bytes        int64 // of them
 }
 
-// keptImage is an image that somebody decodes, or has decoded.
+// keptImage is an image that is decoded, or was.
 type keptImage struct {
 	key       [sha256.Size]byte
 	ready     chan struct{} // closed when the rest is known
 	image     *engine.Image
 	err       error
-	abandoned bool // its caller gave up: somebody else has to begin anew
+	abandoned bool // its caller gave up before it was begun: somebody else has to begin anew
+}
+
+// FaultError says that a decoder failed by a fault of this program.
+type FaultError struct {
+	Fault any    // what it panicked with
+	Stack []byte // of its goroutine
+}
+
+func (e *FaultError) Error() string {
+	return fmt.Sprintf("its decoder failed, which is a fault of this program: %v", e.Fault)
 }
 
 // NewImages makes room for a number of images, 1 or more. At most decoders are decoded
@@ -46,31 +58,27 @@ func NewImages(e *engine.Engine, most, decoders int) *Images {
 	return &Images{engine: e, slots: make(chan struct{}, decoders), kept: map[[sha256.Size]byte]*list.Element{}, recent: list.New(), most: most}
 }
 
-// ImageBytes returns how many bytes an image takes that is kept: pixels and features.
-func ImageBytes(e *engine.Engine) int64 {
-	c := e.Config()
-	size, tokens, width := int64(c.Vision.ImageSize), int64(c.Vision.ImageTokens), int64(c.Text.Hidden)
-	return 4 * (3*size*size + tokens*width)
-}
-
 // Stats returns what became of the requests so far.
 func (m *Images) Stats() ImageStats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.stats
 	s.Kept = m.recent.Len()
-	s.Bytes = int64(s.Kept) * ImageBytes(m.engine)
+	s.Bytes = int64(s.Kept) * m.engine.ImageBytes()
 	return s
 }
 
-// Get returns the image in the bytes of a file, fitted to the model.
+// Get returns the image in the bytes of a file, fitted to the model. Who gives up does
+// not wait for a decoder at work: others find what it makes of the bytes.
 func (m *Images) Get(ctx context.Context, data []byte, limits preprocess.Limits) (*engine.Image, error) {
 	key := sha256.Sum256(data)
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		kept, mine := m.find(key)
 		if mine {
-			m.decode(ctx, kept, data, limits)
-			return kept.image, kept.err
+			go m.keep(ctx, kept, func() (*engine.Image, error) { return m.decode(data, limits) })
 		}
 		select {
 		case <-kept.ready:
@@ -78,7 +86,6 @@ func (m *Images) Get(ctx context.Context, data []byte, limits preprocess.Limits)
 				return kept.image, kept.err
 			}
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
 }
@@ -106,24 +113,33 @@ func (m *Images) remove(element *list.Element) {
 	delete(m.kept, m.recent.Remove(element).(*keptImage).key)
 }
 
-// decode decodes an image.
-func (m *Images) decode(ctx context.Context, kept *keptImage, data []byte, limits preprocess.Limits) {
+// keep decodes an image when a decoder is free, unless ctx ends before.
+func (m *Images) keep(ctx context.Context, kept *keptImage, decode func() (*engine.Image, error)) {
 	defer close(kept.ready)
+	defer func() {
+		if fault := recover(); fault != nil {
+			kept.image, kept.err = nil, &FaultError{fault, debug.Stack()}
+		}
+		if kept.err != nil { // the limits may be others next time
+			m.forget(kept)
+		}
+	}()
 	select {
 	case m.slots <- struct{}{}:
 		defer func() { <-m.slots }()
+		kept.image, kept.err = decode()
 	case <-ctx.Done():
 		kept.err, kept.abandoned = ctx.Err(), true
-		m.forget(kept)
-		return
 	}
-	var decoded *preprocess.Source
-	if decoded, kept.err = preprocess.Open(data, limits); kept.err == nil {
-		kept.image, kept.err = m.engine.NewImage(decoded)
+}
+
+// decode decodes an image.
+func (m *Images) decode(data []byte, limits preprocess.Limits) (*engine.Image, error) {
+	decoded, err := preprocess.Open(data, limits)
+	if err != nil {
+		return nil, err
 	}
-	if kept.err != nil { // the limits may be others next time
-		m.forget(kept)
-	}
+	return m.engine.NewImage(decoded)
 }
 
 // forget forgets an image, unless another one has taken its place.

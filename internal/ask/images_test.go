@@ -1,7 +1,9 @@
 package ask
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -60,7 +62,7 @@ func TestImagesKept(t *testing.T) {
 	if get(0) != same[0] {
 		t.Error("0 went in place of 1")
 	}
-	if s := m.Stats(); s.Kept != 2 || s.Hits != 9 || s.Misses != 3 || s.Bytes != 2*ImageBytes(m.engine) {
+	if s := m.Stats(); s.Kept != 2 || s.Hits != 9 || s.Misses != 3 || s.Bytes != 2*m.engine.ImageBytes() {
 		t.Errorf("%+v", s)
 	}
 }
@@ -99,5 +101,65 @@ func TestImagesFailures(t *testing.T) {
 	}
 	if _, err := m.Get(t.Context(), picture(0), preprocess.Limits{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A decoder that panics is an error for all who wait, with its place free again, and the
+// picture is not kept.
+func TestImagesFault(t *testing.T) {
+	m := NewImages(openEngine(t), 2, 1)
+	kept, mine := m.find(sha256.Sum256(picture(0)))
+	if !mine {
+		t.Fatal("somebody decodes it")
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := m.Get(t.Context(), picture(0), preprocess.Limits{}) // waits for the one that fails
+		ended <- err
+	}()
+	for m.Stats().Hits == 0 {
+	}
+	m.keep(t.Context(), kept, func() (*engine.Image, error) { panic("index out of range") })
+	var fault *FaultError
+	if err := <-ended; !errors.As(err, &fault) || fault.Fault != "index out of range" || !bytes.Contains(fault.Stack, []byte("TestImagesFault")) {
+		t.Errorf("%v", err)
+	}
+	if _, err := m.Get(t.Context(), picture(0), preprocess.Limits{}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Who gives up while a picture is decoded does not wait; what the decoder makes is kept.
+func TestImagesGivenUp(t *testing.T) {
+	m := NewImages(openEngine(t), 2, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	key := sha256.Sum256(picture(0))
+	kept, _ := m.find(key)
+	begun, end := make(chan struct{}), make(chan struct{})
+	go m.keep(ctx, kept, func() (*engine.Image, error) {
+		close(begun)
+		<-end
+		return m.decode(picture(0), preprocess.Limits{})
+	})
+	<-begun
+	cancel()
+	if _, err := m.Get(ctx, picture(0), preprocess.Limits{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	waiting, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := m.Get(waiting, picture(0), preprocess.Limits{})
+		ended <- err
+	}()
+	for m.Stats().Hits == 0 {
+	}
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	close(end)
+	if image, err := m.Get(t.Context(), picture(0), preprocess.Limits{}); err != nil || image != kept.image {
+		t.Errorf("%v", err)
 	}
 }

@@ -378,5 +378,5 @@ func affordable(e *engine.Engine, parallel, maxTokens, processes int) int {
 		return parallel
 	}
 	tokens := min(c.Text.Context, c.Vision.ImageTokens+textTokens+maxTokens)
-	return int(max(1, min(int64(parallel), free/2/int64(processes)/max(1, c.SequenceMemory(tokens)))))
+	return int(max(1, min(int64(parallel), free/2/int64(processes)/max(1, e.SequenceMemory(tokens)))))
 }

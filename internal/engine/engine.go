@@ -49,9 +49,9 @@ type Options struct {
 	Parallel int            // sequences decoded together, at most; 0: DefaultParallel
 	Adapters []adapter.Spec // added to the model, in this order
 
-	// PrefillShare bounds the share of time, between 0 and 1, that images and prompts of
-	// new requests take while texts are decoded; below 1 there is a step of all texts
-	// at least between two of them. 0 stands for 1: what is new comes first.
+	// PrefillShare bounds the share of time, up to 1, that images and prompts of new
+	// requests take while texts are decoded: there is a step of all texts at least
+	// between two of them. 0: what is new comes first.
 	PrefillShare float64
 	PrefixBytes  int64 // of prompts that are kept, for requests that ask the same again; 0: none
 }
@@ -139,8 +139,8 @@ func New(file *gguf.File, o Options) (*Engine, error) {
 func open(file *gguf.File, adapters []adapter.Loaded, o Options, start time.Time) (*Engine, error) {
 	e := &Engine{
 		file: file, force: o.Force, parallel: o.Parallel,
-		share: o.PrefillShare, prefixBytes: o.PrefixBytes,
-		work: make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
+		prefixBytes: o.PrefixBytes,
+		work:        make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
 	}
 	for _, a := range adapters {
 		e.added = append(e.added, Adapter{a.Files(), a.Scale})
@@ -148,9 +148,7 @@ func open(file *gguf.File, adapters []adapter.Loaded, o Options, start time.Time
 	if e.parallel <= 0 {
 		e.parallel = DefaultParallel
 	}
-	if e.share <= 0 || e.share > 1 {
-		e.share = 1
-	}
+	e.share = max(0, min(1, o.PrefillShare))
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.bind(adapters, o); err != nil {
 		e.free()

@@ -71,6 +71,16 @@ func adapterMemory(adapters []adapter.Loaded) int64 {
 	return n
 }
 
+// SequenceMemory returns how many bytes the keys and values of some tokens take that
+// follow each other, or those that a beam or a choice adds to its prompt.
+func (e *Engine) SequenceMemory(tokens int) int64 { return e.model.SequenceMemory(tokens) }
+
+// ImageBytes returns how many bytes an image takes: pixels and features.
+func (e *Engine) ImageBytes() int64 {
+	size, tokens, width := int64(e.config.Vision.ImageSize), int64(e.config.Vision.ImageTokens), int64(e.config.Text.Hidden)
+	return 4 * (3*size*size + tokens*width)
+}
+
 // checkPrompt makes sure that there is memory for a prompt and what follows it,
 // before it is allocated; the weights are there already.
 func (e *Engine) checkPrompt(prompt, generated int) error {

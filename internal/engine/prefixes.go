@@ -12,10 +12,12 @@ import (
 // same images, is forked in place of being computed. They belong to the owner of the
 // model.
 type prefixes struct {
-	most   int64 // bytes
-	bytes  int64
-	kept   map[string]*list.Element // of *prefix
-	recent *list.List               // the latest first
+	most      int64 // bytes
+	bytes     int64
+	imageSize int64                    // bytes of an image
+	images    map[*Image]int           // those that are held: by how many prefixes
+	kept      map[string]*list.Element // of *prefix
+	recent    *list.List               // the latest first
 }
 
 // prefix is a prompt that was computed.
@@ -24,11 +26,11 @@ type prefix struct {
 	images []*Image // of its key, which holds their addresses
 	seq    *model.Sequence
 	logits []float32 // of the token after it
-	bytes  int64
+	bytes  int64     // of the rest
 }
 
-func newPrefixes(most int64) *prefixes {
-	return &prefixes{most: most, kept: map[string]*list.Element{}, recent: list.New()}
+func newPrefixes(most, imageSize int64) *prefixes {
+	return &prefixes{most: most, imageSize: imageSize, images: map[*Image]int{}, kept: map[string]*list.Element{}, recent: list.New()}
 }
 
 // prefixKey returns what distinguishes a prompt from others.
@@ -57,11 +59,26 @@ func (p *prefixes) find(key string) *prefix {
 func (p *prefixes) keep(x *prefix) {
 	p.kept[x.key] = p.recent.PushFront(x)
 	p.bytes += x.bytes
-	for p.bytes > p.most {
-		last := p.recent.Back()
-		old := p.recent.Remove(last).(*prefix)
-		delete(p.kept, old.key)
-		p.bytes -= old.bytes
-		old.seq.Release()
+	for _, image := range x.images {
+		if p.images[image]++; p.images[image] == 1 {
+			p.bytes += p.imageSize
+		}
 	}
+	for p.bytes > p.most {
+		p.drop(p.recent.Back())
+	}
+}
+
+// drop forgets a prefix, and the images that no other one has.
+func (p *prefixes) drop(element *list.Element) {
+	old := p.recent.Remove(element).(*prefix)
+	delete(p.kept, old.key)
+	p.bytes -= old.bytes
+	for _, image := range old.images {
+		if p.images[image]--; p.images[image] == 0 {
+			delete(p.images, image)
+			p.bytes -= p.imageSize
+		}
+	}
+	old.seq.Release()
 }

@@ -56,7 +56,7 @@ func (e *Engine) own() {
 	defer close(e.done)
 	o := &owner{Engine: e}
 	if e.prefixBytes > 0 {
-		o.prefixes = newPrefixes(e.prefixBytes)
+		o.prefixes = newPrefixes(e.prefixBytes, e.ImageBytes())
 	}
 	for o.turn() {
 		o.count()
@@ -90,8 +90,8 @@ func (o *owner) turn() bool {
 }
 
 // between does what waits for its turn between two steps. It reports whether there
-// was something: the generations under way are then owed steps, unless what is new may
-// take all of the time.
+// was something: the generations under way are then owed steps, unless what is new comes
+// first.
 func (o *owner) between() bool {
 	admit := o.generations
 	if len(o.active) >= o.parallel {
@@ -106,7 +106,9 @@ func (o *owner) between() bool {
 	default:
 		return false
 	}
-	o.owed = time.Duration(float64(time.Since(start)) * (1 - o.share) / o.share)
+	if o.share > 0 {
+		o.owed = max(1, time.Duration(float64(time.Since(start))*(1-o.share)/o.share))
+	}
 	return true
 }
 
@@ -155,8 +157,8 @@ func (o *owner) begin(g *generation) (logits []float32, err error) {
 			return nil, err
 		}
 	}
-	bytes := o.config.SequenceMemory(n)*int64(o.CellType().BlockBytes())/4 + int64(4*o.config.Text.Vocab)
-	if o.prefixes == nil || bytes > o.prefixes.most {
+	bytes := o.SequenceMemory(n) + int64(4*o.config.Text.Vocab)
+	if o.prefixes == nil || bytes+int64(len(g.images))*o.ImageBytes() > o.prefixes.most {
 		g.seq = o.cache.NewSequence(n + g.limit)
 		return o.model.Prefill(g.ctx, g.seq, g.prompt)
 	}

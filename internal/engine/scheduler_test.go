@@ -84,7 +84,7 @@ func TestPrefixes(t *testing.T) {
 // Prefixes take no more than they may; the cells of those that go are used again.
 func TestPrefixesBounded(t *testing.T) {
 	e := openTinyWith(t, Options{})
-	most := 3 * (e.config.SequenceMemory(3) + int64(4*e.config.Text.Vocab))
+	most := 3 * (e.SequenceMemory(3) + int64(4*e.config.Text.Vocab))
 	e = openTinyWith(t, Options{PrefixBytes: most})
 	var bytes int64
 	for i := range 40 {
@@ -107,15 +107,83 @@ func TestPrefixesBounded(t *testing.T) {
 	}
 }
 
+// The images that prefixes hold count once each, as long as one of them is there.
+func TestPrefixesCountImages(t *testing.T) {
+	e := openTinyWith(t, Options{PrefixBytes: 1 << 30})
+	ask := func(image *Image, text string) {
+		if _, err := e.Generate(t.Context(), Request{Prompt: Prompt{Text: text, Images: []*Image{image}}, MaxTokens: 1}); err != nil {
+			t.Fatal(err)
+		}
+		owned(t, e, func(context.Context) error { return nil }) // the numbers are there after it
+	}
+	first, second := gray(t, e, 10), gray(t, e, 200)
+	one := e.SequenceMemory(e.config.Vision.ImageTokens+3) + int64(4*e.config.Text.Vocab)
+	for i, c := range []struct {
+		image *Image
+		text  string
+		want  int64
+	}{
+		{first, "a", one + e.ImageBytes()},
+		{first, "b", 2*one + e.ImageBytes()},
+		{second, "a", 3*one + 2*e.ImageBytes()},
+		{first, "a", 3*one + 2*e.ImageBytes()}, // which is there
+	} {
+		if ask(c.image, c.text); e.Stats().PrefixBytes != c.want {
+			t.Errorf("%d: %d bytes, want %d", i, e.Stats().PrefixBytes, c.want)
+		}
+	}
+	// Those of prefixes that go are given back.
+	most := 2 * (one + e.ImageBytes())
+	e = openTinyWith(t, Options{PrefixBytes: most})
+	for i := range 10 {
+		ask(gray(t, e, byte(i)), "a")
+	}
+	if s := e.Stats(); s.Prefixes != 2 || s.PrefixBytes != most {
+		t.Errorf("%d prefixes of %d bytes, want 2 of %d", s.Prefixes, s.PrefixBytes, most)
+	}
+	e = openTinyWith(t, Options{PrefixBytes: one + e.ImageBytes() - 1}) // too small for any
+	if ask(gray(t, e, 1), "a"); e.Stats().Prefixes != 0 {
+		t.Errorf("%+v", e.Stats())
+	}
+}
+
+// What requests reserve is what the cache takes, whatever the type of its cells is.
+func TestSequenceMemory(t *testing.T) {
+	for _, kind := range []string{"f32", "f16", "q8_0"} {
+		t.Run(kind, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "tiny.gguf")
+			if _, err := convert.Convert(t.Context(), "../../testdata/checkpoints/pg1-tiny", path, convert.Options{Type: kind}); err != nil {
+				t.Fatal(err)
+			}
+			e, err := Open(path, Options{Device: "cpu", Threads: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			const tokens = 40
+			r := textOf(1)
+			r.MaxTokens = tokens - 3 // of its prompt
+			if _, err := e.Generate(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			owned(t, e, func(context.Context) error { return nil })
+			if want, got := e.Stats().CacheBytes, e.SequenceMemory(tokens); got != want {
+				t.Errorf("%d bytes, and the cache has %d", got, want)
+			}
+		})
+	}
+}
+
 // Between two of what waits there is a step, where new requests have a share of the
-// time only; where they come first there is none.
+// time; where they come first there is none.
 func TestPrefillShare(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		share float64
 		least int64 // steps between the first computation and the last
 	}{
-		{"new requests first", 1, 0},
+		{"new requests first", 0, 0},
+		{"all of the time but a step", 1, 3},
 		{"half of the time", 0.5, 3},
 		{"nearly all of the time", 0.99, 3},
 	} {

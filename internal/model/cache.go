@@ -99,6 +99,13 @@ func (c *Cache) addSlab(cells int) error {
 	return nil
 }
 
+// SequenceMemory returns how many bytes of a cache a sequence of some tokens takes, or a
+// fork of one that writes as many.
+func (m *Model) SequenceMemory(tokens int) int64 {
+	size := int64(m.options.CellType().BlockBytes())
+	return m.config.SequenceMemory(roundUp(tokens)) / floatSize * size
+}
+
 func roundUp(cells int) int { return (cells + spanUnit - 1) / spanUnit * spanUnit }
 
 // reserve finds cells in a row that no one uses, or makes them: a new slab has

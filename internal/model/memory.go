@@ -20,7 +20,8 @@ func (c Config) WorkingMemory(prompt, generated int) int64 {
 }
 
 // SequenceMemory estimates what another sequence of some tokens needs, in bytes,
-// where several are decoded together: its cache of keys and values.
+// where several are decoded together: its cache of keys and values, in float32. An open
+// model knows more ([Model.SequenceMemory]).
 func (c Config) SequenceMemory(tokens int) int64 {
 	return int64(min(mostMemory, c.cacheMemory(float64(tokens))))
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -109,7 +110,8 @@ func (s *Server) attempt(ctx context.Context, c *call, w *watched) (result.Resul
 		tok := m.engine.Tokenizer()
 		q.Request.OnLogProbs = func(step model.StepLogProbs) { c.logProbs(result.NewLogProb(tok, step)) }
 	}
-	w.at(stagePrompt)
+	w.at(stageVision)
+	q.Encoded = func() { w.at(stagePrompt) }
 	return r, q.Answer(ctx, m.engine, &r)
 }
 
@@ -118,14 +120,14 @@ func (c *call) memory(e *engine.Engine) int64 {
 	config, q := e.Config(), &c.question
 	room := func(tokens int) int { return min(tokens, config.Text.Context) }
 	prompt := room(len(c.pictures)*config.Vision.ImageTokens + len(q.Prompt) + promptExtra)
-	bytes := config.SequenceMemory(prompt)
+	bytes := e.SequenceMemory(prompt)
 	if q.Rate {
 		for _, text := range q.Choices {
-			bytes += config.SequenceMemory(room(len(text) + promptExtra))
+			bytes += e.SequenceMemory(room(len(text) + promptExtra))
 		}
 		return bytes
 	}
-	return bytes + int64(max(1, q.Request.Beams))*config.SequenceMemory(room(q.Request.MaxTokens))
+	return bytes + int64(max(1, q.Request.Beams))*e.SequenceMemory(room(q.Request.MaxTokens))
 }
 
 // promptExtra are tokens of a prompt that its text does not have: begin, newline, and
@@ -145,10 +147,7 @@ func (s *Server) readPictures(ctx context.Context, m *openModel, c *call, r *res
 		}
 		image, err := m.images.Get(ctx, data, s.o.Limits)
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil, 0, ctx.Err()
-			}
-			return nil, 0, p.failed(result.ImageError{Err: err})
+			return nil, 0, s.undecoded(ctx, p, err)
 		}
 		if c.keep {
 			p.data = data
@@ -157,4 +156,17 @@ func (s *Server) readPictures(ctx context.Context, m *openModel, c *call, r *res
 		r.Warnings = append(r.Warnings, result.NamedWarnings(p.name, len(c.pictures) > 1, image.Warnings)...)
 	}
 	return images, time.Since(start), nil
+}
+
+// undecoded is the error of a picture that was not decoded.
+func (s *Server) undecoded(ctx context.Context, p *picture, err error) error {
+	var fault *ask.FaultError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &fault):
+		s.log.ErrorContext(ctx, "panic", "value", fmt.Sprint(fault.Fault), "stack", string(fault.Stack))
+		return p.failed(err)
+	}
+	return p.failed(result.ImageError{Err: err})
 }

@@ -96,7 +96,8 @@ func (x *metrics) answered(endpoint string, status int, took time.Duration) {
 const (
 	stageQueue  = "queue"
 	stageImages = "images"
-	stagePrompt = "prompt" // its features and its prefix
+	stageVision = "vision" // features of the images
+	stagePrompt = "prompt"
 	stageDecode = "decode"
 )
 

@@ -103,7 +103,7 @@ func (m *models) load(o *openModel, model *Model, adapters []string) {
 		return
 	}
 	o.queue.offer(cacheMemory())
-	o.images = ask.NewImages(o.engine, max(1, int(m.o.ImageCache/ask.ImageBytes(o.engine))), maxDecoders)
+	o.images = ask.NewImages(o.engine, max(1, int(m.o.ImageCache/o.engine.ImageBytes())), maxDecoders)
 }
 
 // cacheMemory returns how many bytes keys and values of requests may take: half of
