@@ -13,8 +13,6 @@ import (
 	"paligemma/internal/nearest"
 	"paligemma/internal/quote"
 	"paligemma/internal/strictjson"
-	"paligemma/internal/task"
-	"paligemma/internal/units"
 )
 
 // Limits of what a request of a task may say, pictures left out.
@@ -51,7 +49,7 @@ func (in *taskRequest) has(name string) bool { return slices.Contains(in.given, 
 
 // field is where the value of a field goes, in either form.
 type field struct {
-	json  func(r *strictjson.Reader) error
+	json  reader
 	form  func(value string) error
 	again bool // a form may have it more than once
 }
@@ -61,7 +59,7 @@ func (in *taskRequest) fields() map[string]field {
 	w := &in.writing
 	return map[string]field{
 		"image":        in.imageField(),
-		"images":       listField(&in.images, math.MaxInt, ""),
+		"images":       listField(&in.images, anyLength, ""),
 		"prompt":       optionalField(&in.prompt),
 		"objects":      listField(&in.objects, maxText, ";"),
 		"lang":         textField(&in.lang),
@@ -88,56 +86,27 @@ func (in *taskRequest) fields() map[string]field {
 
 // checkText makes sure that a text of a form or a query can be one of JSON.
 func checkText(s string, most int) error {
-	switch {
-	case len(s) > most:
-		return fmt.Errorf("a text is longer than %s bytes", units.Number(most))
-	case !utf8.ValidString(s):
+	if !utf8.ValidString(s) {
 		return errors.New("not valid utf-8")
 	}
-	return nil
-}
-
-// readText reads a string of JSON of at most most bytes. A short one is a copy, so that
-// it does not keep the body, which may hold pictures.
-func readText(r *strictjson.Reader, most int) (string, error) {
-	s, err := r.String()
-	if err == nil {
-		err = checkText(s, most)
-	}
-	if err == nil && len(s) <= maxText {
-		s = strings.Clone(s)
-	}
-	return s, err
-}
-
-// textInto reads a string of JSON.
-func textInto(to func(string), most int) func(*strictjson.Reader) error {
-	return func(r *strictjson.Reader) error {
-		s, err := readText(r, most)
-		to(s)
-		return err
-	}
+	return checkLength(s, most)
 }
 
 // imageField is a picture, of which forms may have several.
 func (in *taskRequest) imageField() field {
-	add := func(s string) { in.images = append(in.images, s) }
-	return field{again: true, json: textInto(add, math.MaxInt), form: func(s string) error { add(s); return nil }}
+	add := func(s string) error { in.images = append(in.images, s); return nil }
+	return field{again: true, json: textInto(anyLength, add), form: add}
 }
 
 func textField(to *string) field {
-	return field{
-		json: textInto(func(s string) { *to = s }, maxText),
-		form: func(s string) error { *to = s; return nil },
-	}
+	set := func(s string) error { *to = s; return nil }
+	return field{json: textInto(maxText, set), form: set}
 }
 
 // optionalField is a text that differs from "" where it is missing.
 func optionalField(to **string) field {
-	return field{
-		json: textInto(func(s string) { *to = &s }, maxText),
-		form: func(s string) error { *to = &s; return nil },
-	}
+	set := func(s string) error { *to = &s; return nil }
+	return field{json: textInto(maxText, set), form: set}
 }
 
 // listField is a list of texts of at most most bytes. One text may stand for a list of
@@ -160,31 +129,12 @@ func listField(to *[]string, most int, separator string) field {
 		}
 		return nil
 	}
-	return field{again: true, form: add, json: func(r *strictjson.Reader) error {
-		if r.Kind() == strictjson.String {
-			s, err := readText(r, most)
-			if err != nil {
-				return err
-			}
-			return add(s)
-		}
-		return r.List(func() error {
-			s, err := readText(r, most)
-			if err != nil {
-				return err
-			}
-			return one(s)
-		})
-	}}
+	return field{again: true, json: listInto(most, add, one), form: add}
 }
 
 func intField(to *int) field {
 	return field{
-		json: func(r *strictjson.Reader) error {
-			n, err := r.Int(math.MinInt32, math.MaxInt32)
-			*to = int(n)
-			return err
-		},
+		json: intInto(to, math.MinInt32, math.MaxInt32),
 		form: func(s string) error {
 			n, err := strconv.ParseInt(s, 10, 32)
 			if *to = int(n); err != nil {
@@ -195,30 +145,21 @@ func intField(to *int) field {
 	}
 }
 
-// numberField is a number, whose text is parsed.
-func numberField(parse func(text string) error) field {
-	return field{form: parse, json: func(r *strictjson.Reader) error {
-		n, err := r.Number()
-		if err != nil {
-			return err
-		}
-		return parse(string(n))
-	}}
-}
-
 func floatField(to *float64) field {
-	parse := func(s string) (err error) {
-		if *to, err = strconv.ParseFloat(s, 64); err != nil {
-			return fmt.Errorf("%s where a number is wanted", quote.Short(s))
-		}
-		return nil
+	return field{
+		json: floatInto(to),
+		form: func(s string) (err error) {
+			if *to, err = strconv.ParseFloat(s, 64); err != nil {
+				return fmt.Errorf("%s where a number is wanted", quote.Short(s))
+			}
+			return nil
+		},
 	}
-	return numberField(parse)
 }
 
 func boolField(to *bool) field {
 	return field{
-		json: func(r *strictjson.Reader) (err error) { *to, err = r.Bool(); return err },
+		json: boolInto(to),
 		form: func(s string) (err error) {
 			if *to, err = strconv.ParseBool(s); err != nil {
 				return fmt.Errorf("%s where true or false is wanted", quote.Short(s))
@@ -236,37 +177,17 @@ func (in *taskRequest) seedField() field {
 		}
 		return nil
 	}
-	return numberField(parse)
-}
-
-// boxField is a list of four numbers, or the text that the flag takes.
-func (in *taskRequest) boxField() field {
-	parse := func(s string) error {
-		box, err := task.ParseBox(s)
-		in.box = &box
-		return err
-	}
-	return field{form: parse, json: func(r *strictjson.Reader) error {
-		if r.Kind() == strictjson.String {
-			s, err := readText(r, maxText)
-			if err != nil {
-				return err
-			}
-			return parse(s)
-		}
-		var numbers []string
-		err := r.List(func() error {
-			n, err := r.Number()
-			if numbers = append(numbers, string(n)); err == nil && len(numbers) > 4 {
-				err = errors.New("more than 4 numbers in a box")
-			}
-			return err
-		})
+	return field{form: parse, json: func(in *strictjson.Reader) error {
+		n, err := in.Number()
 		if err != nil {
 			return err
 		}
-		return parse(strings.Join(numbers, ","))
+		return parse(string(n))
 	}}
+}
+
+func (in *taskRequest) boxField() field {
+	return field{json: boxInto(&in.box), form: func(s string) error { return parseBox(s, &in.box) }}
 }
 
 // taskReader reads the fields of a request of a task, in any form.
@@ -285,8 +206,7 @@ func newTaskReader(e *endpoint) *taskReader {
 // find returns the field of a name, and notes that the request has it.
 func (t *taskReader) find(name string) (field, error) {
 	if !slices.Contains(t.endpoint.fields, name) {
-		like := nearest.DidYouMean(nearest.Word(name, t.endpoint.fields))
-		return field{}, invalid(quote.Line(name, quote.Max), fmt.Sprintf("%s has no field %s%s", t.endpoint.name, quote.Short(name), like))
+		return field{}, t.unknown(name)
 	}
 	f := t.fields[name]
 	if t.in.has(name) {
@@ -297,6 +217,12 @@ func (t *taskReader) find(name string) (field, error) {
 	}
 	t.in.given = append(t.in.given, name)
 	return f, nil
+}
+
+// unknown is the error of a field that the task does not have.
+func (t *taskReader) unknown(name string) error {
+	like := nearest.DidYouMean(nearest.Word(name, t.endpoint.fields))
+	return invalid(quote.Line(name, quote.Max), fmt.Sprintf("%s has no field %s%s", t.endpoint.name, quote.Short(name), like))
 }
 
 // form reads the value of a field of a form or a query.
@@ -318,37 +244,22 @@ func (t *taskReader) form(name, value string) error {
 // elsewhere.
 func maxFormText(name string) int {
 	if name == "image" || name == "images" {
-		return math.MaxInt
+		return anyLength
 	}
 	return maxText
 }
 
-// object reads a request in JSON. null is a field that is missing.
+// object reads a request in JSON.
 func (t *taskReader) object(text string) error {
-	r, err := strictjson.NewReader(text)
-	if err != nil {
-		return invalid("", "the body: "+quote.Error(err).Error())
-	}
-	err = r.Object(func(name string) error {
-		f, err := t.find(name)
-		if err != nil {
-			return err
+	known := params{}
+	for _, name := range t.endpoint.fields {
+		known[name] = func(in *strictjson.Reader) error {
+			f, err := t.find(name)
+			if err != nil {
+				return err
+			}
+			return f.json(in)
 		}
-		if null, err := r.Null(); null || err != nil {
-			t.in.given = slices.DeleteFunc(t.in.given, func(s string) bool { return s == name })
-			return err
-		}
-		if err := f.json(r); err != nil {
-			return invalid(name, name+": "+quote.Error(err).Error())
-		}
-		return nil
-	})
-	if err == nil {
-		err = r.End()
 	}
-	var known *apiError
-	if err == nil || errors.As(err, &known) {
-		return err
-	}
-	return invalid("", `the body: `+quote.Error(err).Error()+` (want JSON: {"image": …})`)
+	return readParams(text, known, func(name string, _ any) error { return t.unknown(name) })
 }

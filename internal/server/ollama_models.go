@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"paligemma/internal/engine"
-	"paligemma/internal/strictjson"
 )
 
 // ollamaModel is a model as Ollama's clients read it.
@@ -122,9 +121,7 @@ func (s *Server) ollamaShow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var name, older string
-	err = readParams(body, func(in *strictjson.Reader) params {
-		return params{"model": stringInto(in, &name), "name": stringInto(in, &older)}
-	}, func(string, any) error { return nil })
+	err = readParams(body, params{"model": stringInto(&name), "name": stringInto(&older)}, func(string, any) error { return nil })
 	if err == nil && name == "" {
 		name = older
 	}

@@ -29,28 +29,18 @@ func (s *Server) readOllama(body string, chat bool) (t *textRequest, load bool, 
 	t, more := newTextRequest(), ollamaExtras{messages: chatMessages{param: "messages"}}
 	t.stream = true
 	skip := func(string, any) error { return nil }
-	err = readParams(body, func(in *strictjson.Reader) params {
-		p := params{
-			"model":        stringInto(in, &t.model),
-			"lora":         stringsInto(in, &t.lora, maxAdapters),
-			"stream":       boolInto(in, &t.stream),
-			"format":       func() error { return t.readOllamaFormat(in) },
-			"options":      object(in, "options.", t.ollamaOptions(in)),
-			"logprobs":     boolInto(in, &t.logProbs),
-			"top_logprobs": intInto(in, &t.topLogProbs, 0, maxTopChoices),
-			"think":        func() (err error) { more.think, err = shortValue(in); return err },
-		}
-		if chat {
-			p["messages"] = func() error { return more.messages.read(in) }
-			p["tools"] = func() (err error) { more.tools, err = shortValue(in); return err }
-			return p
-		}
-		p["prompt"] = stringInto(in, &more.prompt)
-		p["images"] = stringsInto(in, &more.images, s.o.MaxImages)
-		p["system"] = stringInto(in, &more.system)
-		p["suffix"] = stringInto(in, &more.suffix)
-		return p
-	}, skip)
+	p := t.ollamaParams()
+	p["think"] = shortInto(&more.think)
+	if chat {
+		p["messages"] = more.messages.read
+		p["tools"] = shortInto(&more.tools)
+	} else {
+		p["prompt"] = stringInto(&more.prompt)
+		p["images"] = stringsInto(&more.images, s.o.MaxImages)
+		p["system"] = stringInto(&more.system)
+		p["suffix"] = stringInto(&more.suffix)
+	}
+	err = readParams(body, p, skip)
 	if err == nil {
 		err = more.check()
 	}
@@ -68,6 +58,19 @@ func (s *Server) readOllama(body string, chat bool) (t *textRequest, load bool, 
 		err = t.check()
 	}
 	return t, load, err
+}
+
+// ollamaParams are the parameters that /api/generate and /api/chat share.
+func (t *textRequest) ollamaParams() params {
+	return params{
+		"model":        stringInto(&t.model),
+		"lora":         stringsInto(&t.lora, maxAdapters),
+		"stream":       boolInto(&t.stream),
+		"format":       t.readOllamaFormat,
+		"options":      object("options.", t.ollamaOptions()),
+		"logprobs":     boolInto(&t.logProbs),
+		"top_logprobs": intInto(&t.topLogProbs, 0, maxTopChoices),
+	}
 }
 
 // check refuses what the models cannot do.
@@ -99,41 +102,26 @@ func (t *textRequest) readOllamaFormat(in *strictjson.Reader) error {
 }
 
 // ollamaOptions are the options that mean something here.
-func (t *textRequest) ollamaOptions(in *strictjson.Reader) params {
+func (t *textRequest) ollamaOptions() params {
 	var seed int
 	return params{
-		"temperature": floatInto(in, &t.sampling.Temperature),
-		"top_p":       floatInto(in, &t.sampling.TopP),
-		"top_k":       wholeInto(in, &t.sampling.TopK),
-		"stop":        stringsInto(in, &t.stop, maxStops),
-		"seed": func() error {
-			err := wholeInto(in, &seed)()
+		"temperature": floatInto(&t.sampling.Temperature),
+		"top_p":       floatInto(&t.sampling.TopP),
+		"top_k":       wholeInto(&t.sampling.TopK),
+		"stop":        stringsInto(&t.stop, maxStops),
+		"seed": func(in *strictjson.Reader) error {
+			err := wholeInto(&seed)(in)
 			wide := int64(seed)
 			t.seed = &wide
 			return err
 		},
-		"num_predict": func() error {
-			err := wholeInto(in, &t.maxTokens)()
+		"num_predict": func(in *strictjson.Reader) error {
+			err := wholeInto(&t.maxTokens)(in)
 			if t.maxTokens < 0 { // as many as there is room for
 				t.maxTokens = math.MaxInt32
 			}
 			return err
 		},
-	}
-}
-
-// wholeInto reads a whole number, however it is written.
-func wholeInto(in *strictjson.Reader, to *int) func() error {
-	return func() error {
-		var v float64
-		if err := floatInto(in, &v)(); err != nil {
-			return err
-		}
-		if v != math.Trunc(v) || math.Abs(v) > math.MaxInt32 {
-			return fmt.Errorf("%v where an integer of 32 bits is wanted", v)
-		}
-		*to = int(v)
-		return nil
 	}
 }
 
@@ -165,18 +153,18 @@ func (s *Server) takeOllamaChat(t *textRequest, m *ollamaExtras) error {
 		return err
 	}
 	path := fmt.Sprintf("%s[%d].", chat.param, chat.asked-1)
-	if err := readValue(path+"content", chat.content, func(in *strictjson.Reader) func() error { return stringInto(in, &t.prompts[0]) }); err != nil {
+	if err := readValue(path+"content", chat.content, stringInto(&t.prompts[0])); err != nil {
 		return err
 	}
 	var images []string
-	if err := readValue(path+"images", chat.images, func(in *strictjson.Reader) func() error { return stringsInto(in, &images, s.o.MaxImages) }); err != nil {
+	if err := readValue(path+"images", chat.images, stringsInto(&images, s.o.MaxImages)); err != nil {
 		return err
 	}
 	return s.addBase64(t, path+"images", images)
 }
 
 // readValue reads a value that is there as text; "" and null are one that is missing.
-func readValue(param, text string, read func(in *strictjson.Reader) func() error) error {
+func readValue(param, text string, read reader) error {
 	if text == "" {
 		return nil
 	}
@@ -187,7 +175,7 @@ func readValue(param, text string, read func(in *strictjson.Reader) func() error
 	if null, err := in.Null(); null || err != nil {
 		return wrong(param, err)
 	}
-	return wrong(param, read(in)())
+	return wrong(param, read(in))
 }
 
 // addBase64 adds pictures that are base64, or have an address, to the prompts.

@@ -12,15 +12,12 @@ import (
 // readChat reads a request for /v1/chat/completions.
 func (s *Server) readChat(body string) (*textRequest, error) {
 	t, messages := newTextRequest(), chatMessages{param: "messages"}
-	err := readParams(body, func(in *strictjson.Reader) params {
-		p := t.params(in)
-		p["messages"] = func() error { return messages.read(in) }
-		p["max_completion_tokens"] = p["max_tokens"]
-		p["logprobs"] = boolInto(in, &t.logProbs)
-		p["top_logprobs"] = intInto(in, &t.topLogProbs, 0, maxTopChoices)
-		return p
-	}, t.unsupported)
-	if err != nil {
+	p := t.params()
+	p["messages"] = messages.read
+	p["max_completion_tokens"] = p["max_tokens"]
+	p["logprobs"] = boolInto(&t.logProbs)
+	p["top_logprobs"] = intInto(&t.topLogProbs, 0, maxTopChoices)
+	if err := readParams(body, p, t.unsupported); err != nil {
 		return nil, err
 	}
 	if err := s.takeChat(t, &messages); err != nil {
@@ -32,16 +29,14 @@ func (s *Server) readChat(body string) (*textRequest, error) {
 // readCompletion reads a request for /v1/completions.
 func (s *Server) readCompletion(body string) (*textRequest, error) {
 	t, images := newTextRequest(), []string(nil)
-	err := readParams(body, func(in *strictjson.Reader) params {
-		p := t.params(in)
-		p["prompt"] = func() error { return t.readPrompts(in) }
-		p["images"] = stringsInto(in, &images, s.o.MaxImages)
-		p["logprobs"] = func() error {
-			t.logProbs = true
-			return intInto(in, &t.topLogProbs, 0, maxTopChoices)()
-		}
-		return p
-	}, t.unsupported)
+	p := t.params()
+	p["prompt"] = t.readPrompts
+	p["images"] = stringsInto(&images, s.o.MaxImages)
+	p["logprobs"] = func(in *strictjson.Reader) error {
+		t.logProbs = true
+		return intInto(&t.topLogProbs, 0, maxTopChoices)(in)
+	}
+	err := readParams(body, p, t.unsupported)
 	switch {
 	case err != nil:
 		return nil, err
@@ -58,7 +53,7 @@ func (s *Server) readCompletion(body string) (*textRequest, error) {
 
 // readPrompts reads a prompt, or a list of them.
 func (t *textRequest) readPrompts(in *strictjson.Reader) error {
-	err := stringsInto(in, &t.prompts, maxTexts)()
+	err := stringsInto(&t.prompts, maxTexts)(in)
 	if err == nil && len(t.prompts) == 0 {
 		err = errors.New("the list is empty")
 	}
@@ -103,9 +98,9 @@ func (m *chatMessages) message(in *strictjson.Reader) error {
 	path := fmt.Sprintf("%s[%d].", m.param, m.count)
 	var role, content, images string
 	err := readObject(in, path, params{
-		"role":    stringInto(in, &role),
-		"content": func() (err error) { content, err = in.Text(in.Skip); return err },
-		"images":  func() (err error) { images, err = in.Text(in.Skip); return err },
+		"role":    stringInto(&role),
+		"content": laterInto(&content),
+		"images":  laterInto(&images),
 	}, nil)
 	if err != nil {
 		return err
@@ -140,9 +135,8 @@ func (s *Server) takeChat(t *textRequest, m *chatMessages) error {
 	}
 	path += "content"
 	if in.Kind() == strictjson.String {
-		prompt, err := readString(in)
-		t.prompts = []string{prompt}
-		return wrong(path, err)
+		t.prompts = []string{""}
+		return wrong(path, stringInto(&t.prompts[0])(in))
 	}
 	var texts []string
 	i := 0
@@ -176,13 +170,13 @@ func (s *Server) warnOfTurns(t *textRequest, m *chatMessages) error {
 func (s *Server) readPart(in *strictjson.Reader, t *textRequest, texts *[]string, path string) error {
 	var kind, text, image string
 	part := params{
-		"type": stringInto(in, &kind),
-		"text": stringInto(in, &text),
-		"image_url": func() error {
+		"type": stringInto(&kind),
+		"text": stringInto(&text),
+		"image_url": func(in *strictjson.Reader) error {
 			if in.Kind() == strictjson.String {
-				return stringInto(in, &image)()
+				return stringInto(&image)(in)
 			}
-			return readObject(in, path+".image_url.", params{"url": stringInto(in, &image)}, nil)
+			return readObject(in, path+".image_url.", params{"url": stringInto(&image)}, nil)
 		},
 	}
 	if err := readObject(in, path+".", part, nil); err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strings"
 
@@ -14,7 +13,7 @@ import (
 
 // params are the parameters that an object of JSON may have: what reads the value of
 // each. A value that is null is a parameter that is missing.
-type params map[string]func() error
+type params map[string]reader
 
 // bodyText reads the body of a request.
 func bodyText(r *http.Request) (string, error) {
@@ -26,14 +25,14 @@ func bodyText(r *http.Request) (string, error) {
 	return b.String(), nil
 }
 
-// readParams reads a text that is an object. newParams makes its parameters; other gets
-// the value of one that is not among them. Errors name the parameter.
-func readParams(text string, newParams func(in *strictjson.Reader) params, other func(name string, value any) error) error {
+// readParams reads a text that is an object. other gets the value of a parameter that is
+// not known. Errors name the parameter.
+func readParams(text string, known params, other func(name string, value any) error) error {
 	in, err := strictjson.NewReader(text)
 	if err != nil {
 		return notJSON(err)
 	}
-	if err = readObject(in, "", newParams(in), other); err == nil {
+	if err = readObject(in, "", known, other); err == nil {
 		err = in.End()
 	}
 	return notJSON(err)
@@ -69,7 +68,7 @@ func readObject(in *strictjson.Reader, path string, known params, other func(nam
 			if null, err := in.Null(); null || err != nil {
 				return err
 			}
-			return wrong(param, read())
+			return wrong(param, read(in))
 		case others == maxOthers:
 			return invalid(param, fmt.Sprintf("more than %d parameters that are not known", maxOthers))
 		}
@@ -105,82 +104,17 @@ func wrong(param string, err error) error {
 	return invalid(param, param+": "+quote.Error(err).Error())
 }
 
+// laterInto keeps a value of any kind as text, to be read when more is known.
+func laterInto(to *string) reader {
+	return func(in *strictjson.Reader) (err error) { *to, err = in.Text(in.Skip); return err }
+}
+
+// shortInto reads a value of any kind of which only its being there counts.
+func shortInto(to *any) reader {
+	return func(in *strictjson.Reader) (err error) { *to, err = shortValue(in); return err }
+}
+
 // object reads a value that is an object, parameters unknown to it skipped.
-func object(in *strictjson.Reader, path string, known params) func() error {
-	return func() error { return readObject(in, path, known, nil) }
-}
-
-// readString reads a string of any length, a prompt or a picture.
-func readString(in *strictjson.Reader) (string, error) { return readText(in, math.MaxInt) }
-
-func stringInto(in *strictjson.Reader, to *string) func() error {
-	return func() (err error) { *to, err = readString(in); return err }
-}
-
-func boolInto(in *strictjson.Reader, to *bool) func() error {
-	return func() (err error) { *to, err = in.Bool(); return err }
-}
-
-func intInto(in *strictjson.Reader, to *int, low, high int64) func() error {
-	return func() error {
-		n, err := in.Int(low, high)
-		*to = int(n)
-		return err
-	}
-}
-
-func floatInto(in *strictjson.Reader, to *float64) func() error {
-	return func() error {
-		n, err := in.Number()
-		if err != nil {
-			return err
-		}
-		if *to, err = n.Float64(); err != nil {
-			return fmt.Errorf("%s is beyond a float64", quote.Short(string(n)))
-		}
-		return nil
-	}
-}
-
-// stringsInto reads a list of at most most strings, or one string.
-func stringsInto(in *strictjson.Reader, to *[]string, most int) func() error {
-	return func() error {
-		*to = []string{}
-		add := func() error {
-			s, err := readString(in)
-			if *to = append(*to, s); err == nil && len(*to) > most {
-				err = fmt.Errorf("want at most %d", most)
-			}
-			return err
-		}
-		if in.Kind() == strictjson.String {
-			return add()
-		}
-		return in.List(add)
-	}
-}
-
-// boxInto reads [x0, y0, x1, y1].
-func boxInto(in *strictjson.Reader, to **[4]float64) func() error {
-	return func() error {
-		var box [4]float64
-		n := 0
-		err := in.List(func() error {
-			var v float64
-			err := floatInto(in, &v)()
-			if n < len(box) {
-				box[n] = v
-			}
-			n++
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if n != len(box) || box[0] < 0 || box[1] < 0 || box[2] <= box[0] || box[3] <= box[1] || math.IsInf(box[2]+box[3], 0) {
-			return errors.New("want [x0, y0, x1, y1] in pixels, 0 ≤ x0 < x1 and 0 ≤ y0 < y1")
-		}
-		*to = &box
-		return nil
-	}
+func object(path string, known params) reader {
+	return func(in *strictjson.Reader) error { return readObject(in, path, known, nil) }
 }

@@ -52,30 +52,30 @@ type textRequest struct {
 func newTextRequest() *textRequest { return &textRequest{n: 1, beams: 1} }
 
 // params returns the parameters that have the same names in all interfaces of OpenAI's.
-func (t *textRequest) params(in *strictjson.Reader) params {
+func (t *textRequest) params() params {
 	return params{
-		"model":           stringInto(in, &t.model),
-		"lora":            stringsInto(in, &t.lora, maxAdapters),
-		"n":               intInto(in, &t.n, 1, maxTexts),
-		"max_tokens":      intInto(in, &t.maxTokens, 1, math.MaxInt32),
-		"temperature":     floatInto(in, &t.sampling.Temperature),
-		"top_p":           floatInto(in, &t.sampling.TopP),
-		"top_k":           intInto(in, &t.sampling.TopK, -1, math.MaxInt32),
-		"seed":            seedInto(in, &t.seed),
-		"stop":            stringsInto(in, &t.stop, maxStops),
-		"stop_repeats":    boolInto(in, &t.stopRepeats),
-		"beams":           intInto(in, &t.beams, 1, model.MaxBeams),
-		"choices_text":    stringsInto(in, &t.choices, maxChoices),
-		"box":             boxInto(in, &t.box),
-		"stream":          boolInto(in, &t.stream),
-		"stream_options":  object(in, "stream_options.", params{"include_usage": boolInto(in, &t.usage)}),
-		"response_format": func() error { return t.readFormat(in) },
+		"model":           stringInto(&t.model),
+		"lora":            stringsInto(&t.lora, maxAdapters),
+		"n":               intInto(&t.n, 1, maxTexts),
+		"max_tokens":      intInto(&t.maxTokens, 1, math.MaxInt32),
+		"temperature":     floatInto(&t.sampling.Temperature),
+		"top_p":           floatInto(&t.sampling.TopP),
+		"top_k":           intInto(&t.sampling.TopK, -1, math.MaxInt32),
+		"seed":            seedInto(&t.seed),
+		"stop":            stringsInto(&t.stop, maxStops),
+		"stop_repeats":    boolInto(&t.stopRepeats),
+		"beams":           intInto(&t.beams, 1, model.MaxBeams),
+		"choices_text":    stringsInto(&t.choices, maxChoices),
+		"box":             boxInto(&t.box),
+		"stream":          boolInto(&t.stream),
+		"stream_options":  object("stream_options.", params{"include_usage": boolInto(&t.usage)}),
+		"response_format": t.readFormat,
 	}
 }
 
 // seedInto reads a seed, any integer of 64 bits.
-func seedInto(in *strictjson.Reader, to **int64) func() error {
-	return func() error {
+func seedInto(to **int64) reader {
+	return func(in *strictjson.Reader) error {
 		n, err := in.Int(math.MinInt64, math.MaxInt64)
 		*to = &n
 		return err
@@ -85,7 +85,7 @@ func seedInto(in *strictjson.Reader, to **int64) func() error {
 // readFormat reads the form that a text should have.
 func (t *textRequest) readFormat(in *strictjson.Reader) error {
 	kind := ""
-	if err := readObject(in, "response_format.", params{"type": stringInto(in, &kind)}, nil); err != nil {
+	if err := readObject(in, "response_format.", params{"type": stringInto(&kind)}, nil); err != nil {
 		return err
 	}
 	switch kind {
