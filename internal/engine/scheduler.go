@@ -164,7 +164,7 @@ func (o *owner) begin(g *generation) (logits []float32, err error) {
 	}
 	key := prefixKey(g.prompt.IDs, g.images)
 	found := o.prefixes.find(key)
-	o.countPrefix(found != nil)
+	o.countPrefix(n, found != nil)
 	if found == nil {
 		found = &prefix{key: key, images: g.images, seq: o.cache.NewSequence(n), bytes: bytes}
 		if found.logits, err = o.model.Prefill(g.ctx, found.seq, g.prompt); err != nil {

@@ -13,6 +13,8 @@ type Stats struct {
 	Prefixes                 int   // prompts that are kept,
 	PrefixBytes              int64 // what they take,
 	PrefixHits, PrefixMisses int64 // and how often one came again, or did not
+	PrefixTokens             int64 // of all that came,
+	PrefixHitTokens          int64 // and of those that came again
 }
 
 // stats are guarded: the owner of the model writes them, anybody reads them.
@@ -54,10 +56,12 @@ func (o *owner) countStep(sequences int) {
 }
 
 // countPrefix notes whether a prompt was there already.
-func (o *owner) countPrefix(hit bool) {
+func (o *owner) countPrefix(tokens int, hit bool) {
 	o.stats.change(func(s *Stats) {
+		s.PrefixTokens += int64(tokens)
 		if hit {
 			s.PrefixHits++
+			s.PrefixHitTokens += int64(tokens)
 		} else {
 			s.PrefixMisses++
 		}

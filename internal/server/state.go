@@ -32,11 +32,8 @@ var stateMetrics = []stateMetric{
 		return float64(i.Hits + i.Misses)
 	}),
 	gauge("mm_cache_bytes", "The memory of images that are kept, with their features.", func(o *openModel) float64 { return float64(o.images.Stats().Bytes) }),
-	counter("prefix_cache_hits_total", "Prompts that were there already, with their images.", func(o *openModel) float64 { return float64(o.engine.Stats().PrefixHits) }),
-	counter("prefix_cache_queries_total", "Prompts that were asked for.", func(o *openModel) float64 {
-		e := o.engine.Stats()
-		return float64(e.PrefixHits + e.PrefixMisses)
-	}),
+	counter("prefix_cache_hits_total", "Tokens of prompts that were there already, with their images.", func(o *openModel) float64 { return float64(o.engine.Stats().PrefixHitTokens) }),
+	counter("prefix_cache_queries_total", "Tokens of prompts that were looked for.", func(o *openModel) float64 { return float64(o.engine.Stats().PrefixTokens) }),
 	gauge("prefix_cache_bytes", "The memory of prompts that are kept.", func(o *openModel) float64 { return float64(o.engine.Stats().PrefixBytes) }),
 }
 
