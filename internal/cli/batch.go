@@ -154,7 +154,7 @@ func (a *app) batchRun(q *request) (o batch.Options, err error) {
 	if b.Workers < 1 || b.Workers > maxWorkers {
 		return o, usageError{fmt.Errorf("--workers %d: want 1 to %d", b.Workers, maxWorkers)}
 	}
-	if o.Parallel, err = b.parallel(); err != nil {
+	if o.Parallel, err = textsTogether("batch", b.Batch); err != nil {
 		return o, err
 	}
 	if b.coco {
@@ -167,19 +167,19 @@ func (a *app) batchRun(q *request) (o batch.Options, err error) {
 	return o, nil
 }
 
-// parallel returns the number of texts that are decoded together.
-func (o *batchOptions) parallel() (int, error) {
-	if o.Batch == autoBatch {
+// textsTogether returns the number of texts that are decoded together, which a flag says.
+func textsTogether(flag, text string) (int, error) {
+	if text == autoBatch {
 		return engine.DefaultParallel, nil
 	}
-	n, err := strconv.Atoi(o.Batch)
+	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > maxBatch {
-		return 0, usageError{fmt.Errorf("--batch %s: want auto, or a number from 1 to %d", quote.Short(o.Batch), maxBatch)}
+		return 0, usageError{fmt.Errorf("--%s %s: want auto, or a number from 1 to %d", flag, quote.Short(text), maxBatch)}
 	}
 	return n, nil
 }
 
-// maxBatch bounds --batch.
+// maxBatch bounds --batch and --parallel.
 const maxBatch = 256
 
 // batchTask returns what is asked of the inputs.

@@ -55,6 +55,25 @@ func (o *commonOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Timings, "timings", false, "print timings on stderr")
 }
 
+// refusedFlag is the value of a flag that other commands have.
+type refusedFlag struct{}
+
+func (refusedFlag) String() string   { return "" }
+func (refusedFlag) Set(string) error { return errors.New("unknown flag") }
+func (refusedFlag) Type() string     { return "refused" }
+
+// refuse has a command not know some of the flags that all others have.
+func refuse(f *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		flag := f.VarPF(refusedFlag{}, name, "", "")
+		flag.Hidden, flag.NoOptDefVal = true, "true"
+		annotate(f, name, noVariable)
+	}
+}
+
+// resultFlags are those of [commonOptions] that say how results and progress are shown.
+var resultFlags = []string{"format", "json", "progress", "timings"}
+
 func (o *commonOptions) check(f *pflag.FlagSet) error {
 	if o.JSON {
 		if typed(f, "format") && o.Format != formatJSON {

@@ -46,6 +46,7 @@ is http://HOST:PORT, https://HOST:PORT or unix:PATH.`,
 		},
 	}
 	f := cmd.Flags()
+	refuse(f, resultFlags...)
 	o.listen.addressFlags(f)
 	f.StringVar(&o.listen.Cert, "tls-cert", "", "ask over TLS, and trust the certificate in `FILE` only, with --tls-key as serve has it")
 	f.StringVar(&o.listen.Key, "tls-key", "", "the key in `FILE` that belongs to it")

@@ -67,6 +67,7 @@ Sockets that systemd hands over take the place of --host and --port.`,
 		},
 	}
 	f := cmd.Flags()
+	refuse(f, resultFlags...)
 	o.served.flags(f)
 	o.model.runFlags(f)
 	o.limits.flags(f)
@@ -142,7 +143,7 @@ func (a *app) serverOptions(o *serveOptions, log *slog.Logger) (server.Options, 
 	lim := a.limits("", o.limits)
 	models, err := a.served(o.model, &o.served)
 	return server.Options{
-		Version: version, Models: models, Parallel: o.served.Parallel, MaxQueue: o.served.MaxQueue,
+		Version: version, Models: models, Parallel: o.served.parallel, MaxQueue: o.served.MaxQueue,
 		ImageCache: o.served.ImageCache, KeepAlive: o.served.KeepAlive, MaxBody: o.MaxBody, MaxConnections: o.Connections, Timeout: o.Timeout,
 		Limits:  preprocess.Limits{MaxPixels: lim.MaxPixels, MaxBytes: lim.MaxBytes},
 		Fetch:   fetch.Options{MaxBytes: lim.MaxBytes, Hosts: o.access.Remote, Media: o.access.MediaPath},

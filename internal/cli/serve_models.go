@@ -21,7 +21,8 @@ type servedOptions struct {
 	Models       []string // NAME=MODEL or MODEL
 	Adapters     []string // NAME=DIR[:SCALE]
 	MaskDecoder  string
-	Parallel     int
+	Parallel     string
+	parallel     int // of Parallel, once it is checked
 	MaxQueue     int
 	PrefillShare float64
 	ImageCache   int64
@@ -34,7 +35,7 @@ func (o *servedOptions) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.Adapters, "adapter", nil, "offer the adapter `NAME=DIR[:SCALE]` of the first model to requests that ask for it, in \"lora\"; may be repeated")
 	annotate(f, "adapter", listVariable)
 	f.StringVar(&o.MaskDecoder, "mask-decoder", "", "decode masks with `FILE`: vae-oid.npz, or a GGUF that has the decoder")
-	f.IntVar(&o.Parallel, "parallel", engine.DefaultParallel, "decode `N` texts together")
+	f.StringVar(&o.Parallel, "parallel", autoBatch, "decode `N` texts together, as far as there is memory for them")
 	f.IntVar(&o.MaxQueue, "max-queue", 256, "let `N` requests wait; others are refused (429)")
 	f.Float64Var(&o.PrefillShare, "prefill-share", 0.9, "the `SHARE` of the time, above 0 and up to 1, that images and prompts of new requests may take while texts are written")
 	f.Int64Var(&o.ImageCache, "image-cache", 256_000_000, "keep `N` bytes of images with their features, for requests about the same ones")
@@ -42,10 +43,11 @@ func (o *servedOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.KeepAlive, "keep-alive", 0, "close a model that nobody has asked for in a `TIME`, such as 10m; 0: never")
 }
 
-func (o *servedOptions) check() error {
+func (o *servedOptions) check() (err error) {
+	if o.parallel, err = textsTogether("parallel", o.Parallel); err != nil {
+		return err
+	}
 	switch {
-	case o.Parallel < 1 || o.Parallel > maxBatch:
-		return usageError{fmt.Errorf("--parallel %d: want 1 to %d", o.Parallel, maxBatch)}
 	case o.MaxQueue < 0:
 		return usageError{errors.New("--max-queue: want 0 or more")}
 	case !(o.PrefillShare > 0 && o.PrefillShare <= 1):
@@ -55,7 +57,7 @@ func (o *servedOptions) check() error {
 	case o.KeepAlive < 0:
 		return usageError{errors.New("--keep-alive: want a time that is not negative, such as 10m")}
 	}
-	_, err := o.named()
+	_, err = o.named()
 	if err == nil {
 		_, _, err = o.offered()
 	}
@@ -153,7 +155,7 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 // opener returns what opens a model, with adapters by their names.
 func (a *app) opener(m modelOptions, o *servedOptions, specs map[string]adapter.Spec) func(adapters []string) (*engine.Engine, error) {
 	return func(adapters []string) (*engine.Engine, error) {
-		options, err := m.options(o.Parallel)
+		options, err := m.options(o.parallel)
 		if err != nil {
 			return nil, err
 		}

@@ -53,7 +53,7 @@ func TestServedNames(t *testing.T) {
 
 // What --adapter, and the numbers of serve, may be.
 func TestServedFlags(t *testing.T) {
-	valid := servedOptions{Parallel: 1, PrefillShare: 1}
+	valid := servedOptions{Parallel: "1", PrefillShare: 1}
 	if err := valid.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,8 @@ func TestServedFlags(t *testing.T) {
 	}{
 		{"adapter without a name", func(o *servedOptions) { o.Adapters = []string{"dir"} }, "NAME=DIR"},
 		{"adapter twice", func(o *servedOptions) { o.Adapters = []string{"a=x", "a=y"} }, "twice"},
-		{"no texts", func(o *servedOptions) { o.Parallel = 0 }, "--parallel"},
+		{"no texts", func(o *servedOptions) { o.Parallel = "0" }, "--parallel"},
+		{"some texts", func(o *servedOptions) { o.Parallel = "some" }, "want auto, or a number"},
 		{"no share", func(o *servedOptions) { o.PrefillShare = 0 }, "--prefill-share"},
 		{"queue", func(o *servedOptions) { o.MaxQueue = -1 }, "--max-queue"},
 		{"cache", func(o *servedOptions) { o.ImageCache = -1 }, "--image-cache"},
@@ -85,5 +86,27 @@ func TestServedAdapters(t *testing.T) {
 	o := servedOptions{Adapters: []string{"a=" + filepath.Join(t.TempDir(), "none")}}
 	if _, err := new(app).served(modelOptions{}, &o); err == nil || !strings.Contains(err.Error(), `--adapter "a"`) || exitCode(err) != exitModel {
 		t.Errorf("%v", err)
+	}
+}
+
+// A server knows no flags of results: they would mean nothing.
+func TestRefusedFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"serve", "--format", "json"}, {"serve", "--format=json"}, {"serve", "--json"}, {"serve", "--timings"}, {"serve", "--progress", "never"},
+		{"--json", "serve"}, {"serve", "--format"}, {"health", "--timings"},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			code, _, errs := runArgs(t, t.Context(), false, append(args, "--port", "99999")...) // which fails, too
+			if code != exitUsage || !strings.HasPrefix(errs, "paligemma: unknown flag --") {
+				t.Errorf("%d %s", code, errs)
+			}
+		})
+	}
+	t.Setenv("PALIGEMMA_FORMAT", "json") // for other commands
+	if code, _, errs := runArgs(t, t.Context(), false, "serve", "--port", "99999"); code != exitUsage || !strings.Contains(errs, "--port") {
+		t.Errorf("%d %s", code, errs)
+	}
+	if _, out, _ := runArgs(t, t.Context(), false, "serve", "--help"); strings.Contains(out, "--format") || !strings.Contains(out, "--verbose") {
+		t.Error(out)
 	}
 }

@@ -37,6 +37,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &empty):
 		what, _ := pflag.UnquoteUsage(empty.GetFlag())
 		err = fmt.Errorf("--%s needs a value: --%[1]s %s", empty.GetFlag().Name, what)
+	case errors.As(err, &invalid) && invalid.GetFlag().Value == refusedFlag{}:
+		err = fmt.Errorf("unknown flag --%s", invalid.GetFlag().Name)
 	case errors.As(err, &invalid):
 		err = fmt.Errorf("--%s %s: %s", invalid.GetFlag().Name, quote.Short(invalid.GetValue()), wantedValue(invalid.GetFlag(), err))
 	default:
