@@ -16,8 +16,8 @@ import (
 // their features: equal images, known by a hash of their bytes, are decoded and encoded
 // once. Any goroutine may call it.
 type Images struct {
-	engine *engine.Engine
-	slots  chan struct{} // one for each image that is decoded at the moment
+	engine   *engine.Engine
+	decoders Decoders
 
 	mu     sync.Mutex
 	kept   map[[sha256.Size]byte]*list.Element // of *keptImage
@@ -52,10 +52,29 @@ func (e *FaultError) Error() string {
 	return fmt.Sprintf("its decoder failed, which is a fault of this program: %v", e.Fault)
 }
 
-// NewImages makes room for a number of images, 1 or more. At most decoders are decoded
-// at a time: each may take hundreds of megabytes for a moment.
-func NewImages(e *engine.Engine, most, decoders int) *Images {
-	return &Images{engine: e, slots: make(chan struct{}, decoders), kept: map[[sha256.Size]byte]*list.Element{}, recent: list.New(), most: most}
+// Decoders are as many as may be at work at a time: each may take hundreds of megabytes
+// for a moment. Several [Images] may share them.
+type Decoders chan struct{}
+
+// NewDecoders returns n decoders.
+func NewDecoders(n int) Decoders { return make(Decoders, n) }
+
+// Take waits for a decoder, unless ctx ends before. The caller gives it back.
+func (d Decoders) Take(ctx context.Context) error {
+	select {
+	case d <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Give gives a decoder back.
+func (d Decoders) Give() { <-d }
+
+// NewImages makes room for a number of images, 1 or more.
+func NewImages(e *engine.Engine, most int, decoders Decoders) *Images {
+	return &Images{engine: e, decoders: decoders, kept: map[[sha256.Size]byte]*list.Element{}, recent: list.New(), most: most}
 }
 
 // Stats returns what became of the requests so far.
@@ -124,13 +143,12 @@ func (m *Images) keep(ctx context.Context, kept *keptImage, decode func() (*engi
 			m.forget(kept)
 		}
 	}()
-	select {
-	case m.slots <- struct{}{}:
-		defer func() { <-m.slots }()
-		kept.image, kept.err = decode()
-	case <-ctx.Done():
-		kept.err, kept.abandoned = ctx.Err(), true
+	if kept.err = m.decoders.Take(ctx); kept.err != nil {
+		kept.abandoned = true
+		return
 	}
+	defer m.decoders.Give()
+	kept.image, kept.err = decode()
 }
 
 // decode decodes an image.

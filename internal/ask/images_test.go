@@ -35,7 +35,7 @@ func picture(n int) []byte { return fmt.Appendf(nil, "P3 1 1 255 %d 0 0\n", n) }
 // Equal images are decoded once, also by many at a time, and as many are kept as
 // there is room for: those that were asked for last.
 func TestImagesKept(t *testing.T) {
-	m := NewImages(openEngine(t), 2, 2)
+	m := NewImages(openEngine(t), 2, NewDecoders(2))
 	get := func(n int) *engine.Image {
 		image, err := m.Get(t.Context(), picture(n), preprocess.Limits{})
 		if err != nil {
@@ -69,8 +69,8 @@ func TestImagesKept(t *testing.T) {
 
 // Who waits for an image is not disturbed by the end of the one who decodes it.
 func TestImagesAbandoned(t *testing.T) {
-	m := NewImages(openEngine(t), 2, 1)
-	m.slots <- struct{}{} // somebody decodes another image
+	m := NewImages(openEngine(t), 2, NewDecoders(1))
+	m.decoders <- struct{}{} // somebody decodes another image
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	begin := func(ctx context.Context) {
@@ -87,7 +87,7 @@ func TestImagesAbandoned(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v", err)
 	}
-	<-m.slots
+	m.decoders.Give()
 	if err := <-ended; err != nil {
 		t.Errorf("the other one: %v", err)
 	}
@@ -95,7 +95,7 @@ func TestImagesAbandoned(t *testing.T) {
 
 // A failure is not kept: another limit may let the picture pass.
 func TestImagesFailures(t *testing.T) {
-	m := NewImages(openEngine(t), 2, 1)
+	m := NewImages(openEngine(t), 2, NewDecoders(1))
 	if _, err := m.Get(t.Context(), picture(0), preprocess.Limits{MaxBytes: 3}); !errors.Is(err, preprocess.ErrTooLarge) {
 		t.Fatalf("%v", err)
 	}
@@ -107,7 +107,7 @@ func TestImagesFailures(t *testing.T) {
 // A decoder that panics is an error for all who wait, with its place free again, and the
 // picture is not kept.
 func TestImagesFault(t *testing.T) {
-	m := NewImages(openEngine(t), 2, 1)
+	m := NewImages(openEngine(t), 2, NewDecoders(1))
 	kept, mine := m.find(sha256.Sum256(picture(0)))
 	if !mine {
 		t.Fatal("somebody decodes it")
@@ -131,7 +131,7 @@ func TestImagesFault(t *testing.T) {
 
 // Who gives up while a picture is decoded does not wait; what the decoder makes is kept.
 func TestImagesGivenUp(t *testing.T) {
-	m := NewImages(openEngine(t), 2, 1)
+	m := NewImages(openEngine(t), 2, NewDecoders(1))
 	ctx, cancel := context.WithCancel(t.Context())
 	key := sha256.Sum256(picture(0))
 	kept, _ := m.find(key)

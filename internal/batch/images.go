@@ -29,7 +29,7 @@ type images struct {
 }
 
 func newImages(e *engine.Engine, o *Options, most int) *images {
-	return &images{images: ask.NewImages(e, most, min(runtime.GOMAXPROCS(0), maxDecoders)), limits: o.Limits, stdin: o.Source.Stdin}
+	return &images{images: ask.NewImages(e, most, ask.NewDecoders(min(runtime.GOMAXPROCS(0), maxDecoders))), limits: o.Limits, stdin: o.Source.Stdin}
 }
 
 // get returns an image fitted to the model, and how long that took. Errors about the

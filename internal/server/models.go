@@ -21,7 +21,8 @@ const maxDecoders = 2
 // models are those that a server offers. They are opened when they are asked for, and
 // closed when nobody has asked for them in a while.
 type models struct {
-	o Options
+	o        Options
+	decoders ask.Decoders // of all models
 
 	mu   sync.Mutex
 	held map[string]*openModel // by name and adapters
@@ -42,7 +43,9 @@ type openModel struct {
 	closer *time.Timer // runs while there are none; nil where models stay open
 }
 
-func newModels(o Options) *models { return &models{o: o, held: map[string]*openModel{}} }
+func newModels(o Options) *models {
+	return &models{o: o, decoders: ask.NewDecoders(maxDecoders), held: map[string]*openModel{}}
+}
 
 // find returns the model that a request names. With one model any name is its own.
 func (m *models) find(name string) (*Model, error) {
@@ -103,7 +106,7 @@ func (m *models) load(o *openModel, model *Model, adapters []string) {
 		return
 	}
 	o.queue.offer(cacheMemory())
-	o.images = ask.NewImages(o.engine, max(1, int(m.o.ImageCache/o.engine.ImageBytes())), maxDecoders)
+	o.images = ask.NewImages(o.engine, max(1, int(m.o.ImageCache/o.engine.ImageBytes())), m.decoders)
 }
 
 // cacheMemory returns how many bytes keys and values of requests may take: half of

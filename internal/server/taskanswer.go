@@ -193,12 +193,28 @@ func (d *canvas) begin() (err error) {
 	case <-d.ctx.Done():
 		return d.ctx.Err()
 	}
-	p := &d.call.pictures[0]
-	if d.drawing, err = drawing.New(p.data, d.server.o.Limits); err != nil {
-		<-d.server.canvases
-		return p.failed(result.ImageError{Err: err})
+	defer func() {
+		if d.drawing == nil {
+			<-d.server.canvases
+		}
+	}()
+	d.drawing, err = d.decode()
+	return err
+}
+
+// decode decodes the picture, when a decoder is free.
+func (d *canvas) decode() (*drawing.Drawing, error) {
+	decoders := d.server.models.decoders
+	if err := decoders.Take(d.ctx); err != nil {
+		return nil, err
 	}
-	return nil
+	defer decoders.Give()
+	p := &d.call.pictures[0]
+	drawn, err := drawing.New(p.data, d.server.o.Limits)
+	if err != nil {
+		return nil, p.failed(result.ImageError{Err: err})
+	}
+	return drawn, nil
 }
 
 // end gives the place back.
