@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -151,20 +152,43 @@ func (s *Server) writeBody(w http.ResponseWriter, status int, data []byte) {
 // routeRest adds the answer to requests for what is not there.
 func (s *Server) routeRest(mux *http.ServeMux) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if methods := allowedMethods(mux, r); len(methods) > 0 {
+		if methods := allowedMethods(mux, r, r.URL.Path); len(methods) > 0 {
 			w.Header().Set("Allow", strings.Join(methods, ", "))
 			s.fail(w, r, &apiError{http.StatusMethodNotAllowed, result.CodeInvalid, "", "want the method " + strings.Join(methods, " or ")})
 			return
 		}
-		s.fail(w, r, notFound("", "there is nothing at "+quote.Short(r.URL.Path)))
+		s.fail(w, r, notFound("", "there is nothing at "+quote.Short(r.URL.Path)+elsewhere(mux, r)))
 	})
 }
 
-// allowedMethods returns the methods with which somebody answers at the address of a request.
-func allowedMethods(mux *http.ServeMux, r *http.Request) []string {
+// instead are addresses of OpenAI's interface that clients may ask at, and those that have
+// an answer here.
+var instead = map[string]string{
+	"/v1/responses": "/v1/chat/completions",
+	"/v1/messages":  "/v1/chat/completions",
+}
+
+// elsewhere says where a request should have gone: most often an address was given with
+// /v1 twice, or without.
+func elsewhere(mux *http.ServeMux, r *http.Request) string {
+	path := r.URL.Path
+	if like, ok := instead[path]; ok {
+		return ": ask at " + like
+	}
+	for _, like := range []string{"/v1" + path, strings.TrimPrefix(path, "/v1"), strings.TrimSuffix(path, "/")} {
+		if like != path && like != "" && len(allowedMethods(mux, r, like)) > 0 {
+			return ": did you mean " + like + "?"
+		}
+	}
+	return ""
+}
+
+// allowedMethods returns the methods with which somebody answers at a path of the host of
+// a request.
+func allowedMethods(mux *http.ServeMux, r *http.Request, path string) []string {
 	var methods []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-		with := &http.Request{Method: method, Host: r.Host, URL: r.URL}
+		with := &http.Request{Method: method, Host: r.Host, URL: &url.URL{Path: path}}
 		if _, pattern := mux.Handler(with); pattern != "/" {
 			methods = append(methods, method)
 		}

@@ -255,6 +255,11 @@ func TestModelsList(t *testing.T) {
 		{"/v1/chat/completions", 405, `{"error":{"code":"invalid_request","message":"want the method POST","param":null,"type":"invalid_request_error"}}`},
 		{"/v2", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v2\"","param":null,"type":"invalid_request_error"}}`},
 		{"/api/embed", 404, `{"error":"there is nothing at \"/api/embed\""}`},
+		{"/v1/responses", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/responses\": ask at /v1/chat/completions","param":null,"type":"invalid_request_error"}}`},
+		{"/chat/completions", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/chat/completions\": did you mean /v1/chat/completions?","param":null,"type":"invalid_request_error"}}`},
+		{"/v1/v1/models", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/v1/models\": did you mean /v1/models?","param":null,"type":"invalid_request_error"}}`},
+		{"/v1/models/", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/models/\": did you mean /v1/models?","param":null,"type":"invalid_request_error"}}`},
+		{"/v1/api/tags", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/api/tags\": did you mean /api/tags?","param":null,"type":"invalid_request_error"}}`},
 		{"/api/chat", 405, `{"error":"want the method POST"}`},
 	} {
 		if status, got := get(c.path); status != c.status || got != c.want {
