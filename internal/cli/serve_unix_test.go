@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -455,5 +456,80 @@ func TestHealthCommand(t *testing.T) {
 				t.Errorf("%d %q, want %q", code, out, c.says)
 			}
 		})
+	}
+}
+
+// TestServeAsCommands: 16 requests of all kinds at once get, token for token, what the
+// commands answer alone.
+func TestServeAsCommands(t *testing.T) {
+	model, images := fixture(t, "MODEL"), fixture(t, "IMAGES")
+	address := startServe(t, nil, "--port", "0", "-m", model, "-q").address(t, "http://")
+	type inquiry struct {
+		task   string
+		image  string
+		fields map[string]any
+		args   []string
+	}
+	var all []inquiry
+	for i, image := range []string{"scene.png", "gradient.png", "photo.jpg", "scene.png"} {
+		seed := fmt.Sprint(i)
+		sampled := []string{"--temperature", "2", "--seed", seed, "--max-tokens", "40"}
+		with := func(fields map[string]any) map[string]any {
+			fields["temperature"], fields["seed"], fields["max_tokens"] = 2, i, 40
+			return fields
+		}
+		all = append(all,
+			inquiry{"caption", image, with(map[string]any{"lang": "de"}), append([]string{"--lang", "de"}, sampled...)},
+			inquiry{"vqa", image, with(map[string]any{"prompt": "what?" + seed}), append([]string{"--prompt", "what?" + seed}, sampled...)},
+			inquiry{"segment", image, with(map[string]any{"objects": []string{"cat", "dog"}}), append([]string{"cat ; dog"}, sampled...)},
+			inquiry{"score", image, map[string]any{"prompt": "x", "suffixes": []string{"a" + seed, "b"}}, []string{"--prompt", "x", "--suffix", "a" + seed, "--suffix", "b"}},
+		)
+	}
+	// what of an answer is the same each time
+	type answer struct {
+		Text    string
+		Tokens  []int
+		Objects any
+		Scores  any
+	}
+	read := func(data []byte) (a answer) {
+		t.Helper()
+		if err := json.Unmarshal(data, &a); err != nil {
+			t.Errorf("%v: %.300s", err, data)
+		}
+		return a
+	}
+	answers := make([]answer, len(all))
+	var wg sync.WaitGroup
+	for i, q := range all {
+		data, err := os.ReadFile(filepath.Join(images, q.image))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.fields["image"] = base64.StdEncoding.EncodeToString(data)
+		body, _ := json.Marshal(q.fields)
+		wg.Go(func() {
+			resp, err := http.Post(address+"/v1/"+q.task, "application/json", bytes.NewReader(body))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			got, _ := io.ReadAll(resp.Body)
+			answers[i] = read(got)
+		})
+	}
+	wg.Wait()
+	for i, q := range all {
+		args := append([]string{q.task}, q.args...)
+		if q.task == "segment" { // whose objects come first
+			args = append(args, filepath.Join(images, q.image))
+		} else {
+			args = append([]string{q.task, filepath.Join(images, q.image)}, q.args...)
+		}
+		code, out, errs := runArgs(t, t.Context(), false, append(args, "-m", model, "--json", "-q")...)
+		if want := read([]byte(out)); code != 0 || fmt.Sprint(answers[i]) != fmt.Sprint(want) || len(want.Tokens) == 0 && want.Scores == nil {
+			t.Errorf("%s %s: %v\nthe command: %d %v %s", q.task, q.image, answers[i], code, want, errs)
+		}
 	}
 }

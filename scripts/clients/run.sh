@@ -6,7 +6,8 @@
 #	scripts/clients/run.sh bin/paligemma [--more]
 #
 # What CI runs is pinned, so that no release of others breaks it; change the versions to try
-# new ones. --more tries the newest of others, too: litellm, LangChain, llm, ollama for Node, openai-go.
+# new ones. --more tries the newest of others, too: litellm, LangChain, llm, Pydantic AI, Instructor,
+# ollama and ai for Node, openai-go.
 # The exit code is 0 if all that were tried did as they should, 2 if none could be tried.
 set -u
 binary=$(realpath "$1")
@@ -53,24 +54,28 @@ if command -v python3 >/dev/null && python3 -m venv "$work/venv" 2>/dev/null; th
 		client litellm litellm_client.py
 		client "langchain-openai langchain-ollama" langchain_client.py
 		client llm llm_client.py
+		client "pydantic-ai-slim[openai] instructor" pydanticai_client.py
 	fi
 else
 	echo "Python's clients: left out: python3 with venv is missing"
 fi
 
-# package NAME VERSION: tries a package for Node.
+# package NAME PACKAGES: tries a package for Node.
 package() {
 	mkdir -p "$work/$1"
 	cp "$here/$1_client.mjs" "$work/$1"
-	if (cd "$work/$1" && npm install --silent --no-fund --no-audit "$1@$2") 2>"$work/npm" >&2; then
+	if (cd "$work/$1" && npm install --silent --no-fund --no-audit $2) 2>"$work/npm" >&2; then
 		attempt "$1_client.mjs" node "$work/$1/$1_client.mjs"
 	else
-		echo "$1_client.mjs: left out: npm cannot install $1@$2: $(tail -n 1 "$work/npm")"
+		echo "$1_client.mjs: left out: npm cannot install $2: $(tail -n 1 "$work/npm")"
 	fi
 }
 if command -v npm >/dev/null && command -v node >/dev/null; then
-	package openai 6.49.0
-	test "${2-}" != --more || package ollama 0.6.4
+	package openai openai@6.49.0
+	if [ "${2-}" = --more ]; then
+		package ollama ollama@0.6.4
+		package ai "ai @ai-sdk/openai @ai-sdk/openai-compatible"
+	fi
 else
 	echo "Node's clients: left out: node or npm is missing"
 fi

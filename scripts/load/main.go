@@ -71,9 +71,10 @@ type answer struct {
 }
 
 func run(ctx context.Context, o options) error {
-	var next, busy atomic.Int64
+	var next atomic.Int64
 	var mu sync.Mutex
 	var answers []answer
+	var busy []time.Duration // until a request was refused
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: o.clients}}
 	start := time.Now()
 	var all sync.WaitGroup
@@ -82,7 +83,9 @@ func run(ctx context.Context, o options) error {
 			for n := next.Add(1); n <= int64(o.requests); n = next.Add(1) {
 				a := ask(ctx, client, o, int(n)%o.pictures)
 				for a.status == http.StatusTooManyRequests {
-					busy.Add(1)
+					mu.Lock()
+					busy = append(busy, a.whole)
+					mu.Unlock()
 					time.Sleep(100 * time.Millisecond)
 					a = ask(ctx, client, o, int(n)%o.pictures)
 				}
@@ -96,11 +99,11 @@ func run(ctx context.Context, o options) error {
 		})
 	}
 	all.Wait()
-	return report(answers, time.Since(start), busy.Load())
+	return report(answers, time.Since(start), busy)
 }
 
 // report prints what the clients saw.
-func report(answers []answer, took time.Duration, busy int64) error {
+func report(answers []answer, took time.Duration, busy []time.Duration) error {
 	var first, between, whole []time.Duration
 	tokens := 0
 	var failed error
@@ -114,12 +117,15 @@ func report(answers []answer, took time.Duration, busy int64) error {
 		tokens += a.tokens
 	}
 	fmt.Printf("%d answers in %.1f s: %.2f/s, %.1f pieces of text/s; %d failures, %d times busy (429)\n",
-		len(whole), took.Seconds(), float64(len(whole))/took.Seconds(), float64(tokens)/took.Seconds(), failures, busy)
+		len(whole), took.Seconds(), float64(len(whole))/took.Seconds(), float64(tokens)/took.Seconds(), failures, len(busy))
 	fmt.Printf("| ms | p50 | p95 | p99 | most |\n|---|---|---|---|---|\n")
 	for _, row := range []struct {
 		name  string
 		times []time.Duration
-	}{{"until the first text", first}, {"between two texts", between}, {"until the end", whole}} {
+	}{{"until the first text", first}, {"between two texts", between}, {"until the end", whole}, {"until it is refused (429)", busy}} {
+		if len(row.times) == 0 {
+			continue
+		}
 		slices.Sort(row.times)
 		fmt.Printf("| %s | %.0f | %.0f | %.0f | %.0f |\n", row.name, percentile(row.times, 50), percentile(row.times, 95), percentile(row.times, 99), percentile(row.times, 100))
 	}
@@ -131,9 +137,6 @@ func report(answers []answer, took time.Duration, busy int64) error {
 
 // percentile returns the p-th percentile of sorted times, in milliseconds.
 func percentile(sorted []time.Duration, p int) float64 {
-	if len(sorted) == 0 {
-		return 0
-	}
 	return float64(sorted[min(len(sorted)-1, len(sorted)*p/100)].Microseconds()) / 1000
 }
 
@@ -157,6 +160,7 @@ func ask(ctx context.Context, client *http.Client, o options, picture int) (a an
 	a.status = response.StatusCode
 	if a.status != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
+		a.whole = time.Since(start)
 		a.err = fmt.Errorf("status %d: %s", a.status, text)
 		return a
 	}
