@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -93,7 +92,7 @@ func (c *crowd) end(t *testing.T) {
 	c.stop.Store(true)
 	c.all.Wait()
 	m := c.model(t)
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); runtime.Gosched() {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if q := m.queue.state(); q.running+q.waiting == 0 && q.taken == 0 && m.engine.Stats().Sequences == 0 {
 			return
 		}
@@ -125,11 +124,11 @@ func (c *crowd) counted() map[string]int {
 // stages are those of a call, in their order.
 var stages = []string{stageQueue, stageImages, stageVision, stagePrompt, stageDecode}
 
-// largePicture is a PNG of four megapixels, which takes a while to decode.
+// largePicture is a PNG of a megapixel, which takes a while to decode.
 func largePicture(t *testing.T) []byte {
 	t.Helper()
 	var file bytes.Buffer
-	if err := png.Encode(&file, image.NewGray(image.Rect(0, 0, 2000, 2000))); err != nil {
+	if err := png.Encode(&file, image.NewGray(image.Rect(0, 0, 1000, 1000))); err != nil {
 		t.Fatal(err)
 	}
 	return file.Bytes()
@@ -180,12 +179,13 @@ func TestKilledInEachStage(t *testing.T) {
 		}
 		t.Run(stage, func(t *testing.T) {
 			early, late := time.Duration(0), 50*time.Millisecond // when it has not come there, and when it has left
-			for range 500 {
+			for tried := range 500 {
 				number++
 				after := (early + late) / 2
 				got := c.killed(t, number, after)
 				switch {
 				case got == stage:
+					t.Logf("client %d, after %v", tried+1, after)
 					c.free(t)
 					return
 				case slices.Contains(stages[aim+1:], got):
@@ -226,14 +226,14 @@ func (c *crowd) killQueued(t *testing.T) {
 		ended <- err
 	}()
 	for m.queue.state().waiting < neighbors+1 {
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	for c.counted()[stageQueue] == before { // while all places are taken still
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	for _, place := range held {
 		place.leave()

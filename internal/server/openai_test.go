@@ -258,7 +258,7 @@ func TestModelsList(t *testing.T) {
 		{"/v1/responses", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/responses\": ask at /v1/chat/completions","param":null,"type":"invalid_request_error"}}`},
 		{"/chat/completions", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/chat/completions\": did you mean /v1/chat/completions?","param":null,"type":"invalid_request_error"}}`},
 		{"/v1/v1/models", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/v1/models\": did you mean /v1/models?","param":null,"type":"invalid_request_error"}}`},
-		{"/v1/models/", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/models/\": did you mean /v1/models?","param":null,"type":"invalid_request_error"}}`},
+		{"/v1/completions/", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/completions/\": did you mean /v1/completions?","param":null,"type":"invalid_request_error"}}`},
 		{"/v1/api/tags", 404, `{"error":{"code":"not_found","message":"there is nothing at \"/v1/api/tags\": did you mean /api/tags?","param":null,"type":"invalid_request_error"}}`},
 		{"/api/chat", 405, `{"error":"want the method POST"}`},
 	} {
