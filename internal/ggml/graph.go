@@ -31,6 +31,7 @@ type Graph struct {
 	native  float64          // what of cost falls to ggml's own operations
 	err     error
 
+	updates   []RowUpdates          // see Update
 	converted conversion            // see convertOnce
 	projected map[Tensor]projection // of rows
 }
@@ -60,10 +61,13 @@ func (o GraphOptions) CellType() gguf.Type {
 	return gguf.TypeF16
 }
 
+// Plain reports whether graphs with such options use ggml's own operations only.
+func (b *Backend) Plain(o GraphOptions) bool { return o.Plain || b.plain || !b.cpuOnly() }
+
 // NewGraph starts a computation. The caller closes it; tensors made by it are
 // then gone.
 func (b *Backend) NewGraph(o GraphOptions) *Graph {
-	o.Plain = o.Plain || b.plain || !b.cpuOnly()
+	o.Plain = b.Plain(o)
 	b.counts.Add(Counts{Built: 1})
 	g := &Graph{backend: b, options: o}
 	size := C.size_t(MaxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)

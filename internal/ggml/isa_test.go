@@ -29,8 +29,8 @@ func TestInstructionSets(t *testing.T) {
 				"FlashAttentionBias": TestFlashAttentionBias,
 				"AttendCells":        TestAttendCells, "AttendCellsTokens": TestAttendCellsTokens, "AttendCellsNaN": TestAttendCellsNaN,
 				"AppendCells": TestAppendCells, "ThreadsAgree": TestThreadsAgree, "SplitRows": TestSplitRows,
-				"Largest": TestLargest, "AddLowRank": TestAddLowRank, "MulLowRank": TestMulLowRank,
-				"LowRankRowsAlone": TestLowRankRowsAlone, "Factors": TestFactors,
+				"Largest": TestLargest, "AddLowRank": TestAddLowRank, "LowRank": TestLowRank,
+				"LowRankRowsAlone": TestLowRankRowsAlone, "LowRankGroups": TestLowRankGroups, "Factors": TestFactors,
 			} {
 				t.Run(name, test)
 			}

@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-struct cell_parts; // cells.h
+struct cell_parts;    // cells.h
+struct update_groups; // update.h
 
 // pg_gelu computes GELU of src[0]; both are contiguous F32.
 void pg_gelu(struct ggml_tensor * dst, int ith, int nth, void * userdata);
@@ -72,6 +73,12 @@ struct ggml_tensor * pg_sum_projections(struct ggml_context * ctx, struct ggml_t
 struct ggml_tensor * pg_project(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * x);
 struct ggml_tensor * pg_update(struct ggml_context * ctx, struct ggml_tensor * y, struct ggml_tensor ** update,
 							   int n_update);
+
+// pg_project_groups records A·x for rows x [k, T], each with the A of its group: [ranks, T]. pg_update_groups records
+// that each group's update, whose A·x is t, is added to its rows of the contiguous F32 results y [n, T], in place.
+struct ggml_tensor * pg_project_groups(struct ggml_context * ctx, struct ggml_tensor * x, struct update_groups * groups);
+struct ggml_tensor * pg_update_groups(struct ggml_context * ctx, struct ggml_tensor * y, struct ggml_tensor * t,
+									  struct update_groups * groups);
 
 // pg_append records RoPE of queries [d, heads, T] and keys [d, kv_heads, T], by tables of cosines and sines [d, T]:
 // [d, heads + kv_heads, T]. The keys and the values [d, kv_heads, T] go to the cells of the parts' tokens.

@@ -33,7 +33,6 @@
 #define KC 2048
 #define STEP 256 // values for which weights are unpacked at once, into the first cache
 #define AHEAD 12 // rows of results that are asked for before they are needed
-#define PARTS 3  // of an update, at most (update.go)
 
 // With few rows, STREAMS rows of weights that lie far apart are read at once, so that they meet each block of the
 // rows while it is close at hand; each is read from its beginning to its end, which the memory likes, and asked for

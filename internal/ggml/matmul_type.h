@@ -31,7 +31,7 @@ INLINE void NAME(many)(const struct strip * s, const int nv) {
 	struct panel p[2];
 	const uint8_t * row[NR(2)];
 	find_weights(s, NR(nv), row);
-	struct factors update[PARTS];
+	struct factors update[UPDATE_PARTS];
 	const int updates = find_factors(s, update);
 	const int64_t parts = (s->rows + MR(nv) - 1) / MR(nv), width = s->k / t.values * t.bytes;
 	const struct input * x = s->x;

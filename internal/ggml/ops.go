@@ -148,7 +148,7 @@ func (g *Graph) formulaGelu(x Tensor) Tensor {
 
 // Geglu is Gelu(gate)·up in one operation, with Gelu's precision, in rows for the
 // weights that will multiply them.
-func (g *Graph) Geglu(gate, up Tensor, next ...Factor) Tensor {
+func (g *Graph) Geglu(gate, up Tensor, next ...Tensor) Tensor {
 	return g.geglu(gate, up, g.rowsNext(gate, next))
 }
 
@@ -170,7 +170,7 @@ func (g *Graph) geglu(gate, up Tensor, rows rowFormat) Tensor {
 
 // GeluBias is Gelu(a + b), b being the same for each row, in rows for the weights
 // that will multiply them.
-func (g *Graph) GeluBias(a, b Tensor, next ...Factor) Tensor {
+func (g *Graph) GeluBias(a, b Tensor, next ...Tensor) Tensor {
 	return g.geluBias(a, b, g.rowsNext(a, next))
 }
 
@@ -243,7 +243,7 @@ func (g *Graph) Norm(a Tensor, eps float32) Tensor {
 
 // LayerNorm is Norm(a)·w + b, w and b being the same for each row, in rows for the
 // weights that will multiply them.
-func (g *Graph) LayerNorm(a, w, b Tensor, eps float32, next ...Factor) Tensor {
+func (g *Graph) LayerNorm(a, w, b Tensor, eps float32, next ...Tensor) Tensor {
 	return g.layerNorm(a, w, b, eps, g.rowsNext(a, next))
 }
 
@@ -261,7 +261,7 @@ func (g *Graph) layerNorm(a, w, b Tensor, eps float32, rows rowFormat) Tensor {
 // RMSNorm is a/sqrt(mean(a²) + eps)·w over dimension 0, w being the same for each
 // row (https://arxiv.org/abs/1910.07467), in rows for the weights that will
 // multiply them.
-func (g *Graph) RMSNorm(a, w Tensor, eps float32, next ...Factor) Tensor {
+func (g *Graph) RMSNorm(a, w Tensor, eps float32, next ...Tensor) Tensor {
 	return g.rmsNorm(a, w, eps, g.rowsNext(a, next))
 }
 

@@ -94,9 +94,8 @@ func (g *Graph) okShapes(a, b Tensor) bool {
 	return false
 }
 
-// MulWeights is the product of weights with each row of x, which is brought into
-// the form that the weights' type wants and padded where their rows are.
-func (g *Graph) MulWeights(w, x Tensor) Tensor {
+// mulWeights is MulWeights without an update.
+func (g *Graph) mulWeights(w, x Tensor) Tensor {
 	x = g.convertRows(x, g.rowsFor(x.Dim(0), w))
 	if !g.options.Apart || !g.options.Exact || x.Dim(2)*x.Dim(3) != 1 {
 		return g.mulMat(w, x)

@@ -5,34 +5,47 @@ package ggml
 */
 import "C"
 
-import "paligemma/internal/gguf"
+import (
+	"slices"
 
-// Factor is what will multiply rows: weights, and if they have an update, its A. Where
-// rows are written for both, they are multiplied by A while they are at hand, and then
-// quantized for the weights.
-type Factor struct{ Weights, A Tensor }
+	"paligemma/internal/gguf"
+)
 
 // maxProjected is how many rows A may have that operations multiply their rows by, one
 // after the other. More are better multiplied by several rows at once.
 const maxProjected = 128
 
-// projection is products of rows with A.
-type projection struct{ a, t Tensor }
+// projection is products of rows with A, or of groups of rows each with its own.
+type projection struct {
+	a, t   Tensor
+	groups []Tensor // the A of each
+}
 
-// rowsNext returns how an operation on x writes rows for what will multiply them.
-func (g *Graph) rowsNext(x Tensor, next []Factor) rowFormat {
-	var weights []Tensor
-	var a Tensor
-	one := true
-	for _, f := range next {
-		weights = append(weights, f.Weights)
-		if f.A.Valid() {
-			one = one && (f.A == a || !a.Valid())
-			a = f.A
+// rowsNext returns how an operation on x writes rows for the weights that will multiply
+// them. Where these have an update, rows are multiplied by its A while they are at hand,
+// and then quantized. Groups of rows stay F32: each has another A.
+func (g *Graph) rowsNext(x Tensor, next []Tensor) rowFormat {
+	var factors []Tensor
+	for _, w := range next {
+		if len(g.updates) == 1 && g.updates[0].Updates[w].Valid() {
+			factors = append(factors, g.updates[0].Updates[w].A)
+		} else if g.updated(w) {
+			return rowFormat{Type: gguf.TypeF32, Len: x.Dim(0)}
 		}
 	}
+	return g.rowsTimes(x, next, factors...)
+}
+
+// rowsTimes returns how an operation on x writes rows that weights will multiply, and
+// factors before they are quantized.
+func (g *Graph) rowsTimes(x Tensor, weights []Tensor, factors ...Tensor) rowFormat {
 	rows := g.rowsFor(x.Dim(0), weights...)
-	if a.Valid() && (!one || rows.Type == gguf.TypeF32 || !projects(x, a)) {
+	if len(factors) == 0 {
+		return rows
+	}
+	a := factors[0]
+	one := !slices.ContainsFunc(factors, func(f Tensor) bool { return f != a })
+	if !one || rows.Type == gguf.TypeF32 || !projects(x, a) {
 		return rowFormat{Type: gguf.TypeF32, Len: x.Dim(0)}
 	}
 	rows.Factor = a
@@ -63,7 +76,7 @@ func (g *Graph) withProjection(all, x Tensor, rows rowFormat) Tensor {
 	}
 	n := x.Dim(1)
 	written := Tensor{C.ggml_view_2d(g.ctx, all.c, C.int64_t(all.Dim(0)), C.int64_t(n), C.size_t(all.stride(1)), 0)}
-	g.note(written, projection{rows.Factor, Tensor{C.pg_sum_projections(g.ctx, all.c, rows.Factor.c, C.int64_t(n))}})
+	g.note(written, projection{a: rows.Factor, t: Tensor{C.pg_sum_projections(g.ctx, all.c, rows.Factor.c, C.int64_t(n))}})
 	return written
 }
 
@@ -77,7 +90,7 @@ func (g *Graph) note(rows Tensor, p projection) {
 // project returns x in rows for w, and what they are multiplied by B for: A·x.
 func (g *Graph) project(w Tensor, u LowRank, x Tensor) (rows, t Tensor) {
 	p := g.projected[x]
-	format := g.rowsNext(x, []Factor{{w, u.A}})
+	format := g.rowsTimes(x, []Tensor{w}, u.A)
 	switch {
 	case p.a == u.A:
 		rows, t = g.convertOnce(x, g.rowsFor(x.Dim(0), w)), p.t
@@ -86,7 +99,7 @@ func (g *Graph) project(w Tensor, u LowRank, x Tensor) (rows, t Tensor) {
 		t = g.projected[rows].t
 	default:
 		rows, t = g.convertOnce(x, g.rowsFor(x.Dim(0), w)), Tensor{C.pg_project(g.ctx, u.A.c, x.c)}
-		g.note(x, projection{u.A, t})
+		g.note(x, projection{a: u.A, t: t})
 	}
 	if r := u.ranks(); t.Valid() && r < t.Dim(0) {
 		t = g.Slice(t, 0, u.First, r)

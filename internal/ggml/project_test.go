@@ -32,38 +32,38 @@ func TestFactors(t *testing.T) {
 	defer store.Close()
 	s := store.Tensors()
 	updates := []LowRank{{A: s[1], B: s[2:3]}, {A: s[1], First: 8, B: s[3:4]}}
-	for name, op := range map[string]func(g *Graph, x, w Tensor, next ...Factor) Tensor{
-		"rms norm":   func(g *Graph, x, w Tensor, next ...Factor) Tensor { return g.RMSNorm(x, w, 1e-6, next...) },
-		"layer norm": func(g *Graph, x, w Tensor, next ...Factor) Tensor { return g.LayerNorm(x, w, w, 1e-6, next...) },
-		"geglu":      func(g *Graph, x, _ Tensor, next ...Factor) Tensor { return g.Geglu(x, x, next...) },
-		"gelu bias":  func(g *Graph, x, w Tensor, next ...Factor) Tensor { return g.GeluBias(x, w, next...) },
+	for name, op := range map[string]func(g *Graph, x, w Tensor, next ...Tensor) Tensor{
+		"rms norm":   func(g *Graph, x, w Tensor, next ...Tensor) Tensor { return g.RMSNorm(x, w, 1e-6, next...) },
+		"layer norm": func(g *Graph, x, w Tensor, next ...Tensor) Tensor { return g.LayerNorm(x, w, w, 1e-6, next...) },
+		"geglu":      func(g *Graph, x, _ Tensor, next ...Tensor) Tensor { return g.Geglu(x, x, next...) },
+		"gelu bias":  func(g *Graph, x, w Tensor, next ...Tensor) Tensor { return g.GeluBias(x, w, next...) },
 	} {
 		for _, rows := range []int64{1, 9, 40} {
 			x := random(int(k*rows), 5)
 			for i, u := range updates {
 				t.Run(fmt.Sprintf("%s/%d rows/%d", name, rows, i), func(t *testing.T) {
-					product := func(x []float32, next ...Factor) []float32 {
+					product := func(x []float32, next ...Tensor) []float32 {
 						got, err := compute(t, b, func(g *Graph) Tensor {
+							g.Update(RowUpdates{Updates: Updates{s[0]: u}})
 							h := op(g, g.Float32s(x, k, int64(len(x))/k), g.Float32s(random(k, 6), k), next...)
 							if len(next) > 0 && knowsQ8K() && h.Type() != gguf.TypeQ8_K {
 								t.Errorf("rows are of type %v", h.Type())
 							}
-							return g.MulLowRank(s[0], u, h)
+							return g.MulWeights(s[0], h)
 						})
 						if err != nil {
 							t.Fatal(err)
 						}
 						return got
 					}
-					factor := Factor{s[0], s[1]}
-					all := product(x, factor, factor)
+					all := product(x, s[0], s[0])
 					sameBits(t, "from F32", all, product(x))
 					if !multiplies(gguf.TypeQ4_K, k) {
 						t.Log("ggml multiplies one row otherwise than several")
 						return
 					}
 					last := x[(rows-1)*k:]
-					sameBits(t, "the last alone", all[(rows-1)*n:], product(last, factor))
+					sameBits(t, "the last alone", all[(rows-1)*n:], product(last, s[0]))
 				})
 			}
 		}
@@ -85,13 +85,16 @@ func TestFactorsApart(t *testing.T) {
 	}
 	defer store.Close()
 	x, w := zeros(256, 3), store.Tensors()[0]
-	for name, next := range map[string][]Factor{
-		"two":           {{w, zeros(256, 2)}, {w, zeros(256, 2)}},
-		"plain weights": {{zeros(256, 2), zeros(256, 2)}},
-		"narrow":        {{w, zeros(128, 2)}},
-		"many":          {{w, zeros(256, maxProjected+1)}},
+	for name, c := range map[string]struct {
+		w       Tensor
+		factors []Tensor
+	}{
+		"two":           {w, []Tensor{zeros(256, 2), zeros(256, 2)}},
+		"plain weights": {zeros(256, 2), []Tensor{zeros(256, 2)}},
+		"narrow":        {w, []Tensor{zeros(128, 2)}},
+		"many":          {w, []Tensor{zeros(256, maxProjected+1)}},
 	} {
-		if rows := g.rowsNext(x, next); rows != (rowFormat{Type: gguf.TypeF32, Len: 256}) {
+		if rows := g.rowsTimes(x, []Tensor{c.w}, c.factors...); rows != (rowFormat{Type: gguf.TypeF32, Len: 256}) {
 			t.Errorf("%s: %v", name, rows)
 		}
 	}

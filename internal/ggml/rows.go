@@ -100,6 +100,9 @@ func (g *Graph) splitAt(x Tensor) int64 {
 		return groups * (((rows+groups-1)/groups + band - 1) / band)
 	}
 	n := x.Dim(1)
+	if len(g.updates) > 1 { // groups of rows stay together
+		return n
+	}
 	if rest := n % group; x.Type() == gguf.TypeQ8_K && !g.projected[x].a.Valid() && !g.ownProduct(gguf.TypeQ4_K, x.Dim(0)) && n > group && rest > 0 {
 		rest = max(rest, least)
 		if bands(n-rest)+bands(rest) < bands(n) {

@@ -116,11 +116,11 @@ void pg_fetch_update(const struct update * u, int64_t from, int64_t to) {
 	}
 }
 
-void pg_add_update(const struct update * u, int64_t row, int64_t rows, int64_t from, int64_t to, float * y,
-				   int64_t ldy) {
-	struct rows t = rows_from(u->t, row);
-	for (int64_t i = 0, at = from, begin = 0; i < u->parts && at < to; i++) {
-		const struct ggml_tensor * b = u->b[i];
+// Adds what some rows t get by the parts b of an update to their results [from, to).
+static void add_parts(struct rows t, int64_t rows, const struct ggml_tensor * const * parts, int64_t n, int64_t from,
+					  int64_t to, float * y, int64_t ldy) {
+	for (int64_t i = 0, at = from, begin = 0; i < n && at < to; i++) {
+		const struct ggml_tensor * b = parts[i];
 		const int64_t end = least(to, begin + b->ne[0]);
 		if (at < end) {
 			struct rows columns = rows_from(b, 0);
@@ -131,6 +131,11 @@ void pg_add_update(const struct update * u, int64_t row, int64_t rows, int64_t f
 		begin += b->ne[0];
 		t.at += b->ne[1];
 	}
+}
+
+void pg_add_update(const struct update * u, int64_t row, int64_t rows, int64_t from, int64_t to, float * y,
+				   int64_t ldy) {
+	add_parts(rows_from(u->t, row), rows, (const struct ggml_tensor * const *) u->b, u->parts, from, to, y, ldy);
 }
 
 // Adds the update in src[1] and those after it to the results that dst shares with src[0].
@@ -146,6 +151,73 @@ static void add_update(struct ggml_tensor * dst, int ith, int nth, void * userda
 	}
 }
 
+// Computes t = A·x for some rows x and ranks of A, block by block where these are added up so.
+static void project_some(int64_t n, struct rows x, int64_t rows, struct rows a, int64_t ranks, bool blocks, float * t,
+						 int64_t ldt) {
+	if (!blocks) {
+		DISPATCH(project)(n, x, rows, a, ranks, t, ldt);
+		return;
+	}
+	float part[FEW * RANKS];
+	for (int64_t row = 0; row < rows; row++) {
+		memset(t + row * ldt, 0, ranks * sizeof(float));
+	}
+	for (int64_t from = 0; from < n; from += PROJECTED) {
+		DISPATCH(project)
+		(least(n - from, PROJECTED), (struct rows) {x.at + from, x.ld}, rows, (struct rows) {a.at + from, a.ld}, ranks, part,
+		 ranks);
+		for (int64_t row = 0; row < rows; row++) {
+			for (int64_t k = 0; k < ranks; k++) {
+				t[row * ldt + k] += part[row * ranks + k];
+			}
+		}
+	}
+}
+
+// Computes t = A·x for the rows x in src[0], of ranks [from, to) of each group.
+static void project_ranks(struct ggml_tensor * dst, const struct update_groups * g, int64_t from, int64_t to) {
+	const struct ggml_tensor * x = dst->src[0];
+	for (int64_t i = 0, row = 0; i < g->n; row = g->group[i++].end) {
+		const struct update_group * u = g->group + i;
+		const int64_t end = u->a ? least(to, u->a->ne[1]) : 0;
+		for (int64_t at = row; at < u->end && from < end; at += FEW) {
+			for (int64_t rank = from; rank < end; rank += RANKS) {
+				project_some(x->ne[0], rows_from(x, at), least(FEW, u->end - at), rows_from(u->a, rank),
+							 least(RANKS, end - rank), u->blocks, (float *) dst->data + at * dst->ne[0] + rank, dst->ne[0]);
+			}
+		}
+	}
+}
+
+static void project_groups(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	if (pg_together(project_groups, dst, userdata, ggml_nelements(dst->src[0]) * dst->ne[0])) {
+		return;
+	}
+	for (struct parts p = pg_parts(dst->ne[0], ith, nth); pg_next(&p);) {
+		project_ranks(dst, userdata, p.from, p.to);
+	}
+}
+
+// Adds the update of each group, of which src[1] has A·x, to results [from, to) of its rows.
+static void add_groups(struct ggml_tensor * dst, const struct update_groups * g, int64_t from, int64_t to) {
+	for (int64_t i = 0, row = 0; i < g->n; row = g->group[i++].end) {
+		const struct update_group * u = g->group + i;
+		struct rows t = rows_from(dst->src[1], row);
+		t.at += u->first;
+		add_parts(t, u->end - row, u->b, u->parts, from, to, (float *) dst->data + row * dst->ne[0] + from, dst->ne[0]);
+	}
+}
+
+static void update_groups(struct ggml_tensor * dst, int ith, int nth, void * userdata) {
+	if (pg_together(update_groups, dst, userdata, ggml_nelements(dst))) {
+		return;
+	}
+	const int64_t n = dst->ne[0], strip = 4 * LINE;
+	for (struct parts p = pg_parts((n + strip - 1) / strip, ith, nth); pg_next(&p);) {
+		add_groups(dst, userdata, p.from * strip, least(n, p.to * strip));
+	}
+}
+
 struct ggml_tensor * pg_project(struct ggml_context * ctx, struct ggml_tensor * a, struct ggml_tensor * x) {
 	struct ggml_tensor * args[] = {a, x};
 	return ggml_custom_4d(ctx, GGML_TYPE_F32, a->ne[1], x->ne[1], 1, 1, args, 2, project, GGML_N_TASKS_MAX, NULL);
@@ -154,6 +226,17 @@ struct ggml_tensor * pg_project(struct ggml_context * ctx, struct ggml_tensor * 
 struct ggml_tensor * pg_update(struct ggml_context * ctx, struct ggml_tensor * y, struct ggml_tensor ** update,
 							   int n_update) {
 	return ggml_custom_inplace(ctx, y, update, n_update, add_update, GGML_N_TASKS_MAX, NULL);
+}
+
+struct ggml_tensor * pg_project_groups(struct ggml_context * ctx, struct ggml_tensor * x, struct update_groups * groups) {
+	struct ggml_tensor * args[] = {x};
+	return ggml_custom_4d(ctx, GGML_TYPE_F32, groups->ranks, x->ne[1], 1, 1, args, 1, project_groups, GGML_N_TASKS_MAX,
+						  groups);
+}
+
+struct ggml_tensor * pg_update_groups(struct ggml_context * ctx, struct ggml_tensor * y, struct ggml_tensor * t,
+									  struct update_groups * groups) {
+	return ggml_custom_inplace(ctx, y, &t, 1, update_groups, GGML_N_TASKS_MAX, groups);
 }
 
 // --- for each instruction set -----------------------------------------------

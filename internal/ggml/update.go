@@ -2,13 +2,18 @@ package ggml
 
 /*
 #include "kernels.h"
+#include "update.h"
 */
 import "C"
 
-import "paligemma/internal/gguf"
+import (
+	"slices"
 
-// maxParts bounds LowRank.B: queries, keys and values. It is PARTS in C (matmul.h).
-const maxParts = 3
+	"paligemma/internal/gguf"
+)
+
+// maxParts bounds LowRank.B: queries, keys and values.
+const maxParts = C.UPDATE_PARTS
 
 // LowRank is an update B·A of weights [k, n], all F32 and contiguous.
 type LowRank struct {
@@ -24,16 +29,47 @@ type LowRank struct {
 // Valid reports whether there is an update.
 func (u LowRank) Valid() bool { return u.A.Valid() }
 
-// MulLowRank is W·x + B·(A·x) for each row of x [k, T], F32: [n, T]. The second part is
-// computed in F32 from the rows as they are; W·x is MulWeights. x may be rows that an
-// operation wrote for this product.
-func (g *Graph) MulLowRank(w Tensor, u LowRank, x Tensor) Tensor {
+// Updates are what an adapter adds to products, by the weights of these.
+type Updates map[Tensor]LowRank
+
+// RowUpdates are the updates of some rows.
+type RowUpdates struct {
+	Rows    int64
+	Updates Updates // nil: none
+}
+
+// Update has products with weights, as MulWeights computes them, updated from now on. One
+// group is of all rows, however many a product has; several follow one another, and
+// products that are updated have as many rows as they together.
+func (g *Graph) Update(groups ...RowUpdates) { g.updates = groups }
+
+// MulWeights is the product of weights with each row of x [k, T]: [n, T]. Rows are brought
+// into the form that the weights' type wants, and padded where those are. Where the graph
+// has an update of the weights it is W·x + B·(A·x), the second part in F32 from the rows
+// as they are; x may be rows that an operation wrote for this product.
+func (g *Graph) MulWeights(w, x Tensor) Tensor {
+	switch {
+	case !g.updated(w):
+		return g.mulWeights(w, x)
+	case len(g.updates) == 1:
+		return g.mulLowRank(w, g.updates[0].Updates[w], x)
+	}
+	return g.mulGroups(w, x)
+}
+
+// updated reports whether some rows have an update of weights.
+func (g *Graph) updated(w Tensor) bool {
+	return slices.ContainsFunc(g.updates, func(r RowUpdates) bool { return r.Updates[w].Valid() })
+}
+
+// mulLowRank is MulWeights with an update of all rows.
+func (g *Graph) mulLowRank(w Tensor, u LowRank, x Tensor) Tensor {
 	if !g.okLowRank(w, u, x) {
 		return Tensor{}
 	}
-	g.cost += 2*float64(u.ranks())*float64(x.Dim(1))*float64(x.Dim(0)+w.Dim(1)) + float64(u.size())
+	g.cost += u.cost(w, x.Dim(1))
 	if g.options.Plain {
-		return g.plainLowRank(w, u, x)
+		return g.Add(g.mulWeights(w, x), g.plainLowRank(u, x))
 	}
 	rows, t := g.project(w, u, x)
 	if !g.ok(rows, t) {
@@ -43,7 +79,7 @@ func (g *Graph) MulLowRank(w Tensor, u LowRank, x Tensor) Tensor {
 	if g.takesUpdate(w, rows) {
 		return g.mulMat(w, rows, update...)
 	}
-	y := g.MulWeights(w, rows)
+	y := g.mulWeights(w, rows)
 	if !g.ok(y) {
 		return Tensor{}
 	}
@@ -51,23 +87,27 @@ func (g *Graph) MulLowRank(w Tensor, u LowRank, x Tensor) Tensor {
 	return Tensor{C.pg_update(g.ctx, y.c, &list[0], n)}
 }
 
-// plainLowRank is MulLowRank in ggml's own operations.
-func (g *Graph) plainLowRank(w Tensor, u LowRank, x Tensor) Tensor {
-	y, t := g.MulWeights(w, x), g.MulWeights(u.A, x)
-	var sum Tensor
+// cost is that of an update of some rows (see Graph).
+func (u LowRank) cost(w Tensor, rows int64) float64 {
+	return 2*float64(u.ranks())*float64(rows)*float64(w.Dim(0)+w.Dim(1)) + float64(u.size())
+}
+
+// plainLowRank is B·(A·x) in ggml's own operations.
+func (g *Graph) plainLowRank(u LowRank, x Tensor) (sum Tensor) {
+	t := g.mulWeights(u.A, x)
 	for i, rank := 0, u.First; i < len(u.B); i++ {
 		b, part := u.B[i], t
 		if b.Dim(1) < t.Dim(0) {
 			part = g.Cont(g.Slice(t, 0, rank, b.Dim(1)))
 			rank += b.Dim(1)
 		}
-		add := g.MulWeights(g.Cont(g.Transpose(b)), part)
+		add := g.mulWeights(g.Cont(g.Transpose(b)), part)
 		if sum.Valid() {
 			add = g.Concat(sum, add, 0)
 		}
 		sum = add
 	}
-	return g.Add(y, sum)
+	return sum
 }
 
 // okLowRank checks that an update fits weights, and that its operand is F32.

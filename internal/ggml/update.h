@@ -3,6 +3,7 @@
 
 #include "ggml.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 // What is added to the results of a product: B·t.
@@ -14,6 +15,24 @@ struct update {
 
 // pg_update_of returns the update that an operation has from its source numbered i on.
 struct update pg_update_of(const struct ggml_tensor * dst, int i);
+
+#define UPDATE_PARTS 3 // results that an update has apart from each other, at most (update.go)
+
+// An update of some rows: those from the end of the group before on.
+struct update_group {
+	int64_t end;
+	const struct ggml_tensor * a; // factors [k, ranks], or NULL: nothing is added to these rows
+	int64_t first;                // of the ranks, the first that belongs to b
+	const struct ggml_tensor * b[UPDATE_PARTS];
+	int64_t parts;
+	bool blocks; // products with a are added up block by block, as those that are made while rows are written
+};
+
+// Updates of all rows. Whoever records an operation keeps them for as long as the graph exists.
+struct update_groups {
+	int64_t n, ranks; // the most that a group has
+	struct update_group * group;
+};
 
 #define PROJECTED 1024 // values of a row that are multiplied with factors together
 

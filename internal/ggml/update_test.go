@@ -55,7 +55,10 @@ func (c lowRankCase) compute(t *testing.T, b *Backend, o GraphOptions, x []float
 		return got
 	}
 	without = product(func(g *Graph, x Tensor) Tensor { return g.MulWeights(s[0], x) })
-	with = product(func(g *Graph, x Tensor) Tensor { return g.MulLowRank(s[0], LowRank{A: s[1], B: s[2:]}, x) })
+	with = product(func(g *Graph, x Tensor) Tensor {
+		g.Update(RowUpdates{Updates: Updates{s[0]: {A: s[1], B: s[2:]}}})
+		return g.MulWeights(s[0], x)
+	})
 	return without, with
 }
 
@@ -105,9 +108,9 @@ var lowRankCases = []lowRankCase{
 	{gguf.TypeQ6_K, 4352, 65, 600, []int64{65}, []int64{2}},
 }
 
-// TestMulLowRank compares what updates add with their formula, by the kernels of products,
+// TestLowRank compares what updates add with their formula, by the kernels of products,
 // after products of ggml, and in ggml's operations.
-func TestMulLowRank(t *testing.T) {
+func TestLowRank(t *testing.T) {
 	for name, o := range map[string]Options{
 		"alone":   {Device: "cpu", Threads: 1},
 		"team":    {Device: "cpu", Threads: 3, All: true},
@@ -182,9 +185,6 @@ func TestLowRankRefuses(t *testing.T) {
 		"no B": func(g *Graph) (Tensor, LowRank, Tensor) {
 			return zeros(g, 8, 6), LowRank{A: zeros(g, 8, 2), B: nil}, zeros(g, 8, 3)
 		},
-		"no A": func(g *Graph) (Tensor, LowRank, Tensor) {
-			return zeros(g, 8, 6), LowRank{B: []Tensor{zeros(g, 6, 2)}}, zeros(g, 8, 3)
-		},
 		"four parts": func(g *Graph) (Tensor, LowRank, Tensor) {
 			b := zeros(g, 2, 1)
 			return zeros(g, 8, 8), LowRank{A: zeros(g, 8, 4), B: []Tensor{b, b, b, b}}, zeros(g, 8, 3)
@@ -205,8 +205,13 @@ func TestLowRankRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := b.NewGraph(GraphOptions{})
 			defer g.Close()
-			if y := g.MulLowRank(build(g)); y.Valid() || g.Err() == nil {
-				t.Errorf("%v, no error", y)
+			w, u, x := build(g)
+			for _, groups := range [][]RowUpdates{{{Updates: Updates{w: u}}}, {{Rows: 1}, {2, Updates{w: u}}}} {
+				g.err = nil
+				g.Update(groups...)
+				if y := g.MulWeights(w, x); y.Valid() || g.Err() == nil {
+					t.Errorf("%d groups: %v, no error", len(groups), y)
+				}
 			}
 		})
 	}

@@ -91,21 +91,28 @@ type adaption struct {
 	replaced map[*Matrix]bool
 	updates  map[*Matrix][]LowRank // of scale 1, one for each part of a matrix
 	biases   map[*Matrix][]float32
+	placed   map[*Matrix]*ggml.LowRank // what becomes of updates
+}
+
+func (m *Model) newAdaption() *adaption {
+	return &adaption{
+		model: m, replaced: map[*Matrix]bool{}, updates: map[*Matrix][]LowRank{}, biases: map[*Matrix][]float32{}, placed: map[*Matrix]*ggml.LowRank{},
+	}
 }
 
 // adapt applies changes to the tensors in their slots, which are bound to a file. What the
 // file brings stays where it is; what adapters bring is placed next to it.
-func (m *Model) adapt(f *gguf.File, changes []Change, slots map[string]slot) error {
+func (m *Model) adapt(f *gguf.File, changes []Change) error {
 	if len(changes) == 0 {
 		return nil
 	}
 	if err := m.config.checkChanges(changes); err != nil {
 		return err
 	}
-	a := &adaption{model: m, replaced: map[*Matrix]bool{}, updates: map[*Matrix][]LowRank{}, biases: map[*Matrix][]float32{}}
+	a := m.newAdaption()
 	if m.config.Tied && slices.ContainsFunc(changes, func(c Change) bool { return c.Tensor == TensorHead }) {
 		m.weights.Head, m.config.Tied = m.weights.Embedding, false
-		slots[TensorHead] = slot{&m.weights.Head.tensor, &m.weights.Head, slots[TensorEmbedding].shape}
+		m.slots[TensorHead] = slot{&m.weights.Head.tensor, &m.weights.Head, m.slots[TensorEmbedding].shape}
 	}
 	for _, c := range changes {
 		if c.Tensor == TensorEmbedding {
@@ -114,25 +121,32 @@ func (m *Model) adapt(f *gguf.File, changes []Change, slots map[string]slot) err
 				continue // only rows of it are looked up
 			}
 		}
-		if err := a.change(f, c, slots[c.Tensor]); err != nil {
+		if err := a.change(f, c, m.slots[c.Tensor]); err != nil {
 			return fmt.Errorf("tensor %s: %w", c.Tensor, err)
 		}
 	}
-	for _, w := range m.projections() {
+	a.arrange()
+	for w, bias := range a.biases {
+		a.add(bias, func(t ggml.Tensor) { w.bias = t }, len(bias))
+	}
+	var err error
+	m.changed, m.updates, err = a.finish()
+	return err
+}
+
+// arrange places updates so that those of matrices that multiply the same rows share an A.
+func (a *adaption) arrange() {
+	for _, w := range a.model.projections() {
 		a.join(w)
 		a.share(&w.Q, &w.K, &w.V)
 	}
-	for _, b := range m.blocks {
+	for _, b := range a.model.blocks {
 		w := b.feedForward()
 		a.share(&w.Gate, &w.Up)
 	}
 	for w := range a.updates {
 		a.share(w)
 	}
-	for w, bias := range a.biases {
-		a.add(bias, func(t ggml.Tensor) { w.bias = t }, len(bias))
-	}
-	return a.finish()
 }
 
 // change notes what is done to the tensor in a slot.
@@ -252,7 +266,7 @@ func (a *adaption) share(matrices ...*Matrix) {
 		if !ok {
 			continue
 		}
-		w.update.First = int64(rank)
+		a.placed[w] = &ggml.LowRank{First: int64(rank)}
 		for _, u := range parts {
 			stacked, rank = append(stacked, u.A...), rank+u.Rank
 		}
@@ -263,7 +277,7 @@ func (a *adaption) share(matrices ...*Matrix) {
 	if rank > 0 {
 		a.add(stacked, func(t ggml.Tensor) {
 			for _, w := range sharing {
-				w.update.A = t
+				a.placed[w].A = t
 			}
 		}, len(stacked)/rank, rank)
 	}
@@ -271,9 +285,10 @@ func (a *adaption) share(matrices ...*Matrix) {
 
 // addColumns adds the columns of B of the parts that a matrix consists of.
 func (a *adaption) addColumns(w *Matrix, parts []LowRank) {
-	w.update.B = make([]ggml.Tensor, len(parts))
+	placed := a.placed[w]
+	placed.B = make([]ggml.Tensor, len(parts))
 	for i, u := range parts {
-		a.add(columns(u.B, u.Rank), func(t ggml.Tensor) { w.update.B[i] = t }, len(u.B)/u.Rank, u.Rank)
+		a.add(columns(u.B, u.Rank), func(t ggml.Tensor) { placed.B[i] = t }, len(u.B)/u.Rank, u.Rank)
 	}
 }
 
@@ -294,19 +309,24 @@ func (a *adaption) add(values []float32, place func(ggml.Tensor), shape ...int) 
 	a.place = append(a.place, place)
 }
 
-// finish places all that was added.
-func (a *adaption) finish() (err error) {
+// finish places all that was added. The store is nil where that is nothing.
+func (a *adaption) finish() (*ggml.Store, ggml.Updates, error) {
 	if n := len(a.model.store.Tensors()) + len(a.specs); n > ggml.MaxStored {
-		return fmt.Errorf("%d tensors with those of adapters, at most %d can be used", n, ggml.MaxStored)
+		return nil, nil, fmt.Errorf("%d tensors with those of adapters, at most %d can be used", n, ggml.MaxStored)
 	}
 	if len(a.specs) == 0 {
-		return nil
+		return nil, nil, nil
 	}
-	if a.model.changed, err = a.model.backend.NewWeights(a.specs, nil); err != nil {
-		return err
+	store, err := a.model.backend.NewWeights(a.specs, nil)
+	if err != nil {
+		return nil, nil, err
 	}
-	for i, t := range a.model.changed.Tensors() {
+	for i, t := range store.Tensors() {
 		a.place[i](t)
 	}
-	return nil
+	updates := ggml.Updates{}
+	for w, u := range a.placed {
+		updates[w.tensor] = *u
+	}
+	return store, updates, nil
 }

@@ -13,8 +13,9 @@ import (
 // Prompt is the prefix of a sequence: ids as package tokenizer lays them out.
 // Each run of ids equal to the image token takes rows of Images, in order.
 type Prompt struct {
-	IDs    []int
-	Images []Features
+	IDs      []int
+	Images   []Features
+	Adapters *Adapters // that the text is computed with; nil: none but those of Load
 }
 
 // batch is what one pass appends to sequences.
@@ -75,6 +76,7 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 	}
 	g := m.backend.NewGraph(o)
 	defer g.Close()
+	g.Update(m.rowUpdates(b.parts)...)
 	s := m.newStep(g, b, t.attentions)
 	x := g.Float32s(b.embeddings, int64(m.config.Text.Hidden), int64(tokens))
 	var hidden []ggml.Tensor
@@ -215,6 +217,9 @@ func (m *Model) prefix(s *Sequence, p Prompt) (batch, error) {
 	if s.length > 0 {
 		return batch{}, errors.New("the sequence has a prompt already")
 	}
+	if err := p.Adapters.check(m); err != nil {
+		return batch{}, err
+	}
 	hidden := m.config.Text.Hidden
 	b := batch{embeddings: make([]float32, len(p.IDs)*hidden), parts: []*part{{seq: s, tokens: len(p.IDs)}}}
 	if err := m.embed(b.embeddings, m.textIDs(p.IDs)); err != nil {
@@ -237,7 +242,7 @@ func (m *Model) prefix(s *Sequence, p Prompt) (batch, error) {
 	if len(rows) > 0 {
 		return b, fmt.Errorf("the prompt has %d image tokens too few for %d images", len(rows)/hidden, len(p.Images))
 	}
-	s.prompt = len(p.IDs)
+	s.prompt, s.adapters = len(p.IDs), p.Adapters
 	return b, nil
 }
 

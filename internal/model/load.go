@@ -14,7 +14,11 @@ type Model struct {
 	weights Weights
 	backend *ggml.Backend
 	store   *ggml.Store
-	changed *ggml.Store // what adapters bring; nil without any
+	slots   map[string]slot // where the tensors are, by their names
+
+	changed  *ggml.Store            // what the adapters of Load bring; nil without any
+	updates  ggml.Updates           // of these, for all rows
+	adapters map[*Adapters]struct{} // those in memory for texts that ask for them
 
 	embedding embedding
 	blocks    []block // weights.Gemma or weights.Gemma2
@@ -29,32 +33,30 @@ func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
-	m := &Model{config: config, backend: e}
-	slots, err := m.bind(f)
-	if err != nil {
+	m := &Model{config: config, backend: e, slots: map[string]slot{}, adapters: map[*Adapters]struct{}{}}
+	if err := m.bind(f); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
-	if err := m.adapt(f, changes, slots); err != nil {
+	if err := m.adapt(f, changes); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-// bind checks the file's tensors, places them and returns where they went.
-func (m *Model) bind(f *gguf.File) (map[string]slot, error) {
+// bind checks the file's tensors and places them.
+func (m *Model) bind(f *gguf.File) error {
 	if err := m.config.CheckTensors(f.Header); err != nil {
-		return nil, err
+		return err
 	}
 	var specs []ggml.Spec
-	slots := map[string]slot{}
 	m.options.Exact = true // where every matrix is F32, so is all else
 	m.config.walk(&m.weights, func(spec TensorSpec, s slot) {
 		t, _ := f.Lookup(spec.Name)
 		m.options.Exact = m.options.Exact && t.Type == gguf.TypeF32
 		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t)})
-		slots[spec.Name] = s
+		m.slots[spec.Name] = s
 		if spec.Name == TensorEmbedding {
 			m.embedding = newEmbedding(t, f.Data(t))
 		}
@@ -65,10 +67,10 @@ func (m *Model) bind(f *gguf.File) (map[string]slot, error) {
 	}
 	var err error
 	if m.store, err = m.backend.NewWeights(specs, mapping); err != nil {
-		return nil, err
+		return err
 	}
 	for i, t := range m.store.Tensors() {
-		*slots[specs[i].Name].tensor = t
+		*m.slots[specs[i].Name].tensor = t
 	}
 	for i := range m.weights.Gemma {
 		m.blocks = append(m.blocks, &m.weights.Gemma[i])
@@ -76,7 +78,7 @@ func (m *Model) bind(f *gguf.File) (map[string]slot, error) {
 	for i := range m.weights.Gemma2 {
 		m.blocks = append(m.blocks, &m.weights.Gemma2[i])
 	}
-	return slots, m.join()
+	return m.join()
 }
 
 // join makes one matrix of each layer's Q, K and V where they lie side by side.
@@ -188,6 +190,9 @@ func (m *Model) Options() ggml.GraphOptions { return m.options }
 
 // Close frees what the model placed; the file and the backend stay open.
 func (m *Model) Close() {
+	for a := range m.adapters {
+		a.Close()
+	}
 	for _, s := range []**ggml.Store{&m.store, &m.changed} {
 		if *s != nil {
 			(*s).Close()

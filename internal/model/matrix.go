@@ -3,21 +3,16 @@ package model
 import "paligemma/internal/ggml"
 
 // Matrix is the left side of products: where weights meet rows. Its type, the zeros
-// that pad its rows, and what adapters add are hidden here.
+// that pad its rows, and what adapters add are hidden here, and in the graph, which knows
+// the updates of the rows at hand (Adapters).
 type Matrix struct {
 	tensor ggml.Tensor
-	update ggml.LowRank // the zero value: none
-	bias   ggml.Tensor  // of an adapter; the zero Tensor: none
+	bias   ggml.Tensor // of an adapter; the zero Tensor: none
 }
 
 // Mul is W·x for each row of x [in, T]: [out, T].
 func (w Matrix) Mul(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
-	var y ggml.Tensor
-	if w.update.Valid() {
-		y = g.MulLowRank(w.tensor, w.update, x)
-	} else {
-		y = g.MulWeights(w.tensor, x)
-	}
+	y := g.MulWeights(w.tensor, x)
 	if w.bias.Valid() {
 		y = g.Add(y, w.bias)
 	}
@@ -26,10 +21,10 @@ func (w Matrix) Mul(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 
 // factors are what multiplies the rows that matrices take: operations that are told of
 // them write rows in their form.
-func factors(matrices ...Matrix) []ggml.Factor {
-	var all []ggml.Factor
+func factors(matrices ...Matrix) []ggml.Tensor {
+	var all []ggml.Tensor
 	for _, w := range matrices {
-		all = append(all, ggml.Factor{Weights: w.tensor, A: w.update.A})
+		all = append(all, w.tensor)
 	}
 	return all
 }
@@ -57,7 +52,7 @@ func (w *QKV) Mul(g *ggml.Graph, x ggml.Tensor, d int) (q, k, v ggml.Tensor) {
 }
 
 // factors are those of the three matrices, or of the one that they are.
-func (w *QKV) factors() []ggml.Factor {
+func (w *QKV) factors() []ggml.Tensor {
 	if w.joined.tensor.Valid() {
 		return factors(w.joined)
 	}
@@ -74,6 +69,6 @@ func (l Linear) Mul(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 
 // Forward is the layer norm over the innermost dimension, for the matrices that
 // will multiply its rows, if any.
-func (n LayerNorm) Forward(g *ggml.Graph, x ggml.Tensor, eps float32, next ...ggml.Factor) ggml.Tensor {
+func (n LayerNorm) Forward(g *ggml.Graph, x ggml.Tensor, eps float32, next ...ggml.Tensor) ggml.Tensor {
 	return g.LayerNorm(x, n.Weight, n.Bias, eps, next...)
 }

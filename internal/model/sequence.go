@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"paligemma/internal/ggml"
 )
 
 // Sequence is a text in a Cache: a prompt, and the tokens that steps append.
@@ -17,9 +15,10 @@ type Sequence struct {
 	shared    *span
 	inherited int // cells of shared
 	own       *span
-	room      int // tokens to reserve cells for at first
-	length    int // tokens
-	prompt    int // of which are the prompt
+	room      int       // tokens to reserve cells for at first
+	length    int       // tokens
+	prompt    int       // of which are the prompt
+	adapters  *Adapters // the prompt's
 }
 
 // NewSequence begins an empty sequence that will have about room tokens. More are
@@ -35,7 +34,7 @@ func (s *Sequence) Fork(ctx context.Context, room int) (*Sequence, error) {
 	if s.gone() {
 		return nil, errReleased
 	}
-	fork := &Sequence{cache: s.cache, shared: s.shared, inherited: s.inherited, room: room, length: s.length, prompt: s.prompt}
+	fork := &Sequence{cache: s.cache, shared: s.shared, inherited: s.inherited, room: room, length: s.length, prompt: s.prompt, adapters: s.adapters}
 	if s.shared == nil {
 		fork.shared, fork.inherited = s.own, s.length
 	}
@@ -124,7 +123,7 @@ func (s *Sequence) check(m *Model) error {
 	case s.cache.model != m:
 		return errors.New("the sequence is another model's")
 	}
-	return nil
+	return s.adapters.check(m)
 }
 
 // Prefill computes a prompt, the first tokens of an empty sequence, and returns the
@@ -152,7 +151,8 @@ type Token struct {
 // Step appends tokens to their sequences, all in one pass over the weights, and
 // returns for each the logits of the token after it. Several tokens of one sequence
 // follow one another. Where the weights are F32, each sequence gets the same bits
-// as alone. After an error all sequences are as before.
+// as alone. Sequences with the same adapters should follow one another, too. After an
+// error all sequences are as before.
 func (m *Model) Step(ctx context.Context, tokens []Token) ([][]float32, error) {
 	parts, err := m.stepParts(tokens)
 	if err != nil {
@@ -205,32 +205,4 @@ func (m *Model) stepParts(tokens []Token) ([]*part, error) {
 		parts = append(parts, &part{seq: t.Sequence, tokens: 1})
 	}
 	return parts, nil
-}
-
-// passParts is how many of the parts fit in one graph.
-func (m *Model) passParts(parts []*part) int {
-	// Tensors that a layer makes: for the pass, for a part, for the own cells of a
-	// fork, for those that it shares.
-	layer := 80
-	if m.changed != nil {
-		layer += 80
-	}
-	each, own, shared := 24, 6, 6
-	if m.backend.Cells(m.options) {
-		each, own, shared = 2, 2, 0 // views of runs of cells
-	}
-	room := ggml.MaxNodes/(m.config.Text.Layers+2) - layer
-	for i, p := range parts {
-		room -= each
-		if p.seq.shared != nil {
-			room -= own
-			if i == 0 || !p.sharesWith(parts[i-1]) {
-				room -= shared
-			}
-		}
-		if room < 0 {
-			return max(1, i)
-		}
-	}
-	return len(parts)
 }

@@ -25,9 +25,16 @@ type crowd struct {
 	m       *model.Model
 	cache   *model.Cache
 	prompts []model.Prompt
+	lone    []lone // what computes each prompt alone; nil: m computes all
 	random  *rand.Rand
 	texts   []*text
 	done    []*text
+}
+
+// lone is a model that computes a text by itself, and its prompt as that model takes it.
+type lone struct {
+	m      *model.Model
+	prompt model.Prompt
 }
 
 func newCrowd(t *testing.T, m *model.Model, prompts []model.Prompt, seed uint64) *crowd {
@@ -108,13 +115,17 @@ func (c *crowd) act() {
 
 // alone computes a text with nothing else in the cache, nor ever forked.
 func (c *crowd) alone(x *text) [][]float32 {
-	cache, err := c.m.NewCache(1024)
+	by := lone{c.m, c.prompts[x.prompt]}
+	if c.lone != nil {
+		by = c.lone[x.prompt]
+	}
+	cache, err := by.m.NewCache(1024)
 	if err != nil {
 		c.Fatal(err)
 	}
 	defer cache.Close()
 	seq := cache.NewSequence(1024)
-	first, err := c.m.Prefill(context.Background(), seq, c.prompts[x.prompt])
+	first, err := by.m.Prefill(context.Background(), seq, by.prompt)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -124,7 +135,7 @@ func (c *crowd) alone(x *text) [][]float32 {
 		for _, id := range ids {
 			tokens = append(tokens, model.Token{Sequence: seq, ID: id})
 		}
-		logits, err := c.m.Step(context.Background(), tokens)
+		logits, err := by.m.Step(context.Background(), tokens)
 		if err != nil {
 			c.Fatal(err)
 		}

@@ -17,12 +17,21 @@ type Features struct {
 // Encode runs the vision tower and the projector on the pixels of one image,
 // [3, S, S] row-major and normalized, S being the configuration's ImageSize.
 func (m *Model) Encode(ctx context.Context, pixels []float32) (Features, error) {
+	return m.EncodeWith(ctx, pixels, nil)
+}
+
+// EncodeWith is Encode with adapters; nil: none but those of Load.
+func (m *Model) EncodeWith(ctx context.Context, pixels []float32, a *Adapters) (Features, error) {
+	if err := a.check(m); err != nil {
+		return Features{}, err
+	}
 	v := m.config.Vision
 	if want := 3 * v.ImageSize * v.ImageSize; len(pixels) != want {
 		return Features{}, fmt.Errorf("an image of %d values, want %d", len(pixels), want)
 	}
 	g := m.backend.NewGraph(m.options)
 	defer g.Close()
+	g.Update(m.updatesWith(a)...)
 	patches := g.Float32s(patchify(pixels, v), int64(v.PatchDim()), int64(v.ImageTokens))
 	out := m.weights.Projector.Mul(g, m.tower(g, patches))
 	g.Output(out)
