@@ -78,6 +78,22 @@ func (a *Adapter) Summary() (*Summary, error) {
 	return s, nil
 }
 
+// LowRankOnly reports whether the adapter does nothing but add products of low rank to
+// those of matrices: it replaces no tensor, adds no bias, has no DoRA, and leaves the
+// token embedding, the head and the positions as they are.
+func (a *Adapter) LowRankOnly() bool {
+	c := a.config
+	if c.dora || c.loraBias || slices.ContainsFunc(a.copies, func(c copied) bool { return !slices.ContainsFunc(c.names, layout.IsBuffer) }) {
+		return false
+	}
+	for _, u := range a.updates {
+		if u.embedding() || isEmbedding(u.module+".weight") || u.module+".weight" == layout.HeadName {
+			return false
+		}
+	}
+	return true
+}
+
 // Weights counts the weights of low-rank updates, and those of tensors that are stored
 // whole.
 func (a *Adapter) Weights() (updates, stored int64) {
