@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"paligemma/internal/adapter/random"
 )
 
 // TestSummary describes an adapter.
@@ -30,5 +32,37 @@ func TestSummary(t *testing.T) {
 	rows := s.Describe()
 	if got := rows[1][1]; got != "text gate_proj ×3, text k_proj ×3, text v_proj ×3, vision k_proj ×3, vision v_proj ×3" {
 		t.Errorf("changes %q", got)
+	}
+}
+
+// TestLowRankOnly sorts out adapters that do more than add products of low rank.
+func TestLowRankOnly(t *testing.T) {
+	root := filepath.Join("..", "..", "testdata", "adapters")
+	folders, err := filepath.Glob(filepath.Join(root, "*", ConfigName))
+	if err != nil || len(folders) < 10 {
+		t.Fatalf("%d adapters, %v", len(folders), err)
+	}
+	for _, path := range folders {
+		name := filepath.Base(filepath.Dir(path))
+		a, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		if got, want := a.LowRankOnly(), name == "rslora"; got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	dir := t.TempDir()
+	if err := random.Write(dir, tiny(), random.Options{Rank: 1, Spread: 1, Text: true, Tower: true}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if !a.LowRankOnly() {
+		t.Error("updates of linear layers count as more")
 	}
 }

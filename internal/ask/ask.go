@@ -16,14 +16,15 @@ import (
 
 // Question is what is asked of images, or of none.
 type Question struct {
-	Prompt  string
-	Images  []*engine.Image
-	Box     *[4]float64    // the part of the image that is asked about, in pixels; nil: all of it
-	Choices []string       // texts to rate
-	Rate    bool           // choices are rated, and no text is written
-	Pick    bool           // the likeliest choice is the text
-	Request engine.Request // how a text is written; its prompt is made of the above
-	Return  int            // texts of a beam search
+	Prompt   string
+	Images   []*engine.Image
+	Adapters *engine.Adapters // that it is answered with; nil: none but the engine's own
+	Box      *[4]float64      // the part of the image that is asked about, in pixels; nil: all of it
+	Choices  []string         // texts to rate
+	Rate     bool             // choices are rated, and no text is written
+	Pick     bool             // the likeliest choice is the text
+	Request  engine.Request   // how a text is written; its prompt is made of the above
+	Return   int              // texts of a beam search
 
 	Objects bool          // the text is read for objects,
 	Masks   bool          // and a list of masks is wanted even if it is empty
@@ -58,7 +59,7 @@ func (q *Question) Answer(ctx context.Context, e *engine.Engine, r *result.Resul
 	if err := q.encode(ctx, e); err != nil {
 		return err
 	}
-	p := engine.Prompt{Text: prompt, Images: q.Images}
+	p := engine.Prompt{Text: prompt, Images: q.Images, Adapters: q.Adapters}
 	var gen engine.Result
 	if q.Rate {
 		gen.Generation, err = q.rate(ctx, e, p, r)
@@ -79,7 +80,7 @@ func (q *Question) Answer(ctx context.Context, e *engine.Engine, r *result.Resul
 // encode has the features of the images computed.
 func (q *Question) encode(ctx context.Context, e *engine.Engine) error {
 	for _, image := range q.Images {
-		if _, err := e.Encode(ctx, image); err != nil {
+		if _, err := e.Encode(ctx, image, q.Adapters); err != nil {
 			return err
 		}
 	}

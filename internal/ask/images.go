@@ -20,10 +20,17 @@ type Images struct {
 	decoders Decoders
 
 	mu     sync.Mutex
-	kept   map[[sha256.Size]byte]*list.Element // of *keptImage
-	recent *list.List                          // the latest first
+	kept   map[imageKey]*list.Element // of *keptImage
+	recent *list.List                 // the latest first
 	most   int
 	stats  ImageStats
+}
+
+// imageKey is what an image is known by: a hash of its bytes, and what distinguishes the
+// vision tower that its features are of (engine.Adapters.Vision).
+type imageKey struct {
+	hash   [sha256.Size]byte
+	vision string
 }
 
 // ImageStats count what became of requests for images.
@@ -35,7 +42,7 @@ type ImageStats struct {
 
 // keptImage is an image that is decoded, or was.
 type keptImage struct {
-	key       [sha256.Size]byte
+	key       imageKey
 	ready     chan struct{} // closed when the rest is known
 	image     *engine.Image
 	err       error
@@ -74,7 +81,7 @@ func (d Decoders) Give() { <-d }
 
 // NewImages makes room for a number of images, 1 or more.
 func NewImages(e *engine.Engine, most int, decoders Decoders) *Images {
-	return &Images{engine: e, decoders: decoders, kept: map[[sha256.Size]byte]*list.Element{}, recent: list.New(), most: most}
+	return &Images{engine: e, decoders: decoders, kept: map[imageKey]*list.Element{}, recent: list.New(), most: most}
 }
 
 // Stats returns what became of the requests so far.
@@ -90,7 +97,13 @@ func (m *Images) Stats() ImageStats {
 // Get returns the image in the bytes of a file, fitted to the model. Who gives up does
 // not wait for a decoder at work: others find what it makes of the bytes.
 func (m *Images) Get(ctx context.Context, data []byte, limits preprocess.Limits) (*engine.Image, error) {
-	key := sha256.Sum256(data)
+	return m.GetFor(ctx, data, limits, nil)
+}
+
+// GetFor is Get for a question with adapters. Those that change the vision tower have
+// images of their own.
+func (m *Images) GetFor(ctx context.Context, data []byte, limits preprocess.Limits, a *engine.Adapters) (*engine.Image, error) {
+	key := imageKey{sha256.Sum256(data), a.Vision()}
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -110,7 +123,7 @@ func (m *Images) Get(ctx context.Context, data []byte, limits preprocess.Limits)
 }
 
 // find returns the image of a key. It is the caller's to decode where mine is true.
-func (m *Images) find(key [sha256.Size]byte) (kept *keptImage, mine bool) {
+func (m *Images) find(key imageKey) (kept *keptImage, mine bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if element, ok := m.kept[key]; ok {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"paligemma/internal/adapter"
+	"paligemma/internal/adapter/random"
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
@@ -63,6 +65,40 @@ func TestImagesKept(t *testing.T) {
 		t.Error("0 went in place of 1")
 	}
 	if s := m.Stats(); s.Kept != 2 || s.Hits != 9 || s.Misses != 3 || s.Bytes != 2*m.engine.ImageBytes() {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Adapters that change the vision tower have images of their own, others share those that
+// are there.
+func TestImagesOfAdapters(t *testing.T) {
+	e := openEngine(t)
+	load := func(o random.Options) *engine.Adapters {
+		dir := t.TempDir()
+		if err := random.Write(dir, e.Config(), o); err != nil {
+			t.Fatal(err)
+		}
+		a, err := e.LoadAdapters(t.Context(), []adapter.Spec{{Path: dir, Scale: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	text := load(random.Options{Rank: 1, Spread: 0.1, Text: true})
+	tower := load(random.Options{Rank: 1, Spread: 0.1, Tower: true})
+	m := NewImages(e, 4, NewDecoders(1))
+	get := func(a *engine.Adapters) *engine.Image {
+		image, err := m.GetFor(t.Context(), picture(0), preprocess.Limits{}, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return image
+	}
+	base, own := get(nil), get(tower)
+	if base == own || get(text) != base || get(tower) != own {
+		t.Error("images are shared that must not be, or are not that may be")
+	}
+	if s := m.Stats(); s.Kept != 2 || s.Hits != 2 || s.Bytes != 2*ImageBytes(e) {
 		t.Errorf("%+v", s)
 	}
 }

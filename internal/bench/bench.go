@@ -166,7 +166,7 @@ func (b *bench) caption(ctx context.Context, e *engine.Engine, start time.Time, 
 
 // parts measures each part by itself.
 func (b *bench) parts(ctx context.Context, e *engine.Engine, image *engine.Image, r *Run) error {
-	if _, err := e.Encode(ctx, image); err != nil {
+	if _, err := e.Encode(ctx, image, nil); err != nil {
 		return err
 	}
 	// The prefill gives the first token, each step of decoding one more.

@@ -188,7 +188,7 @@ func (r *forwardRun) encode(ctx context.Context, reader *reader, s *source, seve
 		return err
 	}
 	stop := r.watch(r.engine.Progress, "image")
-	_, err = r.engine.Encode(ctx, image.fitted)
+	_, err = r.engine.Encode(ctx, image.fitted, nil)
 	stop()
 	if err != nil {
 		return err
@@ -259,7 +259,7 @@ func (r *forwardRun) tensors(ctx context.Context, t engine.Trace) ([]safetensors
 	}
 	var pixels, hidden []float32
 	for _, image := range r.images {
-		features, err := r.engine.Encode(ctx, image)
+		features, err := r.engine.Encode(ctx, image, nil)
 		if err != nil {
 			return nil, err
 		}

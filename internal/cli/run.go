@@ -164,7 +164,7 @@ func (r *run) encodeImages(ctx context.Context, it *item) ([]*Image, error) {
 			return nil, result.ImageError{Err: err}
 		}
 		stop := r.watch("image")
-		_, err = r.engine.Encode(ctx, image.fitted)
+		_, err = r.engine.Encode(ctx, image.fitted, nil)
 		stop()
 		if err != nil {
 			return nil, err

@@ -144,7 +144,7 @@ func (a *app) serverOptions(o *serveOptions, log *slog.Logger) (server.Options, 
 	models, err := a.served(o.model, &o.served)
 	return server.Options{
 		Version: version, Models: models, Parallel: o.served.parallel, MaxQueue: o.served.MaxQueue,
-		ImageCache: o.served.ImageCache, KeepAlive: o.served.KeepAlive, MaxBody: o.MaxBody, MaxConnections: o.Connections, Timeout: o.Timeout,
+		ImageCache: o.served.ImageCache, AdapterCache: o.served.AdapterCache, KeepAlive: o.served.KeepAlive, MaxBody: o.MaxBody, MaxConnections: o.Connections, Timeout: o.Timeout,
 		Limits:  preprocess.Limits{MaxPixels: lim.MaxPixels, MaxBytes: lim.MaxBytes},
 		Fetch:   fetch.Options{MaxBytes: lim.MaxBytes, Hosts: o.access.Remote, Media: o.access.MediaPath},
 		Origins: o.access.Origins, StrictChat: o.StrictChat, Log: log, Verbose: a.common.Verbose,

@@ -27,6 +27,7 @@ type servedOptions struct {
 	PrefillShare float64
 	ImageCache   int64
 	PrefixCache  int64
+	AdapterCache int64
 	KeepAlive    time.Duration
 }
 
@@ -40,7 +41,8 @@ func (o *servedOptions) flags(f *pflag.FlagSet) {
 	f.Float64Var(&o.PrefillShare, "prefill-share", 0.9, "the `SHARE` of the time, above 0 and up to 1, that images and prompts of new requests may take while texts are written")
 	f.Int64Var(&o.ImageCache, "image-cache", 256_000_000, "keep `N` bytes of images with their features, for requests about the same ones")
 	f.Int64Var(&o.PrefixCache, "prefix-cache", 128_000_000, "keep `N` bytes of prompts, for requests that ask the same of the same images; 0: none")
-	f.DurationVar(&o.KeepAlive, "keep-alive", 0, "close a model that nobody has asked for in a `TIME`, such as 10m; 0: never")
+	f.Int64Var(&o.AdapterCache, "adapter-cache", 1_000_000_000, "keep `N` bytes of adapters in memory that requests have asked for; those in use stay in any case")
+	f.DurationVar(&o.KeepAlive, "keep-alive", 0, "close a model, and free an adapter, that nobody has asked for in a `TIME`, such as 10m; 0: never")
 }
 
 func (o *servedOptions) check() (err error) {
@@ -52,14 +54,14 @@ func (o *servedOptions) check() (err error) {
 		return usageError{errors.New("--max-queue: want 0 or more")}
 	case !(o.PrefillShare > 0 && o.PrefillShare <= 1):
 		return usageError{fmt.Errorf("--prefill-share %v: want a share above 0 and up to 1", o.PrefillShare)}
-	case o.ImageCache < 0 || o.PrefixCache < 0:
-		return usageError{errors.New("--image-cache and --prefix-cache: want 0 bytes or more")}
+	case o.ImageCache < 0 || o.PrefixCache < 0 || o.AdapterCache < 0:
+		return usageError{errors.New("--image-cache, --prefix-cache and --adapter-cache: want 0 bytes or more")}
 	case o.KeepAlive < 0:
 		return usageError{errors.New("--keep-alive: want a time that is not negative, such as 10m")}
 	}
 	_, err = o.named()
 	if err == nil {
-		_, _, err = o.offered()
+		_, err = o.offered()
 	}
 	return err
 }
@@ -99,38 +101,47 @@ func (o *servedOptions) named() (all []servedModel, err error) {
 	return all, nil
 }
 
-// offered are adapters that requests may ask for, by name.
-func (o *servedOptions) offered() (names []string, specs map[string]adapter.Spec, err error) {
-	specs = map[string]adapter.Spec{}
+// offered are adapters that requests may ask for.
+func (o *servedOptions) offered() (all []server.Adapter, err error) {
 	for _, text := range o.Adapters {
 		name, path, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, nil, usageError{fmt.Errorf("--adapter %s: want NAME=DIR[:SCALE]", quote.Short(text))}
+			return nil, usageError{fmt.Errorf("--adapter %s: want NAME=DIR[:SCALE]", quote.Short(text))}
 		}
-		if _, twice := specs[name]; twice {
-			return nil, nil, usageError{fmt.Errorf("--adapter %s: the name is there twice", quote.Short(name))}
+		if slices.ContainsFunc(all, func(a server.Adapter) bool { return a.Name == name }) {
+			return nil, usageError{fmt.Errorf("--adapter %s: the name is there twice", quote.Short(name))}
 		}
 		spec, err := adapter.ParseSpec(path)
 		if err != nil {
-			return nil, nil, usageError{fmt.Errorf("--adapter %w", err)}
+			return nil, usageError{fmt.Errorf("--adapter %w", err)}
 		}
-		names, specs[name] = append(names, name), spec
+		all = append(all, server.Adapter{Name: name, Spec: spec})
 	}
-	return names, specs, nil
+	return all, nil
+}
+
+// openOffered sees what kinds of adapters there are, now rather than for the first request.
+func openOffered(adapters []server.Adapter) error {
+	for i := range adapters {
+		a := &adapters[i]
+		opened, err := adapter.Open(a.Path)
+		if err != nil {
+			return &engine.ModelError{Err: fmt.Errorf("--adapter %s: %w", quote.Short(a.Name), err)}
+		}
+		a.Apart = !opened.LowRankOnly()
+		_ = opened.Close()
+	}
+	return nil
 }
 
 // served returns the models that a server offers.
 func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
-	adapters, specs, err := o.offered()
+	adapters, err := o.offered()
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range adapters {
-		opened, err := adapter.Open(specs[name].Path) // now rather than for the first request
-		if err != nil {
-			return nil, &engine.ModelError{Err: fmt.Errorf("--adapter %s: %w", quote.Short(name), err)}
-		}
-		_ = opened.Close()
+	if err := openOffered(adapters); err != nil {
+		return nil, err
 	}
 	named, err := o.named()
 	if err != nil {
@@ -141,7 +152,7 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 		m.Model = s.model
 		offered := server.Model{
 			Name:  s.name,
-			Open:  a.opener(m, o, specs),
+			Open:  a.opener(m, o),
 			Masks: func(e *engine.Engine) (*engine.Masks, error) { return openMasks(e, o.MaskDecoder) },
 		}
 		if i == 0 {
@@ -152,17 +163,14 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 	return all, nil
 }
 
-// opener returns what opens a model, with adapters by their names.
-func (a *app) opener(m modelOptions, o *servedOptions, specs map[string]adapter.Spec) func(adapters []string) (*engine.Engine, error) {
-	return func(adapters []string) (*engine.Engine, error) {
+// opener returns what opens a model, with adapters of its own or none.
+func (a *app) opener(m modelOptions, o *servedOptions) func(adapters []adapter.Spec) (*engine.Engine, error) {
+	return func(adapters []adapter.Spec) (*engine.Engine, error) {
 		options, err := m.options(o.parallel)
 		if err != nil {
 			return nil, err
 		}
-		options.PrefillShare, options.PrefixBytes = o.PrefillShare, o.PrefixCache
-		for _, name := range adapters {
-			options.Adapters = append(options.Adapters, specs[name])
-		}
+		options.PrefillShare, options.PrefixBytes, options.Adapters = o.PrefillShare, o.PrefixCache, adapters
 		e, err := m.openWith(options)
 		if err == nil {
 			a.noteModel(e)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"paligemma/internal/adapter"
+	"paligemma/internal/adapter/random"
 	"paligemma/internal/engine"
 )
 
@@ -38,7 +39,7 @@ func TestEnginesWithAdapters(t *testing.T) {
 	}
 	var want [3][]any
 	for i, e := range engines {
-		for _, ask := range asks(t, e) {
+		for _, ask := range asks(t, e, nil) {
 			answer, err := ask(t.Context(), e)
 			if err != nil {
 				t.Fatal(err)
@@ -51,7 +52,7 @@ func TestEnginesWithAdapters(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for i, e := range engines {
-		for j, ask := range asks(t, e) {
+		for j, ask := range asks(t, e, nil) {
 			all.Go(func() {
 				if answer, err := ask(t.Context(), e); err != nil || !reflect.DeepEqual(answer, want[i][j]) {
 					t.Errorf("engine %d, request %d: %v, %v, want %v", i, j, answer, err, want[i][j])
@@ -60,6 +61,67 @@ func TestEnginesWithAdapters(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// TestAdaptersTogether asks one engine with several adapters at once, each for some of the
+// requests: each gets, bit for bit, what an engine with its adapters alone gives.
+func TestAdaptersTogether(t *testing.T) {
+	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
+		t.Run(name, func(t *testing.T) {
+			path := converted(t, name)
+			e := open(t, path, 6)
+			write := func(o random.Options) adapter.Spec {
+				dir := filepath.Join(t.TempDir(), "adapter")
+				if err := random.Write(dir, e.Config(), o); err != nil {
+					t.Fatal(err)
+				}
+				return adapter.Spec{Path: dir, Scale: 1}
+			}
+			text := write(random.Options{Rank: 4, Seed: 1, Spread: 0.1, Text: true})
+			tower := write(random.Options{Rank: 2, Seed: 2, Spread: 0.1, Tower: true})
+			both := write(random.Options{Rank: 3, Seed: 3, Spread: 0.1, Text: true, Tower: true})
+			both.Scale = -0.7
+			var requests []ask
+			var want []any
+			for i, specs := range [][]adapter.Spec{nil, {text}, {tower}, {text, both}} {
+				alone, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Adapters: specs})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(alone.Close)
+				var adapters *engine.Adapters
+				if specs != nil {
+					if adapters, err = e.LoadAdapters(t.Context(), specs); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, ask := range asks(t, alone, nil) {
+					got, err := ask(t.Context(), alone)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want = append(want, got)
+				}
+				requests = append(requests, asks(t, e, adapters)...)
+				if n := len(want) / (i + 1); i > 0 && reflect.DeepEqual(want[i*n], want[(i-1)*n]) {
+					t.Errorf("set %d answers as the one before", i)
+				}
+			}
+			var all sync.WaitGroup
+			for i := range 2 * len(requests) {
+				all.Go(func() {
+					n := i * 7 % len(requests)
+					if got, err := requests[n](t.Context(), e); err != nil || !reflect.DeepEqual(got, want[n]) {
+						t.Errorf("request %d: %v\n got %.300v\nwant %.300v", n, err, got, want[n])
+					}
+				})
+			}
+			all.Wait()
+			if s := e.Stats(); s.Groups <= s.Steps {
+				t.Errorf("%d groups in %d steps: no step served several adapters", s.Groups, s.Steps)
+			}
+		})
+	}
 }
 
 // TestAdapterErrors opens models with adapters that cannot be added: the fault is the

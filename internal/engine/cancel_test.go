@@ -125,7 +125,7 @@ func TestCancelInTower(t *testing.T) {
 		}
 		return i
 	}
-	want, err := e.Encode(t.Context(), newImage())
+	want, err := e.Encode(t.Context(), newImage(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestCancelInTower(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_, err = e.Encode(ctx, image)
+			_, err = e.Encode(ctx, image, nil)
 		}()
 		computing(e, done)
 		cancel()
@@ -144,7 +144,7 @@ func TestCancelInTower(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 		if hit {
-			if got, err := e.Encode(t.Context(), image); err != nil || !reflect.DeepEqual(got, want) {
+			if got, err := e.Encode(t.Context(), image, nil); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("encoded afterwards: %v", err)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"paligemma/internal/adapter"
@@ -81,6 +82,8 @@ type Engine struct {
 	parallel    int
 	share       float64 // see Options.PrefillShare
 	prefixBytes int64
+	prefixes    *prefixes     // touched by the owner only; nil: none are kept
+	loaded      atomic.Uint64 // sets of adapters so far
 	stats       stats
 	ctx         context.Context // of steps of several sequences; ends with Close
 	cancel      context.CancelFunc

@@ -64,11 +64,12 @@ func newImage(t testing.TB, e *engine.Engine, name string) *engine.Image {
 // ask is a request of one kind or another, and its answer but for the times.
 type ask func(ctx context.Context, e *engine.Engine) (any, error)
 
-// asks are requests of all kinds; those with the same picture share an image.
-func asks(t testing.TB, e *engine.Engine) []ask {
+// asks are requests of all kinds, with adapters or nil; those with the same picture share
+// an image.
+func asks(t testing.TB, e *engine.Engine, adapters *engine.Adapters) []ask {
 	images := map[string]*engine.Image{}
 	prompt := func(text string, names ...string) engine.Prompt {
-		p := engine.Prompt{Text: text}
+		p := engine.Prompt{Text: text, Adapters: adapters}
 		for _, name := range names {
 			if images[name] == nil {
 				images[name] = newImage(t, e, name)
@@ -132,7 +133,7 @@ func TestTogether(t *testing.T) {
 			path := converted(t, name)
 			alone := open(t, path, 1)
 			var want []any
-			for _, ask := range asks(t, alone) {
+			for _, ask := range asks(t, alone, nil) {
 				got, err := ask(t.Context(), alone)
 				if err != nil {
 					t.Fatal(err)
@@ -140,7 +141,7 @@ func TestTogether(t *testing.T) {
 				want = append(want, got)
 			}
 			e := open(t, path, 5) // fewer than there are
-			all := asks(t, e)
+			all := asks(t, e, nil)
 			var wg sync.WaitGroup
 			for i := range 2 * len(all) {
 				wg.Go(func() {
@@ -325,7 +326,7 @@ func TestModelChanged(t *testing.T) {
 	if _, err := e.Generate(t.Context(), r); !errors.As(err, &bad) || !strings.Contains(err.Error(), path) {
 		t.Errorf("generate: %v", err)
 	}
-	if _, err := e.Encode(t.Context(), image); !errors.As(err, &bad) {
+	if _, err := e.Encode(t.Context(), image, nil); !errors.As(err, &bad) {
 		t.Errorf("encode: %v", err)
 	}
 }

@@ -21,6 +21,7 @@ type Image struct {
 
 	lock     chan struct{} // held by who computes the features or looks for them
 	encoded  bool
+	vision   string // of the adapters that the features were computed with (model.Adapters.Vision)
 	features model.Features
 	took     atomic.Int64 // nanoseconds
 	graphs   ggml.Counts
@@ -41,8 +42,10 @@ func (e *Engine) NewImage(source *preprocess.Source) (*Image, error) {
 	}, nil
 }
 
-// Encode returns the features of an image, and computes them at the first call.
-func (e *Engine) Encode(ctx context.Context, i *Image) (model.Features, error) {
+// Encode returns the features of an image for prompts with adapters, or nil, and computes
+// them at the first call. An image has the features of one vision tower at a time: Adapters
+// that change it should be asked with images of their own.
+func (e *Engine) Encode(ctx context.Context, i *Image, a *Adapters) (model.Features, error) {
 	leave, err := e.enter()
 	if err != nil {
 		return model.Features{}, err
@@ -54,17 +57,17 @@ func (e *Engine) Encode(ctx context.Context, i *Image) (model.Features, error) {
 	case <-ctx.Done():
 		return model.Features{}, ctx.Err()
 	}
-	if i.encoded {
+	if i.encoded && i.vision == a.Vision() {
 		return i.features, nil
 	}
 	start := time.Now()
 	err = e.compute(ctx, func(ctx context.Context) (err error) {
 		e.backend.TakeCounts()
-		i.features, err = e.model.Encode(ctx, i.Pixels)
+		i.features, err = e.model.EncodeWith(ctx, i.Pixels, a.ofVision())
 		i.graphs = e.backend.TakeCounts()
 		return err
 	})
-	i.encoded = err == nil
+	i.encoded, i.vision = err == nil, a.Vision()
 	i.took.Store(int64(time.Since(start)))
 	return i.features, err
 }

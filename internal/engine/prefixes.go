@@ -22,11 +22,12 @@ type prefixes struct {
 
 // prefix is a prompt that was computed.
 type prefix struct {
-	key    string
-	images []*Image // of its key, which holds their addresses
-	seq    *model.Sequence
-	logits []float32 // of the token after it
-	bytes  int64     // of the rest
+	key      string
+	images   []*Image // of its key, which holds their addresses
+	adapters *Adapters
+	seq      *model.Sequence
+	logits   []float32 // of the token after it
+	bytes    int64     // of the rest
 }
 
 func newPrefixes(most, imageSize int64) *prefixes {
@@ -34,13 +35,16 @@ func newPrefixes(most, imageSize int64) *prefixes {
 }
 
 // prefixKey returns what distinguishes a prompt from others.
-func prefixKey(ids []int, images []*Image) string {
+func prefixKey(ids []int, images []*Image, adapters *Adapters) string {
 	key := make([]byte, 0, 4*len(ids))
 	for _, id := range ids {
 		key = binary.LittleEndian.AppendUint32(key, uint32(id))
 	}
 	for _, image := range images {
 		key = fmt.Appendf(key, " %p", image)
+	}
+	if adapters != nil {
+		key = fmt.Appendf(key, " %d", adapters.number)
 	}
 	return string(key)
 }
@@ -66,6 +70,17 @@ func (p *prefixes) keep(x *prefix) {
 	}
 	for p.bytes > p.most {
 		p.drop(p.recent.Back())
+	}
+}
+
+// dropWith forgets all prefixes that were computed with adapters.
+func (p *prefixes) dropWith(a *Adapters) {
+	for element := p.recent.Front(); element != nil; {
+		next := element.Next()
+		if element.Value.(*prefix).adapters == a {
+			p.drop(element)
+		}
+		element = next
 	}
 }
 

@@ -17,6 +17,10 @@ type Prompt struct {
 	Text   string
 	Images []*Image // encoded where that was not done before
 	IDs    []int    // in place of Text, where not nil: the whole prompt, image tokens included
+
+	// Adapters are those of LoadAdapters that the request is answered with; nil: none but
+	// those of Options.
+	Adapters *Adapters
 }
 
 // Request asks for a text.
@@ -105,7 +109,7 @@ func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 
 // newGeneration makes a generation that the owner can admit.
 func (e *Engine) newGeneration(r Request, prompt model.Prompt, limit int) (g *generation, err error) {
-	g = &generation{prompt: prompt, images: r.Images, limit: limit, tokens: make(chan token, limit), ended: make(chan struct{})}
+	g = &generation{prompt: prompt, images: r.Images, adapters: r.Adapters, limit: limit, tokens: make(chan token, limit), ended: make(chan struct{})}
 	g.decoding, err = e.model.NewDecoding(model.GenerateOptions{
 		MaxTokens:   limit,
 		Sampling:    r.Sampling,
@@ -268,12 +272,13 @@ func (e *Engine) layOut(ctx context.Context, p Prompt) (prompt model.Prompt, err
 		return prompt, err
 	}
 	for _, image := range p.Images {
-		features, err := e.Encode(ctx, image)
+		features, err := e.Encode(ctx, image, p.Adapters)
 		if err != nil {
 			return prompt, err
 		}
 		prompt.Images = append(prompt.Images, features)
 	}
+	prompt.Adapters = p.Adapters.inModel()
 	if prompt.IDs = p.IDs; p.IDs == nil {
 		prompt.IDs, err = e.tok.Prompt(p.Text, len(p.Images), e.config.Vision.ImageTokens)
 	}

@@ -13,8 +13,9 @@ import (
 type generation struct {
 	ctx      context.Context
 	prompt   model.Prompt
-	images   []*Image // of the prompt
-	limit    int      // tokens to write, at most
+	images   []*Image  // of the prompt
+	adapters *Adapters // the prompt's; nil: none
+	limit    int       // tokens to write, at most
 	decoding *model.Decoding
 	tokens   chan token // has room for all of them: nobody waits for a slow reader
 
@@ -44,10 +45,9 @@ func (g *generation) newToken(id int) token {
 // owner is the goroutine that owns the model, and what only it touches.
 type owner struct {
 	*Engine
-	cache    *model.Cache // nil before the first generation
-	prefixes *prefixes    // nil: none are kept
-	active   []*generation
-	owed     time.Duration // of steps, before anything else has its turn
+	cache  *model.Cache  // nil before the first generation
+	active []*generation // those with the same adapters follow one another
+	owed   time.Duration // of steps, before anything else has its turn
 }
 
 // own admits generations, gives each a token a step, and retires those that are done.
@@ -114,9 +114,16 @@ func (o *owner) between() bool {
 
 // admit computes the prompt of a generation, and has it go on if it is to.
 func (o *owner) admit(g *generation) {
-	if o.prefill(g) {
-		o.active = append(o.active, g)
+	if !o.prefill(g) {
+		return
 	}
+	at := len(o.active)
+	for i, other := range o.active {
+		if other.adapters == g.adapters {
+			at = i + 1
+		}
+	}
+	o.active = slices.Insert(o.active, at, g)
 }
 
 // shut ends what is under way.
@@ -162,11 +169,11 @@ func (o *owner) begin(g *generation) (logits []float32, err error) {
 		g.seq = o.cache.NewSequence(n + g.limit)
 		return o.model.Prefill(g.ctx, g.seq, g.prompt)
 	}
-	key := prefixKey(g.prompt.IDs, g.images)
+	key := prefixKey(g.prompt.IDs, g.images, g.adapters)
 	found := o.prefixes.find(key)
 	o.countPrefix(n, found != nil)
 	if found == nil {
-		found = &prefix{key: key, images: g.images, seq: o.cache.NewSequence(n), bytes: bytes}
+		found = &prefix{key: key, images: g.images, adapters: g.adapters, seq: o.cache.NewSequence(n), bytes: bytes}
 		if found.logits, err = o.model.Prefill(g.ctx, found.seq, g.prompt); err != nil {
 			found.seq.Release()
 			return nil, err
@@ -210,7 +217,7 @@ func (o *owner) step() {
 		o.active = nil
 		return
 	}
-	o.countStep(len(tokens))
+	o.countStep(o.active)
 	i := -1
 	o.active = keep(o.active, func(g *generation) bool {
 		i++

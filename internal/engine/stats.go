@@ -7,6 +7,7 @@ type Stats struct {
 	Sequences int   // decoded together at the moment
 	Steps     int64 // of decoding
 	Tokens    int64 // that these gave: a token of each sequence a step
+	Groups    int64 // of sequences with the same adapters that these had: one a step, where all have the same
 
 	CacheBytes int64 // of keys and values, used or not
 
@@ -15,6 +16,9 @@ type Stats struct {
 	PrefixHits, PrefixMisses int64 // and how often one came again, or did not
 	PrefixTokens             int64 // of all that came,
 	PrefixHitTokens          int64 // and of those that came again
+
+	AdapterSets  int   // that LoadAdapters has in memory, and
+	AdapterBytes int64 // what they take
 }
 
 // stats are guarded: the owner of the model writes them, anybody reads them.
@@ -50,9 +54,15 @@ func (o *owner) count() {
 	})
 }
 
-// countStep notes a step of a number of sequences.
-func (o *owner) countStep(sequences int) {
-	o.stats.change(func(s *Stats) { s.Steps, s.Tokens = s.Steps+1, s.Tokens+int64(sequences) })
+// countStep notes a step of some generations.
+func (o *owner) countStep(of []*generation) {
+	groups := int64(1)
+	for i := range of[1:] {
+		if of[i].adapters != of[i+1].adapters {
+			groups++
+		}
+	}
+	o.stats.change(func(s *Stats) { s.Steps, s.Tokens, s.Groups = s.Steps+1, s.Tokens+int64(len(of)), s.Groups+groups })
 }
 
 // countPrefix notes whether a prompt was there already.

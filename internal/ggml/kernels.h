@@ -76,7 +76,8 @@ struct ggml_tensor * pg_update(struct ggml_context * ctx, struct ggml_tensor * y
 
 // pg_project_groups records A·x for rows x [k, T], each with the A of its group: [ranks, T]. pg_update_groups records
 // that each group's update, whose A·x is t, is added to its rows of the contiguous F32 results y [n, T], in place.
-struct ggml_tensor * pg_project_groups(struct ggml_context * ctx, struct ggml_tensor * x, struct update_groups * groups);
+struct ggml_tensor * pg_project_groups(struct ggml_context * ctx, struct ggml_tensor * x,
+									   struct update_groups * groups);
 struct ggml_tensor * pg_update_groups(struct ggml_context * ctx, struct ggml_tensor * y, struct ggml_tensor * t,
 									  struct update_groups * groups);
 

@@ -34,8 +34,8 @@ static void project(struct ggml_tensor * dst, int ith, int nth, void * userdata)
 	for (struct parts p = pg_parts(few ? ranks : rows, ith, nth); pg_next(&p);) {
 		const int64_t rank = few ? p.from : 0, last = few ? rows : p.to;
 		for (int64_t row = few ? 0 : p.from; row < last; row += group) {
-			DISPATCH(project)(n, rows_from(x, row), least(group, last - row), rows_from(a, rank), few ? p.to - rank : ranks,
-							  (float *) dst->data + row * ranks + rank, ranks);
+			DISPATCH(project)(n, rows_from(x, row), least(group, last - row), rows_from(a, rank),
+							  few ? p.to - rank : ranks, (float *) dst->data + row * ranks + rank, ranks);
 		}
 	}
 }
@@ -164,8 +164,8 @@ static void project_some(int64_t n, struct rows x, int64_t rows, struct rows a, 
 	}
 	for (int64_t from = 0; from < n; from += PROJECTED) {
 		DISPATCH(project)
-		(least(n - from, PROJECTED), (struct rows) {x.at + from, x.ld}, rows, (struct rows) {a.at + from, a.ld}, ranks, part,
-		 ranks);
+		(least(n - from, PROJECTED), (struct rows) {x.at + from, x.ld}, rows, (struct rows) {a.at + from, a.ld}, ranks,
+		 part, ranks);
 		for (int64_t row = 0; row < rows; row++) {
 			for (int64_t k = 0; k < ranks; k++) {
 				t[row * ldt + k] += part[row * ranks + k];
@@ -183,7 +183,8 @@ static void project_ranks(struct ggml_tensor * dst, const struct update_groups *
 		for (int64_t at = row; at < u->end && from < end; at += FEW) {
 			for (int64_t rank = from; rank < end; rank += RANKS) {
 				project_some(x->ne[0], rows_from(x, at), least(FEW, u->end - at), rows_from(u->a, rank),
-							 least(RANKS, end - rank), u->blocks, (float *) dst->data + at * dst->ne[0] + rank, dst->ne[0]);
+							 least(RANKS, end - rank), u->blocks, (float *) dst->data + at * dst->ne[0] + rank,
+							 dst->ne[0]);
 			}
 		}
 	}
@@ -228,7 +229,8 @@ struct ggml_tensor * pg_update(struct ggml_context * ctx, struct ggml_tensor * y
 	return ggml_custom_inplace(ctx, y, update, n_update, add_update, GGML_N_TASKS_MAX, NULL);
 }
 
-struct ggml_tensor * pg_project_groups(struct ggml_context * ctx, struct ggml_tensor * x, struct update_groups * groups) {
+struct ggml_tensor * pg_project_groups(struct ggml_context * ctx, struct ggml_tensor * x,
+									   struct update_groups * groups) {
 	struct ggml_tensor * args[] = {x};
 	return ggml_custom_4d(ctx, GGML_TYPE_F32, groups->ranks, x->ne[1], 1, 1, args, 1, project_groups, GGML_N_TASKS_MAX,
 						  groups);

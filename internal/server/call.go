@@ -69,7 +69,7 @@ func (s *Server) attempt(ctx context.Context, c *call, w *watched) (result.Resul
 	if n := len(c.pictures); n > s.o.MaxImages {
 		return r, invalid("", fmt.Sprintf("%d pictures are more than the limit of %d", n, s.o.MaxImages))
 	}
-	m, err := s.models.take(c.model, c.lora)
+	m, chosen, err := s.models.take(c.model, c.lora)
 	if err != nil {
 		return r, err
 	}
@@ -87,7 +87,13 @@ func (s *Server) attempt(ctx context.Context, c *call, w *watched) (result.Resul
 		return r, err
 	}
 	w.at(stageImages)
+	set, err := m.adapters.take(ctx, chosen)
+	if err != nil {
+		return r, err
+	}
+	defer m.adapters.release(set)
 	q := &c.question
+	q.Adapters = set.adapters
 	if q.Images, q.Read, err = s.readPictures(ctx, m, c, &r); err != nil {
 		return r, err
 	}
@@ -145,7 +151,7 @@ func (s *Server) readPictures(ctx context.Context, m *openModel, c *call, r *res
 				return nil, 0, p.failed(err)
 			}
 		}
-		image, err := m.images.Get(ctx, data, s.o.Limits)
+		image, err := m.images.GetFor(ctx, data, s.o.Limits, c.question.Adapters)
 		if err != nil {
 			return nil, 0, s.undecoded(ctx, p, err)
 		}

@@ -44,7 +44,7 @@ func newCrowd(t *testing.T) *crowd {
 // model returns the model that is served.
 func (c *crowd) model(t *testing.T) *openModel {
 	t.Helper()
-	m, err := c.s.models.take("", nil)
+	m, _, err := c.s.models.take("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/engine"
 )
 
@@ -43,7 +44,7 @@ func guarded(t testing.TB, o Options, next http.HandlerFunc) (http.Handler, *lin
 	log := &lines{}
 	o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if o.Models == nil {
-		o.Models = []Model{{Name: "none", Open: func([]string) (*engine.Engine, error) { return nil, errors.New("no model") }}}
+		o.Models = []Model{{Name: "none", Open: func([]adapter.Spec) (*engine.Engine, error) { return nil, errors.New("no model") }}}
 	}
 	s, err := New(o)
 	if err != nil {
@@ -359,7 +360,7 @@ func TestLog(t *testing.T) {
 func TestLogCall(t *testing.T) {
 	for _, verbose := range []bool{false, true} {
 		log := &lines{}
-		s, err := New(Options{Verbose: verbose, Log: slog.New(slog.NewTextHandler(log, nil)), Models: []Model{{Name: "none", Open: func([]string) (*engine.Engine, error) { return nil, errors.New("no model") }}}})
+		s, err := New(Options{Verbose: verbose, Log: slog.New(slog.NewTextHandler(log, nil)), Models: []Model{{Name: "none", Open: func([]adapter.Spec) (*engine.Engine, error) { return nil, errors.New("no model") }}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -425,7 +426,7 @@ func TestDeadline(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	stuck := make(chan struct{})
 	defer close(stuck)
-	s, err := New(Options{Timeout: 20 * time.Millisecond, Log: log, Models: []Model{{Name: "slow", Open: func([]string) (*engine.Engine, error) { <-stuck; return nil, errors.New("late") }}}})
+	s, err := New(Options{Timeout: 20 * time.Millisecond, Log: log, Models: []Model{{Name: "slow", Open: func([]adapter.Spec) (*engine.Engine, error) { <-stuck; return nil, errors.New("late") }}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -458,7 +459,7 @@ func TestHealth(t *testing.T) {
 	open := make(chan struct{})
 	model := builtIn("built-in")
 	opens := model.Open
-	model.Open = func(adapters []string) (*engine.Engine, error) { <-open; return opens(adapters) }
+	model.Open = func(adapters []adapter.Spec) (*engine.Engine, error) { <-open; return opens(adapters) }
 	s, err := New(Options{Version: "v1.2", Models: []Model{model}, Parallel: 1, Limits: testLimits})
 	if err != nil {
 		t.Fatal(err)

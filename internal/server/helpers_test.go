@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"paligemma/internal/adapter"
 	"paligemma/internal/convert"
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
@@ -32,7 +33,7 @@ var testLimits = preprocess.Limits{MaxPixels: 1 << 24, MaxBytes: 1 << 24}
 func builtIn(name string) Model {
 	return Model{
 		Name: name,
-		Open: func([]string) (*engine.Engine, error) {
+		Open: func([]adapter.Spec) (*engine.Engine, error) {
 			file, err := demo.Open()
 			if err != nil {
 				return nil, err
@@ -52,7 +53,7 @@ func tinyModel(t testing.TB, name string) Model {
 	}
 	return Model{
 		Name:  name,
-		Open:  func([]string) (*engine.Engine, error) { return engine.Open(path, engine.Options{Threads: 1}) },
+		Open:  func([]adapter.Spec) (*engine.Engine, error) { return engine.Open(path, engine.Options{Threads: 1}) },
 		Masks: func(e *engine.Engine) (*engine.Masks, error) { return e.NewMasks(nil) },
 	}
 }

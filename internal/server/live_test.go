@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/engine"
 )
 
@@ -44,7 +45,7 @@ func TestPings(t *testing.T) {
 		t.Run(fmt.Sprint(failure), func(t *testing.T) {
 			model := builtIn("built-in")
 			opening, open := make(chan struct{}), model.Open
-			model.Open = func(adapters []string) (*engine.Engine, error) {
+			model.Open = func(adapters []adapter.Spec) (*engine.Engine, error) {
 				<-opening
 				if failure != nil {
 					return nil, failure
@@ -85,7 +86,7 @@ func TestErrorAfterText(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			model := tinyModel(t, "pg1-tiny")
 			engines, open := make(chan *engine.Engine, 1), model.Open
-			model.Open = func(adapters []string) (*engine.Engine, error) {
+			model.Open = func(adapters []adapter.Spec) (*engine.Engine, error) {
 				e, err := open(adapters)
 				engines <- e
 				return e, err
@@ -167,7 +168,7 @@ func waitForGoroutines(t *testing.T, before int) {
 func TestClientGoneEarly(t *testing.T) {
 	model := builtIn("built-in")
 	opening, done, open := make(chan struct{}, 1), make(chan struct{}), model.Open
-	model.Open = func(adapters []string) (*engine.Engine, error) {
+	model.Open = func(adapters []adapter.Spec) (*engine.Engine, error) {
 		opening <- struct{}{}
 		<-done
 		return open(adapters)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/ask"
 	"paligemma/internal/engine"
 	"paligemma/internal/limits"
@@ -25,19 +26,21 @@ type models struct {
 	decoders ask.Decoders // of all models
 
 	mu   sync.Mutex
-	held map[string]*openModel // by name and adapters
+	held map[string]*openModel // by name and adapters of their own
 }
 
-// openModel is a model that is open or being opened, with some of its adapters.
+// openModel is a model that is open or being opened. It may have adapters of its own:
+// those that change more than Adapters of an engine can.
 type openModel struct {
-	name   string
-	key    string // name and adapters
-	queue  *queue
-	opened chan struct{} // closed when the rest is known
-	err    error
-	engine *engine.Engine
-	masks  *engine.Masks // nil: it has no decoder
-	images *ask.Images
+	name     string
+	key      string // name and adapters
+	queue    *queue
+	opened   chan struct{} // closed when the rest is known
+	err      error
+	engine   *engine.Engine
+	masks    *engine.Masks // nil: it has no decoder
+	images   *ask.Images
+	adapters *adapterSets // that requests may name, unless it has its own
 
 	users  int         // guarded by the lock of models
 	closer *time.Timer // runs while there are none; nil where models stay open
@@ -60,39 +63,38 @@ func (m *models) find(name string) (*Model, error) {
 	return &all[i], nil
 }
 
-// take returns the model of a name with some of its adapters, which may still be being
-// opened. The caller releases it.
-func (m *models) take(name string, adapters []string) (*openModel, error) {
+// take returns the model of a name, which may still be being opened, and what to take
+// from its adapters of those that a request names. The caller releases the model.
+func (m *models) take(name string, lora []string) (*openModel, choice, error) {
 	model, err := m.find(name)
 	if err != nil {
-		return nil, err
+		return nil, choice{}, err
 	}
-	for i, a := range adapters {
-		switch {
-		case !slices.Contains(model.Adapters, a):
-			return nil, notFound("lora", fmt.Sprintf("the model %s has no adapter %s", quote.Short(model.Name), quote.Short(a)))
-		case slices.Contains(adapters[:i], a): // otherwise clients could have any number of models opened
-			return nil, invalid("lora", fmt.Sprintf("lora: the adapter %s is there twice", quote.Short(a)))
-		}
+	chosen, err := model.choose(lora)
+	if err != nil {
+		return nil, choice{}, err
 	}
-	key := strings.Join(append([]string{model.Name}, adapters...), "\n")
+	key, own := model.Name, choice{}
+	if chosen.apart {
+		key, own, chosen = key+"\n"+chosen.key, chosen, own
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o, ok := m.held[key]
 	if !ok {
 		o = &openModel{name: model.Name, key: key, opened: make(chan struct{}), queue: newQueue(m.o.Parallel, m.o.MaxQueue)}
 		m.held[key] = o
-		go m.load(o, model, adapters)
+		go m.load(o, model, own.specs)
 	}
 	o.users++
 	if o.closer != nil {
 		o.closer.Stop()
 	}
-	return o, nil
+	return o, chosen, nil
 }
 
 // load opens a model.
-func (m *models) load(o *openModel, model *Model, adapters []string) {
+func (m *models) load(o *openModel, model *Model, adapters []adapter.Spec) {
 	defer close(o.opened)
 	if o.engine, o.err = model.Open(adapters); o.err == nil {
 		if o.masks, o.err = model.Masks(o.engine); o.err != nil {
@@ -106,6 +108,7 @@ func (m *models) load(o *openModel, model *Model, adapters []string) {
 		return
 	}
 	o.queue.offer(cacheMemory())
+	o.adapters = newAdapterSets(o.engine, m.o)
 	o.images = ask.NewImages(o.engine, max(1, int(m.o.ImageCache/o.engine.ImageBytes())), m.decoders)
 }
 
@@ -159,6 +162,7 @@ func (o *openModel) close() {
 	if o.err != nil {
 		return
 	}
+	o.adapters.close()
 	if o.masks != nil {
 		o.masks.Close()
 	}

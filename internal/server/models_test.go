@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/engine"
 )
 
@@ -45,7 +46,7 @@ func TestKeepAlive(t *testing.T) {
 	var opens atomic.Int32
 	o := testOptions(builtIn("a"), builtIn("b"))
 	open := o.Models[0].Open
-	o.Models[0].Open = func(adapters []string) (*engine.Engine, error) {
+	o.Models[0].Open = func(adapters []adapter.Spec) (*engine.Engine, error) {
 		opens.Add(1)
 		return open(adapters)
 	}
@@ -79,7 +80,7 @@ func TestModelNames(t *testing.T) {
 	one := testOptions()
 	two := testOptions(builtIn("a"), builtIn("b"))
 	adapted := testOptions()
-	adapted.Models[0].Adapters = []string{"x", "y"}
+	adapted.Models[0].Adapters = []Adapter{{Name: "x"}, {Name: "y"}}
 	for _, c := range []struct {
 		name    string
 		options Options
@@ -98,7 +99,7 @@ func TestModelNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newServer(t, c.options)
-			m, err := s.models.take(c.model, c.lora)
+			m, _, err := s.models.take(c.model, c.lora)
 			if c.found == "" {
 				if status, _ := statusOf(err); err == nil || status != c.status {
 					t.Fatalf("%v", err)
@@ -119,7 +120,7 @@ func TestModelNames(t *testing.T) {
 // A model whose time runs out twice, while a request comes and goes, is closed once.
 func TestExpireTwice(t *testing.T) {
 	s := newServer(t, testOptions())
-	m, err := s.models.take("", nil)
+	m, _, err := s.models.take("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func TestOpenFails(t *testing.T) {
 	o := testOptions()
 	works := builtIn("built-in")
 	fails := true
-	o.Models[0].Open = func(adapters []string) (*engine.Engine, error) {
+	o.Models[0].Open = func(adapters []adapter.Spec) (*engine.Engine, error) {
 		if fails {
 			return nil, &engine.ModelError{Err: errors.New("model.gguf: it is gone")}
 		}
@@ -214,7 +215,7 @@ func TestCanceledStages(t *testing.T) {
 			defer cancel()
 			c := &call{task: "generate"}
 			c.question.Request.MaxTokens, c.question.Request.IgnoreEOS = 1000, true
-			m, err := s.models.take("", nil)
+			m, _, err := s.models.take("", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -95,7 +95,7 @@ func (s *Server) loadOllama(w http.ResponseWriter, r *http.Request, f *ollamaFor
 
 // withModel calls f with a model that is open.
 func (s *Server) withModel(ctx context.Context, name string, f func(*openModel) error) error {
-	m, err := s.models.take(name, nil)
+	m, _, err := s.models.take(name, nil)
 	if err != nil {
 		return err
 	}

@@ -103,6 +103,7 @@ func (s *Server) ollamaRunning(w http.ResponseWriter, r *http.Request) {
 		if keep <= 0 {
 			keep = forever
 		}
+		d.Size += o.engine.Stats().AdapterBytes
 		inMemory := int64(0)
 		if o.engine.Device().Kind != "cpu" {
 			inMemory = d.Size

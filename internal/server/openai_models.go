@@ -18,7 +18,7 @@ type listedModel struct {
 }
 
 func (s *Server) newListedModel(m *Model) listedModel {
-	return listedModel{ID: m.Name, Object: "model", Created: s.started.Unix(), OwnedBy: "paligemma", LoRA: m.Adapters}
+	return listedModel{ID: m.Name, Object: "model", Created: s.started.Unix(), OwnedBy: "paligemma", LoRA: m.adapterNames()}
 }
 
 // listModels answers which models there are.

@@ -231,7 +231,7 @@ func TestOwnParameters(t *testing.T) {
 // TestModelsList lists models and shows one.
 func TestModelsList(t *testing.T) {
 	o := testOptions(builtIn("built-in"), builtIn("other"))
-	o.Models[1].Name, o.Models[1].Adapters = "google/other", []string{"a"}
+	o.Models[1].Name, o.Models[1].Adapters = "google/other", []Adapter{{Name: "a"}}
 	url := serve(t, o)
 	get := func(path string) (int, string) {
 		r, err := http.Get(url + path)

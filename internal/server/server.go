@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/server/fetch"
@@ -34,10 +35,11 @@ type Options struct {
 	Version string
 	Models  []Model // the first is the one that is meant where a request names none
 
-	Parallel   int           // texts decoded together
-	MaxQueue   int           // requests that wait for a place; more are refused
-	KeepAlive  time.Duration // models that nobody asked for are closed after it; 0: never
-	ImageCache int64         // bytes of pictures and features that are kept
+	Parallel     int           // texts decoded together
+	MaxQueue     int           // requests that wait for a place; more are refused
+	KeepAlive    time.Duration // models that nobody asked for are closed after it; 0: never
+	ImageCache   int64         // bytes of pictures and features that are kept
+	AdapterCache int64         // bytes of adapters that are kept in memory
 
 	MaxBody   int64             // bytes of a request; 0: 128 MiB
 	MaxImages int               // of a request; 0: 16
@@ -63,9 +65,9 @@ type Options struct {
 // asked for, and again after it was closed.
 type Model struct {
 	Name     string
-	Adapters []string // that a request may ask for by name, in "lora"
-	Open     func(adapters []string) (*engine.Engine, error)
-	Masks    func(*engine.Engine) (*engine.Masks, error) // nil where it has no mask decoder
+	Adapters []Adapter                                             // that requests may ask for by name, in "lora"
+	Open     func(adapters []adapter.Spec) (*engine.Engine, error) // with adapters of its own, or none
+	Masks    func(*engine.Engine) (*engine.Masks, error)           // nil where it has no mask decoder
 }
 
 // Server answers requests. Its methods may be called from any goroutine.
@@ -113,7 +115,7 @@ func (o Options) orDefault() Options {
 
 // Load opens the first model. Until then requests wait for it, and /health says so.
 func (s *Server) Load(ctx context.Context) error {
-	m, err := s.models.take("", nil)
+	m, _, err := s.models.take("", nil)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,9 @@ var stateMetrics = []stateMetric{
 	gauge("decode_sequences", "Texts that are decoded together at the moment.", func(o *openModel) float64 { return float64(o.engine.Stats().Sequences) }),
 	counter("decode_steps_total", "Steps of decoding.", func(o *openModel) float64 { return float64(o.engine.Stats().Steps) }),
 	counter("decode_step_tokens_total", "Tokens of these steps; divided by decode_steps_total, the mean size of a batch.", func(o *openModel) float64 { return float64(o.engine.Stats().Tokens) }),
+	counter("decode_step_groups_total", "Groups of texts with the same adapters in these steps; divided by decode_steps_total, how many a step has.", func(o *openModel) float64 { return float64(o.engine.Stats().Groups) }),
+	gauge("adapter_sets", "Sets of adapters that are in memory for requests that name them.", func(o *openModel) float64 { return float64(o.engine.Stats().AdapterSets) }),
+	gauge("adapter_bytes", "The memory that these take.", func(o *openModel) float64 { return float64(o.engine.Stats().AdapterBytes) }),
 	counter("mm_cache_hits_total", "Images that were there already.", func(o *openModel) float64 { return float64(o.images.Stats().Hits) }),
 	counter("mm_cache_queries_total", "Images that were asked for.", func(o *openModel) float64 {
 		i := o.images.Stats()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/adapter"
 	"paligemma/internal/engine"
 )
 
@@ -25,7 +26,7 @@ func FuzzTask(f *testing.F) {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}
 	o := testOptions()
-	o.Models[0].Open = func([]string) (*engine.Engine, error) { return nil, errors.New("no model") }
+	o.Models[0].Open = func([]adapter.Spec) (*engine.Engine, error) { return nil, errors.New("no model") }
 	s, err := New(o)
 	if err != nil {
 		f.Fatal(err)
