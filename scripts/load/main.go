@@ -38,6 +38,7 @@ type options struct {
 	pixels   int
 	prompt   string
 	tokens   int
+	lora     string
 	pid      int
 }
 
@@ -50,6 +51,7 @@ func main() {
 	flag.IntVar(&o.pixels, "pixels", 64, "`N` pixels a side")
 	flag.StringVar(&o.prompt, "prompt", "caption en", "the `PROMPT`")
 	flag.IntVar(&o.tokens, "tokens", 20, "`N` tokens at most")
+	flag.StringVar(&o.lora, "lora", "", "`NAMES` of adapters, with commas between them: each request asks with the next one")
 	flag.IntVar(&o.pid, "pid", 0, "also print the resident memory of the process `PID`, after every tenth of the requests (Linux)")
 	flag.Parse()
 	if o.pictures == 0 {
@@ -81,13 +83,13 @@ func run(ctx context.Context, o options) error {
 	for range o.clients {
 		all.Go(func() {
 			for n := next.Add(1); n <= int64(o.requests); n = next.Add(1) {
-				a := ask(ctx, client, o, int(n)%o.pictures)
+				a := ask(ctx, client, o, int(n))
 				for a.status == http.StatusTooManyRequests {
 					mu.Lock()
 					busy = append(busy, a.whole)
 					mu.Unlock()
 					time.Sleep(100 * time.Millisecond)
-					a = ask(ctx, client, o, int(n)%o.pictures)
+					a = ask(ctx, client, o, int(n))
 				}
 				mu.Lock()
 				answers = append(answers, a)
@@ -141,8 +143,8 @@ func percentile(sorted []time.Duration, p int) float64 {
 }
 
 // ask sends a request and reads the answer as it comes.
-func ask(ctx context.Context, client *http.Client, o options, picture int) (a answer) {
-	body, err := request(o, picture)
+func ask(ctx context.Context, client *http.Client, o options, n int) (a answer) {
+	body, err := request(o, n)
 	if err != nil {
 		return answer{err: err}
 	}
@@ -196,9 +198,9 @@ func ask(ctx context.Context, client *http.Client, o options, picture int) (a an
 	return a
 }
 
-// request makes the body of a request about a picture of its own.
-func request(o options, picture int) ([]byte, error) {
-	random := rand.New(rand.NewPCG(uint64(picture), 1))
+// request makes the body of the n-th request.
+func request(o options, n int) ([]byte, error) {
+	random := rand.New(rand.NewPCG(uint64(n%o.pictures), 1))
 	m := image.NewRGBA(image.Rect(0, 0, o.pixels, o.pixels))
 	background, block := randomColor(random), randomColor(random)
 	x, y := random.IntN(o.pixels), random.IntN(o.pixels)
@@ -215,12 +217,17 @@ func request(o options, picture int) ([]byte, error) {
 	}
 	part := func(kind string, value any) map[string]any { return map[string]any{"type": kind, kind: value} }
 	url := "data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(file.Bytes())
-	return json.Marshal(map[string]any{
+	body := map[string]any{
 		"model": "paligemma", "stream": true, "max_tokens": o.tokens,
 		"messages": []any{map[string]any{"role": "user", "content": []any{
 			part("image_url", map[string]any{"url": url}), part("text", o.prompt),
 		}}},
-	})
+	}
+	if o.lora != "" {
+		names := strings.Split(o.lora, ",")
+		body["lora"] = names[n%len(names)]
+	}
+	return json.Marshal(body)
 }
 
 func randomColor(r *rand.Rand) color.RGBA {
