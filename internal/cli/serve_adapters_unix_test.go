@@ -34,12 +34,15 @@ func TestServedWithAdapters(t *testing.T) {
 		t.Fatal(err)
 	}
 	args, dirs := []string{"--port", "0", "-m", path, "--parallel", "8"}, map[string]string{}
-	for i, name := range []string{"text", "tower", "both"} {
+	dirs["peft"] = filepath.Join(fixture(t, "ADAPTERS"), "rslora") // which PEFT has written
+	for i, name := range []string{"text", "tower"} {
 		dirs[name] = filepath.Join(t.TempDir(), name)
-		o := random.Options{Rank: 2 + i, Seed: uint64(i), Spread: 0.1, Text: name != "tower", Tower: name != "text"}
+		o := random.Options{Rank: 2 + i, Seed: uint64(i), Spread: 0.1, Text: name == "text", Tower: name == "tower"}
 		if err := random.Write(dirs[name], config, o); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, name := range []string{"text", "tower", "peft"} {
 		args = append(args, "--adapter", name+"="+dirs[name])
 	}
 	data, err := os.ReadFile(picture)
@@ -57,7 +60,7 @@ func TestServedWithAdapters(t *testing.T) {
 		{"generate", []string{"--prompt", "x", "--max-tokens", "20", "--temperature", "1", "--seed", "4"}, map[string]any{"prompt": "x", "max_tokens": 20, "temperature": 1, "seed": 4}},
 		{"score", []string{picture, "--prompt", "caption en", "--suffix", "a cat", "--suffix", "dogs"}, map[string]any{"image": image, "prompt": "caption en", "suffixes": []string{"a cat", "dogs"}}},
 	}
-	sets := [][]string{nil, {"text"}, {"tower:0.5"}, {"text", "both"}}
+	sets := [][]string{nil, {"text"}, {"tower:0.5"}, {"text", "peft"}}
 	s := startServe(t, nil, args...)
 	url := s.address(t, "http://")
 	var asks []func()

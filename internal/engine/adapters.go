@@ -16,6 +16,7 @@ type Adapters struct {
 	engine *Engine
 	number uint64 // no other set of the engine has it
 	model  *model.Adapters
+	bytes  int64
 	notes  []string
 }
 
@@ -44,10 +45,11 @@ func (e *Engine) LoadAdapters(ctx context.Context, specs []adapter.Spec) (*Adapt
 	if a.model, err = e.model.NewAdapters(changes); err != nil {
 		return nil, &ModelError{err}
 	}
+	a.bytes = a.model.Bytes()
 	if err := e.compute(ctx, func(context.Context) error { return a.model.Place() }); err != nil {
 		return nil, err
 	}
-	e.stats.change(func(s *Stats) { s.AdapterSets, s.AdapterBytes = s.AdapterSets+1, s.AdapterBytes+a.Bytes() })
+	e.stats.change(func(s *Stats) { s.AdapterSets, s.AdapterBytes = s.AdapterSets+1, s.AdapterBytes+a.bytes })
 	return a, nil
 }
 
@@ -72,7 +74,6 @@ func (a *Adapters) Release() {
 		return // they go with the engine
 	}
 	defer leave()
-	bytes := a.Bytes()
 	err = a.engine.compute(context.Background(), func(context.Context) error {
 		if a.engine.prefixes != nil {
 			a.engine.prefixes.dropWith(a)
@@ -81,12 +82,12 @@ func (a *Adapters) Release() {
 		return nil
 	})
 	if err == nil {
-		a.engine.stats.change(func(s *Stats) { s.AdapterSets, s.AdapterBytes = s.AdapterSets-1, s.AdapterBytes-bytes })
+		a.engine.stats.change(func(s *Stats) { s.AdapterSets, s.AdapterBytes = s.AdapterSets-1, s.AdapterBytes-a.bytes })
 	}
 }
 
-// Bytes returns the memory that the adapters take.
-func (a *Adapters) Bytes() int64 { return a.model.Bytes() }
+// Bytes returns the memory that the adapters take, or took before Release.
+func (a *Adapters) Bytes() int64 { return a.bytes }
 
 // Notes returns what a user should know of the adapters.
 func (a *Adapters) Notes() []string { return a.notes }
