@@ -98,7 +98,7 @@ func TestImagesOfAdapters(t *testing.T) {
 	if base == own || get(text) != base || get(tower) != own {
 		t.Error("images are shared that must not be, or are not that may be")
 	}
-	if s := m.Stats(); s.Kept != 2 || s.Hits != 2 || s.Bytes != 2*ImageBytes(e) {
+	if s := m.Stats(); s.Kept != 2 || s.Hits != 2 || s.Bytes != 2*e.ImageBytes() {
 		t.Errorf("%+v", s)
 	}
 }

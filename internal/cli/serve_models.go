@@ -121,14 +121,15 @@ func (o *servedOptions) offered() (all []server.Adapter, err error) {
 }
 
 // openOffered sees what kinds of adapters there are, now rather than for the first request.
-func openOffered(adapters []server.Adapter) error {
+// Next to those of --lora, which every text of the model has, all are apart.
+func openOffered(adapters []server.Adapter, lora bool) error {
 	for i := range adapters {
 		a := &adapters[i]
 		opened, err := adapter.Open(a.Path)
 		if err != nil {
 			return &engine.ModelError{Err: fmt.Errorf("--adapter %s: %w", quote.Short(a.Name), err)}
 		}
-		a.Apart = !opened.LowRankOnly()
+		a.Apart = lora || !opened.LowRankOnly()
 		_ = opened.Close()
 	}
 	return nil
@@ -140,7 +141,7 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := openOffered(adapters); err != nil {
+	if err := openOffered(adapters, len(m.LoRA) > 0); err != nil {
 		return nil, err
 	}
 	named, err := o.named()
@@ -163,14 +164,15 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 	return all, nil
 }
 
-// opener returns what opens a model, with adapters of its own or none.
+// opener returns what opens a model, with adapters of its own or none, after those of --lora.
 func (a *app) opener(m modelOptions, o *servedOptions) func(adapters []adapter.Spec) (*engine.Engine, error) {
 	return func(adapters []adapter.Spec) (*engine.Engine, error) {
 		options, err := m.options(o.parallel)
 		if err != nil {
 			return nil, err
 		}
-		options.PrefillShare, options.PrefixBytes, options.Adapters = o.PrefillShare, o.PrefixCache, adapters
+		options.PrefillShare, options.PrefixBytes = o.PrefillShare, o.PrefixCache
+		options.Adapters = append(options.Adapters, adapters...)
 		e, err := m.openWith(options)
 		if err == nil {
 			a.noteModel(e)

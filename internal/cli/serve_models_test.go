@@ -110,3 +110,24 @@ func TestRefusedFlags(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// Adapters that do more than add products of low rank are apart, and all are where the model
+// itself has adapters.
+func TestServedAdaptersApart(t *testing.T) {
+	dir := fixture(t, "ADAPTERS")
+	o := servedOptions{Adapters: []string{"a=" + filepath.Join(dir, "rslora"), "b=" + filepath.Join(dir, "lora") + ":0.5"}}
+	for name, c := range map[string]struct {
+		lora  []string
+		apart []bool
+	}{"none": {nil, []bool{false, true}}, "--lora": {[]string{"x"}, []bool{true, true}}} {
+		models, err := new(app).served(modelOptions{LoRA: c.lora}, &o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, a := range models[0].Adapters {
+			if a.Apart != c.apart[i] || a.Scale != []float64{1, 0.5}[i] {
+				t.Errorf("%s: %+v, want apart %v", name, a, c.apart[i])
+			}
+		}
+	}
+}

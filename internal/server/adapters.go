@@ -153,25 +153,37 @@ func (a *adapterSets) take(ctx context.Context, c choice) (*adapterSet, error) {
 	return s, nil
 }
 
-// load reads a set. What nobody uses makes room where there is too little memory.
+// load reads a set.
 func (a *adapterSets) load(s *adapterSet, specs []adapter.Spec) {
-	defer close(s.ready)
+	adapters, err := a.read(specs)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.adapters, s.err = adapters, err
+	close(s.ready)
+	switch {
+	case err != nil: // the next request tries again
+		delete(a.held, s.key)
+	case s.users == 0: // who asked for it is gone
+		a.rest(s)
+	}
+}
+
+// read reads adapters. What nobody uses makes room where there is too little memory.
+func (a *adapterSets) read(specs []adapter.Spec) (*engine.Adapters, error) {
 	a.reading.Lock()
 	defer a.reading.Unlock()
-	s.adapters, s.err = a.engine.LoadAdapters(context.Background(), specs)
-	if tooLittle := (*engine.MemoryError)(nil); errors.As(s.err, &tooLittle) {
-		a.evict(0)
-		s.adapters, s.err = a.engine.LoadAdapters(context.Background(), specs)
+	adapters, err := a.engine.LoadAdapters(context.Background(), specs)
+	if tooLittle := (*engine.MemoryError)(nil); errors.As(err, &tooLittle) {
+		free(a.evict(0))
+		adapters, err = a.engine.LoadAdapters(context.Background(), specs)
 	}
-	if s.err != nil { // the next request tries again
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.held, s.key)
-		return
+	if err != nil {
+		return nil, err
 	}
-	for _, note := range s.adapters.Notes() {
+	for _, note := range adapters.Notes() {
 		a.log.Info("adapter", "note", note)
 	}
+	return adapters, nil
 }
 
 // release says that a caller needs a set no more.
@@ -180,16 +192,23 @@ func (a *adapterSets) release(s *adapterSet) {
 		return
 	}
 	a.mu.Lock()
-	if s.users--; s.users == 0 {
-		s.idle = time.Now()
-		if s.closer != nil {
-			s.closer.Reset(a.keep)
-		} else if a.keep > 0 {
-			s.closer = time.AfterFunc(a.keep, func() { a.expire(s) })
-		}
+	if s.users--; s.users == 0 && s.loaded() {
+		a.rest(s)
 	}
 	a.mu.Unlock()
-	a.evict(a.most)
+	if gone := a.evict(a.most); len(gone) > 0 {
+		go free(gone) // which waits for the model
+	}
+}
+
+// rest notes that nobody uses a set. The lock is held.
+func (a *adapterSets) rest(s *adapterSet) {
+	s.idle = time.Now()
+	if s.closer != nil {
+		s.closer.Reset(a.keep)
+	} else if a.keep > 0 {
+		s.closer = time.AfterFunc(a.keep, func() { a.expire(s) })
+	}
 }
 
 // expire frees a set that nobody uses.
@@ -198,16 +217,24 @@ func (a *adapterSets) expire(s *adapterSet) {
 	gone := a.drop(s)
 	a.mu.Unlock()
 	if gone {
+		free([]*adapterSet{s})
+	}
+}
+
+// free frees sets that were dropped.
+func free(gone []*adapterSet) {
+	for _, s := range gone {
 		s.adapters.Release()
 	}
 }
 
-// evict frees sets that nobody uses until all take no more than some bytes, first those
-// that were not asked for the longest.
-func (a *adapterSets) evict(most int64) {
+// evict drops sets that nobody uses until all take no more than some bytes, first those
+// that were not asked for the longest. The caller frees them.
+func (a *adapterSets) evict(most int64) (gone []*adapterSet) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	var bytes int64
-	var idle, gone []*adapterSet
+	var idle []*adapterSet
 	for _, s := range a.held {
 		if !s.loaded() {
 			continue
@@ -223,10 +250,7 @@ func (a *adapterSets) evict(most int64) {
 			gone = append(gone, s)
 		}
 	}
-	a.mu.Unlock()
-	for _, s := range gone {
-		s.adapters.Release()
-	}
+	return gone
 }
 
 // loaded reports whether a set is in memory.

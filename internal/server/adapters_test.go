@@ -210,6 +210,20 @@ func TestAdaptersExpire(t *testing.T) {
 	} else {
 		m.adapters.release(back)
 	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	c, _ := o.Models[0].choose([]string{"c"})
+	if s, err := m.adapters.take(canceled, c); err == nil { // it was there already
+		m.adapters.release(s)
+	} else if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	for held := 1; held > 0; time.Sleep(time.Millisecond) { // a set that nobody waits for any more goes, too
+		m.adapters.mu.Lock()
+		held = len(m.adapters.held)
+		m.adapters.mu.Unlock()
+	}
+	waitSets(t, m, 0)
 }
 
 // Adapters that nobody uses make room for others, first those that were not asked for the
@@ -226,7 +240,7 @@ func TestAdaptersEvicted(t *testing.T) {
 	waitSets(t, m, 3)
 	m.adapters.release(takeSet(t, o, m, "a")) // the latest now
 	m.adapters.most = sets["a"].adapters.Bytes() + sets["c"].adapters.Bytes()
-	m.adapters.evict(m.adapters.most)
+	free(m.adapters.evict(m.adapters.most))
 	waitSets(t, m, 2)
 	for name, want := range map[string]bool{"a": true, "b": false, "c": true} {
 		c, _ := o.Models[0].choose([]string{name})
