@@ -2,6 +2,8 @@ package ggml
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"paligemma/internal/gguf"
@@ -123,6 +125,60 @@ func TestLowRankGroupsRefused(t *testing.T) {
 			g.Update(RowUpdates{rows[0], groups[0].Updates}, RowUpdates{rows[1], nil})
 			if y := g.MulWeights(w, g.Float32s(make([]float32, 3*c.k), int64(c.k), 3)); y.Valid() || g.Err() == nil {
 				t.Errorf("%v, no error", y)
+			}
+		})
+	}
+}
+
+// TestGroupsInTurns computes graphs with as many rows each, but other groups, one after the
+// other: the memory plan of one is none for another that is built differently.
+func TestGroupsInTurns(t *testing.T) {
+	for name, o := range map[string]Options{
+		"kernels": {Device: "cpu", Threads: 1},
+		"plain":   {Device: "cpu", Threads: 1, Plain: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := NewBackend(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			const rows = 6
+			c := groupsCase{gguf.TypeF32, 96, 96, []int{4, 9}, []int64{1, 1, rows - 2}}
+			w, with, x := c.place(t, b)
+			layers := func(x []float32, groups ...RowUpdates) []float32 {
+				got, err := computeWith(t, b, GraphOptions{Exact: true, Apart: true}, func(g *Graph) Tensor {
+					g.Update(groups...)
+					y := g.Float32s(x, int64(c.k), int64(len(x)/c.k))
+					for range 3 { // what comes in is still needed when the rest is computed
+						y = g.Add(y, g.MulWeights(w, g.RMSNorm(y, g.Float32s(random(c.k, 7), int64(c.k)), 1e-6, w)))
+					}
+					return y
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return got
+			}
+			var want [3][rows][]float32
+			for i := range want {
+				for row := range want[i] {
+					want[i][row] = layers(x[row*c.k:][:c.k], RowUpdates{Updates: with[i].Updates})
+				}
+			}
+			dice := rand.New(rand.NewPCG(1, 2))
+			for range 60 {
+				var groups []RowUpdates
+				var of []int // of each row
+				for len(of) < rows {
+					n, i := 1+dice.IntN(rows-len(of)), dice.IntN(len(want))
+					groups = append(groups, RowUpdates{int64(n), with[i].Updates})
+					of = append(of, slices.Repeat([]int{i}, n)...)
+				}
+				got := layers(x, groups...)
+				for row, i := range of {
+					sameBits(t, fmt.Sprintf("%v, row %d", of, row), got[row*c.k:][:c.k], want[i][row])
+				}
 			}
 		})
 	}
