@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """transformers' PaliGemma with random weights, at another program's word: bench.py starts it and says whose turn it is.
 
-It first writes a line of JSON about itself. Then each line on standard input is a turn: one repetition that warms up, one that
+On a GPU (--device cuda) every part ends with the device's last kernel. It first writes a line of JSON about itself. Then each line on standard input is a turn: one repetition that warms up, one that
 counts, and a line of JSON with the names of `paligemma bench`. A line of JSON with "batch" is a turn over many pictures. Between
 turns it is blocked on standard input.
 """
@@ -42,6 +42,7 @@ def siglip(hidden, mlp, layers, heads):
 # The models of `paligemma bench --synthetic`: language model, tower, rows of the embedding.
 FAMILIES = {"3b": (gemma(2048, 16384, 18, 8, 1, 256), siglip(1152, 4304, 27, 16), 257216),
             "pg2-3b": (gemma2(2304, 9216, 26, 8, 4, 256), siglip(1152, 4304, 27, 16), 257216),
+            "pg2-10b": (gemma2(3584, 14336, 42, 16, 8, 256), siglip(1152, 4304, 27, 16), 257216),
             "tiny": (gemma(256, 512, 2, 4, 2, 64), siglip(144, 272, 2, 4), 2240),
             "pg2-tiny": (gemma2(256, 512, 2, 4, 2, 64), siglip(144, 272, 2, 4), 2240)}
 
@@ -57,7 +58,7 @@ def config(family, pixels):
 def fill(model):
     """Random weights in place: normal(0, 0.02), one block over and over, of a length that sets all rows apart. Gemma's norms
     multiply by 1 + w, LayerNorm by w."""
-    block = torch.empty(2**22 + 1, dtype=model.dtype).normal_(0, 0.02, generator=torch.Generator().manual_seed(7))
+    block = torch.empty(2**22 + 1, dtype=model.dtype).normal_(0, 0.02, generator=torch.Generator().manual_seed(7)).to(model.device)
     for p in model.parameters():
         for part in p.view(-1).split(len(block)):
             part.copy_(block[:len(part)])
@@ -70,13 +71,13 @@ class Peer:
     """A model, a picture and a prompt, and what is measured of them."""
 
     def __init__(self, o):
-        self.dtype = getattr(torch, o.dtype)
+        self.dtype, self.device, self.compiled = getattr(torch, o.dtype), torch.device(o.device), o.compile
         with open(o.image, "rb") as f:
             self.picture = f.read()
         c = config(o.family, o.pixels)
         # transformers' Gemma 2 has no SDPA, because of the capped scores, and generate fails with a static cache (5.23).
         capped = c.text_config.model_type == "gemma2"
-        with no_init_weights():
+        with no_init_weights(), self.device:
             self.model = PaliGemmaForConditionalGeneration._from_config(
                 c, dtype=self.dtype, attn_implementation={"": "sdpa", "vision_config": "sdpa", "text_config": "eager" if capped else "sdpa"}).eval()
         self.model.tie_weights()
@@ -85,13 +86,34 @@ class Peer:
         self.processor = SiglipImageProcessor(size={"height": o.pixels, "width": o.pixels}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
         image = (o.pixels // c.vision_config.patch_size) ** 2
         random = torch.randint(4, c.text_config.vocab_size - 64, (PROMPT - 1,), generator=torch.Generator().manual_seed(1))
-        self.ids = torch.tensor([[c.image_token_id] * image + [c.bos_token_id] + random.tolist()])
+        self.ids = torch.tensor([[c.image_token_id] * image + [c.bos_token_id] + random.tolist()], device=self.device)
         self.types, self.mask = torch.zeros_like(self.ids), torch.ones_like(self.ids)  # all of it is the prefix, nothing is padding
+        self.encode, self.forward = self.model.get_image_features, self.model.__call__
+        if self.compiled:  # shapes are fixed: one graph for the prompt, one for a token
+            self.encode, self.forward = (torch.compile(f, mode="reduce-overhead", dynamic=False) for f in (self.encode, self.model.forward))
+        self.kept = None
         self.static = o.cache == "static" or o.cache == "auto" and not capped and self.static_is_faster()
 
     def cache(self):
         c = self.model.config
-        return StaticCache(config=c, max_cache_len=self.ids.shape[1] + DECODE + 1) if self.static else DynamicCache(config=c)
+        if not self.static:
+            return DynamicCache(config=c)
+        if self.kept is not None and self.compiled:  # at another address the graphs would be made anew
+            self.kept.reset()
+        else:
+            self.kept = StaticCache(config=c, max_cache_len=self.ids.shape[1] + DECODE + 1)
+        return self.kept
+
+    def clock(self):
+        """The time, once the device has nothing left to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def begin(self):
+        """Begins a pass: what the one before returned may be overwritten."""
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()
 
     def static_is_faster(self):
         """Tries both kinds of cache, in turns, and takes the one that decodes faster; the first turn warms up."""
@@ -104,36 +126,39 @@ class Peer:
 
     def pixels(self, *pictures):
         images = [Image.open(io.BytesIO(p)).convert("RGB") for p in pictures or [self.picture]]
-        return self.processor(images=images, return_tensors="pt")["pixel_values"].to(self.dtype)
+        return self.processor(images=images, return_tensors="pt")["pixel_values"].to(self.device, self.dtype)
 
     @torch.inference_mode()
     def parts(self):
         """Picture, tower and projector, prefill and decoding, each by itself."""
-        start = time.perf_counter()
+        start = self.clock()
         pixels = self.pixels()
-        image = time.perf_counter() - start
+        image = self.clock() - start
 
-        start = time.perf_counter()
-        features = self.model.get_image_features(pixels).pooler_output
-        vision = time.perf_counter() - start
+        self.begin()
+        start = self.clock()
+        features = self.encode(pixels).pooler_output
+        vision = self.clock() - start
 
         embeds = self.model.get_input_embeddings()(self.ids)
         embeds = embeds.masked_scatter((self.ids == self.model.config.image_token_id).unsqueeze(-1), features)
         cache = self.cache()
-        start = time.perf_counter()
-        out = self.model(inputs_embeds=embeds, token_type_ids=self.types, attention_mask=self.mask, past_key_values=cache,
-                         use_cache=True, logits_to_keep=1)
+        self.begin()
+        start = self.clock()
+        out = self.forward(inputs_embeds=embeds, token_type_ids=self.types, attention_mask=self.mask, past_key_values=cache,
+                           use_cache=True, logits_to_keep=1)
         token = out.logits[:, -1].argmax(-1, keepdim=True)
-        prefill = time.perf_counter() - start
+        prefill = self.clock() - start
         if not out.logits.isfinite().all():
             sys.exit("the logits are not finite")
 
         self.tokens = [token.item()]
-        start = time.perf_counter()
+        start = self.clock()
         for _ in range(DECODE):
-            token = self.model(input_ids=token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].argmax(-1, keepdim=True)
+            self.begin()
+            token = self.forward(input_ids=token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].argmax(-1, keepdim=True)
             self.tokens.append(token.item())
-        decode = time.perf_counter() - start
+        decode = self.clock() - start
         return {"image_ms": 1e3 * image, "vision_ms": 1e3 * vision, "prefill_ms": 1e3 * prefill, "decode_tok_s": DECODE / decode}
 
     @torch.inference_mode()
@@ -146,9 +171,9 @@ class Peer:
         return out[:, self.ids.shape[1]:]
 
     def caption(self):
-        start = time.perf_counter()
+        start = self.clock()
         out = self.generate([self.picture], CAPTION)
-        took = time.perf_counter() - start
+        took = self.clock() - start
         self.generated = out[0].tolist()
         if len(self.generated) != CAPTION:
             sys.exit(f"{len(self.generated)} tokens in place of {CAPTION}")
@@ -166,10 +191,18 @@ class Peer:
                 sys.exit("generate ended early")
         return {"image_ms": 1e3 * (time.perf_counter() - start) / len(paths)}
 
+    def turn(self):
+        """Everything, once to warm up and once that counts. Compiled, the parts alone: generate would compile its own,
+        and graphs are replayed from the third time on."""
+        if self.compiled:
+            return [self.parts() for _ in range(4)][-1]
+        return [self.caption() | self.parts() for _ in range(2)][-1]
+
     def about(self):
         return {"parameters": sum(p.numel() for p in self.model.parameters()), "prefill_tokens": self.ids.shape[1],
                 "cache": "static" if self.static else "dynamic", "cache_tried": getattr(self, "tried", None),
-                "attention": self.attention, "threads": torch.get_num_threads(), "python": platform.python_version(),
+                "attention": self.attention, "compiled": self.compiled, "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+                "threads": torch.get_num_threads(), "python": platform.python_version(),
                 "torch": torch.__version__, "transformers": transformers.__version__,
                 "cpu_capability": torch.backends.cpu.get_cpu_capability(), "onednn": torch.backends.mkldnn.is_available()}
 
@@ -182,6 +215,8 @@ def main():
     p.add_argument("--dtype")
     p.add_argument("--threads", type=int)
     p.add_argument("--cache", choices=("auto", "dynamic", "static"))
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    p.add_argument("--compile", action="store_true", help="torch.compile; wants --cache static")
     o = p.parse_args()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed must not come between
@@ -197,8 +232,7 @@ def main():
             turn = json.loads(line)
             measured = peer.batch(turn["batch"], turn["tokens"], turn["images"])
         else:
-            for _ in range(2):
-                measured = peer.caption() | peer.parts()
+            measured = peer.turn()
         measured["idle_cpu_s"] = idle  # spent while it was not its turn
         measured["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         print(json.dumps(measured), file=answers, flush=True)

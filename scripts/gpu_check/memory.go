@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// balloon is a program that fills the card's memory but for 1 GB, says so, and waits.
+const balloon = `
+import sys, torch
+kept = []
+size = 1 << 30
+while True:
+    free = torch.cuda.mem_get_info()[0]
+    if free < 2 * size: break
+    kept.append(torch.empty(min(free - size, 16 * size), dtype=torch.uint8, device="cuda"))
+print("full", flush=True)
+sys.stdin.readline()
+`
+
+// errorLimit is how long a message may be, in bytes.
+const errorLimit = 500
+
+// lacksBalloon says what is missing to fill the card's memory.
+func (c *check) lacksBalloon() string {
+	if c.oversized == "" && c.torch != "" && c.peer == "cuda" {
+		return "nothing fills the card's memory: " + c.torch
+	}
+	return ""
+}
+
+// outOfMemory asks for more memory than there is, and wants one line for it.
+func (c *check) outOfMemory(ctx context.Context) error {
+	model, typ, _ := strings.Cut(c.oversized, ":")
+	switch {
+	case model != "":
+	case c.peer == "cuda":
+		model, typ = c.models[0], "bf16"
+		release, err := c.inflate(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
+	default:
+		model, typ = "pg2-28b-896", "f32"
+	}
+	args := []string{"bench", "--synthetic", model, "--device", c.computes(), "--repetitions", "1", "--no-probe", "--quiet"}
+	if typ != "" {
+		args = append(args, "--type", typ)
+	}
+	e, err := c.exec(ctx, c.paligemma(args...))
+	if err != nil {
+		return err
+	}
+	got, ok := oneLine(e)
+	c.judge("memory", model+" "+typ+" where it does not fit", got, "one line, exit status 1", ok)
+	return nil
+}
+
+// oneLine reports whether a program ended with a message of one line.
+func oneLine(e ended) (got string, ok bool) {
+	lines := nonEmpty(e.stderr)
+	got = fmt.Sprintf("exit status %d, %d lines: %s", e.code, len(lines), e.lastLine())
+	return got, e.code == 1 && len(lines) == 1 && len(lines[0]) <= errorLimit
+}
+
+// inflate fills the card's memory until release is called.
+func (c *check) inflate(ctx context.Context) (release func(), err error) {
+	p := child{path: c.python, args: []string{"-c", balloon}}
+	cmd := p.command(ctx)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, leftOutError(err.Error())
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	release = func() { in.Close(); cmd.Wait() }
+	if strings.TrimSpace(line) != "full" {
+		release()
+		return nil, leftOutError("the card's memory could not be filled: " + cmpLast(stderr.String(), fmt.Sprint(err)))
+	}
+	return release, nil
+}
+
+// sanitizer finds compute-sanitizer; "" where it is not.
+func sanitizer() string {
+	folders := append(filepath.SplitList(os.Getenv("PATH")), filepath.Join(os.Getenv("CUDA_HOME"), "bin"), "/usr/local/cuda/bin")
+	for _, folder := range folders {
+		if path, err := exec.LookPath(filepath.Join(folder, "compute-sanitizer")); err == nil && filepath.IsAbs(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+func (c *check) lacksSanitizer() string {
+	switch {
+	case !strings.HasPrefix(c.device, "cuda"):
+		return "it is for CUDA"
+	case sanitizer() == "":
+		return "compute-sanitizer is not there"
+	}
+	return ""
+}
+
+// sanitize looks for reads and writes out of bounds while the built-in model answers.
+func (c *check) sanitize(ctx context.Context) error {
+	p := c.paligemma("detect", "ring ; star", filepath.Join(c.programs, "testdata", "scenes", "demo.png"), "--device", c.device, "--max-tokens", "4", "--quiet")
+	p.args = append([]string{"--tool", "memcheck", "--report-api-errors", "no", "--error-exitcode", "99", p.path}, p.args...)
+	p.path = sanitizer()
+	e, err := c.exec(ctx, p)
+	if err != nil {
+		return err
+	}
+	summary := ""
+	for _, line := range nonEmpty(e.stdout + "\n" + e.stderr) {
+		if _, found, ok := strings.Cut(line, "ERROR SUMMARY: "); ok {
+			summary = found
+		}
+	}
+	if strings.Contains(e.stdout+e.stderr, "Device not supported") {
+		return leftOutError("compute-sanitizer does not know the device")
+	}
+	c.judge("sanitizer", "compute-sanitizer memcheck, built-in model", cmpLast(summary, e.lastLine()), "0 errors", e.code == 0 && summary == "0 errors")
+	return nil
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	eager    = "transformers bfloat16, eager"
+	compiled = "transformers bfloat16, compiled"
+)
+
+// Ratios of speeds: paligemma's in bf16 to those of transformers, in decoding those of
+// q4_k_m, too.
+const (
+	overEager    = 3.0
+	overCompiled = 1.0
+)
+
+// peerSteps time transformers on the shapes of a model.
+func (c *check) peerSteps(model string) []step {
+	lacks := func() string { return c.torch }
+	return []step{
+		{part: "peers", what: model + " " + eager, need: 45 * time.Second, lacks: lacks, run: func(ctx context.Context) error {
+			return c.transformers(ctx, model, eager, overEager, "--cache", "dynamic")
+		}},
+		{part: "peers", what: model + " " + compiled, need: 90 * time.Second, lacks: lacks, run: func(ctx context.Context) error {
+			return c.transformers(ctx, model, compiled, overCompiled, "--cache", "static", "--compile")
+		}},
+	}
+}
+
+// transformers times it and compares.
+func (c *check) transformers(ctx context.Context, model, program string, ratio float64, args ...string) error {
+	args = append([]string{filepath.Join(c.programs, "torch_peer.py"), "--image", c.picture(), "--dtype", "bfloat16",
+		"--threads", strconv.Itoa(runtime.NumCPU()), "--device", c.peer}, args...)
+	family, pixels, ok := cutLast(model, "-")
+	if !ok || strings.HasSuffix(model, "tiny") {
+		family, pixels = model, "56"
+	}
+	args = append(args, "--family", family, "--pixels", pixels)
+	s, err := c.turns(ctx, child{path: c.python, args: args, env: []string{"HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false"}})
+	if err != nil {
+		return err
+	}
+	s.Model, s.Program = model, program
+	c.report.Speeds = append(c.report.Speeds, s)
+	c.compare(s, "bf16", "vision", ratio, func(s speed) float64 { return 1 / s.Vision })
+	c.compare(s, "bf16", "prefill", ratio, func(s speed) float64 { return 1 / s.Prefill })
+	c.compare(s, "bf16", "decode", ratio, func(s speed) float64 { return s.Decode })
+	c.compare(s, "q4_k_m", "decode", ratio, func(s speed) float64 { return s.Decode })
+	return nil
+}
+
+// turns runs the peer for two turns, of which the second counts, and ends it.
+func (c *check) turns(ctx context.Context, p child) (speed, error) {
+	var s speed
+	cmd := p.command(ctx)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return s, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return s, err
+	}
+	if err := cmd.Start(); err != nil {
+		return s, leftOutError(err.Error())
+	}
+	answers := bufio.NewReader(out)
+	answer := ""
+	line, err := answers.ReadString('\n') // about itself
+	fmt.Fprintf(c.log, "$ %s\n%s", cmd, line)
+	for turn := 0; turn < 2 && err == nil; turn++ {
+		if _, err = io.WriteString(in, "go\n"); err == nil {
+			answer, err = answers.ReadString('\n')
+		}
+		fmt.Fprint(c.log, answer)
+	}
+	in.Close()
+	ended := cmd.Wait()
+	fmt.Fprintf(c.log, "%s\n", clip(stderr.String()))
+	switch {
+	case ctx.Err() != nil:
+		return s, ctx.Err()
+	case err != nil || ended != nil:
+		return s, leftOutError("transformers: " + cell(cmpLast(stderr.String(), fmt.Sprint(ended))))
+	}
+	return s, json.Unmarshal([]byte(answer), &s)
+}
+
+// cmpLast returns the last line of a text, or else something.
+func cmpLast(text, other string) string {
+	if lines := nonEmpty(text); len(lines) > 0 {
+		return lines[len(lines)-1]
+	}
+	return other
+}
+
+// compare judges the speed of a type by that of a peer.
+func (c *check) compare(peer speed, typ, what string, ratio float64, rate func(speed) float64) {
+	ours := c.report.speedOf(peer.Model, "paligemma "+typ)
+	if ours == nil {
+		return
+	}
+	got := rate(*ours) / rate(peer)
+	f := finding{Part: "peers", What: fmt.Sprintf("%s %s: %s, times as fast as %s", peer.Model, typ, what, peer.Program),
+		Got: number(got), Aim: "≥ " + number(ratio), Verdict: met}
+	switch {
+	case !c.onGPU() || c.peer != "cuda":
+		f.Verdict, f.Why = shown, "the aim is for a GPU"
+	case got < ratio:
+		f.Verdict = missed
+	}
+	c.add(f)
+}
+
+// picture is the photograph that models are shown.
+func (c *check) picture() string {
+	return filepath.Join(c.programs, "testdata", "photos", "rocket.jpg")
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// build says what programs to put together.
+type build struct {
+	binary string // paligemma, with plug-ins next to it
+	native bool   // it may be one for the processor at hand only
+}
+
+// data is what the tests and models are given, of testdata.
+var data = []string{"checkpoints", "goldens", "adapters", "bigvision", "scenes/demo.png", "photos/rocket.jpg"}
+
+func prepareCommand(ctx context.Context, args []string) error {
+	var b build
+	f := flag.NewFlagSet("gpu_check prepare", flag.ContinueOnError)
+	f.StringVar(&b.binary, "binary", "bin/paligemma", "the program, with plug-ins next to it")
+	f.BoolVar(&b.native, "native", false, "take a build for this machine's processor, too")
+	limit := f.Float64("limit", 64, "the most that the folder may take, in MiB")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() != 1 {
+		return errors.New("prepare: want the folder to write")
+	}
+	stage, err := os.MkdirTemp("", "gpu_check-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(stage)
+	if err := b.stage(ctx, stage); err != nil {
+		return err
+	}
+	dir := f.Arg(0)
+	if err := pack(ctx, stage, dir); err != nil {
+		return err
+	}
+	if err := goBuild(ctx, filepath.Join(dir, "gpu_check"), []string{"CGO_ENABLED=0"}, "build", "./scripts/gpu_check"); err != nil {
+		return err
+	}
+	size, err := folderSize(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: %.1f MiB\n", dir, float64(size)/(1<<20))
+	if float64(size) > *limit*(1<<20) {
+		return fmt.Errorf("%s takes more than -limit %g MiB", dir, *limit)
+	}
+	return nil
+}
+
+// stage puts the programs and their data into a folder, laid out as tests want it.
+func (b build) stage(ctx context.Context, dir string) error {
+	flavor, err := os.ReadFile("build/flavor")
+	if err != nil {
+		return fmt.Errorf("%w: run it in the repository, after make", err)
+	}
+	if name := strings.TrimSpace(string(flavor)); !b.native && !strings.HasPrefix(name, "portable") {
+		return fmt.Errorf("this build (%s) is for this machine's processor: make NATIVE=0, with CUDA=1, or -native", name)
+	}
+	bin := filepath.Join(dir, "bin")
+	if err := copyFile(b.binary, filepath.Join(bin, "paligemma")); err != nil {
+		return err
+	}
+	plugins, err := filepath.Glob(filepath.Join(filepath.Dir(b.binary), "libggml-*.so"))
+	if err != nil {
+		return err
+	}
+	for _, path := range append(plugins, "scripts/bench_peers/torch_peer.py") {
+		to := filepath.Join(bin, filepath.Base(path))
+		if filepath.Ext(path) == ".py" {
+			to = filepath.Join(dir, filepath.Base(path))
+		}
+		if err := copyFile(path, to); err != nil {
+			return err
+		}
+	}
+	if err := goBuild(ctx, filepath.Join(bin, "randomcheckpoint"), nil, "build", "./scripts/randomcheckpoint"); err != nil {
+		return err
+	}
+	for _, name := range testPackages {
+		if err := goBuild(ctx, filepath.Join(dir, "internal", name, name+".test"), nil, "test", "./internal/"+name, "-c"); err != nil {
+			return err
+		}
+	}
+	for _, name := range data {
+		if err := copyTree(filepath.Join("testdata", name), filepath.Join(dir, "testdata", name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goBuild runs go build or go test -c. Tests have the RPC backend where the build has it.
+func goBuild(ctx context.Context, output string, env []string, verb, name string, flags ...string) error {
+	args := append([]string{verb, "-trimpath", "-ldflags", "-s -w", "-o", output}, flags...)
+	if _, err := os.Stat("build/lib/libpaligemma-rpc.a"); err == nil {
+		args = append(args, "-tags", "rpc")
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, name)...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go %s %s: %w", verb, name, err)
+	}
+	return nil
+}
+
+func copyTree(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return copyFile(from, to)
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
+		return err
+	}
+	return os.CopyFS(to, os.DirFS(from))
+}
+
+func copyFile(from, to string) (err error) {
+	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
+		return err
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = io.Copy(out, in)
+	return err
+}
+
+// inMemory is a folder that Linux keeps in memory.
+const inMemory = "/dev/shm"
+
+// roomiest returns a folder in memory, where it and the memory have room for the files of a
+// model of 3B and for the programs that read them; else "", which is that for temporary files.
+func roomiest() string {
+	const enough = 60 << 30
+	var shm syscall.Statfs_t
+	if syscall.Statfs(inMemory, &shm) != nil || int64(shm.Bavail)*shm.Bsize < enough {
+		return ""
+	}
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		var kB int64
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kB); n == 1 && kB<<10 > 3*enough/2 {
+			return inMemory
+		}
+	}
+	return ""
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// mostLogged is how much of an output is kept in the log.
+const mostLogged = 200 << 10
+
+// child is a program to run.
+type child struct {
+	path  string
+	args  []string
+	dir   string
+	env   []string // in addition
+	stdin io.Reader
+}
+
+// ended is what a program left.
+type ended struct {
+	stdout, stderr string
+	code           int // -1: ended by a signal
+}
+
+// lastLine returns the last line on standard error, or else on standard output.
+func (e ended) lastLine() string {
+	for _, text := range []string{e.stderr, e.stdout} {
+		if lines := nonEmpty(text); len(lines) > 0 {
+			return lines[len(lines)-1]
+		}
+	}
+	return fmt.Sprintf("exit status %d without a word", e.code)
+}
+
+func nonEmpty(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+}
+
+// command makes a command that is killed with all that it starts.
+func (p child) command(ctx context.Context) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, p.path, p.args...)
+	cmd.Dir, cmd.Stdin = p.dir, p.stdin
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PALIGEMMA_") { // what the user has set for other runs
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, p.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// exec runs a program to its end. An exit status other than 0 is no error.
+func (c *check) exec(ctx context.Context, p child) (ended, error) {
+	cmd := p.command(ctx)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	start := time.Now()
+	err := cmd.Run()
+	e := ended{stdout.String(), stderr.String(), -1}
+	if cmd.ProcessState != nil {
+		e.code = cmd.ProcessState.ExitCode()
+	}
+	fmt.Fprintf(c.log, "$ %s %s\n%s%sexit status %d after %.1f s\n\n", strings.Join(p.env, " "), cmd, clip(e.stdout), clip(e.stderr), e.code, time.Since(start).Seconds())
+	var exit *exec.ExitError
+	if ctx.Err() != nil {
+		return e, ctx.Err()
+	}
+	if err != nil && !errors.As(err, &exit) {
+		return e, err
+	}
+	return e, nil
+}
+
+// clip keeps both ends of a long text.
+func clip(s string) string {
+	if len(s) > mostLogged {
+		s = s[:mostLogged/2] + "\n[…]\n" + s[len(s)-mostLogged/2:]
+	}
+	if s != "" && !strings.HasSuffix(s, "\n") {
+		s += "\n"
+	}
+	return s
+}
+
+// paligemma returns a run of the program, or of another one that computes with its
+// devices.
+func (c *check) paligemma(args ...string) child {
+	libraries := append([]string{}, c.libraries...)
+	if old := os.Getenv("LD_LIBRARY_PATH"); old != "" {
+		libraries = append([]string{old}, libraries...)
+	}
+	env := []string{"PALIGEMMA_BACKENDS=" + filepath.Join(c.programs, "bin")}
+	if len(libraries) > 0 {
+		env = append(env, "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
+	}
+	return child{path: filepath.Join(c.programs, "bin", "paligemma"), args: args, env: env}
+}
+
+// works runs a program that should succeed; a machine with too little memory is
+// no fault of it.
+func (c *check) works(ctx context.Context, p child) (ended, error) {
+	e, err := c.exec(ctx, p)
+	switch {
+	case err != nil:
+		return e, err
+	case e.code == 0:
+		return e, nil
+	case strings.Contains(e.stderr, "not enough memory"), strings.Contains(e.stderr, "no space left on device"):
+		return e, leftOutError(e.lastLine())
+	}
+	return e, fmt.Errorf("exit status %d: %s", e.code, e.lastLine())
+}
