@@ -100,6 +100,23 @@ func (c *check) steps() []step {
 	})
 }
 
+// all does the steps, and saves the report after each of them.
+func (c *check) all(ctx context.Context) error {
+	for _, s := range c.steps() {
+		c.do(ctx, s)
+		if err := c.save(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.report.missed():
+		return errMissed
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	}
+	return nil
+}
+
 // do does a step, if all that it needs is there, and notes what kept it from being done.
 func (c *check) do(ctx context.Context, s step) {
 	left := time.Until(c.deadline).Round(time.Second)

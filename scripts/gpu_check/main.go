@@ -23,7 +23,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // options are the flags of run.
@@ -79,16 +78,12 @@ func dispatch(ctx context.Context, args []string) error {
 	defer os.RemoveAll(scratch)
 	o.scratch = scratch
 	programs := filepath.Join(scratch, "programs")
-	if packed {
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		err = unpack(ctx, o.python, filepath.Dir(self), programs)
-		if err != nil {
-			return err
-		}
-	} else if err := (build{binary: "bin/paligemma", native: true}).stage(ctx, programs); err != nil {
+	if !packed {
+		err = (build{binary: "bin/paligemma", native: true}).stage(ctx, programs)
+	} else {
+		programs, err = unpacked(ctx, o.python, programs)
+	}
+	if err != nil {
 		return err
 	}
 	return run(ctx, o, programs)
@@ -146,19 +141,7 @@ func run(ctx context.Context, o options, programs string) error {
 	defer c.close()
 	ctx, cancel := context.WithDeadline(ctx, c.deadline)
 	defer cancel()
-	for _, s := range c.steps() {
-		c.do(ctx, s)
-		if err := c.save(); err != nil {
-			return err
-		}
-	}
-	c.report.Seconds = time.Since(c.start).Seconds()
-	if err := c.save(); err != nil {
-		return err
-	}
+	err = c.all(ctx)
 	fmt.Print(c.report.markdown())
-	if c.report.missed() {
-		return errMissed
-	}
-	return nil
+	return err
 }

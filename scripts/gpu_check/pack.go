@@ -115,6 +115,20 @@ func writeTar(w io.Writer, from string, paths []string) error {
 	return t.Close()
 }
 
+// unpacked returns the folder of a pack's programs: that of this program, if they were
+// unpacked there, else the one given.
+func unpacked(ctx context.Context, python, to string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(self)
+	if _, err := os.Stat(filepath.Join(dir, "bin", "paligemma")); err == nil {
+		return dir, nil
+	}
+	return to, unpack(ctx, python, dir, to)
+}
+
 // unpack unpacks the archives of a pack, with xz or Python's lzma, whichever is there.
 func unpack(ctx context.Context, python, dir, to string) error {
 	for i, name := range archives {

@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -175,7 +176,7 @@ func writeShard(path string, shard []tensor, seed uint64) (err error) {
 }
 
 // writeTensor draws N(0, 0.02²), around 1 for SigLIP's norm weights, in chunks
-// that two goroutines fill; each chunk has a generator of its own.
+// that goroutines fill, one for each processor; each chunk has a generator of its own.
 func writeTensor(w *bufio.Writer, t tensor, seed uint64) error {
 	mean := 0.0
 	if strings.HasPrefix(t.name, "vision") && strings.Contains(t.name, "norm") && strings.HasSuffix(t.name, "weight") {
@@ -186,16 +187,19 @@ func writeTensor(w *bufio.Writer, t tensor, seed uint64) error {
 		key = (key ^ uint64(c)) * 1099511628211
 	}
 	const chunk = 4 << 20
-	buffers := [2][]byte{make([]byte, chunk), make([]byte, chunk)}
+	buffers := make([][]byte, runtime.GOMAXPROCS(0))
+	for i := range buffers {
+		buffers[i] = make([]byte, min(chunk, t.bytes()))
+	}
 	left := t.bytes()
-	for i := uint64(0); left > 0; i += 2 {
+	for i := 0; left > 0; i += len(buffers) {
 		var wait sync.WaitGroup
-		var parts [2][]byte
+		parts := make([][]byte, len(buffers))
 		for j := range parts {
 			parts[j] = buffers[j][:min(left, chunk)]
 			left -= int64(len(parts[j]))
 			wait.Go(func() {
-				r := rand.New(rand.NewPCG(seed^key, i+uint64(j)))
+				r := rand.New(rand.NewPCG(seed^key, uint64(i+j)))
 				for k := 0; k < len(parts[j]); k += 2 {
 					v := half.ToBF16(float32(mean + 0.02*r.NormFloat64()))
 					binary.LittleEndian.PutUint16(parts[j][k:], v)

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"paligemma/internal/safetensors"
+)
+
+// fakes are programs in place of those that prepare builds. Variables say what goes wrong.
+var fakes = map[string]string{
+	"bin/paligemma": `
+here=$(dirname "$0")
+device=cpu; output=; model=
+command=$1; file=$3
+while [ $# -gt 0 ]; do
+	case "$1" in
+	--device) device=$2;;
+	--output) output=$2;;
+	--synthetic) model=$2;;
+	esac
+	shift
+done
+case "$command" in
+version) echo 'paligemma fake';;
+devices)
+	echo '{"name":"cpu","description":"a processor"}'
+	[ -z "$FAKE_DEVICE" ] || echo '{"name":"'$FAKE_DEVICE'","description":"a card"}';;
+bench)
+	[ -z "$FAKE_SLOW" ] || sleep 60
+	[ -z "$FAKE_BENCH" ] || { echo "$FAKE_BENCH" >&2; exit 1; }
+	if [ "$model" = huge ]; then printf "${FAKE_HUGE-paligemma: out of memory\n}" >&2; exit ${FAKE_EXIT-1}; fi
+	echo '{"open_ms":900,"vision_ms":4,"prefill_ms":5,"decode_tok_s":'${FAKE_DECODE-420}',"sequences":[{"n":64,"tok_s":9000}],
+"graphs":{"encode":{"splits":1},"prefill":{"splits":1},"decode":{"splits":'${FAKE_SPLITS-1}',"built":'${FAKE_BUILT-2}'}}}';;
+convert) echo weights > $file;;
+forward)
+	from=same
+	[ $device = cpu ] || from=${FAKE_LOGITS-same}
+	cp $here/$from.safetensors $output;;
+generate)
+	text=
+	[ $device = cpu ] || text=$FAKE_TEXT
+	sed "s/}\$/,\"text\":\"$text\"}/" > $output;;
+esac`,
+	"bin/randomcheckpoint":    `:`,
+	"internal/ggml/ggml.test": `echo "--- PASS: TestA (0.00s)"; echo "    --- FAIL: TestA/part (0.00s)"; echo "--- SKIP: TestB (0.00s)"`,
+	"internal/model/model.test": `echo "--- PASS: TestC (0.00s)"
+[ -z "$FAKE_FAIL" ] || { echo "--- FAIL: TestD (0.00s)"; exit 1; }
+[ -z "$FAKE_CRASH" ] || { echo "ggml.c:1: assert" >&2; kill -ABRT $$; }`,
+	"tools/nvidia-smi": `echo 'NVIDIA H100 80GB HBM3, 580.1, 81559 MiB, 81000 MiB'`,
+	"tools/python3": `case "$*" in
+*sysconfig*) echo /nowhere;;
+*"import torch, transformers"*) [ -z "$FAKE_TORCH" ] || { echo "$FAKE_TORCH" >&2; exit 1; }; echo 2.11 5.17 True;;
+*torch_peer*)
+	[ -z "$FAKE_PEER" ] || { echo "$FAKE_PEER" >&2; exit 1; }
+	echo '{}'
+	rate=100; ms=20
+	case "$*" in *--compile*) rate=300; ms=6;; esac
+	while read line; do echo '{"vision_ms":'$ms',"prefill_ms":'$ms',"decode_tok_s":'$rate'}'; done;;
+*) echo full; read line;;
+esac`,
+}
+
+// fakeCheck writes the programs and returns options and their folder.
+func fakeCheck(t *testing.T) (options, string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, script := range fakes {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, values := range map[string][]float32{"same": {1, 2}, "near": {1, 2.001}, "far": {1, 3}} {
+		f, err := os.Create(filepath.Join(dir, "bin", name+".safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := safetensors.Write(f, []safetensors.Data{safetensors.NewFloat32("logits", []int64{2}, values)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	t.Setenv("PATH", filepath.Join(dir, "tools")+":"+os.Getenv("PATH"))
+	t.Setenv("CUDA_HOME", "")
+	o, err := parse([]string{"-out", t.TempDir(), "-scratch", t.TempDir(), "-models", "3b-224", "-scenes", "12", "-oversized", "huge:f32", "-device", "cuda0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, dir
+}
+
+// reportOf runs a check and returns what was found.
+func reportOf(t *testing.T, o options, programs string) ([]finding, error) {
+	t.Helper()
+	c, err := newCheck(o, programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	ctx, cancel := context.WithDeadline(t.Context(), c.deadline)
+	defer cancel()
+	err = c.all(ctx)
+	if saved, failed := os.ReadFile(filepath.Join(o.out, "gpu_check.md")); failed != nil || string(saved) != c.report.markdown() {
+		t.Errorf("gpu_check.md is not the report: %v\n%s", failed, saved)
+	}
+	return c.report.Findings, err
+}
+
+func TestAllMet(t *testing.T) {
+	t.Setenv("FAKE_DEVICE", "cuda0")
+	o, programs := fakeCheck(t)
+	findings, err := reportOf(t, o, programs)
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	counts := map[verdict]int{}
+	for _, f := range findings {
+		counts[f.Verdict]++
+		if f.Verdict == missed {
+			t.Errorf("%+v", f)
+		}
+		if f.Verdict == leftOut && f.What != "plug-in for CUDA" && f.Part != "sanitizer" {
+			t.Errorf("%+v", f)
+		}
+	}
+	if counts[met] < 20 {
+		t.Errorf("%d aims met: %+v", counts[met], findings)
+	}
+}
+
+func TestNoDevice(t *testing.T) {
+	o, programs := fakeCheck(t)
+	findings, err := reportOf(t, o, programs)
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	seen := map[string]bool{}
+	for _, f := range findings {
+		if f.Part == "machine" {
+			continue
+		}
+		if seen[f.Part] = true; f.Verdict != leftOut || !strings.Contains(f.Why, "no device cuda0: paligemma lists cpu, and there is no plug-in") {
+			t.Errorf("%+v", f)
+		}
+	}
+	for _, part := range parts {
+		if !seen[part] {
+			t.Errorf("no line about %s", part)
+		}
+	}
+}
+
+// TestFaults makes one thing go wrong at a time.
+func TestFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		set, value string
+		part, want string // of the finding: in what, got, or why
+		verdict    verdict
+	}{
+		"a failing test":          {"FAKE_FAIL", "1", "tests", "TestD", missed},
+		"tests that abort":        {"FAKE_CRASH", "1", "tests", "exit status -1: ggml.c:1: assert", missed},
+		"slow decoding":           {"FAKE_DECODE", "340", "speed", "≥ 350 tokens/s", missed},
+		"slower than compiled":    {"FAKE_DECODE", "290", "peers", "0.967", missed},
+		"two splits":              {"FAKE_SPLITS", "2", "speed", "splits of a graph", missed},
+		"many graphs":             {"FAKE_BUILT", "100", "speed", "graphs built for 100 tokens", missed},
+		"bench that fails":        {"FAKE_BENCH", "paligemma: kaput", "speed", "exit status 1: paligemma: kaput", missed},
+		"a machine too small":     {"FAKE_BENCH", "paligemma: not enough memory: needs 9 GB", "speed", "needs 9 GB", leftOut},
+		"logits far off":          {"FAKE_LOGITS", "far", "logits", "0.45", missed},
+		"logits off without TF32": {"FAKE_LOGITS", "near", "logits", "f32 without TF32, relative L2", missed},
+		"other marks":             {"FAKE_TEXT", "words", "marks", "absent 0.0 for 100.0", missed},
+		"memory: two lines":       {"FAKE_HUGE", "a\\nb\\n", "memory", "exit status 1, 2 lines", missed},
+		"memory: a signal":        {"FAKE_EXIT", "134", "memory", "exit status 134", missed},
+		"no torch":                {"FAKE_TORCH", "ModuleNotFoundError: No module named 'torch'", "peers", "No module named 'torch'", leftOut},
+		"transformers that fails": {"FAKE_PEER", "RuntimeError: kernel", "peers", "transformers: RuntimeError: kernel", leftOut},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("FAKE_DEVICE", "cuda0")
+			t.Setenv(c.set, c.value)
+			o, programs := fakeCheck(t)
+			o.only = []string{"speed", c.part} // peers are compared with speeds
+			findings, err := reportOf(t, o, programs)
+			if want := c.verdict == missed; errors.Is(err, errMissed) != want {
+				t.Errorf("error %v", err)
+			}
+			found := false
+			for _, f := range findings {
+				text := strings.Join([]string{f.What, f.Got, f.Aim, f.Why}, " ")
+				found = found || f.Part == c.part && f.Verdict == c.verdict && strings.Contains(text, c.want)
+			}
+			if !found {
+				t.Errorf("no such finding in %+v", findings)
+			}
+		})
+	}
+}
+
+func TestTimeLimit(t *testing.T) {
+	t.Setenv("FAKE_DEVICE", "cuda0")
+	t.Setenv("FAKE_SLOW", "1")
+	o, programs := fakeCheck(t)
+	o.minutes, o.only = 31.0/60, []string{"speed", "marks"} // enough to begin with, for the speeds
+	c, err := newCheck(o, programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Second)) // and then over
+	defer cancel()
+	if err := c.all(ctx); err != nil {
+		t.Errorf("%v", err)
+	}
+	text := c.report.markdown()
+	for _, want := range []string{"left out: it was cut off by the time limit", "left out: it takes about 1m30s, and 3"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in %s", want, text)
+		}
+	}
+}
+
+func TestInterrupt(t *testing.T) {
+	t.Setenv("FAKE_DEVICE", "cuda0")
+	o, programs := fakeCheck(t)
+	c, err := newCheck(o, programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.all(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestOnly(t *testing.T) {
+	t.Setenv("FAKE_DEVICE", "cuda0")
+	o, programs := fakeCheck(t)
+	o.only = []string{"memory"}
+	findings, err := reportOf(t, o, programs)
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	for _, f := range findings {
+		if f.Part != "machine" && f.Part != "memory" {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, args := range []string{"-only speed,nothing", "-minutes 0", "-models ,", "-repetitions 0", "something", "-unknown"} {
+		if _, err := parse(strings.Fields(args)); err == nil {
+			t.Errorf("%s is taken", args)
+		}
+	}
+}
