@@ -47,7 +47,7 @@ generate)
 	[ $device = cpu ] || text=$FAKE_TEXT
 	sed "s/}\$/,\"text\":\"$text\"}/" > $output;;
 esac`,
-	"bin/randomcheckpoint":    `:`,
+	"bin/randomcheckpoint":    `mkdir -p $4; echo weights > $4/model.safetensors; [ -z "$FAKE_ROOM" ] || truncate -s 4T $4/model.safetensors`,
 	"internal/ggml/ggml.test": `echo "--- PASS: TestA (0.00s)"; echo "    --- FAIL: TestA/part (0.00s)"; echo "--- SKIP: TestB (0.00s)"`,
 	"internal/model/model.test": `echo "--- PASS: TestC (0.00s)"
 [ -z "$FAKE_FAIL" ] || { echo "--- FAIL: TestD (0.00s)"; exit 1; }
@@ -176,6 +176,7 @@ func TestFaults(t *testing.T) {
 		"a machine too small":     {"FAKE_BENCH", "paligemma: not enough memory: needs 9 GB", "speed", "needs 9 GB", leftOut},
 		"logits far off":          {"FAKE_LOGITS", "far", "logits", "0.45", missed},
 		"logits off without TF32": {"FAKE_LOGITS", "near", "logits", "f32 without TF32, relative L2", missed},
+		"a full disk":             {"FAKE_ROOM", "1", "logits", "-scratch names another folder", leftOut},
 		"other marks":             {"FAKE_TEXT", "words", "marks", "absent 0.0 for 100.0", missed},
 		"memory: two lines":       {"FAKE_HUGE", "a\\nb\\n", "memory", "exit status 1, 2 lines", missed},
 		"memory: a signal":        {"FAKE_EXIT", "134", "memory", "exit status 134", missed},

@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"time"
 
 	"paligemma/internal/safetensors"
@@ -17,28 +19,35 @@ const keptLogits = 32
 
 // distances bound ‖device − CPU‖ / ‖CPU‖ (docs/devices.md).
 var distances = []struct {
-	typ   string
-	exact bool // without TF32
-	limit float64
-	need  time.Duration
+	typ    string
+	exact  bool // without TF32
+	limit  float64
+	need   time.Duration
+	weight float64 // bytes
 }{
-	{"bf16", false, 0.01, 75 * time.Second}, // the checkpoint is made for it
-	{"q4_k_m", false, 0.02, 30 * time.Second},
-	{"q8_0", false, 0.01, 30 * time.Second},
-	{"f32", false, 3e-3, 45 * time.Second},
-	{"f32", true, 1e-4, 30 * time.Second},
+	{"bf16", false, 0.01, 75 * time.Second, 2}, // the checkpoint is made for it
+	{"q4_k_m", false, 0.02, 30 * time.Second, 0.7},
+	{"q8_0", false, 0.01, 30 * time.Second, 1.1},
+	{"f32", false, 3e-3, 45 * time.Second, 4},
+	{"f32", true, 1e-4, 30 * time.Second, 4},
 }
 
 func (c *check) logitSteps() []step {
 	var steps []step
 	for i, d := range distances {
+		if !slices.Contains(c.compared, d.typ) {
+			continue
+		}
 		what := d.typ
 		if d.exact {
 			what += " without TF32"
 		}
 		last := i+1 == len(distances) || distances[i+1].typ != d.typ
 		steps = append(steps, step{part: "logits", what: "logits of " + what, need: d.need, run: func(ctx context.Context) error {
-			err := c.logits(ctx, d.typ, what, d.exact, d.limit)
+			file, err := c.convert(ctx, d.typ, d.weight)
+			if err == nil {
+				err = c.logits(ctx, file, d.typ, what, d.exact, d.limit)
+			}
 			if last {
 				os.Remove(c.file(d.typ))
 			}
@@ -49,11 +58,7 @@ func (c *check) logitSteps() []step {
 }
 
 // logits compares a file's logits on the device with those on the CPU.
-func (c *check) logits(ctx context.Context, typ, what string, exact bool, limit float64) error {
-	file, err := c.convert(ctx, typ)
-	if err != nil {
-		return err
-	}
+func (c *check) logits(ctx context.Context, file, typ, what string, exact bool, limit float64) error {
 	want := filepath.Join(c.scratch, "cpu-"+typ+".safetensors")
 	if _, err := os.Stat(want); err != nil {
 		if err := c.forward(ctx, file, "cpu", want); err != nil {
@@ -87,7 +92,7 @@ func (c *check) logits(ctx context.Context, typ, what string, exact bool, limit 
 func (c *check) file(typ string) string { return filepath.Join(c.scratch, typ+".gguf") }
 
 // convert makes a file of a type, and the checkpoint before it.
-func (c *check) convert(ctx context.Context, typ string) (string, error) {
+func (c *check) convert(ctx context.Context, typ string, weight float64) (string, error) {
 	file := c.file(typ)
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
@@ -103,8 +108,29 @@ func (c *check) convert(ctx context.Context, typ string) (string, error) {
 		}
 		c.made = checkpoint
 	}
+	if err := c.hasRoom(checkpoint, weight); err != nil {
+		return "", err
+	}
 	_, err := c.works(ctx, c.paligemma("convert", checkpoint, file, "--type", typ, "--quiet", "--overwrite"))
 	return file, err
+}
+
+// hasRoom makes sure that a file of a checkpoint's weights, of so many bytes each, does not
+// fill the disk.
+func (c *check) hasRoom(checkpoint string, weight float64) error {
+	size, err := folderSize(checkpoint)
+	if err != nil {
+		return err
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(c.scratch, &fs); err != nil {
+		return err
+	}
+	const stored = 2.0 // bytes of a weight in bfloat16
+	if need, free := int64(float64(size)*weight/stored), int64(fs.Bavail)*fs.Bsize; need > free {
+		return leftOutError(fmt.Sprintf("%s has room for %s, and the file takes %s: -scratch names another folder", c.scratch, gigabytes(free), gigabytes(need)))
+	}
+	return nil
 }
 
 // forward writes what a device computes.

@@ -32,6 +32,7 @@ type options struct {
 	out         string
 	models      []string
 	types       []string
+	compared    []string
 	only        []string
 	repetitions int
 	scenes      int
@@ -91,13 +92,14 @@ func dispatch(ctx context.Context, args []string) error {
 
 func parse(args []string) (options, error) {
 	var o options
-	var models, types, only string
+	var models, types, compared, only string
 	f := flag.NewFlagSet("gpu_check", flag.ContinueOnError)
 	f.StringVar(&o.device, "device", "cuda0", "what to check: a `NAME` of paligemma devices; plain: tests on the CPU with the graphs of other devices")
 	f.Float64Var(&o.minutes, "minutes", 9, "end within `N` minutes")
 	f.StringVar(&o.out, "out", "gpu_check", "the `DIR` to write to")
 	f.StringVar(&models, "models", "3b-224,3b-896,pg2-3b-448,pg2-10b-448", "models to time, as paligemma bench --synthetic names them")
 	f.StringVar(&types, "types", "bf16,q4_k_m,q8_0", "their types")
+	f.StringVar(&compared, "logits", "bf16,q4_k_m,q8_0,f32", "types whose logits are compared")
 	f.StringVar(&only, "only", "", "parts to do, of "+strings.Join(parts, ",")+"; all if empty")
 	f.IntVar(&o.repetitions, "repetitions", 3, "of each measurement")
 	f.IntVar(&o.scenes, "scenes", 1000, "drawn scenes to mark the built-in model on")
@@ -108,7 +110,7 @@ func parse(args []string) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	o.models, o.types, o.only = list(models), list(types), list(only)
+	o.models, o.types, o.compared, o.only = list(models), list(types), list(compared), list(only)
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q: want flags, or prepare DIR, or run", f.Arg(0))
