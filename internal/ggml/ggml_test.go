@@ -82,6 +82,7 @@ func random(n int, seed uint64) []float32 {
 // near fails unless got equals want to within tolerance of its largest value.
 func near(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
 	t.Helper()
+	tolerance = testdevice.Chosen(t).Tolerance(tolerance)
 	if len(got) != len(want) {
 		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
 	}

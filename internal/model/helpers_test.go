@@ -219,9 +219,10 @@ func loadOn(t *testing.T, file *gguf.File, o ggml.Options, changes ...model.Chan
 }
 
 // compare fails unless got is within tolerance of want, in parts of want's
-// largest magnitude.
+// largest magnitude. GPUs are allowed more.
 func compare(t *testing.T, what string, got, want []float32, tolerance float64) {
 	t.Helper()
+	tolerance = testdevice.Chosen(t).Tolerance(tolerance)
 	if want == nil {
 		return
 	}

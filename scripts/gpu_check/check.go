@@ -24,11 +24,11 @@ type check struct {
 	deadline  time.Time
 	log       io.WriteCloser
 	report    report
-	absent    string   // why the device is not there; "" where it is
-	libraries []string // folders of CUDA's libraries, for paligemma
-	torch     string   // what is missing to run transformers; "" where nothing is
-	peer      string   // device of transformers
-	made      string   // the checkpoint that was made
+	absent    string      // why the device is not there; "" where it is
+	libraries []string    // folders of CUDA's libraries, for paligemma
+	torch     string      // what is missing to run transformers; "" where nothing is
+	peer      string      // device of transformers
+	files     *modelFiles // nil: not begun
 }
 
 // step is a part of the check, or one of several.
@@ -63,7 +63,10 @@ func newCheck(o options, programs string) (*check, error) {
 	return c, nil
 }
 
-func (c *check) close() { c.log.Close() }
+func (c *check) close() {
+	c.files.end()
+	c.log.Close()
+}
 
 // computes returns the device that the binary is given: it has no graphs of other devices
 // on the CPU, which are for tests.
@@ -82,23 +85,27 @@ func (c *check) steps() []step {
 	first := c.models[0]
 	steps := []step{{part: "machine", what: "driver and devices", always: true, run: c.machine}}
 	steps = append(steps, c.testSteps()...)
+	steps = append(steps, c.filesStep())
 	steps = append(steps, c.speedSteps(first, true)...)
-	steps = append(steps, c.peerSteps(first)...)
 	steps = append(steps, c.logitSteps()...)
-	steps = append(steps,
-		step{part: "memory", what: "out of memory is one line", need: 20 * time.Second, lacks: c.lacksBalloon, run: c.outOfMemory},
-		step{part: "marks", what: "marks of the built-in model", need: 90 * time.Second, run: c.marks},
-		step{part: "sanitizer", what: "compute-sanitizer", need: 45 * time.Second, lacks: c.lacksSanitizer, run: c.sanitize})
+	steps = append(steps, c.peerSteps(first)...)
+	steps = append(steps, step{part: "memory", what: "out of memory is one line", need: 20 * time.Second, lacks: c.lacksBalloon, run: c.outOfMemory})
 	for _, model := range c.models[1:] {
 		steps = append(steps, c.speedSteps(model, false)...)
 	}
+	steps = append(steps,
+		step{part: "marks", what: "marks of the built-in model", need: 90 * time.Second, run: c.marks},
+		step{part: "sanitizer", what: "compute-sanitizer", need: 45 * time.Second, lacks: c.lacksSanitizer, run: c.sanitize})
 	for _, model := range c.models[1:] {
 		steps = append(steps, c.peerSteps(model)...)
 	}
 	return slices.DeleteFunc(steps, func(s step) bool {
-		return !s.always && len(c.only) > 0 && !slices.Contains(c.only, s.part)
+		return !s.always && !c.wants(s.part)
 	})
 }
+
+// wants reports whether a part is to be done.
+func (c *check) wants(part string) bool { return len(c.only) == 0 || slices.Contains(c.only, part) }
 
 // all does the steps, and saves the report after each of them.
 func (c *check) all(ctx context.Context) error {

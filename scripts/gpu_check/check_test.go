@@ -258,7 +258,7 @@ func TestOnly(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	for _, args := range []string{"-only speed,nothing", "-minutes 0", "-models ,", "-repetitions 0", "something", "-unknown"} {
+	for _, args := range []string{"-only speed,nothing", "-minutes 0", "-models ,", "-repetitions 0", "-logits q1", "something", "-unknown"} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%s is taken", args)
 		}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"paligemma/internal/safetensors"
@@ -19,17 +18,16 @@ const keptLogits = 32
 
 // distances bound ‖device − CPU‖ / ‖CPU‖ (docs/devices.md).
 var distances = []struct {
-	typ    string
-	exact  bool // without TF32
-	limit  float64
-	need   time.Duration
-	weight float64 // bytes
+	typ   string
+	exact bool // without TF32
+	limit float64
+	need  time.Duration
 }{
-	{"bf16", false, 0.01, 75 * time.Second, 2}, // the checkpoint is made for it
-	{"q4_k_m", false, 0.02, 30 * time.Second, 0.7},
-	{"q8_0", false, 0.01, 30 * time.Second, 1.1},
-	{"f32", false, 3e-3, 45 * time.Second, 4},
-	{"f32", true, 1e-4, 30 * time.Second, 4},
+	{"bf16", false, 0.01, 25 * time.Second},
+	{"q4_k_m", false, 0.02, 10 * time.Second},
+	{"q8_0", false, 0.01, 10 * time.Second},
+	{"f32", false, 3e-3, 20 * time.Second},
+	{"f32", true, 1e-4, 15 * time.Second},
 }
 
 func (c *check) logitSteps() []step {
@@ -44,21 +42,21 @@ func (c *check) logitSteps() []step {
 		}
 		last := i+1 == len(distances) || distances[i+1].typ != d.typ
 		steps = append(steps, step{part: "logits", what: "logits of " + what, need: d.need, run: func(ctx context.Context) error {
-			file, err := c.convert(ctx, d.typ, d.weight)
-			if err == nil {
-				err = c.logits(ctx, file, d.typ, what, d.exact, d.limit)
+			if err := c.files.of(d.typ); err != nil {
+				return err
 			}
 			if last {
-				os.Remove(c.file(d.typ))
+				defer os.Remove(c.file(d.typ))
 			}
-			return err
+			return c.logits(ctx, d.typ, what, d.exact, d.limit)
 		}})
 	}
 	return steps
 }
 
 // logits compares a file's logits on the device with those on the CPU.
-func (c *check) logits(ctx context.Context, file, typ, what string, exact bool, limit float64) error {
+func (c *check) logits(ctx context.Context, typ, what string, exact bool, limit float64) error {
+	file := c.file(typ)
 	want := filepath.Join(c.scratch, "cpu-"+typ+".safetensors")
 	if _, err := os.Stat(want); err != nil {
 		if err := c.forward(ctx, file, "cpu", want); err != nil {
@@ -87,50 +85,6 @@ func (c *check) logits(ctx context.Context, file, typ, what string, exact bool, 
 		return err
 	}
 	return c.opening(ctx, file, info.Size())
-}
-
-func (c *check) file(typ string) string { return filepath.Join(c.scratch, typ+".gguf") }
-
-// convert makes a file of a type, and the checkpoint before it.
-func (c *check) convert(ctx context.Context, typ string, weight float64) (string, error) {
-	file := c.file(typ)
-	if _, err := os.Stat(file); err == nil {
-		return file, nil
-	}
-	checkpoint := c.checkpoint
-	if checkpoint == "" {
-		checkpoint = filepath.Join(c.scratch, "checkpoint")
-	}
-	if checkpoint != c.checkpoint && c.made == "" {
-		maker := child{path: filepath.Join(c.programs, "bin", "randomcheckpoint"), args: []string{"-model", c.models[0], "-out", checkpoint}}
-		if _, err := c.works(ctx, maker); err != nil {
-			return "", leftOutError("no checkpoint: " + err.Error())
-		}
-		c.made = checkpoint
-	}
-	if err := c.hasRoom(checkpoint, weight); err != nil {
-		return "", err
-	}
-	_, err := c.works(ctx, c.paligemma("convert", checkpoint, file, "--type", typ, "--quiet", "--overwrite"))
-	return file, err
-}
-
-// hasRoom makes sure that a file of a checkpoint's weights, of so many bytes each, does not
-// fill the disk.
-func (c *check) hasRoom(checkpoint string, weight float64) error {
-	size, err := folderSize(checkpoint)
-	if err != nil {
-		return err
-	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(c.scratch, &fs); err != nil {
-		return err
-	}
-	const stored = 2.0 // bytes of a weight in bfloat16
-	if need, free := int64(float64(size)*weight/stored), int64(fs.Bavail)*fs.Bsize; need > free {
-		return leftOutError(fmt.Sprintf("%s has room for %s, and the file takes %s: -scratch names another folder", c.scratch, gigabytes(free), gigabytes(need)))
-	}
-	return nil
 }
 
 // forward writes what a device computes.

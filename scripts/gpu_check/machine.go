@@ -14,6 +14,7 @@ import (
 
 // machine finds the driver, CUDA's libraries, the device and torch.
 func (c *check) machine(ctx context.Context) error {
+	c.absent = "no device was looked for" // until it is found
 	c.driver(ctx)
 	c.findLibraries(ctx)
 	version, err := c.works(ctx, c.paligemma("version"))
@@ -25,6 +26,9 @@ func (c *check) machine(ctx context.Context) error {
 		return err
 	}
 	c.findTorch(ctx)
+	if c.absent == "" && c.wants("logits") {
+		c.beginFiles(ctx)
+	}
 	return nil
 }
 
@@ -63,7 +67,7 @@ func (c *check) devices(ctx context.Context) error {
 		names, shownNames = append(names, d.Name), append(shownNames, fmt.Sprintf("%s (%s)", d.Name, d.Description))
 	}
 	c.add(finding{Part: "machine", What: "paligemma devices", Got: strings.Join(append(shownNames, nonEmpty(e.stderr)...), "; ")})
-	if !slices.Contains(names, c.computes()) {
+	if c.absent = ""; !slices.Contains(names, c.computes()) {
 		c.absent = fmt.Sprintf("no device %s: paligemma lists %s", c.computes(), strings.Join(names, ", "))
 		if plugins, _ := filepath.Glob(filepath.Join(c.programs, "bin", "libggml-*.so")); len(plugins) == 0 {
 			c.absent += ", and there is no plug-in next to it"

@@ -111,6 +111,11 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	o.models, o.types, o.compared, o.only = list(models), list(types), list(compared), list(only)
+	for _, typ := range o.compared {
+		if weightBytes[typ] == 0 {
+			return o, fmt.Errorf("-logits %s: want some of bf16, q4_k_m, q8_0, f32", typ)
+		}
+	}
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q: want flags, or prepare DIR, or run", f.Arg(0))

@@ -1,0 +1,21 @@
+package testdevice
+
+import "testing"
+
+func TestTolerance(t *testing.T) {
+	for _, c := range []struct {
+		device         Device
+		given, allowed float64
+		gap            float64
+	}{
+		{Device{Name: "cpu"}, 1e-5, 1e-5, 0},
+		{Device{Name: "cpu", Plain: true}, 1e-5, 1e-5, 0},
+		{Device{Name: "rpc0"}, 1e-5, 1e-5, 0},
+		{Device{Name: "cuda0"}, 1e-5, 3e-3, 1e-2},
+		{Device{Name: "vulkan1"}, 0.1, 0.1, 1e-2},
+	} {
+		if got, gap := c.device.Tolerance(c.given), c.device.Gap(); got != c.allowed || gap != c.gap {
+			t.Errorf("%+v: %g becomes %g, want %g; gap %g, want %g", c.device, c.given, got, c.allowed, gap, c.gap)
+		}
+	}
+}
