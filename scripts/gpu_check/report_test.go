@@ -46,3 +46,14 @@ func TestRelativeL2(t *testing.T) {
 		}
 	}
 }
+
+func TestCountTests(t *testing.T) {
+	output := "=== RUN   TestA\n--- PASS: TestA (0.01s)\n    --- FAIL: TestB/x (0.00s)\n--- FAIL: TestB (0.00s)\n--- SKIP: TestC (0.00s)\nnoise --- FAIL: TestD (0.00s)\nPASS\n"
+	c := countTests(output + strings.Repeat("--- FAIL: TestE (0.00s)\n", 9))
+	if got := c.String(); got != "1 passed, 10 failed, 1 skipped" {
+		t.Error(got)
+	}
+	if got := c.names(); !strings.HasPrefix(got, "TestB, TestE, ") || !strings.HasSuffix(got, "TestE and 2 more") {
+		t.Error(got)
+	}
+}

@@ -40,7 +40,7 @@ func (c *check) test(ctx context.Context, name string) error {
 	f := finding{Part: "tests", What: what, Got: counts.String(), Aim: "all pass", Verdict: met}
 	switch {
 	case len(counts.failed) > 0:
-		f.Verdict, f.Why = missed, strings.Join(counts.failed, ", ")
+		f.Verdict, f.Why = missed, counts.names()
 	case e.code != 0:
 		f.Verdict, f.Why = missed, fmt.Sprintf("exit status %d: %s", e.code, e.lastLine())
 	case counts.passed == 0:
@@ -58,6 +58,15 @@ type testCounts struct {
 
 func (t testCounts) String() string {
 	return fmt.Sprintf("%d passed, %d failed, %d skipped", t.passed, len(t.failed), t.skipped)
+}
+
+// names lists the tests that failed, the first of them.
+func (t testCounts) names() string {
+	const most = 8
+	if n := len(t.failed); n > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(t.failed[:most], ", "), n-most)
+	}
+	return strings.Join(t.failed, ", ")
 }
 
 // countTests reads what a test binary prints with -test.v.
