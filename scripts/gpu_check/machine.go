@@ -72,6 +72,11 @@ func (c *check) devices(ctx context.Context) error {
 		if plugins, _ := filepath.Glob(filepath.Join(c.programs, "bin", "libggml-*.so")); len(plugins) == 0 {
 			c.absent += ", and there is no plug-in next to it"
 		}
+		for _, line := range nonEmpty(e.stderr) {
+			if strings.Contains(line, "is not used") { // a plug-in, and why
+				c.absent += "; " + line
+			}
+		}
 	}
 	return nil
 }
