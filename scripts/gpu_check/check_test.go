@@ -183,7 +183,7 @@ func TestFaults(t *testing.T) {
 		"memory: two lines":       {"FAKE_HUGE", "a\\nb\\n", "memory", "exit status 1, 2 lines", missed},
 		"memory: a signal":        {"FAKE_EXIT", "134", "memory", "exit status 134", missed},
 		"no torch":                {"FAKE_TORCH", "ModuleNotFoundError: No module named 'torch'", "peers", "No module named 'torch'", leftOut},
-		"transformers that fails": {"FAKE_PEER", "RuntimeError: kernel", "peers", "transformers: RuntimeError: kernel", leftOut},
+		"transformers that fails": {"FAKE_PEER", "torch.X.RuntimeError: kernel\n\nSet A=1 for more", "peers", "transformers: torch.X.RuntimeError: kernel", leftOut},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("FAKE_DEVICE", "cuda0")

@@ -91,7 +91,7 @@ func (c *check) inflate(ctx context.Context) (release func(), err error) {
 	release = func() { in.Close(); cmd.Wait() }
 	if strings.TrimSpace(line) != "full" {
 		release()
-		return nil, leftOutError("the card's memory could not be filled: " + cmpLast(stderr.String(), fmt.Sprint(err)))
+		return nil, leftOutError("the card's memory could not be filled: " + exception(stderr.String(), fmt.Sprint(err)))
 	}
 	return release, nil
 }
@@ -135,6 +135,6 @@ func (c *check) sanitize(ctx context.Context) error {
 	if strings.Contains(e.stdout+e.stderr, "Device not supported") {
 		return leftOutError("compute-sanitizer does not know the device")
 	}
-	c.judge("sanitizer", "compute-sanitizer memcheck, built-in model", cmpLast(summary, e.lastLine()), "0 errors", e.code == 0 && summary == "0 errors")
+	c.judge("sanitizer", "compute-sanitizer memcheck, built-in model", lastOf(summary, e.lastLine()), "0 errors", e.code == 0 && summary == "0 errors")
 	return nil
 }

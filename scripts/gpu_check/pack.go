@@ -169,7 +169,7 @@ func extract(cmd *exec.Cmd, to string) error {
 		err = ended
 	}
 	if err != nil && stderr.Len() > 0 {
-		err = errors.New(cmpLast(stderr.String(), err.Error()))
+		err = errors.New(lastOf(stderr.String(), err.Error()))
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,7 +49,8 @@ func (c *check) transformers(ctx context.Context, model, program string, ratio f
 		family, pixels = model, "56"
 	}
 	args = append(args, "--family", family, "--pixels", pixels)
-	s, err := c.turns(ctx, child{path: c.python, args: args, env: []string{"HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false"}})
+	s, err := c.turns(ctx, child{path: c.python, args: args, env: []string{"HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false",
+		"TORCHINDUCTOR_CACHE_DIR=" + filepath.Join(c.scratch, "inductor")}})
 	if err != nil {
 		return err
 	}
@@ -95,13 +97,25 @@ func (c *check) turns(ctx context.Context, p child) (speed, error) {
 	case ctx.Err() != nil:
 		return s, ctx.Err()
 	case err != nil || ended != nil:
-		return s, leftOutError("transformers: " + cell(cmpLast(stderr.String(), fmt.Sprint(ended))))
+		return s, leftOutError("transformers: " + cell(exception(stderr.String(), fmt.Sprint(ended))))
 	}
 	return s, json.Unmarshal([]byte(answer), &s)
 }
 
-// cmpLast returns the last line of a text, or else something.
-func cmpLast(text, other string) string {
+// exception returns the line that names Python's last exception, or else the last line of a
+// text, or something else.
+func exception(text, other string) string {
+	lines := nonEmpty(text)
+	for _, line := range slices.Backward(lines) {
+		if name, _, ok := strings.Cut(line, ": "); ok && strings.HasSuffix(name, "Error") && !strings.Contains(name, " ") {
+			return line
+		}
+	}
+	return lastOf(text, other)
+}
+
+// lastOf returns the last line of a text, or else something.
+func lastOf(text, other string) string {
 	if lines := nonEmpty(text); len(lines) > 0 {
 		return lines[len(lines)-1]
 	}
