@@ -102,7 +102,8 @@ func (c *check) paligemma(args ...string) child {
 	if old := os.Getenv("LD_LIBRARY_PATH"); old != "" {
 		libraries = append([]string{old}, libraries...)
 	}
-	env := []string{"PALIGEMMA_BACKENDS=" + filepath.Join(c.programs, "bin")}
+	// What is killed leaves its files in the scratch folder.
+	env := []string{"PALIGEMMA_BACKENDS=" + filepath.Join(c.programs, "bin"), "TMPDIR=" + c.scratch}
 	if len(libraries) > 0 {
 		env = append(env, "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
 	}
