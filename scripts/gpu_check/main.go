@@ -77,8 +77,10 @@ func dispatch(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	o.scratch = scratch
-	programs := filepath.Join(scratch, "programs")
+	if o.scratch, err = filepath.Abs(scratch); err != nil { // tests run in folders of their own
+		return err
+	}
+	programs := filepath.Join(o.scratch, "programs")
 	if !packed {
 		err = (build{binary: "bin/paligemma", native: true}).stage(ctx, programs)
 	} else {
