@@ -7,9 +7,12 @@
 #   make NATIVE=0     a portable baseline (x86-64 with AVX2) instead of -march=native
 #   make CUDA=1 | METAL=1 | VULKAN=1     switch a GPU backend on
 #   make RPC=1        build ggml's RPC backend, too: for make test-rpc, not for users
+#   make ARCH=arm64   for another processor, by cross compilers
+#   make TOKENIZERS=0 without Hugging Face's tokenizers library: Gemma's own tokenizers only
 #   make HEIF=1       read HEIC and AVIF, too (docs/architecture.md says why not by default)
 #   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
 #   make install PREFIX=/usr/local       install the binary, its man pages and completions
+#   make dist [ARCH=arm64]               pack a release, as docs/install.md describes it
 #   make docs         rewrite what the documentation shows: outputs, pictures, the screencast
 #   make bench fmt lint race asan ubsan fuzz clean
 SHELL  := /bin/bash
@@ -24,6 +27,7 @@ METAL  ?= 0
 VULKAN ?= 0
 HEIF   ?= 0
 RPC    ?= 0
+TOKENIZERS ?= 1
 PREFIX ?= /usr/local
 DESTDIR ?=
 GGML_SRC ?=
@@ -32,14 +36,18 @@ GO ?= go
 # What cgo compiles with.
 CGO_CC := $(or $(shell $(GO) env CC 2>/dev/null),cc)
 
+include scripts/dist/arch.mk
+
 B       := build
 JOBS    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 OS      := $(shell uname -s)
 VERSION := $(shell ./scripts/version/describe.sh)
 
 onoff    = $(if $(filter 1 on ON yes true,$(1)),ON,OFF)
-FLAVOR  := $(if $(filter ON,$(call onoff,$(NATIVE))),native,portable)$(if $(filter ON,$(call onoff,$(CUDA))),-cuda)$(if $(filter ON,$(call onoff,$(METAL))),-metal)$(if $(filter ON,$(call onoff,$(VULKAN))),-vulkan)$(if $(GGML_SRC),-src)
+FLAVOR  := $(if $(filter ON,$(call onoff,$(NATIVE))),native,portable)$(CROSS:%=-%)$(if $(filter ON,$(call onoff,$(CUDA))),-cuda)$(if $(filter ON,$(call onoff,$(METAL))),-metal)$(if $(filter ON,$(call onoff,$(VULKAN))),-vulkan)$(if $(GGML_SRC),-src)
 GGML_BUILD := $(B)/ggml-$(FLAVOR)
+RUST_BUILD := $(B)/tokenizers$(CROSS:%=-%)
+TOKENIZERS_LIBRARY := $(if $(filter ON,$(call onoff,$(TOKENIZERS))),$(RUST_BUILD)/$(if $(CROSS),$(RUST_TARGET)/)release/libtokenizers.a)
 
 # The link flags of each backend, after -lggml and before -lggml-base.
 LIBS_BACKEND := -lggml-cpu
@@ -47,7 +55,7 @@ LIBS_SYSTEM  := -lm -lpthread
 ifeq ($(OS),Darwin)
 LIBS_SYSTEM += -lc++ -framework Accelerate -framework Foundation
 else
-LIBS_SYSTEM += -lstdc++ -ldl
+LIBS_SYSTEM += $(if $(STATIC_CXX),,-lstdc++) -ldl
 endif
 ifeq ($(call onoff,$(CUDA)),ON)
 CUDA_HOME ?= /usr/local/cuda
@@ -63,13 +71,13 @@ LIBS_BACKEND += -lggml-vulkan
 LIBS_SYSTEM  += -lvulkan
 endif
 
-GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION)
+GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION) $(DIST_LDFLAGS)
 # nodynamic: without it the HEIC and AVIF modules look for libraries of the system.
-TAG_LIST   := $(if $(filter ON,$(call onoff,$(HEIF))),heif nodynamic) $(if $(filter ON,$(call onoff,$(RPC))),rpc)
+TAG_LIST   := $(if $(filter ON,$(call onoff,$(HEIF))),heif nodynamic) $(if $(filter ON,$(call onoff,$(RPC))),rpc) $(if $(filter OFF,$(call onoff,$(TOKENIZERS))),notokenizers)
 TAGS       := $(if $(strip $(TAG_LIST)),-tags '$(strip $(TAG_LIST))')
-GO_BUILD   := $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
+GO_BUILD   := $(GO_ENV) $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native demo docs eval test test-plain test-rpc race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force
+.PHONY: all native demo docs eval test test-plain test-rpc race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force test-qemu dist package
 
 all: bin/paligemma
 
@@ -87,6 +95,7 @@ tools:
 	$(call need,$(GO),install Go 1.26 or newer)
 	$(call need,cmake,install CMake 3.18 or newer)
 	$(call need,cargo,install Rust; its cargo builds the tokenizers library)
+	$(if $(CROSS),$(call need,$(TRIPLE)-g++,install a cross compiler: g++-$(TRIPLE)))
 	$(call need,$(firstword $(CGO_CC)),install a C compiler)
 	$(call need,c++,install a C++ compiler)
 
@@ -95,11 +104,11 @@ native: $(B)/link.stamp $(if $(filter ON,$(call onoff,$(RPC))),$(B)/rpc.stamp)
 # The generated Go files carry the flags of the chosen backends and a hash of
 # the archives: without it Go would neither relink nor rerun cached tests when
 # an archive changes. Both are rewritten only when their text changes.
-$(B)/link.stamp: $(GGML_BUILD)/built $(B)/tokenizers/built $(B)/flavor Makefile
+$(B)/link.stamp: $(GGML_BUILD)/built $(if $(TOKENIZERS_LIBRARY),$(RUST_BUILD)/built) $(B)/flavor Makefile scripts/dist/arch.mk
 	@mkdir -p $(B)/lib
 	@rm -f $(B)/lib/*.a && rm -rf $(B)/include
 	@find $(GGML_BUILD) -name 'libggml*.a' -exec cp {} $(B)/lib/ \;
-	@cp $(B)/tokenizers/release/libtokenizers.a $(B)/lib/
+	$(if $(TOKENIZERS_LIBRARY),@cp $(TOKENIZERS_LIBRARY) $(B)/lib/)
 	@cp -R "$$(cat $(GGML_BUILD)/source)/include" $(B)/include
 	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -- -lggml $(LIBS_BACKEND) -lggml-base $(LIBS_SYSTEM)
 	@touch $@
@@ -117,11 +126,11 @@ $(B)/flavor: force
 	@echo '$(FLAVOR)' | cmp -s - $@ || echo '$(FLAVOR)' > $@
 
 # A checkout of the user's own may change at any time: CMake looks each time.
-$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt internal/ggml/barrier.h $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools
+$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt third_party/ggml/built_for.c internal/ggml/instructions.h internal/ggml/barrier.h $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools
 	@echo "building ggml ($(FLAVOR); a minute or two the first time)"
 	@cmake -S third_party/ggml -B $(GGML_BUILD) -DCMAKE_BUILD_TYPE=Release \
 	  -DGGML_SRC="$$(cat $(GGML_BUILD)/source)" \
-	  -DGGML_NATIVE=$(call onoff,$(NATIVE)) -DGGML_CUDA=$(call onoff,$(CUDA)) \
+	  $(CMAKE_ARCH) -DGGML_NATIVE=$(call onoff,$(NATIVE)) -DGGML_CUDA=$(call onoff,$(CUDA)) \
 	  -DGGML_METAL=$(call onoff,$(METAL)) -DGGML_VULKAN=$(call onoff,$(VULKAN)) \
 	  > $(GGML_BUILD)/cmake.log 2>&1 || { tail -n 20 $(GGML_BUILD)/cmake.log >&2; exit 1; }
 	@cmake --build $(GGML_BUILD) -j $(JOBS) >> $(GGML_BUILD)/cmake.log 2>&1 \
@@ -150,19 +159,19 @@ $(B)/ggml-src.stamp: third_party/ggml/Cargo.toml third_party/ggml/tree.sha256 $(
 	@touch $@
 
 # The folder of the Go module names its version.
-$(B)/tokenizers/module: force | tools
+$(RUST_BUILD)/module: force | tools
 	@mkdir -p $(@D)
 	@$(GO) mod download
 	@$(GO) list -m -f '{{.Path}} {{.Version}}' github.com/daulet/tokenizers | cmp -s - $@ || \
 	  $(GO) list -m -f '{{.Path}} {{.Version}}' github.com/daulet/tokenizers > $@
 
-$(B)/tokenizers/built: $(B)/tokenizers/module
+$(RUST_BUILD)/built: $(RUST_BUILD)/module
 	@echo "building the tokenizers library (two minutes the first time)"
 	@dir=$$($(GO) list -m -f '{{.Dir}}' github.com/daulet/tokenizers); \
 	  sep=$$(printf '\037'); \
-	  CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$$dir=tokenizers$$sep--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
-	  cargo build --quiet --release --locked --manifest-path "$$dir/Cargo.toml" --target-dir "$$PWD/$(B)/tokenizers" \
-	  > $(B)/tokenizers.log 2>&1 || { tail -n 20 $(B)/tokenizers.log >&2; exit 1; }
+	  CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$$dir=tokenizers$$sep--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo$$sep--remap-path-prefix=$$PWD/$(RUST_BUILD)=build" \
+	  cargo build --quiet --release --locked $(CROSS:%=--target $(RUST_TARGET)) --manifest-path "$$dir/Cargo.toml" --target-dir "$$PWD/$(RUST_BUILD)" \
+	  > $(B)/tokenizers.log 2>&1 || { tail -n 20 $(B)/tokenizers.log >&2; $(RUST_HINT) exit 1; }
 	@touch $@
 
 # The built-in model looks at a drawn picture that it was not trained on.
@@ -229,6 +238,13 @@ asan: native
 ubsan: native
 	@CGO_CFLAGS='-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS='-fsanitize=undefined' $(GO) test ./internal/ggml/
 
+# The tests of some packages on an emulated processor: make NATIVE=0 test-qemu, make ARCH=arm64 test-qemu.
+QEMU_PACKAGES ?= ./internal/ggml ./internal/model ./internal/tokenizer ./internal/gguf ./internal/pillow ./internal/preprocess
+QEMU_FLAGS    ?= -short
+test-qemu: native
+	$(call need,$(firstword $(QEMU)),install Debian's qemu-user)
+	@$(GO_ENV) $(GO) test $(TAGS) -exec '$(QEMU)' -timeout 2h $(QEMU_FLAGS) $(QEMU_PACKAGES)
+
 fuzz: native
 	@./scripts/fuzz $(FUZZTIME)
 
@@ -246,6 +262,10 @@ lint: native fmt-check
 	@$(GO) vet ./...
 	@$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
+# --- releases ---------------------------------------------------------------
+
+include scripts/dist/dist.mk
+
 # --- the rest ---------------------------------------------------------------
 
 SHARE = $(DESTDIR)$(PREFIX)/share
@@ -256,10 +276,10 @@ FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/paligemma.fish
 install: bin/paligemma
 	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	install -m 755 bin/paligemma $(DESTDIR)$(PREFIX)/bin/paligemma
-	./bin/paligemma man --dir $(SHARE)/man/man1
-	./bin/paligemma completion bash > $(BASH_COMPLETION)
-	./bin/paligemma completion zsh > $(ZSH_COMPLETION)
-	./bin/paligemma completion fish > $(FISH_COMPLETION)
+	$(RUN) ./bin/paligemma man --dir $(SHARE)/man/man1
+	$(RUN) ./bin/paligemma completion bash > $(BASH_COMPLETION)
+	$(RUN) ./bin/paligemma completion zsh > $(ZSH_COMPLETION)
+	$(RUN) ./bin/paligemma completion fish > $(FISH_COMPLETION)
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/paligemma $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)

@@ -1,12 +1,12 @@
-//go:build !cgo
+//go:build !cgo || notokenizers
 
 package tokenizer
 
 import "errors"
 
-// errNoLibrary is the error of a build without cgo where only the library can
-// encode.
-var errNoLibrary = errors.New("tokenizer.json: only Hugging Face's tokenizers library can encode this tokenizer, and a program built without cgo has none: build it with CGO_ENABLED=1")
+// errNoLibrary is the error of a build without the library (without cgo, or with the
+// tag notokenizers) where only that can encode.
+var errNoLibrary = errors.New("tokenizer.json: only Hugging Face's tokenizers library can encode with this tokenizer, and this build lacks it: use another build (make, without TOKENIZERS=0)")
 
 // library stands for Hugging Face's tokenizers, which this build lacks.
 type library struct{}

@@ -1,4 +1,4 @@
-//go:build !cgo
+//go:build !cgo || notokenizers
 
 package tokenizer
 
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Without cgo, a tokenizer that only the library can encode opens with one clear
+// Without the library, a tokenizer that only the library can encode opens with one clear
 // error, and decodes all the same.
 func TestNoLibrary(t *testing.T) {
 	tok := openSource(t, source(t), false)

@@ -6,7 +6,7 @@
 // milliseconds. Otherwise they are left to Hugging Face's tokenizers library
 // (through github.com/daulet/tokenizers, which needs cgo), which reads the
 // tokenizer.json itself and takes more than a second for a real vocabulary. The
-// ids are the same. [OpenGGUF] does either in the background. Decoding is done
+// ids are the same. The tag notokenizers builds without it. [OpenGGUF] does either in the background. Decoding is done
 // here, from the pieces.
 package tokenizer
 

@@ -1,0 +1,90 @@
+// Command dist makes the archive of a release from what `make install` put into a
+// folder: it adds the licenses of everything that is linked in, a bill of materials,
+// instructions and the files of deploy/, and packs all in the same bytes wherever and
+// whenever it runs. `make dist` runs it; CONTRIBUTING.md says what else that does.
+//
+//	go run ./scripts/dist -stage build/stage -name paligemma-v0.15.0-linux-arm64 -arch arm64 -out build/archives
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// options say what is packed, and how it was built.
+type options struct {
+	stage   string // folder with bin/paligemma, share/… and perhaps lib/…
+	name    string // of the archive, and of the folder in it
+	version string
+	arch    string // Go's name of the processor
+	target  string // Rust's name of the system
+	tags    string // Go's build tags
+	cxx     string // the C++ compiler
+	out     string // folder of the archives
+	library bool   // Hugging Face's tokenizers are linked in
+	time    time.Time
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.stage, "stage", "", "`folder` with what make install installs")
+	flag.StringVar(&o.name, "name", "", "name of the archive, without .tar.gz")
+	flag.StringVar(&o.version, "version", "devel", "version of the program")
+	flag.StringVar(&o.arch, "arch", "amd64", "processor of the binary, as Go calls it")
+	flag.StringVar(&o.target, "target", "x86_64-unknown-linux-gnu", "system of the binary, as Rust calls it")
+	flag.StringVar(&o.tags, "tags", "", "build tags of the binary")
+	flag.StringVar(&o.cxx, "cxx", "c++", "C++ compiler of the binary")
+	flag.BoolVar(&o.library, "library", true, "the tokenizers library is linked in")
+	flag.StringVar(&o.out, "out", "", "`folder` of the archives")
+	flag.Parse()
+	if o.stage == "" || o.name == "" || o.out == "" || flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "dist:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	epoch, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64)
+	if err != nil {
+		return fmt.Errorf("SOURCE_DATE_EPOCH is not the seconds since 1970 that files are dated with")
+	}
+	o.time = time.Unix(epoch, 0).UTC()
+	binary := filepath.Join(o.stage, "bin", "paligemma")
+	glibc, err := requiredGlibc(binary)
+	if err != nil {
+		return err
+	}
+	components, err := linked(o)
+	if err != nil {
+		return err
+	}
+	var files tree
+	if err := files.addStage(o.stage); err != nil {
+		return err
+	}
+	plugins := files.split("lib/")
+	files.addLicenses(components)
+	if err := files.addDocuments(o, glibc); err != nil {
+		return err
+	}
+	if err := files.addBill(o, binary, components); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	if len(plugins) > 0 {
+		if err := plugins.pack(filepath.Join(o.out, o.name+"-plugins.tar.gz"), o.name, o.time); err != nil {
+			return err
+		}
+	}
+	return files.pack(filepath.Join(o.out, o.name+".tar.gz"), o.name, o.time)
+}
