@@ -33,7 +33,7 @@ int main(void) { return 0; }`
 			t.Fatalf("%v: %v\n%s", args, err, out)
 		}
 	}
-	cc(append(flags, "-c", "../../third_party/ggml/built_for.c", "-o", object)...)
+	cc(slices.Concat(flags, []string{"-c", "../../third_party/ggml/built_for.c", "-o", object})...)
 	cc(source, "cpu.c", object, "-o", program)
 	out, err := exec.Command(program).Output()
 	var exit *exec.ExitError
@@ -82,7 +82,10 @@ func TestBuiltForAnotherProcessor(t *testing.T) {
 	if line, code := checkedProgram(t, none...); line != "" || code != 0 {
 		t.Errorf("built for every processor: exit code %d, %q", code, line)
 	}
-	for advice, flags := range map[string][]string{"build it here, with make": all, "build it here, or with make NATIVE=0": append(all, "-DPG_NATIVE")} {
+	for advice, flags := range map[string][]string{
+		"build it here, with make":             all,
+		"build it here, or with make NATIVE=0": slices.Concat(all, []string{"-DPG_NATIVE"}),
+	} {
 		line, code := checkedProgram(t, flags...)
 		pattern := `^paligemma: this program was built for processors with ([^:]+), which this one lacks: ` + advice + "\n$"
 		m := regexp.MustCompile(pattern).FindStringSubmatch(line)
