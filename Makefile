@@ -120,10 +120,10 @@ $(B)/rpc.stamp: $(B)/link.stamp
 	@cp $(GGML_BUILD)/libpaligemma-rpc.a $(B)/lib/
 	@touch $@
 
-# Remembers which flavor build/lib holds.
+# Remembers what build/lib holds.
 $(B)/flavor: force
 	@mkdir -p $(B)
-	@echo '$(FLAVOR)' | cmp -s - $@ || echo '$(FLAVOR)' > $@
+	@echo '$(FLAVOR) $(TOKENIZERS_LIBRARY) $(STATIC_CXX)' | cmp -s - $@ || echo '$(FLAVOR) $(TOKENIZERS_LIBRARY) $(STATIC_CXX)' > $@
 
 # A checkout of the user's own may change at any time: CMake looks each time.
 $(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt third_party/ggml/built_for.c internal/ggml/instructions.h internal/ggml/barrier.h $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools

@@ -22,6 +22,9 @@ $(error ARCH=$(ARCH) is unknown: amd64 or arm64)
 endif
 
 ifneq ($(CROSS),)
+ifneq ($(filter test test-% race asan ubsan fuzz bench lint demo docs eval,$(filter-out test-qemu,$(MAKECMDGOALS))),)
+$(error $(MAKECMDGOALS) runs on this machine only: make ARCH=$(ARCH) test-qemu runs tests for $(ARCH))
+endif
 override NATIVE := 0
 RUN         := $(QEMU)
 GO_ENV      := GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=1 CC=$(TRIPLE)-gcc CXX=$(TRIPLE)-g++

@@ -5,9 +5,12 @@
 # second call for the same commit goes on where the first ended.
 DIST := $(B)/dist/$(ARCH)
 DIST_NAME := paligemma-$(VERSION)-linux-$(ARCH)
-COMMIT = $(shell git rev-parse HEAD 2>/dev/null)
+# A repository around the folder does not count.
+GIT = GIT_CEILING_DIRECTORIES='$(patsubst %/,%,$(dir $(CURDIR)))' git
+COMMIT = $(shell $(GIT) rev-parse HEAD 2>/dev/null)
 
 dist: | tools
+	@$(GIT) rev-parse --verify --quiet HEAD >/dev/null 2>&1 || { echo "make: a release is made of what git has: this folder is not a repository" >&2; exit 1; }
 	@git diff-index --quiet HEAD -- || { echo "make: commit what was changed first: a release is made of what is committed" >&2; exit 1; }
 	@[ "$$(cat $(DIST)/commit 2>/dev/null)" = $(COMMIT) ] || { rm -rf $(DIST) && mkdir -p $(DIST)/source && \
 	  git archive $(COMMIT) | tar -x -C $(DIST)/source && echo $(COMMIT) > $(DIST)/commit; }
@@ -25,7 +28,7 @@ ifneq ($(STATIC_CXX),)
 DIST_LDFLAGS := -buildid= -extldflags "-static-libstdc++ -static-libgcc"
 endif
 
-package: bin/paligemma
+package: all
 	@rm -rf $(B)/stage && mkdir -p $(B)/archives
 	@$(MAKE) install DESTDIR="$$PWD/$(B)/stage" PREFIX= > /dev/null
 	@$(GO) run ./scripts/dist -stage $(B)/stage -out $(B)/archives -name $(DIST_NAME) -version '$(VERSION)' \
