@@ -31,3 +31,9 @@ GO_ENV      := GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=1 CC=$(TRIPLE)-gcc CXX=$(TR
 CMAKE_ARCH  += -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$(MACHINE) -DCMAKE_C_COMPILER=$(TRIPLE)-gcc -DCMAKE_CXX_COMPILER=$(TRIPLE)-g++
 RUST_HINT   := echo 'make: Rust lacks its library for $(RUST_TARGET) (rustup target add $(RUST_TARGET)), or build without: TOKENIZERS=0' >&2;
 endif
+
+# For releases: the C++ runtime is linked in, so that nothing but glibc is asked of a
+# system, and Go's build ID, which depends on the folder, is left out.
+ifneq ($(STATIC_CXX),)
+DIST_LDFLAGS := -buildid= -extldflags "-static-libstdc++ -static-libgcc"
+endif

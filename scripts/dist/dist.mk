@@ -16,18 +16,13 @@ dist: | tools
 	  git archive $(COMMIT) | tar -x -C $(DIST)/source && echo $(COMMIT) > $(DIST)/commit; }
 	@rm -rf $(DIST)/source/$(B)/archives
 	@env -u CFLAGS -u CXXFLAGS -u CPPFLAGS -u LDFLAGS -u CGO_CFLAGS -u CGO_CXXFLAGS -u CGO_CPPFLAGS -u CGO_LDFLAGS \
-	  -u CC -u CXX -u GOFLAGS -u GOEXPERIMENT -u RUSTFLAGS GOAMD64=v1 GOARM64=v8.0 LC_ALL=C TZ=UTC \
+	  -u CC -u CXX -u GOEXPERIMENT -u RUSTFLAGS GOFLAGS=-buildvcs=false GOAMD64=v1 GOARM64=v8.0 LC_ALL=C TZ=UTC \
 	  SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct $(COMMIT))" \
 	  $(MAKE) -C $(DIST)/source package ARCH=$(ARCH) VERSION='$(VERSION)' NATIVE=0 HEIF=0 RPC=0 METAL=0 GGML_SRC= STATIC_CXX=1
 	@mkdir -p dist && cp $(DIST)/source/$(B)/archives/*.tar.gz dist/
 	@cd dist && sha256sum paligemma-$(VERSION)-linux-*.tar.gz > SHA256SUMS && cat SHA256SUMS
 
-# The archive of what lies in this folder, in build/archives. The C++ runtime is linked in, so
-# that nothing but glibc is asked of a system; Go's build ID would depend on the folder.
-ifneq ($(STATIC_CXX),)
-DIST_LDFLAGS := -buildid= -extldflags "-static-libstdc++ -static-libgcc"
-endif
-
+# The archive of what lies in this folder, in build/archives.
 package: all
 	@rm -rf $(B)/stage && mkdir -p $(B)/archives
 	@$(MAKE) install DESTDIR="$$PWD/$(B)/stage" PREFIX= > /dev/null
