@@ -55,7 +55,7 @@ LIBS_SYSTEM  := -lm -lpthread
 ifeq ($(OS),Darwin)
 LIBS_SYSTEM += -lc++ -framework Accelerate -framework Foundation
 else
-LIBS_SYSTEM += $(if $(STATIC_CXX),,-lstdc++) -ldl
+LIBS_SYSTEM += -lstdc++ -ldl
 endif
 ifeq ($(call onoff,$(CUDA)),ON)
 CUDA_HOME ?= /usr/local/cuda
@@ -109,6 +109,7 @@ $(B)/link.stamp: $(GGML_BUILD)/built $(if $(TOKENIZERS_LIBRARY),$(RUST_BUILD)/bu
 	@rm -f $(B)/lib/*.a && rm -rf $(B)/include
 	@find $(GGML_BUILD) -name 'libggml*.a' -exec cp {} $(B)/lib/ \;
 	$(if $(TOKENIZERS_LIBRARY),@cp $(TOKENIZERS_LIBRARY) $(B)/lib/)
+	$(if $(STATIC_CXX),@cp "$$($(LINK_CXX) -print-file-name=libstdc++.a)" $(B)/lib/)
 	@cp -R "$$(cat $(GGML_BUILD)/source)/include" $(B)/include
 	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -- -lggml $(LIBS_BACKEND) -lggml-base $(LIBS_SYSTEM)
 	@touch $@

@@ -32,8 +32,11 @@ CMAKE_ARCH  += -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$(MACHINE) -DC
 RUST_HINT   := echo 'make: Rust lacks its library for $(RUST_TARGET) (rustup target add $(RUST_TARGET)), or build without: TOKENIZERS=0' >&2;
 endif
 
-# For releases: the C++ runtime is linked in, so that nothing but glibc is asked of a
-# system, and Go's build ID, which depends on the folder, is left out.
+# For releases. The C++ library is linked in, so that nothing but glibc and GCC's own library,
+# which it cannot be without, is asked of a system: the archive in build/lib is found before the
+# system's. GCC's own stays dynamic, for as an archive it needs glibc 2.35. Go's build ID depends
+# on the folder, and is left out.
+LINK_CXX := $(if $(CROSS),$(TRIPLE)-)g++
 ifneq ($(STATIC_CXX),)
-DIST_LDFLAGS := -buildid= -extldflags "-static-libstdc++ -static-libgcc"
+DIST_LDFLAGS := -buildid= -extldflags -static-libstdc++
 endif

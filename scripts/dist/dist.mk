@@ -27,5 +27,5 @@ package: all
 	@rm -rf $(B)/stage && mkdir -p $(B)/archives
 	@$(MAKE) install DESTDIR="$$PWD/$(B)/stage" PREFIX= > /dev/null
 	@$(GO) run ./scripts/dist -stage $(B)/stage -out $(B)/archives -name $(DIST_NAME) -version '$(VERSION)' \
-	  -arch $(ARCH) -target $(RUST_TARGET) -tags '$(strip $(TAG_LIST))' -cxx $(if $(CROSS),$(TRIPLE)-)g++ \
+	  -arch $(ARCH) -target $(RUST_TARGET) -tags '$(strip $(TAG_LIST))' -cxx $(LINK_CXX) \
 	  -library=$(if $(TOKENIZERS_LIBRARY),true,false)
