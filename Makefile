@@ -109,7 +109,6 @@ $(B)/link.stamp: $(GGML_BUILD)/built $(if $(TOKENIZERS_LIBRARY),$(RUST_BUILD)/bu
 	@rm -f $(B)/lib/*.a && rm -rf $(B)/include
 	@find $(GGML_BUILD) -name 'libggml*.a' -exec cp {} $(B)/lib/ \;
 	$(if $(TOKENIZERS_LIBRARY),@cp $(TOKENIZERS_LIBRARY) $(B)/lib/)
-	$(if $(STATIC_CXX),@cp "$$($(LINK_CXX) -print-file-name=libstdc++.a)" $(B)/lib/)
 	@cp -R "$$(cat $(GGML_BUILD)/source)/include" $(B)/include
 	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -- -lggml $(LIBS_BACKEND) -lggml-base $(LIBS_SYSTEM)
 	@touch $@
@@ -124,7 +123,7 @@ $(B)/rpc.stamp: $(B)/link.stamp
 # Remembers what build/lib holds.
 $(B)/flavor: force
 	@mkdir -p $(B)
-	@echo '$(FLAVOR) $(TOKENIZERS_LIBRARY) $(STATIC_CXX)' | cmp -s - $@ || echo '$(FLAVOR) $(TOKENIZERS_LIBRARY) $(STATIC_CXX)' > $@
+	@echo '$(FLAVOR) $(TOKENIZERS_LIBRARY)' | cmp -s - $@ || echo '$(FLAVOR) $(TOKENIZERS_LIBRARY)' > $@
 
 # A checkout of the user's own may change at any time: CMake looks each time.
 $(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt third_party/ggml/built_for.c internal/ggml/instructions.h internal/ggml/barrier.h $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools

@@ -9,12 +9,15 @@ TRIPLE      := x86_64-linux-gnu
 MACHINE     := x86_64
 RUST_TARGET := x86_64-unknown-linux-gnu
 QEMU        ?= qemu-x86_64 -cpu Haswell
+# What other builds than native ones ask of a processor. By name: ggml's own defaults for these
+# are off where SOURCE_DATE_EPOCH is set, as it is for releases.
+CMAKE_ARCH  := -DGGML_SSE42=ON -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_BMI2=ON -DGGML_FMA=ON -DGGML_F16C=ON
 else ifeq ($(ARCH),arm64)
 TRIPLE      := aarch64-linux-gnu
 MACHINE     := aarch64
 RUST_TARGET := aarch64-unknown-linux-gnu
 QEMU        ?= qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu neoverse-n1
-# What other builds than native ones ask of a processor. Without fp16: ggml would add up
+# Without fp16: ggml would add up
 # products of f16 weights in half precision.
 CMAKE_ARCH  := -DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod
 else ifneq ($(CROSS),)
@@ -32,11 +35,9 @@ CMAKE_ARCH  += -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$(MACHINE) -DC
 RUST_HINT   := echo 'make: Rust lacks its library for $(RUST_TARGET) (rustup target add $(RUST_TARGET)), or build without: TOKENIZERS=0' >&2;
 endif
 
-# For releases. The C++ library is linked in, so that nothing but glibc and GCC's own library,
-# which it cannot be without, is asked of a system: the archive in build/lib is found before the
-# system's. GCC's own stays dynamic, for as an archive it needs glibc 2.35. Go's build ID depends
-# on the folder, and is left out.
+# For releases: Go's build ID depends on the folder, and is left out. libstdc++ stays dynamic,
+# for the archive that compilers of today have asks for a newer glibc than all else here.
 LINK_CXX := $(if $(CROSS),$(TRIPLE)-)g++
-ifneq ($(STATIC_CXX),)
-DIST_LDFLAGS := -buildid= -extldflags -static-libstdc++
+ifneq ($(RELEASE),)
+DIST_LDFLAGS := -buildid=
 endif

@@ -18,7 +18,7 @@ dist: | tools
 	@env -u CFLAGS -u CXXFLAGS -u CPPFLAGS -u LDFLAGS -u CGO_CFLAGS -u CGO_CXXFLAGS -u CGO_CPPFLAGS -u CGO_LDFLAGS \
 	  -u CC -u CXX -u GOEXPERIMENT -u RUSTFLAGS GOFLAGS=-buildvcs=false GOAMD64=v1 GOARM64=v8.0 LC_ALL=C TZ=UTC \
 	  SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct $(COMMIT))" \
-	  $(MAKE) -C $(DIST)/source package ARCH=$(ARCH) VERSION='$(VERSION)' NATIVE=0 HEIF=0 RPC=0 METAL=0 GGML_SRC= STATIC_CXX=1
+	  $(MAKE) -C $(DIST)/source package ARCH=$(ARCH) VERSION='$(VERSION)' NATIVE=0 HEIF=0 RPC=0 METAL=0 GGML_SRC= RELEASE=1
 	@mkdir -p dist && cp $(DIST)/source/$(B)/archives/*.tar.gz dist/
 	@cd dist && sha256sum paligemma-$(VERSION)-linux-*.tar.gz > SHA256SUMS && cat SHA256SUMS
 

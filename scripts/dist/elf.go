@@ -9,8 +9,8 @@ import (
 )
 
 // allowed are the libraries that a released binary may ask the system for: those of glibc,
-// and that of GCC, which comes with it.
-var allowed = []string{"libgcc_s.so.1", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libresolv.so.2", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+// and those of GCC.
+var allowed = []string{"libgcc_s.so.1", "libstdc++.so.6", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libresolv.so.2", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 
 // requiredGlibc returns the oldest glibc that has all that a binary asks of it, such as 2.34.
 func requiredGlibc(binary string) (string, error) {
