@@ -126,7 +126,7 @@ $(B)/flavor: force
 	@echo '$(FLAVOR) $(TOKENIZERS_LIBRARY)' | cmp -s - $@ || echo '$(FLAVOR) $(TOKENIZERS_LIBRARY)' > $@
 
 # A checkout of the user's own may change at any time: CMake looks each time.
-$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt third_party/ggml/built_for.c internal/ggml/instructions.h internal/ggml/barrier.h $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools
+$(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt scripts/dist/arch.mk third_party/ggml/built_for.c internal/ggml/instructions.h internal/ggml/barrier.h $(GGML_BUILD)/source $(if $(GGML_SRC),force) | tools
 	@echo "building ggml ($(FLAVOR); a minute or two the first time)"
 	@cmake -S third_party/ggml -B $(GGML_BUILD) -DCMAKE_BUILD_TYPE=Release \
 	  -DGGML_SRC="$$(cat $(GGML_BUILD)/source)" \
