@@ -144,7 +144,7 @@ func TestImagesFailures(t *testing.T) {
 // picture is not kept.
 func TestImagesFault(t *testing.T) {
 	m := NewImages(openEngine(t), 2, NewDecoders(1))
-	kept, mine := m.find(sha256.Sum256(picture(0)))
+	kept, mine := m.find(imageKey{hash: sha256.Sum256(picture(0))})
 	if !mine {
 		t.Fatal("somebody decodes it")
 	}
@@ -169,7 +169,7 @@ func TestImagesFault(t *testing.T) {
 func TestImagesGivenUp(t *testing.T) {
 	m := NewImages(openEngine(t), 2, NewDecoders(1))
 	ctx, cancel := context.WithCancel(t.Context())
-	key := sha256.Sum256(picture(0))
+	key := imageKey{hash: sha256.Sum256(picture(0))}
 	kept, _ := m.find(key)
 	begun, end := make(chan struct{}), make(chan struct{})
 	go m.keep(ctx, kept, func() (*engine.Image, error) {
