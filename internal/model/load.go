@@ -19,6 +19,7 @@ type Model struct {
 	embedding embedding
 	blocks    []block // weights.Gemma or weights.Gemma2
 	options   ggml.GraphOptions
+	onDevice  bool // embeddings are looked up by the device
 }
 
 // Load binds the tensors of a file, and what adapters change in them, to a model that
@@ -39,6 +40,7 @@ func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
 		m.Close()
 		return nil, err
 	}
+	m.onDevice = e.Attention(m.options) == ggml.AttentionMasked && !m.embedding.changed && e.LooksUp(m.weights.Embedding.tensor)
 	return m, nil
 }
 

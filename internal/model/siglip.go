@@ -14,6 +14,11 @@ type Features struct {
 	Tokens int
 }
 
+// tensor is the features as a graph takes them: [hidden, Tokens].
+func (f Features) tensor(g *ggml.Graph, hidden int64) ggml.Tensor {
+	return g.Float32s(f.Values, hidden, int64(f.Tokens))
+}
+
 // Encode runs the vision tower and the projector on the pixels of one image,
 // [3, S, S] row-major and normalized, S being the configuration's ImageSize.
 func (m *Model) Encode(ctx context.Context, pixels []float32) (Features, error) {
@@ -66,6 +71,9 @@ func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.
 	q = g.Add(q, g.Reshape(l.QBias, d, heads))
 	k = g.Add(k, g.Reshape(l.KBias, d, heads))
 	u = g.Add(u, g.Reshape(l.VBias, d, heads))
+	if g.Fuses(d, heads, heads) {
+		return g.FusedHeads(q, k, u, a.scale)
+	}
 	out, _ := a.apply(g, q, g.Permute(k, [4]int{0, 2, 1, 3}), g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
 	return out
 }
