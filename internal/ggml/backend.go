@@ -31,6 +31,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 )
 
@@ -87,6 +88,7 @@ type Backend struct {
 	pinned       hostMemory      // that results are read into
 	able         map[string]bool // what the device said that it can do
 	counts       Counts
+	busy         time.Duration
 }
 
 // NewBackend opens the device and starts the threads. The caller closes it
@@ -177,6 +179,9 @@ func (b *Backend) Device() Device { return b.device }
 // Threads is the number of CPU threads.
 func (b *Backend) Threads() int { return b.threads }
 
+// Busy returns how long graphs were computed so far, all else left out.
+func (b *Backend) Busy() time.Duration { return b.busy }
+
 // Refused is the number of threads that were wanted but that the system did not
 // start (ulimit -u, a container's limit of processes).
 func (b *Backend) Refused() int { return b.refused }
@@ -253,7 +258,10 @@ func (b *Backend) run(ctx context.Context, g *Graph) (err error) {
 	b.watch.begin(g)
 	defer b.watch.end()
 	b.counts.Add(Counts{Computed: 1, Splits: int(C.ggml_backend_sched_get_n_splits(sched))})
-	switch status := C.pg_compute(sched, g.graph, s.team); status {
+	start := time.Now()
+	status := C.pg_compute(sched, g.graph, s.team)
+	b.busy += time.Since(start)
+	switch status {
 	case C.GGML_STATUS_SUCCESS:
 		return nil
 	case C.GGML_STATUS_ABORTED:
@@ -285,7 +293,7 @@ func (b *Backend) assign(g *Graph, sched C.ggml_backend_sched_t) {
 	for _, t := range g.scratch {
 		C.ggml_backend_sched_set_tensor_backend(sched, t.c, b.primary())
 	}
-	if b.cpuOnly() {
+	if len(b.backends) != 2 { // the CPU alone, or a scheduler that knows which of several
 		return
 	}
 	for _, in := range g.inputs {

@@ -68,7 +68,7 @@ const cellUnit = 256
 // CellUnit returns what the number of cells that FusedAttention takes is best a multiple of.
 func CellUnit() int { return cellUnit }
 
-// Has reports whether the device looks rows of a table up (GetRows), in place of the host.
+// LooksUp reports whether the device looks rows of a table up (GetRows), in place of the host.
 func (b *Backend) LooksUp(table Tensor) bool {
 	return b.supports(fmt.Sprint("rows of ", table), func(g *Graph) Tensor {
 		return g.GetRows(g.Scratch(table.Type(), table.Dim(0), table.Dim(1)), g.Scratch(gguf.TypeI32, 16))

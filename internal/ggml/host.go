@@ -6,7 +6,12 @@ package ggml
 */
 import "C"
 
-import "unsafe"
+import (
+	"fmt"
+	"unsafe"
+
+	"paligemma/internal/gguf"
+)
 
 // hostMemory is memory of the host that a device reads and writes by itself ("pinned"),
 // where the device has such; it grows as it is asked for more.
@@ -41,6 +46,16 @@ func (h *hostMemory) reserve(backend C.ggml_backend_t, size int64) unsafe.Pointe
 func (h *hostMemory) close() {
 	C.ggml_backend_buffer_free(h.buffer)
 	*h = hostMemory{}
+}
+
+// Read copies the values of a contiguous F32 tensor of a Store.
+func (b *Backend) Read(t Tensor) ([]float32, error) {
+	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil {
+		return nil, fmt.Errorf("cannot read %v", t)
+	}
+	out := make([]float32, t.Elements())
+	b.download(t, unsafe.Pointer(unsafe.SliceData(out)))
+	return out, nil
 }
 
 // pinnedLeast is from how many bytes on a result is read through pinned memory.

@@ -30,6 +30,7 @@ func otherDevice(t *testing.T) ggml.Options {
 // decoder feeds a model tokens, one a step.
 type decoder struct {
 	m      *model.Model
+	prompt model.Prompt
 	seq    *model.Sequence
 	logits []float32 // after the last token
 }
@@ -43,7 +44,7 @@ func newDecoder(t *testing.T, m *model.Model, p model.Prompt) *decoder {
 		t.Fatal(err)
 	}
 	t.Cleanup(cache.Close)
-	d := &decoder{m: m, seq: cache.NewSequence(room)}
+	d := &decoder{m: m, prompt: p, seq: cache.NewSequence(room)}
 	if d.logits, err = m.Prefill(t.Context(), d.seq, p); err != nil {
 		t.Fatal(err)
 	}

@@ -64,8 +64,8 @@ type placed struct {
 func (m *Model) place(p Prompt) (all []placed, err error) {
 	image, row, left := 0, 0, 0
 	for _, f := range p.Images {
-		if f.Tokens < 1 || len(f.Values) != f.Tokens*m.config.Text.Hidden {
-			return nil, fmt.Errorf("an image of %d values for %d tokens", len(f.Values), f.Tokens)
+		if err := f.check(m); err != nil {
+			return nil, err
 		}
 		left += f.Tokens
 	}

@@ -19,7 +19,8 @@ type Model struct {
 	embedding embedding
 	blocks    []block // weights.Gemma or weights.Gemma2
 	options   ggml.GraphOptions
-	onDevice  bool // embeddings are looked up by the device
+	onDevice  bool   // embeddings are looked up by the device, where features of images stay
+	shelf     *shelf // of such features; nil before the first
 }
 
 // Load binds the tensors of a file, and what adapters change in them, to a model that
@@ -196,4 +197,6 @@ func (m *Model) Close() {
 			*s = nil
 		}
 	}
+	m.shelf.close()
+	m.shelf = nil
 }

@@ -1,42 +1,10 @@
 package model
 
 import (
-	"context"
-	"fmt"
 	"math"
 
 	"paligemma/internal/ggml"
 )
-
-// Features are the embeddings of an image as the language model receives them.
-type Features struct {
-	Values []float32 // [Tokens, hidden], row-major
-	Tokens int
-}
-
-// tensor is the features as a graph takes them: [hidden, Tokens].
-func (f Features) tensor(g *ggml.Graph, hidden int64) ggml.Tensor {
-	return g.Float32s(f.Values, hidden, int64(f.Tokens))
-}
-
-// Encode runs the vision tower and the projector on the pixels of one image,
-// [3, S, S] row-major and normalized, S being the configuration's ImageSize.
-func (m *Model) Encode(ctx context.Context, pixels []float32) (Features, error) {
-	v := m.config.Vision
-	if want := 3 * v.ImageSize * v.ImageSize; len(pixels) != want {
-		return Features{}, fmt.Errorf("an image of %d values, want %d", len(pixels), want)
-	}
-	g := m.backend.NewGraph(m.options)
-	defer g.Close()
-	patches := g.Float32s(patchify(pixels, v), int64(v.PatchDim()), int64(v.ImageTokens))
-	out := m.weights.Projector.Mul(g, m.tower(g, patches))
-	g.Output(out)
-	if err := g.Compute(ctx); err != nil {
-		return Features{}, fmt.Errorf("vision tower: %w", err)
-	}
-	values, err := g.Read(out)
-	return Features{Values: values, Tokens: v.ImageTokens}, err
-}
 
 // tower is SigLIP (https://arxiv.org/abs/2303.15343; modeling_siglip.py in
 // transformers) without its pooling head: patches [3·p·p, N] to [vh, N].
