@@ -63,8 +63,9 @@ type placed struct {
 // place finds the tokens of a prompt that stand for rows of its images.
 func (m *Model) place(p Prompt) (all []placed, err error) {
 	image, row, left := 0, 0, 0
-	for _, f := range p.Images {
-		if err := f.check(m); err != nil {
+	images := make([]Features, len(p.Images))
+	for i, f := range p.Images {
+		if images[i], err = f.of(m); err != nil {
 			return nil, err
 		}
 		left += f.Tokens
@@ -73,22 +74,22 @@ func (m *Model) place(p Prompt) (all []placed, err error) {
 		if id != m.config.Tokens.Image {
 			continue
 		}
-		for image < len(p.Images) && row == p.Images[image].Tokens {
+		for image < len(images) && row == images[image].Tokens {
 			image, row = image+1, 0
 		}
-		if image == len(p.Images) {
-			return nil, fmt.Errorf("the prompt has more image tokens than the %d images given", len(p.Images))
+		if image == len(images) {
+			return nil, fmt.Errorf("the prompt has more image tokens than the %d images given", len(images))
 		}
 		if last := len(all) - 1; row > 0 && all[last].at+all[last].n == at {
 			all[last].n++
 		} else {
-			all = append(all, placed{p.Images[image], row, at, 1})
+			all = append(all, placed{images[image], row, at, 1})
 		}
 		row++
 		left--
 	}
 	if left > 0 {
-		return nil, fmt.Errorf("the prompt has %d image tokens too few for %d images", left, len(p.Images))
+		return nil, fmt.Errorf("the prompt has %d image tokens too few for %d images", left, len(images))
 	}
 	return all, nil
 }

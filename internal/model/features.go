@@ -69,15 +69,20 @@ func (f Features) tensor(g *ggml.Graph, hidden int64) ggml.Tensor {
 	return g.Float32s(f.seat.values, hidden, int64(f.Tokens))
 }
 
-// check reports why features cannot be part of a prompt.
-func (f Features) check(m *Model) error {
+// of returns features as a prompt of a model takes them: those that another one's device has
+// are fetched.
+func (f Features) of(m *Model) (Features, error) {
 	if f.seat != nil && f.seat.model != m {
-		return errors.New("an image was encoded by another model")
+		values, err := f.Read()
+		if err != nil {
+			return f, err
+		}
+		f = Features{Values: values, Tokens: f.Tokens}
 	}
 	if f.Tokens < 1 || f.seat == nil && len(f.Values) != f.Tokens*m.config.Text.Hidden {
-		return fmt.Errorf("an image of %d values for %d tokens", len(f.Values), f.Tokens)
+		return f, fmt.Errorf("an image of %d values for %d tokens", len(f.Values), f.Tokens)
 	}
-	return nil
+	return f, nil
 }
 
 // Encode runs the vision tower and the projector on the pixels of one image,

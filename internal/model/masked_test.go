@@ -133,26 +133,31 @@ func TestGraphsOfSteps(t *testing.T) {
 func TestKeptGraphsAreFew(t *testing.T) {
 	m := openOn(t, convertTo(t, "pg2-tiny", "f32"), otherDevice(t))
 	c := newCrowd(t, m, []model.Prompt{{IDs: []int{2, 14, 15}}, {IDs: []int{2, 90}}}, 7)
-	for range 8 {
+	step := func(n int) {
+		t.Helper()
+		var tokens []model.Token
+		for i, x := range c.texts[:n] {
+			tokens = append(tokens, model.Token{Sequence: x.seq, ID: 30 + i})
+			x.steps = append(x.steps, []int{30 + i})
+		}
+		logits, err := m.Step(t.Context(), tokens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, x := range c.texts[:n] {
+			x.logits = append(x.logits, logits[i])
+		}
+		if kept := c.cache.Steps(); kept < 1 || kept > 4 {
+			t.Fatalf("%d graphs are kept", kept)
+		}
+	}
+	for range 12 { // until the slab has grown, more than once
 		c.admit()
+		step(1)
 	}
 	for range 3 {
 		for n := 1; n <= len(c.texts); n++ {
-			var tokens []model.Token
-			for i, x := range c.texts[:n] {
-				tokens = append(tokens, model.Token{Sequence: x.seq, ID: 30 + i})
-				x.steps = append(x.steps, []int{30 + i})
-			}
-			logits, err := m.Step(t.Context(), tokens)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, x := range c.texts[:n] {
-				x.logits = append(x.logits, logits[i])
-			}
-			if kept := c.cache.Steps(); kept < 1 || kept > 4 {
-				t.Fatalf("%d graphs are kept", kept)
-			}
+			step(n)
 		}
 	}
 	c.compare()
@@ -184,12 +189,16 @@ func TestSpoiledCells(t *testing.T) {
 				}
 				return s, logits
 			}
-			sound := model.Prompt{IDs: slices.Repeat([]int{9}, 40)}
+			sound := model.Prompt{IDs: []int{9, 8}} // fewer cells than the bad one leaves behind
 			_, want := begin(sound)
 			nan := model.Features{Values: slices.Repeat([]float32{float32(math.NaN())}, m.Config().Text.Hidden), Tokens: 1}
 			bad, logits := begin(model.Prompt{IDs: []int{m.Config().Tokens.Image, 2, 9}, Images: []model.Features{nan}})
 			if logits[0] == logits[0] {
 				t.Fatal("a number comes of NaN")
+			}
+			greedy, err := m.Next(t.Context(), []model.Token{{Sequence: bad, ID: 5, Greedy: true}})
+			if err != nil || greedy[0].Logits == nil || greedy[0].Logits[0] == greedy[0].Logits[0] {
+				t.Errorf("a greedy step after NaN: token %d, %v", greedy[0].Best, err)
 			}
 			bad.Release()
 			next, got := begin(sound)

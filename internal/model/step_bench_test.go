@@ -75,7 +75,8 @@ func benchmarkStep(b *testing.B, m *model.Model, n int, forks bool) {
 }
 
 // BenchmarkStepOfDevice makes steps of a model of 18 layers that is next to nothing to
-// compute, as a device gets them: host-ms is what a step takes besides its computation.
+// compute, as a device gets them: host-ms is the median of what a step takes besides its
+// computation.
 func BenchmarkStepOfDevice(b *testing.B) {
 	file := zeros(b, narrow(18, 8, 1))
 	defer file.Close()
