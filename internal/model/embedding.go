@@ -94,6 +94,16 @@ func (m *Model) place(p Prompt) (all []placed, err error) {
 	return all, nil
 }
 
+// checkIDs reports the first token that has no embedding.
+func (m *Model) checkIDs(ids []int) error {
+	for _, id := range ids {
+		if id < 0 || id >= m.config.Text.Vocab {
+			return fmt.Errorf("token id %d is outside the vocabulary of %d", id, m.config.Text.Vocab)
+		}
+	}
+	return nil
+}
+
 // lookup is the embeddings of a batch, or what a device finds them by.
 type lookup struct {
 	ids  []int32   // nil: they are in rows
@@ -102,10 +112,8 @@ type lookup struct {
 
 // lookUp checks the tokens of a batch, and finds their embeddings unless the device does.
 func (m *Model) lookUp(b batch) (l lookup, err error) {
-	for _, id := range b.ids {
-		if id < 0 || id >= m.config.Text.Vocab {
-			return l, fmt.Errorf("token id %d is outside the vocabulary of %d", id, m.config.Text.Vocab)
-		}
+	if err := m.checkIDs(b.ids); err != nil {
+		return l, err
 	}
 	if m.onDevice {
 		return lookup{ids: int32s(b.ids)}, nil

@@ -90,12 +90,16 @@ func (m *Model) prefix(s *Sequence, p Prompt) (batch, error) {
 	if s.length > 0 {
 		return batch{}, errors.New("the sequence has a prompt already")
 	}
+	ids := m.textIDs(p.IDs)
+	if err := m.checkIDs(ids); err != nil {
+		return batch{}, err
+	}
 	images, err := m.place(p)
 	if err != nil {
 		return batch{}, err
 	}
 	s.prompt = len(p.IDs)
-	return batch{ids: m.textIDs(p.IDs), images: images, parts: []*part{{seq: s, tokens: len(p.IDs)}}}, nil
+	return batch{ids: ids, images: images, parts: []*part{{seq: s, tokens: len(p.IDs)}}}, nil
 }
 
 // textIDs are a prompt's ids with others in place of the image tokens' where
