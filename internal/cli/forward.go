@@ -259,11 +259,11 @@ func (r *forwardRun) tensors(ctx context.Context, t engine.Trace) ([]safetensors
 	}
 	var pixels, hidden []float32
 	for _, image := range r.images {
-		features, err := r.engine.Encode(ctx, image, nil)
+		features, err := r.engine.EncodedValues(ctx, image)
 		if err != nil {
 			return nil, err
 		}
-		pixels, hidden = append(pixels, image.Pixels...), append(hidden, features.Values...)
+		pixels, hidden = append(pixels, image.Pixels...), append(hidden, features...)
 	}
 	if images > 0 {
 		side := int64(c.Vision.ImageSize)

@@ -72,6 +72,25 @@ func (e *Engine) Encode(ctx context.Context, i *Image, a *Adapters) (model.Featu
 	return i.features, err
 }
 
+// EncodedValues returns the features of an image, [image tokens, hidden], and computes
+// them at the first call.
+func (e *Engine) EncodedValues(ctx context.Context, i *Image) (values []float32, err error) {
+	leave, err := e.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	features, err := e.Encode(ctx, i, nil)
+	if err != nil {
+		return nil, err
+	}
+	err = e.compute(ctx, func(context.Context) (err error) {
+		values, err = features.Read()
+		return err
+	})
+	return values, err
+}
+
 // EncodeTime returns how long the vision tower and the projector took, 0 before.
 func (i *Image) EncodeTime() time.Duration { return time.Duration(i.took.Load()) }
 

@@ -152,7 +152,7 @@ func (o *owner) prefill(g *generation) bool {
 		g.end(err)
 		return false
 	}
-	return o.accept(g, logits)
+	return o.accept(g, model.Next{Logits: logits})
 }
 
 // begin makes the sequence of a generation, which has its prompt, and returns the
@@ -205,10 +205,10 @@ func (o *owner) step() {
 	}
 	tokens := make([]model.Token, len(o.active))
 	for i, g := range o.active {
-		tokens[i] = model.Token{Sequence: g.seq, ID: g.next}
+		tokens[i] = model.Token{Sequence: g.seq, ID: g.next, Greedy: g.decoding.Greedy()}
 	}
 	o.backend.TakeCounts()
-	logits, err := o.model.Step(ctx, tokens)
+	next, err := o.model.Next(ctx, tokens)
 	graphs := o.backend.TakeCounts()
 	if err = o.blame(err); err != nil {
 		for _, g := range o.active {
@@ -223,13 +223,13 @@ func (o *owner) step() {
 		i++
 		g.decoding.Decode = time.Since(g.begun)
 		g.decoding.DecodeGraphs.Add(graphs)
-		return o.accept(g, logits[i])
+		return o.accept(g, next[i])
 	})
 }
 
 // accept chooses the next token of a generation, and reports whether it goes on.
-func (e *Engine) accept(g *generation, logits []float32) bool {
-	id, done, err := g.decoding.Accept(logits)
+func (e *Engine) accept(g *generation, next model.Next) bool {
+	id, done, err := g.decoding.Accept(next)
 	if done || err != nil {
 		g.end(e.blame(err))
 		return false

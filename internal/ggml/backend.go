@@ -31,6 +31,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 )
 
@@ -61,6 +62,7 @@ type Options struct {
 	Plain   bool   // every graph is Plain: what a device computes, on the CPU
 	All     bool   // all threads compute small graphs, too
 	Tiles   int64  // queries from which on Graph.Tiles reports true; 0: 64
+	Written bool   // attention is written out on devices that have it in one operation
 }
 
 // Backend computes graphs on a device with the CPU as its fallback. It is not
@@ -72,6 +74,7 @@ type Backend struct {
 	plain   bool
 	tiles   int64 // Options.Tiles
 	all     bool  // Options.All
+	written bool  // Options.Written
 	// ggmlProducts leaves products to ggml, whose results tests compare with.
 	ggmlProducts bool
 	backends     []C.ggml_backend_t // the device first, the CPU last; one if they are the same
@@ -80,9 +83,12 @@ type Backend struct {
 	single       *C.struct_ggml_threadpool // of the calling thread alone
 	team         *C.struct_pg_team         // of as many threads as pool has, or nil
 	watch        watch
-	spare        unsafe.Pointer // memory for the next graph, or nil
-	topology     uint64         // of the graph that the scheduler's memory plan was made for
+	spare        unsafe.Pointer  // memory for the next graph, or nil
+	topology     uint64          // of the graph that the scheduler's memory plan was made for
+	pinned       hostMemory      // that results are read into
+	able         map[string]bool // what the device said that it can do
 	counts       Counts
+	busy         time.Duration
 }
 
 // NewBackend opens the device and starts the threads. The caller closes it
@@ -102,7 +108,7 @@ func NewBackend(opts Options) (*Backend, error) {
 	if !allocatable(reserved) {
 		return nil, ErrMemory
 	}
-	b := &Backend{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, tiles: cmp.Or(opts.Tiles, tileQueries)}
+	b := &Backend{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, written: opts.Written, tiles: cmp.Or(opts.Tiles, tileQueries)}
 	b.refused = threads - b.threads
 	if err := b.open(); err != nil {
 		b.Close()
@@ -162,6 +168,7 @@ func (b *Backend) Close() {
 	C.pg_team_free(b.team)
 	b.team = nil
 	b.watch.close()
+	b.pinned.close()
 	C.free(b.spare)
 	b.spare = nil
 }
@@ -171,6 +178,9 @@ func (b *Backend) Device() Device { return b.device }
 
 // Threads is the number of CPU threads.
 func (b *Backend) Threads() int { return b.threads }
+
+// Busy returns how long graphs were computed so far, all else left out.
+func (b *Backend) Busy() time.Duration { return b.busy }
 
 // Refused is the number of threads that were wanted but that the system did not
 // start (ulimit -u, a container's limit of processes).
@@ -214,9 +224,9 @@ func (b *Backend) staff(g *Graph) staff {
 // and the C library do not look or end the process.
 const slack = 64 << 20
 
-// run allocates and computes a graph whose inputs are set by upload in between.
-// A context that ends stops the computation between two operations.
-func (b *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) {
+// run allocates a graph, uploads its inputs and computes it. A context that ends stops
+// the computation between two operations.
+func (b *Backend) run(ctx context.Context, g *Graph) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -236,23 +246,22 @@ func (b *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) 
 			<-flagged // the flag's memory must outlive the function that sets it
 		}
 	}()
-	C.ggml_backend_sched_reset(b.sched)
-	planned := allocatable(slack) && b.prepare(g)
-	for _, t := range g.scratch { // which nothing else ties to a backend
-		C.ggml_backend_sched_set_tensor_backend(b.sched, t.c, b.primary())
-	}
-	if !planned || !bool(C.ggml_backend_sched_alloc_graph(b.sched, g.graph)) || !allocatable(slack) {
+	sched, ok := b.plan(g)
+	if !ok || !allocatable(slack) {
 		return ErrMemory
 	}
-	upload()
+	g.upload()
 	s := b.staff(g)
 	cpu := b.backends[len(b.backends)-1]
 	C.ggml_backend_cpu_set_n_threads(cpu, C.int(s.threads))
 	C.ggml_backend_cpu_set_threadpool(cpu, s.pool)
 	b.watch.begin(g)
 	defer b.watch.end()
-	b.counts.Add(Counts{Computed: 1, Splits: int(C.ggml_backend_sched_get_n_splits(b.sched))})
-	switch status := C.pg_compute(b.sched, g.graph, s.team); status {
+	b.counts.Add(Counts{Computed: 1, Splits: int(C.ggml_backend_sched_get_n_splits(sched))})
+	start := time.Now()
+	status := C.pg_compute(sched, g.graph, s.team)
+	b.busy += time.Since(start)
+	switch status {
 	case C.GGML_STATUS_SUCCESS:
 		return nil
 	case C.GGML_STATUS_ABORTED:
@@ -264,5 +273,30 @@ func (b *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) 
 		return ErrMemory
 	default:
 		return fmt.Errorf("ggml failed with status %d", int(status))
+	}
+}
+
+// plan gives the tensors of a graph memory, and returns the scheduler that computes it.
+func (b *Backend) plan(g *Graph) (sched C.ggml_backend_sched_t, ok bool) {
+	if g.kept != nil {
+		return g.kept.plan(g)
+	}
+	C.ggml_backend_sched_reset(b.sched)
+	ok = allocatable(slack) && b.prepare(g)
+	b.assign(g, b.sched)
+	return b.sched, ok && bool(C.ggml_backend_sched_alloc_graph(b.sched, g.graph))
+}
+
+// assign says which device the tensors are for that nothing else ties to one. Inputs would
+// be copied to it from the CPU's memory.
+func (b *Backend) assign(g *Graph, sched C.ggml_backend_sched_t) {
+	for _, t := range g.scratch {
+		C.ggml_backend_sched_set_tensor_backend(sched, t.c, b.primary())
+	}
+	if len(b.backends) != 2 { // the CPU alone, or a scheduler that knows which of several
+		return
+	}
+	for _, in := range g.inputs {
+		C.ggml_backend_sched_set_tensor_backend(sched, in.tensor.c, b.primary())
 	}
 }

@@ -26,16 +26,6 @@ type CellPart struct {
 	Seen []CellRange // the cells that each token sees
 }
 
-// Cells reports whether AppendCells and AttendCells are there for graphs with such
-// options: kernels that take keys and values of any number of sequences from their
-// cells. Values then lie as keys do.
-func (b *Backend) Cells(o GraphOptions) bool {
-	return !o.Exact && !o.Plain && !b.plain && b.cpuOnly()
-}
-
-// Cells reports whether AppendCells and AttendCells are there.
-func (g *Graph) Cells() bool { return g.backend.Cells(g.options) }
-
 // CellParts are parts as operations take them: for one AppendCells and one
 // AttendCells, until the graph is closed.
 type CellParts struct {
@@ -77,7 +67,7 @@ func (g *Graph) NewCellParts(parts []CellPart) CellParts {
 
 // okParts checks parts and says what they have in common.
 func (g *Graph) okParts(parts []CellPart, p *CellParts) bool {
-	if !g.Cells() {
+	if g.backend.Attention(g.options) != AttentionRanges {
 		g.fail("cells: not in this graph")
 		return false
 	}

@@ -34,6 +34,7 @@ type Graph struct {
 	updates   []RowUpdates          // see Update
 	converted conversion            // see convertOnce
 	projected map[Tensor]projection // of rows
+	kept      *kept                 // see Keep
 }
 
 type input struct {
@@ -112,6 +113,8 @@ func (g *Graph) Close() {
 		C.free(p)
 	}
 	g.owned = nil
+	g.kept.close()
+	g.kept = nil
 }
 
 // Err returns the first error of the operations so far.
@@ -153,6 +156,16 @@ func (g *Graph) Float32s(data []float32, shape ...int64) Tensor {
 // Int32s makes an input of indices.
 func (g *Graph) Int32s(data []int32, shape ...int64) Tensor {
 	return g.input(gguf.TypeI32, unsafe.Pointer(unsafe.SliceData(data)), len(data), 4, shape)
+}
+
+// Int64s makes an input of places that WriteRows writes to.
+func (g *Graph) Int64s(data []int64, shape ...int64) Tensor {
+	return g.input(gguf.TypeI64, unsafe.Pointer(unsafe.SliceData(data)), len(data), 8, shape)
+}
+
+// Float16s makes an input of values in half precision, of which data are the bits.
+func (g *Graph) Float16s(data []uint16, shape ...int64) Tensor {
+	return g.input(gguf.TypeF16, unsafe.Pointer(unsafe.SliceData(data)), len(data), 2, shape)
 }
 
 func (g *Graph) input(typ gguf.Type, data unsafe.Pointer, n, elementSize int, shape []int64) Tensor {
@@ -209,7 +222,7 @@ func (g *Graph) Run(t Tensor) {
 }
 
 // Compute runs the graph and returns the first error of its construction, the
-// context's error if it ended, or ggml's.
+// context's error if it ended, or ggml's. A graph is computed once, unless it is kept.
 func (g *Graph) Compute(ctx context.Context) error {
 	if g.err != nil {
 		return g.err
@@ -218,27 +231,43 @@ func (g *Graph) Compute(ctx context.Context) error {
 	if nodes == 0 {
 		return errors.New("graph: nothing to compute")
 	}
-	return g.backend.run(ctx, g, func() {
-		for _, in := range g.inputs {
-			// An input that no output depends on has no memory.
-			if in.tensor.c.buffer != nil {
-				in.tensor.write(in.data, in.size)
-			}
+	return g.backend.run(ctx, g)
+}
+
+// upload gives the inputs their values.
+func (g *Graph) upload() {
+	if g.kept != nil {
+		g.kept.upload(g)
+		return
+	}
+	for _, in := range g.inputs {
+		// An input that no output depends on has no memory.
+		if in.tensor.c.buffer != nil {
+			in.tensor.write(in.data, in.size)
 		}
-	})
+	}
 }
 
 // Read copies the values of a contiguous F32 output after Compute.
 func (g *Graph) Read(t Tensor) ([]float32, error) {
-	if g.err != nil {
-		return nil, g.err
-	}
-	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil {
-		return nil, fmt.Errorf("graph: cannot read %v", t)
-	}
 	out := make([]float32, t.Elements())
-	if len(out) > 0 {
-		C.ggml_backend_tensor_get(t.c, unsafe.Pointer(&out[0]), 0, C.size_t(len(out)*4))
+	return out, g.read(t, gguf.TypeF32, unsafe.Pointer(unsafe.SliceData(out)))
+}
+
+// ReadInt32s copies the values of a contiguous I32 output after Compute.
+func (g *Graph) ReadInt32s(t Tensor) ([]int32, error) {
+	out := make([]int32, t.Elements())
+	return out, g.read(t, gguf.TypeI32, unsafe.Pointer(unsafe.SliceData(out)))
+}
+
+// read copies an output of a type.
+func (g *Graph) read(t Tensor, typ gguf.Type, to unsafe.Pointer) error {
+	if g.err != nil {
+		return g.err
 	}
-	return out, nil
+	if !t.Valid() || t.Type() != typ || !t.contiguous() || t.c.data == nil {
+		return fmt.Errorf("graph: cannot read %v", t)
+	}
+	g.backend.download(t, to)
+	return nil
 }

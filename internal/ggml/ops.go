@@ -284,17 +284,15 @@ func (g *Graph) okEps(op string, eps float32) bool {
 	return true
 }
 
-// SoftMax is softmax(scale·a + mask) over dimension 0. The mask [n, T] holds 0
-// or −Inf and is repeated over dimensions 2 and 3; it may be the zero Tensor.
+// SoftMax is softmax(scale·a + mask) over dimension 0. The mask [n, T], F32 or F16, holds
+// 0 or −Inf and is repeated over dimensions 2 and 3; it may be the zero Tensor.
 func (g *Graph) SoftMax(a, mask Tensor, scale float32) Tensor {
 	if !g.okContiguous("softmax", a) {
 		return Tensor{}
 	}
 	if mask.Valid() {
-		if !g.okContiguous("softmax", mask) {
-			return Tensor{}
-		}
-		if mask.Dim(0) != a.Dim(0) || mask.Dim(1) < a.Dim(1) || a.Dim(2)%mask.Dim(2) != 0 || a.Dim(3)%mask.Dim(3) != 0 {
+		if !mask.contiguous() || (mask.Type() != gguf.TypeF32 && mask.Type() != gguf.TypeF16) ||
+			mask.Dim(0) != a.Dim(0) || mask.Dim(1) < a.Dim(1) || a.Dim(2)%mask.Dim(2) != 0 || a.Dim(3)%mask.Dim(3) != 0 {
 			return g.fail("softmax: the mask %v does not fit %v", mask, a)
 		}
 	}

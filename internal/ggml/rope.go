@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"math"
+	"slices"
 
 	"paligemma/internal/gguf"
 )
@@ -18,6 +19,16 @@ type Rotary struct {
 	positions, divisors Tensor // for ggml's operation
 	cos, sin            Tensor // for an exact graph: tables [d, 1, T]
 	table               Tensor // for AppendCells: cosines, then sines [d, T]
+
+	angles angles
+}
+
+// angles are what a Rotary's inputs have their values from.
+type angles struct {
+	theta          float32
+	d              int
+	positions      []int32
+	cosines, sines []float32 // of an exact graph
 }
 
 // NewRotary uploads what RoPE needs for tokens at the given positions in heads of
@@ -28,18 +39,30 @@ type Rotary struct {
 // 1e-4 of the largest. An exact graph has tables of the angles that transformers
 // computes.
 func (g *Graph) NewRotary(positions []int32, d int, theta float32) Rotary {
+	tokens := int64(len(positions))
+	r := Rotary{angles: angles{theta: theta, d: d, positions: slices.Clone(positions)}}
 	if g.options.Exact {
-		return g.rotaryTables(positions, d, theta)
+		r.angles.fill()
+		r.cos, r.sin = g.Float32s(r.angles.cosines, int64(d), 1, tokens), g.Float32s(r.angles.sines, int64(d), 1, tokens)
+		return r
 	}
 	divisors := make([]float32, d/2)
 	for i := range divisors {
 		divisors[i] = float32(math.Pow(float64(theta), 2*float64(i)/float64(d)))
 	}
-	r := Rotary{positions: g.Int32s(positions, int64(len(positions))), divisors: g.Float32s(divisors, int64(d/2))}
-	if g.Cells() {
+	r.positions, r.divisors = g.Int32s(r.angles.positions, tokens), g.Float32s(divisors, int64(d/2))
+	if g.backend.Attention(g.options) == AttentionRanges {
 		r.table = g.rotaryTable(positions, d, theta)
 	}
 	return r
+}
+
+// Move has a kept graph rotate for as many tokens at other positions.
+func (r Rotary) Move(positions []int32) {
+	copy(r.angles.positions, positions)
+	if r.cos.Valid() {
+		r.angles.fill()
+	}
 }
 
 // rotaryTable is computed once for all layers: ggml's operation takes two functions
@@ -57,20 +80,21 @@ func (g *Graph) rotaryTable(positions []int32, d int, theta float32) Tensor {
 	return g.Float32s(table, int64(d), int64(len(positions)))
 }
 
-func (g *Graph) rotaryTables(positions []int32, d int, theta float32) Rotary {
-	half := d / 2
-	cosines, sines := make([]float32, d*len(positions)), make([]float32, d*len(positions))
+// fill computes the tables of an exact graph.
+func (a *angles) fill() {
+	d, half := a.d, a.d/2
+	if a.cosines == nil {
+		a.cosines, a.sines = make([]float32, d*len(a.positions)), make([]float32, d*len(a.positions))
+	}
 	for i := range half {
-		frequency := 1 / float32(math.Pow(float64(theta), float64(float32(2*i)/float32(d))))
-		for j, position := range positions {
+		frequency := 1 / float32(math.Pow(float64(a.theta), float64(float32(2*i)/float32(d))))
+		for j, position := range a.positions {
 			sin, cos := math.Sincos(float64(float32(position) * frequency))
 			at := j*d + i
-			cosines[at], cosines[at+half] = float32(cos), float32(cos)
-			sines[at], sines[at+half] = -float32(sin), float32(sin)
+			a.cosines[at], a.cosines[at+half] = float32(cos), float32(cos)
+			a.sines[at], a.sines[at+half] = -float32(sin), float32(sin)
 		}
 	}
-	tokens := int64(len(positions))
-	return Rotary{cos: g.Float32s(cosines, int64(d), 1, tokens), sin: g.Float32s(sines, int64(d), 1, tokens)}
 }
 
 // RoPE rotates the heads of a [d, heads, T].

@@ -82,6 +82,13 @@ func (s *Store) Tensors() []Tensor { return s.tensors }
 // Bytes is the memory that the store allocated: 0 for mapped weights.
 func (s *Store) Bytes() int64 { return s.bytes }
 
+// Clear sets all memory of the store to zeros.
+func (s *Store) Clear() {
+	for _, b := range s.buffers {
+		C.ggml_backend_buffer_clear(b, 0)
+	}
+}
+
 // Join makes one matrix of each group's rows where the group's matrices have one
 // type and width and lie in the CPU's memory one right behind the other; its
 // place in the result is the zero Tensor where not. Nothing is copied.

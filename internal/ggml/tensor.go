@@ -83,3 +83,10 @@ func (t Tensor) write(data unsafe.Pointer, size int64) {
 		C.ggml_backend_tensor_set(t.c, data, 0, C.size_t(size))
 	}
 }
+
+// ClearRows sets n rows of an allocated tensor without gaps to zeros, from the first one
+// named on.
+func (t Tensor) ClearRows(from, n int64) {
+	row := t.stride(1)
+	C.ggml_backend_tensor_memset(t.c, 0, C.size_t(from*row), C.size_t(n*row))
+}

@@ -103,7 +103,7 @@ func results(t *testing.T, m *model.Model, checkpoint string) (features, logits 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p.Images[0].Values, trace.Logits
+	return values(t, p.Images[0]), trace.Logits
 }
 
 // TestAdaptersAsPEFT compares a base with adapters with PEFT's unmerged models: within

@@ -60,6 +60,17 @@ func (a attention) flash(g *ggml.Graph, q, k, v ggml.Tensor, bias ...ggml.Tensor
 	return g.Reshape(g.FlashAttention(q, k, v, a.scale, a.softcap, bias...), d*heads, tokens)
 }
 
+// fused is apply by one operation of the device, where it has it: v lies as k does.
+func (a attention) fused(g *ggml.Graph, q, k, v ggml.Tensor) ggml.Tensor {
+	d, heads, tokens := q.Dim(0), q.Dim(1), q.Dim(2)
+	if !g.Fuses(d, heads, k.Dim(2)) {
+		out, _ := a.apply(g, q, k, g.Cont(g.Transpose(v)), false)
+		return out
+	}
+	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
+	return g.Reshape(g.FusedAttention(q, k, v, a.mask, a.scale, a.softcap), d*heads, tokens)
+}
+
 // weights is softmax(mask + cap(scale·Q·Kᵀ)): [keys, queries, heads].
 func (a attention) weights(g *ggml.Graph, q, k ggml.Tensor) ggml.Tensor {
 	scores := g.MulMat(k, q)

@@ -169,7 +169,7 @@ func advance(ctx context.Context, running, next []hypothesis) ([]hypothesis, err
 func lastTokens(running []hypothesis) []Token {
 	tokens := make([]Token, len(running))
 	for i, h := range running {
-		tokens[i] = Token{h.seq, h.tokens[len(h.tokens)-1]}
+		tokens[i] = Token{Sequence: h.seq, ID: h.tokens[len(h.tokens)-1]}
 	}
 	return tokens
 }

@@ -15,6 +15,7 @@ type embedding struct {
 	stored  int    // values of a row, with those that pad it
 	rows    []byte // of all tokens
 	updates []LowRank
+	changed bool // by adapters
 }
 
 func newEmbedding(t gguf.Tensor, data []byte) embedding {
@@ -23,6 +24,7 @@ func newEmbedding(t gguf.Tensor, data []byte) embedding {
 
 // change applies what adapters change, whose shapes were checked.
 func (e *embedding) change(c Change) {
+	e.changed = true
 	if c.Values != nil {
 		e.stored = len(c.Values) / (len(e.rows) / e.rowBytes())
 		e.typ, e.rows = gguf.TypeF32, ggml.NewSpec(c.Tensor, c.Values, len(c.Values)).Data
@@ -51,16 +53,90 @@ func (e embedding) row(dst []float32, id int) error {
 	return nil
 }
 
-// embed looks up the embeddings of tokens, scaled by √hidden as Gemma scales
-// them, into dst [len(ids), hidden].
-func (m *Model) embed(dst []float32, ids []int) error {
-	hidden := m.config.Text.Hidden
-	scale := float32(math.Sqrt(float64(hidden)))
-	row := make([]float32, m.embedding.stored)
-	for i, id := range ids {
+// placed is rows of an image in place of the embeddings of tokens.
+type placed struct {
+	image   Features
+	row, at int // of the image, and of the tokens
+	n       int
+}
+
+// place finds the tokens of a prompt that stand for rows of its images.
+func (m *Model) place(p Prompt) (all []placed, err error) {
+	image, row, left := 0, 0, 0
+	images := make([]Features, len(p.Images))
+	for i, f := range p.Images {
+		if images[i], err = f.of(m); err != nil {
+			return nil, err
+		}
+		left += f.Tokens
+	}
+	for at, id := range p.IDs {
+		if id != m.config.Tokens.Image {
+			continue
+		}
+		for image < len(images) && row == images[image].Tokens {
+			image, row = image+1, 0
+		}
+		if image == len(images) {
+			return nil, fmt.Errorf("the prompt has more image tokens than the %d images given", len(images))
+		}
+		if last := len(all) - 1; row > 0 && all[last].at+all[last].n == at {
+			all[last].n++
+		} else {
+			all = append(all, placed{images[image], row, at, 1})
+		}
+		row++
+		left--
+	}
+	if left > 0 {
+		return nil, fmt.Errorf("the prompt has %d image tokens too few for %d images", left, len(images))
+	}
+	return all, nil
+}
+
+// checkIDs reports the first token that has no embedding.
+func (m *Model) checkIDs(ids []int) error {
+	for _, id := range ids {
 		if id < 0 || id >= m.config.Text.Vocab {
 			return fmt.Errorf("token id %d is outside the vocabulary of %d", id, m.config.Text.Vocab)
 		}
+	}
+	return nil
+}
+
+// lookup is the embeddings of a batch, or what a device finds them by.
+type lookup struct {
+	ids  []int32   // nil: they are in rows
+	rows []float32 // [T, hidden]
+}
+
+// lookUp checks the tokens of a batch, and finds their embeddings unless the device does.
+func (m *Model) lookUp(b batch) (l lookup, err error) {
+	if err := m.checkIDs(b.ids); err != nil {
+		return l, err
+	}
+	if m.onDevice {
+		return lookup{ids: int32s(b.ids)}, nil
+	}
+	hidden := m.config.Text.Hidden
+	l.rows = make([]float32, len(b.ids)*hidden)
+	if err := m.embed(l.rows, b.ids); err != nil {
+		return l, err
+	}
+	for _, p := range b.images {
+		copy(l.rows[p.at*hidden:], p.image.Values[p.row*hidden:][:p.n*hidden])
+	}
+	return l, nil
+}
+
+// embedScale is what Gemma scales embeddings by: √hidden.
+func (m *Model) embedScale() float32 { return float32(math.Sqrt(float64(m.config.Text.Hidden))) }
+
+// embed looks up the embeddings of tokens, scaled, into dst [len(ids), hidden].
+func (m *Model) embed(dst []float32, ids []int) error {
+	hidden, scale := m.config.Text.Hidden, m.embedScale()
+	row := make([]float32, m.embedding.stored)
+	for i, id := range ids {
 		if err := m.embedding.row(row, id); err != nil {
 			return err
 		}
@@ -69,4 +145,37 @@ func (m *Model) embed(dst []float32, ids []int) error {
 		}
 	}
 	return nil
+}
+
+// embeddings are those of a batch as a graph takes them: [hidden, T].
+func (m *Model) embeddings(g *ggml.Graph, b batch, l lookup) ggml.Tensor {
+	hidden, tokens := int64(m.config.Text.Hidden), int64(b.tokens())
+	if l.ids == nil {
+		return g.Float32s(l.rows, hidden, tokens)
+	}
+	found := g.GetRows(m.weights.Embedding.tensor, g.Int32s(l.ids, tokens))
+	if found.Dim(0) > hidden {
+		found = g.Cont(g.Slice(found, 0, 0, hidden))
+	}
+	found = g.Scale(found, m.embedScale())
+	at := int64(0)
+	var x ggml.Tensor
+	add := func(rows ggml.Tensor) {
+		if at == 0 {
+			x = rows
+		} else {
+			x = g.Concat(x, rows, 1)
+		}
+		at += rows.Dim(1)
+	}
+	for _, p := range b.images {
+		if n := int64(p.at) - at; n > 0 {
+			add(g.Slice(found, 1, at, n))
+		}
+		add(g.Slice(p.image.tensor(g, hidden), 1, int64(p.row), int64(p.n)))
+	}
+	if n := tokens - at; n > 0 {
+		add(g.Slice(found, 1, at, n))
+	}
+	return x
 }

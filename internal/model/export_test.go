@@ -1,5 +1,7 @@
 package model
 
+import "paligemma/internal/ggml"
+
 // Joined is the number of layers whose Q, K and V are one matrix, and of all.
 func (m *Model) Joined() (joined, layers int) {
 	for _, w := range m.projections() {
@@ -30,4 +32,15 @@ func (c *Cache) Used() int {
 }
 
 // AttendsCells reports whether attention takes ranges of cells.
-func (m *Model) AttendsCells() bool { return m.backend.Cells(m.options) }
+func (m *Model) AttendsCells() bool { return m.backend.Attention(m.options) == ggml.AttentionRanges }
+
+// Masked reports whether attention takes the cells of all sequences, and a mask.
+func (m *Model) Masked() bool { return m.backend.Attention(m.options) == ggml.AttentionMasked }
+
+// Steps is the number of graphs that are kept for steps.
+func (c *Cache) Steps() (n int) {
+	for _, s := range c.slabs {
+		n += len(s.steps)
+	}
+	return n
+}

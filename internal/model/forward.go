@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"paligemma/internal/ggml"
-	"paligemma/internal/gguf"
 )
 
 // Prompt is the prefix of a sequence: ids as package tokenizer lays them out.
@@ -20,9 +19,12 @@ type Prompt struct {
 
 // batch is what one pass appends to sequences.
 type batch struct {
-	embeddings []float32 // [T, hidden]
-	parts      []*part   // of T tokens together
-	outputs    []int     // tokens whose logits are wanted, ascending
+	ids     []int    // of T tokens
+	images  []placed // in place of the embeddings of some
+	parts   []*part  // of T tokens together
+	outputs []int    // tokens whose logits are wanted, ascending
+	greedy  bool     // of those only the likeliest token is wanted
+	step    bool     // one token of each part
 }
 
 // part is what a pass appends to one sequence.
@@ -37,13 +39,7 @@ type part struct {
 }
 
 // tokens is T.
-func (b batch) tokens() int {
-	n := 0
-	for _, p := range b.parts {
-		n += p.tokens
-	}
-	return n
-}
+func (b batch) tokens() int { return len(b.ids) }
 
 // commit makes what was computed part of the sequences.
 func (b batch) commit() {
@@ -54,7 +50,8 @@ func (b batch) commit() {
 
 // output is what a forward pass gives.
 type output struct {
-	logits     []float32   // [len(batch.outputs), vocab]
+	logits     []float32   // [len(batch.outputs), vocab], or nil:
+	best       []int32     // the likeliest token after each of batch.outputs
 	hidden     [][]float32 // if traced: layers+1 of [T, hidden]
 	attentions [][]float32 // if traced: layers of [heads, T, n]
 }
@@ -69,143 +66,20 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 	if tokens == 0 || len(b.outputs) == 0 {
 		return output{}, errors.New("nothing to compute")
 	}
-	for _, p := range b.parts {
-		if err := p.seq.extend(ctx, p.tokens); err != nil {
-			return output{}, err
-		}
+	rows, err := m.lookUp(b)
+	if err != nil {
+		return output{}, err
 	}
-	g := m.backend.NewGraph(o)
-	defer g.Close()
-	g.Update(m.rowUpdates(b.parts)...)
-	s := m.newStep(g, b, t.attentions)
-	x := g.Float32s(b.embeddings, int64(m.config.Text.Hidden), int64(tokens))
-	var hidden []ggml.Tensor
-	for i, layer := range m.blocks {
-		if t.hidden {
-			hidden = append(hidden, x)
-		}
-		x = layer.attend(g, s, i, x)
-		if i == len(m.blocks)-1 && !t.hidden {
-			x = wanted(g, x, b.outputs)
-		}
-		x = layer.mlp(g, s, x)
+	if err := extend(ctx, b.parts); err != nil {
+		return output{}, err
 	}
-	x = g.RMSNorm(x, m.weights.OutputNorm, m.config.Text.RMSEps)
-	if t.hidden {
-		hidden = append(hidden, x)
-		x = wanted(g, x, b.outputs)
-	}
-	logits := m.head(g, x)
-	for _, kept := range [][]ggml.Tensor{hidden, s.weights, {logits}} {
-		for _, t := range kept {
-			g.Output(t)
-		}
-	}
-	if err := g.Compute(ctx); err != nil {
+	p := m.passOf(b, rows, o, t)
+	defer p.close()
+	if err := p.graph.Compute(ctx); err != nil {
+		p.fail()
 		return output{}, fmt.Errorf("language model: %w", err)
 	}
-	return read(g, logits, hidden, s.weights)
-}
-
-// wanted picks rows of x, which are in order.
-func wanted(g *ggml.Graph, x ggml.Tensor, rows []int) ggml.Tensor {
-	if int64(len(rows)) == x.Dim(1) {
-		return x
-	}
-	return g.GetRows(x, g.Int32s(int32s(rows), int64(len(rows))))
-}
-
-// newStep uploads what all layers share.
-func (m *Model) newStep(g *ggml.Graph, b batch, traced bool) *step {
-	t := m.config.Text
-	s := &step{config: t, parts: b.parts, tokens: int64(b.tokens()), traced: traced}
-	var positions []int32
-	from, longest := 0, 0
-	for _, p := range b.parts {
-		p.from = from
-		from += p.tokens
-		n := p.seq.length + p.tokens
-		cells := p.seq.cells(0, n)
-		queries := cells[p.seq.length:]
-		for _, q := range queries {
-			positions = append(positions, q.pos)
-		}
-		p.see(g, queries, cells, t.SlidingWindow, traced)
-		if p.seq.shared != nil {
-			longest = max(longest, n)
-		}
-	}
-	s.rotary = g.NewRotary(positions, t.HeadDim, t.RopeTheta)
-	if g.Cells() {
-		return s
-	}
-	d, kv := int64(t.HeadDim), int64(t.KVHeads)
-	if longest > 0 {
-		s.keys = g.Scratch(m.options.CellType(), d, kv, int64(longest))
-		s.values = g.Scratch(m.options.CellType(), int64(longest), d, kv)
-	}
-	if len(b.parts) > 1 {
-		s.out = g.Scratch(gguf.TypeF32, d, int64(t.Heads), s.tokens)
-	}
-	return s
-}
-
-// see notes which of the cells the part's tokens see. Where attention does not take
-// ranges of cells, or is traced, masks are uploaded.
-func (p *part) see(g *ggml.Graph, queries, cells []cell, window int, traced bool) {
-	if g.Cells() {
-		p.seen = visibleRanges(queries, p.seq.prompt, 0)
-		p.near = visibleRanges(queries, p.seq.prompt, window)
-		p.whole = p.seq.length == 0 && allVisible(queries, cells, window)
-	}
-	if g.Cells() && !traced {
-		return
-	}
-	p.mask = uploadMask(g, queries, cells, 0)
-	if window > 0 {
-		p.window = uploadMask(g, queries, cells, window)
-	}
-}
-
-// uploadMask is the mask of a part, or the zero Tensor where it would hide nothing.
-func uploadMask(g *ggml.Graph, queries, keys []cell, window int) ggml.Tensor {
-	if allVisible(queries, keys, window) {
-		return ggml.Tensor{}
-	}
-	return g.Float32s(attentionMask(queries, keys, window), int64(len(keys)), int64(len(queries)))
-}
-
-// head turns the last hidden states [h, n] into logits [vocab, n].
-func (m *Model) head(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
-	w := m.weights.Head
-	if m.config.Tied {
-		w = m.weights.Embedding
-	}
-	logits := w.Mul(g, x)
-	if limit := m.config.Text.FinalSoftcap; limit != 0 {
-		logits = g.SoftCap(logits, limit)
-	}
-	return logits
-}
-
-// read fetches the results of a computed graph.
-func read(g *ggml.Graph, logits ggml.Tensor, hidden, weights []ggml.Tensor) (out output, err error) {
-	if out.logits, err = g.Read(logits); err != nil {
-		return out, err
-	}
-	for _, list := range []struct {
-		from []ggml.Tensor
-		to   *[][]float32
-	}{{hidden, &out.hidden}, {weights, &out.attentions}} {
-		for _, t := range list.from {
-			values, err := g.Read(t)
-			if err != nil {
-				return out, err
-			}
-			*list.to = append(*list.to, values)
-		}
-	}
-	return out, nil
+	return p.read(b.greedy)
 }
 
 // prefix makes the batch of a prompt for an empty sequence; outputs are the
@@ -220,30 +94,16 @@ func (m *Model) prefix(s *Sequence, p Prompt) (batch, error) {
 	if err := p.Adapters.check(m); err != nil {
 		return batch{}, err
 	}
-	hidden := m.config.Text.Hidden
-	b := batch{embeddings: make([]float32, len(p.IDs)*hidden), parts: []*part{{seq: s, tokens: len(p.IDs)}}}
-	if err := m.embed(b.embeddings, m.textIDs(p.IDs)); err != nil {
-		return b, err
+	ids := m.textIDs(p.IDs)
+	if err := m.checkIDs(ids); err != nil {
+		return batch{}, err
 	}
-	var rows []float32
-	for _, image := range p.Images {
-		rows = append(rows, image.Values...)
-	}
-	for i, id := range p.IDs {
-		if id != m.config.Tokens.Image {
-			continue
-		}
-		if len(rows) < hidden {
-			return b, fmt.Errorf("the prompt has more image tokens than the %d images given", len(p.Images))
-		}
-		copy(b.embeddings[i*hidden:], rows[:hidden])
-		rows = rows[hidden:]
-	}
-	if len(rows) > 0 {
-		return b, fmt.Errorf("the prompt has %d image tokens too few for %d images", len(rows)/hidden, len(p.Images))
+	images, err := m.place(p)
+	if err != nil {
+		return batch{}, err
 	}
 	s.prompt, s.adapters = len(p.IDs), p.Adapters
-	return b, nil
+	return batch{ids: ids, images: images, parts: []*part{{seq: s, tokens: len(p.IDs)}}}, nil
 }
 
 // textIDs are a prompt's ids with others in place of the image tokens' where

@@ -89,18 +89,23 @@ func (m *Model) NewDecoding(o GenerateOptions) (*Decoding, error) {
 	return &Decoding{Generation: Generation{FinishReason: FinishLength}, options: o, sampler: s, tokens: m.config.Tokens}, nil
 }
 
-// Accept chooses the next token by the logits after the last one. The generation
+// Greedy reports whether Accept needs to know no more than the likeliest token.
+func (d *Decoding) Greedy() bool {
+	return d.sampler.Temperature == 0 && !d.options.LogProbs && d.options.TopLogProbs == 0
+}
+
+// Accept chooses the next token by what is known of it. The generation
 // is done with a stop token, a repeat, or the last token that may be written; if not, id is
 // what the sequence's next step takes.
-func (d *Decoding) Accept(logits []float32) (id int, done bool, err error) {
+func (d *Decoding) Accept(next Next) (id int, done bool, err error) {
 	if len(d.Tokens) == d.options.MaxTokens {
 		return 0, true, nil
 	}
-	if id, err = d.sampler.next(logits); err != nil {
+	if id, err = d.sampler.choose(next); err != nil {
 		return 0, true, err
 	}
 	if d.options.LogProbs || d.options.TopLogProbs > 0 {
-		d.LogProbs = append(d.LogProbs, topLogProbs(logits, id, d.options.TopLogProbs))
+		d.LogProbs = append(d.LogProbs, topLogProbs(next.Logits, id, d.options.TopLogProbs))
 	}
 	if d.tokens.Ends(id) && !d.options.IgnoreEOS {
 		d.FinishReason, done = FinishStop, true
@@ -150,16 +155,17 @@ func (m *Model) Generate(ctx context.Context, p Prompt, o GenerateOptions) (Gene
 	if err != nil {
 		return d.Generation, err
 	}
+	next := Next{Logits: logits}
 	for start := time.Now(); ; {
-		id, done, err := d.Accept(logits)
+		id, done, err := d.Accept(next)
 		if done || err != nil {
 			return d.Generation, err
 		}
-		step, err := m.Step(ctx, []Token{{seq, id}})
+		step, err := m.Next(ctx, []Token{{seq, id, d.Greedy()}})
 		if err != nil {
 			return d.Generation, err
 		}
-		logits, d.Decode = step[0], time.Since(start)
+		next, d.Decode = step[0], time.Since(start)
 	}
 }
 

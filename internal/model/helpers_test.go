@@ -119,6 +119,16 @@ func (g *golden) prompt(t *testing.T, m *model.Model) model.Prompt {
 	return p
 }
 
+// values are those of features, wherever they are.
+func values(t *testing.T, f model.Features) []float32 {
+	t.Helper()
+	all, err := f.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 // suffix is the part after the prompt, EOS included.
 func (g *golden) suffix() []int {
 	if g.prefix == len(g.IDs) {

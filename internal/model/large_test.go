@@ -15,7 +15,7 @@ import (
 )
 
 // zeros makes a model file of all-zero F16 weights in memory.
-func zeros(t *testing.T, c model.Config) *gguf.File {
+func zeros(t testing.TB, c model.Config) *gguf.File {
 	t.Helper()
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)

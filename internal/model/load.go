@@ -23,6 +23,8 @@ type Model struct {
 	embedding embedding
 	blocks    []block // weights.Gemma or weights.Gemma2
 	options   ggml.GraphOptions
+	onDevice  bool   // embeddings are looked up by the device, where features of images stay
+	shelf     *shelf // of such features; nil before the first
 }
 
 // Load binds the tensors of a file, and what adapters change in them, to a model that
@@ -42,6 +44,7 @@ func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
 		m.Close()
 		return nil, err
 	}
+	m.onDevice = e.Attention(m.options) == ggml.AttentionMasked && !m.embedding.changed && e.LooksUp(m.weights.Embedding.tensor)
 	return m, nil
 }
 
@@ -199,4 +202,6 @@ func (m *Model) Close() {
 			*s = nil
 		}
 	}
+	m.shelf.close()
+	m.shelf = nil
 }

@@ -32,7 +32,7 @@ func TestForwardMatchesTransformers(t *testing.T) {
 				p := g.prompt(t, m)
 				var features []float32
 				for _, image := range p.Images {
-					features = append(features, image.Values...)
+					features = append(features, values(t, image)...)
 				}
 				compare(t, "image features", features, g.get(t, "image_features"), f32Tolerance)
 				got, err := m.Trace(context.Background(), p, g.suffix(), model.TraceOptions{HiddenStates: true, Attentions: true})
@@ -70,7 +70,7 @@ func TestTilesMatchTransformers(t *testing.T) {
 			p := g.prompt(t, m)
 			var features []float32
 			for _, image := range p.Images {
-				features = append(features, image.Values...)
+				features = append(features, values(t, image)...)
 			}
 			compare(t, name+" "+g.Case+": image features", features, g.get(t, "image_features"), f32Tolerance)
 			if g.Suffix != nil {

@@ -1,6 +1,10 @@
 package model
 
-import "paligemma/internal/ggml"
+import (
+	"slices"
+
+	"paligemma/internal/ggml"
+)
 
 // passParts is how many of the parts fit in one graph.
 func (m *Model) passParts(parts []*part) int {
@@ -11,8 +15,12 @@ func (m *Model) passParts(parts []*part) int {
 		layer += 80
 	}
 	each, own, shared := 24, 6, 6
-	if m.backend.Cells(m.options) {
+	switch m.backend.Attention(m.options) {
+	case ggml.AttentionRanges:
 		each, own, shared = 2, 2, 0 // views of runs of cells
+	case ggml.AttentionMasked:
+		each, own, shared = 0, 0, 0
+		parts = parts[:maskedParts(parts)]
 	}
 	room, tensors := ggml.MaxNodes/(m.config.Text.Layers+2)-layer, 0
 	for i, p := range parts {
@@ -45,20 +53,23 @@ func (m *Model) rowUpdates(parts []*part) (groups []ggml.RowUpdates) {
 	if m.updates != nil {
 		return m.updatesWith(nil)
 	}
-	adapted := false
+	if !adapted(parts) {
+		return nil
+	}
 	for i, p := range parts {
 		a, rows := p.seq.adapters, int64(p.tokens)
-		adapted = adapted || a != nil
 		if i > 0 && parts[i-1].seq.adapters == a {
 			groups[len(groups)-1].Rows += rows
 		} else {
 			groups = append(groups, ggml.RowUpdates{Rows: rows, Updates: a.all()})
 		}
 	}
-	if !adapted {
-		return nil
-	}
 	return groups
+}
+
+// adapted reports whether any of the parts has adapters.
+func adapted(parts []*part) bool {
+	return slices.ContainsFunc(parts, func(p *part) bool { return p.seq.adapters != nil })
 }
 
 // updatesWith are the updates of all rows, with adapters or nil.

@@ -58,6 +58,14 @@ func newSampler(s Sampling) (*sampler, error) {
 	return &sampler{s, rand.New(rand.NewPCG(s.Seed, 0))}, nil
 }
 
+// choose picks a token by what is known.
+func (s *sampler) choose(n Next) (int, error) {
+	if n.Logits == nil {
+		return n.Best, nil
+	}
+	return s.next(n.Logits)
+}
+
 // next picks a token by its logits.
 func (s *sampler) next(logits []float32) (int, error) {
 	best, err := argmax(logits)

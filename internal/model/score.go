@@ -68,7 +68,7 @@ func (m *Model) scoreGroup(ctx context.Context, prompt *Sequence, first []float3
 		}
 		defer fork.Release()
 		for _, id := range ids[:len(ids)-1] {
-			tokens = append(tokens, Token{fork, id})
+			tokens = append(tokens, Token{Sequence: fork, ID: id})
 		}
 	}
 	logits, err := m.Step(ctx, tokens)

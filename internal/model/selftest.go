@@ -23,11 +23,15 @@ func (m *Model) SelfTest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !finite(features.Values) {
+	values, err := features.Read()
+	if err != nil {
+		return err
+	}
+	if !finite(values) {
 		return fmt.Errorf("vision tower: %w", ErrNaN)
 	}
 	rows := min(selfTestRows, features.Tokens)
-	p := Prompt{Images: []Features{{Values: features.Values[:rows*m.config.Text.Hidden], Tokens: rows}}}
+	p := Prompt{Images: []Features{{Values: values[:rows*m.config.Text.Hidden], Tokens: rows}}}
 	for range rows {
 		p.IDs = append(p.IDs, m.config.Tokens.Image)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Sequence is a text in a Cache: a prompt, and the tokens that steps append.
@@ -67,12 +68,22 @@ var errReleased = errors.New("the sequence was released, or its cache was closed
 // gone reports whether nothing can be computed with a sequence.
 func (s *Sequence) gone() bool { return s == nil || s.cache == nil || s.cache.model == nil }
 
+// extend makes room for the tokens of parts.
+func extend(ctx context.Context, parts []*part) error {
+	for _, p := range parts {
+		if err := p.seq.extend(ctx, p.tokens); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // extend makes room for n more tokens.
 func (s *Sequence) extend(ctx context.Context, n int) error {
 	written := s.length - s.inherited
 	switch {
 	case s.own == nil:
-		own, err := s.cache.reserve(max(n, s.room-s.length))
+		own, err := s.cache.reserve(ctx, max(n, s.room-s.length))
 		s.own = own
 		return err
 	case written+n <= s.own.cells:
@@ -88,7 +99,7 @@ func (s *Sequence) extend(ctx context.Context, n int) error {
 
 // move reserves cells, of which the first n become a copy of a span's.
 func (s *Sequence) move(ctx context.Context, from *span, n, cells int) error {
-	to, err := s.cache.reserve(cells)
+	to, err := s.cache.reserve(ctx, cells)
 	if err != nil {
 		return err
 	}
@@ -102,6 +113,7 @@ func (s *Sequence) move(ctx context.Context, from *span, n, cells int) error {
 		s.cache.release(to)
 		return fmt.Errorf("kv cache: %w", err)
 	}
+	to.spoiled = from.spoiled
 	s.own = to
 	return nil
 }
@@ -146,44 +158,69 @@ func (m *Model) Prefill(ctx context.Context, s *Sequence, p Prompt) ([]float32, 
 type Token struct {
 	Sequence *Sequence
 	ID       int
+	Greedy   bool // of the token after it only the likeliest is asked for: see Next
+}
+
+// Next is what a model says of the token after one.
+type Next struct {
+	Logits []float32 // nil: only
+	Best   int       // the likeliest token is known
 }
 
 // Step appends tokens to their sequences, all in one pass over the weights, and
 // returns for each the logits of the token after it. Several tokens of one sequence
 // follow one another. Where the weights are F32, each sequence gets the same bits
-// as alone. Sequences with the same adapters should follow one another, too. After an
-// error all sequences are as before.
+// as alone on the CPU. Sequences with the same adapters should follow one another, too.
+// After an error all sequences are as before.
 func (m *Model) Step(ctx context.Context, tokens []Token) ([][]float32, error) {
+	next, err := m.next(ctx, tokens, false)
+	if err != nil {
+		return nil, err
+	}
+	logits := make([][]float32, len(next))
+	for i := range next {
+		logits[i] = next[i].Logits
+	}
+	return logits, nil
+}
+
+// Next is Step for decoding: where all tokens are Greedy, a device may choose the
+// likeliest by itself, and logits stay there.
+func (m *Model) Next(ctx context.Context, tokens []Token) ([]Next, error) {
+	return m.next(ctx, tokens, !slices.ContainsFunc(tokens, func(t Token) bool { return !t.Greedy }))
+}
+
+func (m *Model) next(ctx context.Context, tokens []Token, greedy bool) ([]Next, error) {
 	parts, err := m.stepParts(tokens)
 	if err != nil {
 		return nil, err
 	}
+	if err := extend(ctx, parts); err != nil {
+		return nil, err
+	}
 	options := m.options
 	options.Apart = true
-	vocab := m.config.Text.Vocab
-	logits := make([][]float32, 0, len(tokens))
+	all := make([]Next, 0, len(tokens))
 	for rest := parts; len(rest) > 0; {
 		n := m.passParts(rest)
-		b := batch{parts: rest[:n]}
+		b := batch{parts: rest[:n], greedy: greedy, step: true}
 		rest = rest[n:]
-		var ids []int
-		for i, t := range tokens[len(logits):][:b.tokens()] {
-			ids, b.outputs = append(ids, t.ID), append(b.outputs, i)
+		count := 0
+		for _, p := range b.parts {
+			count += p.tokens
+			b.step = b.step && p.tokens == 1
 		}
-		b.embeddings = make([]float32, len(ids)*m.config.Text.Hidden)
-		if err := m.embed(b.embeddings, ids); err != nil {
-			return nil, err
+		for i, t := range tokens[len(all):][:count] {
+			b.ids, b.outputs = append(b.ids, t.ID), append(b.outputs, i)
 		}
 		out, err := m.forward(ctx, b, options, tracing{})
 		if err != nil {
 			return nil, err
 		}
-		for i := range ids {
-			logits = append(logits, out.logits[i*vocab:(i+1)*vocab])
-		}
+		all = append(all, out.next(m.config.Text.Vocab)...)
 	}
 	batch{parts: parts}.commit()
-	return logits, nil
+	return all, nil
 }
 
 // stepParts collects the tokens of each sequence.

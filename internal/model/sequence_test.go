@@ -144,13 +144,19 @@ func (c *crowd) alone(x *text) [][]float32 {
 	return all
 }
 
-// compare fails unless every text is what it is alone, to the last bit. Logits that
-// a test did not get are nil.
+// compare fails unless every text is what it is alone: to the last bit on the CPU, nearly
+// so on other devices, which take the cells of all together. Logits that a test did not get
+// are nil.
 func (c *crowd) compare() {
 	c.Helper()
 	for _, x := range append(c.done, c.texts...) {
 		for i, want := range c.alone(x) {
-			if x.logits[i] != nil && !slices.Equal(x.logits[i], want) {
+			if x.logits[i] == nil {
+				continue
+			}
+			if c.m.Masked() {
+				compare(c.T, fmt.Sprintf("prompt %d, steps %v, token %d", x.prompt, x.steps, i), x.logits[i], want, f32Tolerance)
+			} else if !slices.Equal(x.logits[i], want) {
 				c.Fatalf("prompt %d, steps %v: the logits of token %d differ", x.prompt, x.steps, i)
 			}
 		}
@@ -469,7 +475,7 @@ func TestDecodingsTogether(t *testing.T) {
 			for len(runs) > 0 {
 				var tokens []model.Token
 				runs = slices.DeleteFunc(runs, func(r *run) bool {
-					id, done, err := r.Accept(r.logits)
+					id, done, err := r.Accept(model.Next{Logits: r.logits})
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -1,46 +1,10 @@
 package model
 
 import (
-	"context"
-	"fmt"
 	"math"
 
 	"paligemma/internal/ggml"
 )
-
-// Features are the embeddings of an image as the language model receives them.
-type Features struct {
-	Values []float32 // [Tokens, hidden], row-major
-	Tokens int
-}
-
-// Encode runs the vision tower and the projector on the pixels of one image,
-// [3, S, S] row-major and normalized, S being the configuration's ImageSize.
-func (m *Model) Encode(ctx context.Context, pixels []float32) (Features, error) {
-	return m.EncodeWith(ctx, pixels, nil)
-}
-
-// EncodeWith is Encode with adapters; nil: none but those of Load.
-func (m *Model) EncodeWith(ctx context.Context, pixels []float32, a *Adapters) (Features, error) {
-	if err := a.check(m); err != nil {
-		return Features{}, err
-	}
-	v := m.config.Vision
-	if want := 3 * v.ImageSize * v.ImageSize; len(pixels) != want {
-		return Features{}, fmt.Errorf("an image of %d values, want %d", len(pixels), want)
-	}
-	g := m.backend.NewGraph(m.options)
-	defer g.Close()
-	g.Update(m.updatesWith(a)...)
-	patches := g.Float32s(patchify(pixels, v), int64(v.PatchDim()), int64(v.ImageTokens))
-	out := m.weights.Projector.Mul(g, m.tower(g, patches))
-	g.Output(out)
-	if err := g.Compute(ctx); err != nil {
-		return Features{}, fmt.Errorf("vision tower: %w", err)
-	}
-	values, err := g.Read(out)
-	return Features{Values: values, Tokens: v.ImageTokens}, err
-}
 
 // tower is SigLIP (https://arxiv.org/abs/2303.15343; modeling_siglip.py in
 // transformers) without its pooling head: patches [3·p·p, N] to [vh, N].
@@ -75,6 +39,9 @@ func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.
 	q = g.Add(q, g.Reshape(l.QBias, d, heads))
 	k = g.Add(k, g.Reshape(l.KBias, d, heads))
 	u = g.Add(u, g.Reshape(l.VBias, d, heads))
+	if g.Fuses(d, heads, heads) {
+		return g.FusedHeads(q, k, u, a.scale)
+	}
 	out, _ := a.apply(g, q, g.Permute(k, [4]int{0, 2, 1, 3}), g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
 	return out
 }

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // TraceOptions say what a forward pass shall keep.
@@ -45,11 +46,7 @@ func (m *Model) Trace(ctx context.Context, p Prompt, suffix []int, o TraceOption
 	if err != nil {
 		return Trace{}, err
 	}
-	embeddings := make([]float32, len(suffix)*m.config.Text.Hidden)
-	if err := m.embed(embeddings, suffix); err != nil {
-		return Trace{}, err
-	}
-	b.embeddings = append(b.embeddings, embeddings...)
+	b.ids = slices.Concat(b.ids, suffix)
 	b.parts[0].tokens = tokens
 	// The loss needs the position before the suffix and all but the last of it.
 	first := tokens - max(keep, min(tokens, len(suffix)+1))

@@ -1,0 +1,305 @@
+package ggml
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"paligemma/internal/gguf"
+)
+
+// newDevice is the tests' device, or the CPU with the graphs of other devices.
+func newDevice(t *testing.T) *Backend {
+	t.Helper()
+	o := testDevice(t)
+	o.Plain = o.Device == "cpu"
+	b, err := NewBackend(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// newCells is a store of cells [d·kv, n] for keys and for values, all zeros.
+func newCells(t *testing.T, b *Backend, typ gguf.Type, row, n int64) (keys, values Tensor) {
+	t.Helper()
+	spec := Spec{Name: "cells", Type: typ, Shape: []int64{row, n}}
+	s, err := b.NewStore([]Spec{spec, spec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	s.Clear()
+	return s.Tensors()[0], s.Tensors()[1]
+}
+
+// TestFusedAttention writes keys and values to cells in disorder, and has queries see
+// ranges of them through a mask: heads that share keys, a soft-cap, one query and more than
+// a tile of them.
+func TestFusedAttention(t *testing.T) {
+	const n = 2 * cellUnit
+	b := newDevice(t)
+	for _, h := range []heads{newHeads(16, 5, 300, 4, 2, 0), newHeads(64, 1, 200, 8, 1, 3), newHeads(256, 70, 300, 2, 1, 50)} {
+		t.Run(fmt.Sprint(h.d, h.tokens, h.softcap), func(t *testing.T) {
+			keys, values := newCells(t, b, gguf.TypeF16, h.d*h.kv, n)
+			place := make([]int64, h.keys) // of each key: apart, and with unused cells between
+			for j := range place {
+				place[j] = int64(j) * 7 % n
+			}
+			mask := slices.Repeat([]uint16{0xfc00}, int(n*h.tokens))
+			seen := func(i int64) (lo, hi int64) { return i, h.keys - 2*i }
+			var want []float64
+			for i := range h.tokens {
+				lo, hi := seen(i)
+				for j := lo; j < hi; j++ {
+					mask[i*n+place[j]] = 0
+				}
+				for head := range h.heads {
+					want = append(want, h.attend(head, i, lo, hi)...)
+				}
+			}
+			got, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
+				if !g.Fuses(h.d, h.heads, h.kv) {
+					t.Skip("not on this device")
+				}
+				at := g.Int64s(place, h.keys)
+				g.Run(g.WriteRows(g.Float32s(byToken(h.k, h.d, h.keys, h.kv, 0), h.d, h.kv, h.keys), keys, at))
+				g.Run(g.WriteRows(g.Float32s(byToken(h.v, h.d, h.keys, h.kv, 0), h.d, h.kv, h.keys), values, at))
+				q := g.Float32s(h.q, h.d, h.tokens, h.heads)
+				return g.FusedAttention(q, g.Heads(keys, h.d, 0, n), g.Heads(values, h.d, 0, n), g.Float16s(mask, n, h.tokens), h.scale, h.softcap)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, "attention", got, want, 4e-3)
+		})
+	}
+}
+
+// TestFusedHeads compares SigLIP's heads, as they are and padded as for CUDA.
+func TestFusedHeads(t *testing.T) {
+	h := newHeads(72, 100, 100, 4, 4, 0)
+	for name, backend := range map[string]string{"as they are": "", "padded": "CUDA"} {
+		t.Run(name, func(t *testing.T) {
+			b := newDevice(t)
+			if backend != "" {
+				b.device.Backend = backend
+			}
+			if want := map[string]int64{"": 72, "CUDA": 80}[backend]; b.headWidth(72) != want || b.headWidth(256) != 256 {
+				t.Fatalf("heads of 72 are %d wide, and those of 256 %d", b.headWidth(72), b.headWidth(256))
+			}
+			var want []float64
+			for i := range h.tokens {
+				for head := range h.heads {
+					want = append(want, h.attend(head, i, 0, h.keys)...)
+				}
+			}
+			got, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
+				input := func(values []float32) Tensor {
+					return g.Float32s(byToken(values, h.d, h.keys, h.kv, 0), h.d, h.kv, h.keys)
+				}
+				return g.FusedHeads(input(h.q), input(h.k), input(h.v), h.scale)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, "attention", got, want, 4e-3)
+		})
+	}
+}
+
+// TestFuses makes sure of who does without: exact graphs, those of the CPU's kernels, and
+// where it is asked for.
+func TestFuses(t *testing.T) {
+	b := newDevice(t)
+	o := testDevice(t)
+	o.Plain, o.Written = o.Device == "cpu", true
+	without, err := NewBackend(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer without.Close()
+	for name, c := range map[string]struct {
+		b       *Backend
+		options GraphOptions
+		want    bool
+		kind    Attention
+	}{
+		"device":       {b, GraphOptions{}, true, AttentionMasked},
+		"exact":        {b, GraphOptions{Exact: true}, false, AttentionMasked},
+		"written out":  {without, GraphOptions{}, false, AttentionMasked},
+		"kernels":      {newKernels(t), GraphOptions{}, false, AttentionRanges},
+		"exact on CPU": {newKernels(t), GraphOptions{Exact: true}, false, AttentionWritten},
+		"plain":        {newKernels(t), GraphOptions{Plain: true}, true, AttentionMasked},
+	} {
+		g := c.b.NewGraph(c.options)
+		if got := g.Fuses(64, 4, 1); got != c.want || c.b.Attention(c.options) != c.kind {
+			t.Errorf("%s: %v, kind %d", name, got, c.b.Attention(c.options))
+		}
+		g.Close()
+	}
+	if got := b.TakeCounts().Built; got != 2 {
+		t.Errorf("%d graphs built, want 2: questions to the device do not count", got)
+	}
+}
+
+// TestWrittenTogether makes sure of what devices compute as one: RoPE, a view of its result
+// in rows, and the writing of these. What else the last two take is in memory before, so
+// that nothing comes between them in the graph.
+func TestWrittenTogether(t *testing.T) {
+	const d, kv, tokens = 8, 2, 3
+	b := newDevice(t)
+	keys, _ := newCells(t, b, gguf.TypeF16, d*kv, cellUnit)
+	g := b.NewGraph(GraphOptions{})
+	defer g.Close()
+	joined := g.Float32s(random(d*4*tokens, 1), d, 4, tokens) // of which keys are a part
+	view := g.Slice(joined, 1, 2, kv)
+	roped, index := g.RoPE(view, g.NewRotary([]int32{1, 2, 3}, d, 10000)), g.Int64s([]int64{5, 6, 7}, tokens)
+	y := g.WriteRows(roped, keys, index)
+	if g.Err() != nil {
+		t.Fatal(g.Err())
+	}
+	flat := y.c.src[0]
+	if flat.op != view.c.op || flat.src[0] != roped.c || (Tensor{flat}).shape() != [4]int64{d * kv, tokens, 1, 1} || y.c.src[1] != index.c || y.c.src[2] != keys.c {
+		t.Errorf("rows %v of %v are written to %v at %v", Tensor{flat}, Tensor{flat.src[0]}, Tensor{y.c.src[2]}, Tensor{y.c.src[1]})
+	}
+}
+
+// TestFusedRefuses gives operations what they cannot take: the graph fails, and nothing aborts.
+func TestFusedRefuses(t *testing.T) {
+	b := newDevice(t)
+	keys, values := newCells(t, b, gguf.TypeF16, 16, cellUnit)
+	exact, _ := newCells(t, b, gguf.TypeF32, 16, cellUnit)
+	for name, build := range map[string]func(*Graph) Tensor{
+		"index of I32": func(g *Graph) Tensor {
+			return g.WriteRows(g.Float32s(make([]float32, 32), 8, 2, 2), keys, g.Int32s([]int32{1, 2}, 2))
+		},
+		"index of others": func(g *Graph) Tensor {
+			return g.WriteRows(g.Float32s(make([]float32, 32), 8, 2, 2), keys, g.Int64s([]int64{1}, 1))
+		},
+		"rows too short": func(g *Graph) Tensor {
+			return g.WriteRows(g.Float32s(make([]float32, 8), 8, 1, 1), keys, g.Int64s([]int64{1}, 1))
+		},
+		"heads apart": func(g *Graph) Tensor {
+			return g.WriteRows(g.Permute(g.Float32s(make([]float32, 32), 8, 2, 2), [4]int{0, 2, 1, 3}), keys, g.Int64s([]int64{1, 2}, 2))
+		},
+		"heads of 5":          func(g *Graph) Tensor { return g.Heads(keys, 5, 0, 1) },
+		"cells beyond":        func(g *Graph) Tensor { return g.Heads(keys, 8, 1, cellUnit) },
+		"no cells":            func(g *Graph) Tensor { return g.Heads(keys, 8, 0, 0) },
+		"cells of F32":        func(g *Graph) Tensor { return fused(g, exact, exact, 8, 3, 3) },
+		"mask of other cells": func(g *Graph) Tensor { return fused(g, keys, values, 8, 3, 4) },
+		"other width":         func(g *Graph) Tensor { return fused(g, keys, values, 4, 3, 3) },
+		"likeliest of none":   func(g *Graph) Tensor { best, _ := g.Likeliest(Tensor{}); return best },
+		"likeliest of stacks": func(g *Graph) Tensor { best, _ := g.Likeliest(g.Float32s(make([]float32, 8), 2, 2, 2)); return best },
+		"repeat of rows":      func(g *Graph) Tensor { return g.Repeat(g.Float32s(make([]float32, 8), 2, 4), 2) },
+		"repeat of indices":   func(g *Graph) Tensor { return g.Repeat(g.Int32s(make([]int32, 8), 8), 2) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := computeWith(t, b, GraphOptions{}, build); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+// fused is attention of queries of some width, with a mask for others.
+func fused(g *Graph, keys, values Tensor, width, queries, masked int64) Tensor {
+	q := g.Float32s(make([]float32, width*queries*2), width, queries, 2)
+	mask := g.Float16s(make([]uint16, 4*masked), 4, masked)
+	return g.FusedAttention(q, g.Heads(keys, 8, 0, 4), g.Heads(values, 8, 0, 4), mask, 1, 0)
+}
+
+// TestKeep computes a graph again and again with other inputs, and others in between.
+func TestKeep(t *testing.T) {
+	b := newDevice(t)
+	x, row := []float32{1, 2, 3}, []uint16{0x3c00, 0x4000, 0xc000} // 1, 2, −2
+	g := b.NewGraph(GraphOptions{})
+	defer g.Close()
+	rows := g.Repeat(g.Float16s(row, 3), 2)
+	y := g.SoftMax(g.Repeat(g.Float32s(x, 3), 2), rows, 1)
+	best, sums := g.Likeliest(y)
+	for _, out := range []Tensor{y, best, sums} {
+		g.Output(out)
+	}
+	g.Keep()
+	b.TakeCounts()
+	for i := range 5 {
+		x[2] = float32(i)
+		row[0] = [...]uint16{0xc000, 0x3c00}[i%2]
+		if i == 4 {
+			x[1] = float32(math.NaN())
+		}
+		if err := g.Compute(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := g.Read(y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		indices, err := g.ReadInt32s(best)
+		if err != nil {
+			t.Fatal(err)
+		}
+		totals, err := g.Read(sums)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 4 {
+			if !math.IsNaN(float64(totals[0])) || !math.IsNaN(float64(totals[1])) {
+				t.Errorf("the sums of NaN are %v", totals)
+			}
+			continue
+		}
+		first := [...]float64{-2, 1}[i%2]
+		weights := []float64{math.Exp(1 + first), math.Exp(2 + 2), math.Exp(float64(i) - 2)}
+		sum := weights[0] + weights[1] + weights[2]
+		for j := range weights {
+			weights[j] /= sum
+		}
+		near(t, fmt.Sprint("computation ", i), got, slices.Concat(weights, weights), 1e-5)
+		if indices[0] != 1 || indices[1] != 1 || math.Abs(float64(totals[0])-1) > 1e-5 {
+			t.Errorf("computation %d: %v is the likeliest, of %v", i, indices, totals)
+		}
+		if _, err := compute(t, b, func(g *Graph) Tensor { return g.Sqr(g.Float32s(random(1000, 1), 1000)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := b.TakeCounts(), (Counts{Computed: 9, Built: 4, Splits: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if _, err := g.ReadInt32s(y); err == nil {
+		t.Error("F32 read as I32: no error")
+	}
+}
+
+// TestClearRows clears some rows of a tensor and no others.
+func TestClearRows(t *testing.T) {
+	b := newDevice(t)
+	cells, _ := newCells(t, b, gguf.TypeF32, 2, 4)
+	if _, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
+		g.Run(g.Copy(g.Float32s([]float32{1, 2, 3, 4, 5, 6, 7, 8}, 2, 4), cells))
+		return g.Float32s([]float32{1}, 1)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	cells.ClearRows(1, 2)
+	got, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor { return g.Cont(cells) })
+	if want := []float32{1, 2, 0, 0, 0, 0, 7, 8}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, want %v (%v)", got, want, err)
+	}
+}
+
+// TestLooksUp asks for tables of every type.
+func TestLooksUp(t *testing.T) {
+	b := newDevice(t)
+	for _, typ := range []gguf.Type{gguf.TypeF32, gguf.TypeF16, gguf.TypeBF16, gguf.TypeQ8_0, gguf.TypeQ4_K, gguf.TypeIQ4_NL} {
+		g := b.NewGraph(GraphOptions{})
+		if !b.LooksUp(g.Scratch(typ, 256, 10)) {
+			t.Errorf("not in %v", typ)
+		}
+		g.Close()
+	}
+}

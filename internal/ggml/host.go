@@ -1,0 +1,77 @@
+package ggml
+
+/*
+#include <string.h>
+#include "ggml-backend.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+
+	"paligemma/internal/gguf"
+)
+
+// hostMemory is memory of the host that a device reads and writes by itself ("pinned"),
+// where the device has such; it grows as it is asked for more.
+type hostMemory struct {
+	buffer C.ggml_backend_buffer_t
+	size   int64
+}
+
+// reserve returns memory of a size, or nil where the device has none, or no more.
+func (h *hostMemory) reserve(backend C.ggml_backend_t, size int64) unsafe.Pointer {
+	if size > h.size {
+		h.close()
+		device := C.ggml_backend_get_device(backend)
+		if device == nil {
+			return nil
+		}
+		kind := C.ggml_backend_dev_host_buffer_type(device)
+		if kind == nil {
+			return nil
+		}
+		if h.buffer = C.ggml_backend_buft_alloc_buffer(kind, C.size_t(size)); h.buffer == nil {
+			return nil
+		}
+		h.size = size
+	}
+	if h.buffer == nil {
+		return nil
+	}
+	return C.ggml_backend_buffer_get_base(h.buffer)
+}
+
+func (h *hostMemory) close() {
+	C.ggml_backend_buffer_free(h.buffer)
+	*h = hostMemory{}
+}
+
+// Read copies the values of a contiguous F32 tensor of a Store.
+func (b *Backend) Read(t Tensor) ([]float32, error) {
+	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil {
+		return nil, fmt.Errorf("cannot read %v", t)
+	}
+	out := make([]float32, t.Elements())
+	b.download(t, unsafe.Pointer(unsafe.SliceData(out)))
+	return out, nil
+}
+
+// pinnedLeast is from how many bytes on a result is read through pinned memory.
+const pinnedLeast = 64 << 10
+
+// download copies the values of a tensor.
+func (b *Backend) download(t Tensor, to unsafe.Pointer) {
+	size := t.size()
+	var at unsafe.Pointer
+	if size >= pinnedLeast {
+		at = b.pinned.reserve(b.primary(), size)
+	}
+	if at == nil {
+		C.ggml_backend_tensor_get(t.c, to, 0, C.size_t(size))
+		return
+	}
+	C.ggml_backend_tensor_get(t.c, at, 0, C.size_t(size))
+	C.memcpy(to, at, C.size_t(size))
+}

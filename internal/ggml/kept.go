@@ -1,0 +1,94 @@
+package ggml
+
+/*
+#include <string.h>
+#include "ggml.h"
+#include "ggml-backend.h"
+
+// The tensors that a graph's nodes refer to and that no node computes, or a few more:
+// some are counted once for each use.
+static int pg_references(struct ggml_cgraph * graph) {
+	int n = 0;
+	for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
+		const struct ggml_tensor * node = ggml_graph_node(graph, i);
+		for (int j = 0; j < GGML_MAX_SRC; j++) {
+			n += node->src[j] && node->src[j]->op == GGML_OP_NONE;
+		}
+	}
+	return n;
+}
+*/
+import "C"
+
+import "unsafe"
+
+// kept is what a graph has of its own that is computed more than once: a scheduler, and
+// with it memory for its tensors, which stay where they are. Devices notice that it is the
+// same graph, and need not be told anew what to do (CUDA's graphs).
+type kept struct {
+	sched   C.ggml_backend_sched_t
+	staging hostMemory
+}
+
+// Keep has the graph computed any number of times, each with what is then in the slices
+// of its inputs. It takes memory of its own, until it is closed.
+func (g *Graph) Keep() {
+	if g.kept == nil {
+		g.kept = &kept{}
+	}
+}
+
+// plan makes the scheduler at the first computation.
+func (k *kept) plan(g *Graph) (sched C.ggml_backend_sched_t, ok bool) {
+	if k.sched != nil {
+		return k.sched, true
+	}
+	b := g.backend
+	tensors := C.size_t(C.ggml_graph_n_nodes(g.graph)+C.pg_references(g.graph)) + 1
+	if !allocatable(int64(tensors)*reserved/maxTensors + slack) {
+		return nil, false
+	}
+	if k.sched = C.ggml_backend_sched_new(&b.backends[0], nil, C.int(len(b.backends)), tensors, false, true); k.sched == nil {
+		return nil, false
+	}
+	b.assign(g, k.sched)
+	if !bool(C.ggml_backend_sched_alloc_graph(k.sched, g.graph)) {
+		k.close()
+		return nil, false
+	}
+	return k.sched, true
+}
+
+// upload copies the inputs to memory from which the device fetches them while the graph
+// is started.
+func (k *kept) upload(g *Graph) {
+	size := int64(0)
+	for _, in := range g.inputs {
+		size += aligned(in.size)
+	}
+	at := k.staging.reserve(g.backend.primary(), size)
+	for _, in := range g.inputs {
+		switch {
+		case in.tensor.c.buffer == nil: // no output depends on it
+		case at == nil || len(g.backend.backends) > 2:
+			in.tensor.write(in.data, in.size)
+		default:
+			C.memcpy(at, in.data, C.size_t(in.size))
+			C.ggml_backend_tensor_set_async(g.backend.primary(), in.tensor.c, at, 0, C.size_t(in.size))
+			at = unsafe.Add(at, aligned(in.size))
+		}
+	}
+}
+
+func aligned(size int64) int64 {
+	return (size + bufferAlignment - 1) / bufferAlignment * bufferAlignment
+}
+
+func (k *kept) close() {
+	if k == nil {
+		return
+	}
+	C.ggml_backend_sched_free(k.sched)
+	k.sched = nil
+	k.staging.close()
+}
