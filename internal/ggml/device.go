@@ -35,8 +35,15 @@ type Device struct {
 	handle C.ggml_backend_dev_t
 }
 
-// Devices lists what this build found on this machine, the CPU included.
+// Devices lists what this program found on this machine, the CPU included. It loads the
+// plug-ins there are.
 func Devices() []Device {
+	Plugins()
+	return known()
+}
+
+// known lists the devices that need no plug-in and those of plug-ins that were loaded.
+func known() []Device {
 	initLibrary()
 	var devices []Device
 	for i := range C.ggml_backend_dev_count() {
@@ -67,8 +74,15 @@ func Devices() []Device {
 }
 
 // findDevice resolves a name: "auto" and "" take the first GPU, then the first
-// integrated GPU, then the CPU.
+// integrated GPU, then the CPU. For the CPU no plug-in is loaded.
 func findDevice(name string) (Device, error) {
+	if strings.EqualFold(name, string(KindCPU)) {
+		for _, d := range known() {
+			if d.Kind == KindCPU {
+				return d, nil
+			}
+		}
+	}
 	devices := Devices()
 	if name == "" || name == "auto" {
 		for _, kind := range []DeviceKind{KindGPU, KindIGPU, KindCPU} {
