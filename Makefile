@@ -190,9 +190,10 @@ PLUGIN_CUDA   = -DCUDAToolkit_ROOT='$(CUDA_HOME)' -DCMAKE_CUDA_COMPILER='$(CUDA_
   $(if $(CUDA_ARCH),-DCMAKE_CUDA_ARCHITECTURES='$(CUDA_ARCH)',-UCMAKE_CUDA_ARCHITECTURES)
 PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR="$$(cd $(B)/vulkan-headers && pwd -P)"
 
-plugin-cuda plugin-vulkan: plugin-%: $(B)/plugin-%$(PLUGIN_SRC)/built
-	@mkdir -p bin
-	@for f in $(<D)/libggml-$*-*.so; do cmp -s "$$f" bin/"$$(basename "$$f")" || install -m 755 "$$f" bin/; done
+plugin-cuda plugin-vulkan: plugin-%: $(B)/plugin-%$(PLUGIN_SRC)/built bin/paligemma
+	@rm -f bin/libggml-$*-*.so
+	@cp -p $(<D)/libggml-$*-*.so bin/
+	@./scripts/plugincheck bin/paligemma bin/libggml-$*-*.so
 
 $(B)/plugin-%$(PLUGIN_SRC)/built: third_party/ggml/CMakeLists.txt third_party/ggml/plugin.c third_party/ggml/plugin.map $(GGML_BUILD)/tree $(B)/plugin-%$(PLUGIN_SRC)/options $(if $(GGML_SRC),force) | tools
 	@echo "building ggml's $* backend (log in $(@D)/cmake.log)"
@@ -331,9 +332,11 @@ BASH_COMPLETION = $(SHARE)/bash-completion/completions/paligemma
 ZSH_COMPLETION  = $(SHARE)/zsh/site-functions/_paligemma
 FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/paligemma.fish
 
-install: bin/paligemma
-	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(BACKENDS) $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	install -m 755 bin/paligemma $(DESTDIR)$(PREFIX)/bin/paligemma
+	rm -f $(BACKENDS)/libggml-*.so
+	for f in bin/libggml-*.so; do ! test -e $$f || install -m 755 $$f $(BACKENDS)/; done
 	$(RUN) ./bin/paligemma man --dir $(SHARE)/man/man1
 	$(RUN) ./bin/paligemma completion bash > $(BASH_COMPLETION)
 	$(RUN) ./bin/paligemma completion zsh > $(ZSH_COMPLETION)
@@ -341,6 +344,7 @@ install: bin/paligemma
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/paligemma $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	rm -f $(BACKENDS)/libggml-*.so
 	rm -f $(SHARE)/man/man1/paligemma.1 $(SHARE)/man/man1/paligemma-*.1
 
 clean:

@@ -38,8 +38,18 @@ type Device struct {
 // Devices lists what this program found on this machine, the CPU included. It loads the
 // plug-ins there are.
 func Devices() []Device {
-	Plugins()
+	loadPlugins()
 	return known()
+}
+
+// CPU returns the processor, which is always among [Devices]. No plug-in is loaded.
+func CPU() Device {
+	for _, d := range known() {
+		if d.Kind == KindCPU {
+			return d
+		}
+	}
+	return Device{}
 }
 
 // known lists the devices that need no plug-in and those of plug-ins that were loaded.
@@ -77,11 +87,7 @@ func known() []Device {
 // integrated GPU, then the CPU. For the CPU no plug-in is loaded.
 func findDevice(name string) (Device, error) {
 	if strings.EqualFold(name, string(KindCPU)) {
-		for _, d := range known() {
-			if d.Kind == KindCPU {
-				return d, nil
-			}
-		}
+		return CPU(), nil
 	}
 	devices := Devices()
 	if name == "" || name == "auto" {

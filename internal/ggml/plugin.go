@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"paligemma/internal/regular"
@@ -24,23 +25,42 @@ type Plugin struct {
 	Problem string // why it is not used; "" where it is
 }
 
-// pluginFolders is the variable with the folders that plug-ins are looked for in, in
+// PluginFolders is the variable with the folders that plug-ins are looked for in, in
 // place of those next to the program. Empty, it stands for none.
-const pluginFolders = "PALIGEMMA_BACKENDS"
+const PluginFolders = "PALIGEMMA_BACKENDS"
 
 // treeLength is how much of the hash of ggml's sources the name of a plug-in has.
 const treeLength = 12
 
-// Plugins loads the plug-ins there are, once, and returns them. [Devices] calls it.
-func Plugins() []Plugin { return loadPlugins() }
+var (
+	pluginsOnce  sync.Once
+	foundPlugins atomic.Pointer[[]Plugin]
+)
 
-var loadPlugins = sync.OnceValue(func() []Plugin {
+// Plugins returns the plug-ins that [Devices] found; none before it was called.
+func Plugins() []Plugin {
+	if found := foundPlugins.Load(); found != nil {
+		return *found
+	}
+	return nil
+}
+
+// loadPlugins loads the plug-ins there are, once.
+func loadPlugins() {
+	pluginsOnce.Do(func() {
+		found := findPlugins(searched())
+		foundPlugins.Store(&found)
+	})
+}
+
+// findPlugins loads the plug-ins in folders. Of equal names the first one that works counts.
+func findPlugins(folders []string) []Plugin {
 	initLibrary()
 	var all []Plugin
 	loaded := map[string]bool{} // names of files
-	for _, folder := range searched() {
+	for _, folder := range folders {
 		if !filepath.IsAbs(folder) {
-			all = append(all, Plugin{folder, pluginFolders + " takes absolute paths only"})
+			all = append(all, Plugin{folder, PluginFolders + " takes absolute paths only"})
 			continue
 		}
 		paths, _ := filepath.Glob(filepath.Join(literal(folder), "libggml-*-*.so")) // sorted
@@ -56,7 +76,7 @@ var loadPlugins = sync.OnceValue(func() []Plugin {
 		}
 	}
 	return all
-})
+}
 
 // literal escapes what filepath.Glob would take for a pattern.
 func literal(path string) string {
@@ -66,7 +86,7 @@ func literal(path string) string {
 // searched returns the folders to look for plug-ins in. The working folder is not
 // among them, whatever the program was called by.
 func searched() []string {
-	if list, set := os.LookupEnv(pluginFolders); set {
+	if list, set := os.LookupEnv(PluginFolders); set {
 		return filepath.SplitList(list)
 	}
 	program, err := os.Executable()
