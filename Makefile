@@ -189,9 +189,10 @@ $(B)/vulkan-headers.stamp: $(B)/%-headers.stamp: third_party/%/Cargo.toml third_
 
 PLUGIN_SRC := $(if $(GGML_SRC),-src)
 CUDA_NATIVE = $(if $(filter ON,$(call onoff,$(NATIVE))),$(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo 1))
-PLUGIN_CUDA   = -DCUDAToolkit_ROOT='$(CUDA_HOME)' -DCMAKE_CUDA_COMPILER='$(CUDA_HOME)/bin/nvcc' -DGGML_NATIVE=$(call onoff,$(CUDA_NATIVE)) \
-  $(if $(CUDA_ARCH),-DCMAKE_CUDA_ARCHITECTURES='$(CUDA_ARCH)',-UCMAKE_CUDA_ARCHITECTURES)
-PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR="$$(cd $(B)/vulkan-headers && pwd -P)"
+# Split at spaces: no path among them may have one.
+PLUGIN_CUDA   = -DCUDAToolkit_ROOT=$(CUDA_HOME) -DCMAKE_CUDA_COMPILER=$(CUDA_HOME)/bin/nvcc -DGGML_NATIVE=$(call onoff,$(CUDA_NATIVE)) \
+  $(if $(CUDA_ARCH),-DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCH),-UCMAKE_CUDA_ARCHITECTURES)
+PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR=$$(cd $(B)/vulkan-headers && pwd -P)
 
 plugin-cuda plugin-vulkan: plugin-%: $(B)/plugin-%$(PLUGIN_SRC)/built bin/paligemma
 	@rm -f bin/libggml-$*-*.so
