@@ -40,7 +40,7 @@ endif
 LINK_CXX := $(if $(CROSS),$(TRIPLE)-)g++
 # What makes one object of ggml-base, for plug-ins.
 LINK_CC  := $(if $(CROSS),$(TRIPLE)-gcc,$(CGO_CC))
-LINK_AR  := $(if $(CROSS),$(TRIPLE)-)$(AR)
+LINK_AR  := $(if $(CROSS),$(TRIPLE)-ar,$(AR))
 ifneq ($(RELEASE),)
 DIST_LDFLAGS := -buildid=
 endif
