@@ -5,13 +5,15 @@
 #   make eval         mark the built-in model, in several types, on 1000 drawn scenes
 #   make test         build, vet, all tests
 #   make NATIVE=0     a portable baseline (x86-64 with AVX2) instead of -march=native
-#   make CUDA=1 | METAL=1 | VULKAN=1     switch a GPU backend on
+#   make CUDA=1       build the plug-in for NVIDIA GPUs, too (CUDA_HOME=DIR, CUDA_ARCH=90-real)
+#   make VULKAN=1     build the plug-in for other GPUs, too
+#   make METAL=0      leave Metal out, which is linked in on Macs with Apple's processors
 #   make RPC=1        build ggml's RPC backend, too: for make test-rpc, not for users
 #   make ARCH=arm64   for another processor, by cross compilers
 #   make TOKENIZERS=0 without Hugging Face's tokenizers library: Gemma's own tokenizers only
 #   make HEIF=1       read HEIC and AVIF, too (docs/architecture.md says why not by default)
 #   make GGML_SRC=/path/to/ggml          build from an upstream ggml checkout
-#   make install PREFIX=/usr/local       install the binary, its man pages and completions
+#   make install PREFIX=/usr/local       install the binary, plug-ins, man pages and completions
 #   make dist [ARCH=arm64]               pack a release, as docs/install.md describes it
 #   make docs         rewrite what the documentation shows: outputs, pictures, the screencast
 #   make bench fmt lint race asan ubsan fuzz clean
@@ -23,7 +25,6 @@ MAKEFLAGS += --no-print-directory
 
 NATIVE ?= 1
 CUDA   ?= 0
-METAL  ?= 0
 VULKAN ?= 0
 HEIF   ?= 0
 RPC    ?= 0
@@ -41,10 +42,11 @@ include scripts/dist/arch.mk
 B       := build
 JOBS    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 OS      := $(shell uname -s)
+METAL   ?= $(if $(filter Darwin-arm64,$(OS)-$(shell uname -m)),1,0)
 VERSION := $(shell ./scripts/version/describe.sh)
 
 onoff    = $(if $(filter 1 on ON yes true,$(1)),ON,OFF)
-FLAVOR  := $(if $(filter ON,$(call onoff,$(NATIVE))),native,portable)$(CROSS:%=-%)$(if $(filter ON,$(call onoff,$(CUDA))),-cuda)$(if $(filter ON,$(call onoff,$(METAL))),-metal)$(if $(filter ON,$(call onoff,$(VULKAN))),-vulkan)$(if $(GGML_SRC),-src)
+FLAVOR  := $(if $(filter ON,$(call onoff,$(NATIVE))),native,portable)$(CROSS:%=-%)$(if $(filter ON,$(call onoff,$(METAL))),-metal)$(if $(GGML_SRC),-src)
 GGML_BUILD := $(B)/ggml-$(FLAVOR)
 RUST_BUILD := $(B)/tokenizers$(CROSS:%=-%)
 TOKENIZERS_LIBRARY := $(if $(filter ON,$(call onoff,$(TOKENIZERS))),$(RUST_BUILD)/$(if $(CROSS),$(RUST_TARGET)/)release/libtokenizers.a)
@@ -55,21 +57,25 @@ LIBS_SYSTEM  := -lm -lpthread
 ifeq ($(OS),Darwin)
 LIBS_SYSTEM += -lc++ -framework Accelerate -framework Foundation
 else
-LIBS_SYSTEM += -lstdc++ -ldl
-endif
-ifeq ($(call onoff,$(CUDA)),ON)
-CUDA_HOME ?= /usr/local/cuda
-LIBS_BACKEND += -lggml-cuda
-LIBS_SYSTEM  += -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib64/stubs -lcudart -lcublas -lcublasLt -lcuda
+# exports.o is a linker script: what the binary exports to plug-ins.
+LIBS_SYSTEM += $${SRCDIR}/../../$(B)/lib/exports.o -rdynamic -lstdc++ -ldl
 endif
 ifeq ($(call onoff,$(METAL)),ON)
 LIBS_BACKEND += -lggml-metal
 LIBS_SYSTEM  += -framework Metal -framework MetalKit
 endif
-ifeq ($(call onoff,$(VULKAN)),ON)
-LIBS_BACKEND += -lggml-vulkan
-LIBS_SYSTEM  += -lvulkan
+
+# GPU backends that the binary loads where it finds them.
+PLUGINS := $(if $(filter ON,$(call onoff,$(CUDA))),cuda) $(if $(filter ON,$(call onoff,$(VULKAN))),vulkan)
+ifneq ($(and $(CROSS),$(strip $(PLUGINS))),)
+$(error GPU plug-ins are built on the machine they are for: leave ARCH=$(ARCH) out, or CUDA=1 and VULKAN=1)
 endif
+CUDA_HOME ?= $(or $(patsubst %/bin/nvcc,%,$(shell command -v nvcc 2>/dev/null)),/usr/local/cuda)
+ifneq ($(and $(strip $(PLUGINS)),$(filter-out Linux,$(OS))),)
+$(error plug-ins are for Linux; Macs have Metal, which is linked in)
+endif
+# Empty: that of the GPU at hand; without one, or with NATIVE=0, all that ggml knows.
+CUDA_ARCH ?=
 
 GO_LDFLAGS := -s -w -X paligemma/internal/cli.version=$(VERSION) $(DIST_LDFLAGS)
 # nodynamic: without it the HEIC and AVIF modules look for libraries of the system.
@@ -77,9 +83,9 @@ TAG_LIST   := $(if $(filter ON,$(call onoff,$(HEIF))),heif nodynamic) $(if $(fil
 TAGS       := $(if $(strip $(TAG_LIST)),-tags '$(strip $(TAG_LIST))')
 GO_BUILD   := $(GO_ENV) $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native demo docs eval test test-plain test-rpc race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force test-qemu dist package
+.PHONY: all native plugin-cuda plugin-vulkan demo docs eval test test-plain test-rpc race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force test-qemu dist package
 
-all: bin/paligemma
+all: bin/paligemma $(PLUGINS:%=plugin-%)
 
 bin/paligemma: native force
 	@mkdir -p bin
@@ -104,13 +110,20 @@ native: $(B)/link.stamp $(if $(filter ON,$(call onoff,$(RPC))),$(B)/rpc.stamp)
 # The generated Go files carry the flags of the chosen backends and a hash of
 # the archives: without it Go would neither relink nor rerun cached tests when
 # an archive changes. Both are rewritten only when their text changes.
-$(B)/link.stamp: $(GGML_BUILD)/built $(if $(TOKENIZERS_LIBRARY),$(RUST_BUILD)/built) $(B)/flavor Makefile scripts/dist/arch.mk
+# ggml-base becomes one object: plug-ins take functions of it that the binary
+# itself does not, and the linker leaves out objects that nothing asks for.
+$(B)/link.stamp: $(GGML_BUILD)/built $(GGML_BUILD)/tree $(if $(TOKENIZERS_LIBRARY),$(RUST_BUILD)/built) $(B)/flavor third_party/ggml/exports.ld Makefile scripts/dist/arch.mk
 	@mkdir -p $(B)/lib
-	@rm -f $(B)/lib/*.a && rm -rf $(B)/include
+	@rm -f $(B)/lib/* && rm -rf $(B)/include
 	@find $(GGML_BUILD) -name 'libggml*.a' -exec cp {} $(B)/lib/ \;
+ifneq ($(OS),Darwin)
+	@$(LINK_CC) -r -nostdlib -o $(B)/lib/ggml-base.o -Wl,--whole-archive $(B)/lib/libggml-base.a
+	@rm $(B)/lib/libggml-base.a && $(LINK_AR) rcsD $(B)/lib/libggml-base.a $(B)/lib/ggml-base.o && rm $(B)/lib/ggml-base.o
+	@cp third_party/ggml/exports.ld $(B)/lib/exports.o
+endif
 	$(if $(TOKENIZERS_LIBRARY),@cp $(TOKENIZERS_LIBRARY) $(B)/lib/)
 	@cp -R "$$(cat $(GGML_BUILD)/source)/include" $(B)/include
-	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -- -lggml $(LIBS_BACKEND) -lggml-base $(LIBS_SYSTEM)
+	@$(GO) run ./scripts/linkflags -lib $(B)/lib -flavor '$(FLAVOR)' -tree "$$(cat $(GGML_BUILD)/tree)" -- -lggml $(LIBS_BACKEND) -lggml-base '$(LIBS_SYSTEM)'
 	@touch $@
 
 # Beside the other archives, of which link.stamp makes the folder anew.
@@ -130,8 +143,7 @@ $(GGML_BUILD)/built: third_party/ggml/CMakeLists.txt scripts/dist/arch.mk third_
 	@echo "building ggml ($(FLAVOR); a minute or two the first time)"
 	@cmake -S third_party/ggml -B $(GGML_BUILD) -DCMAKE_BUILD_TYPE=Release \
 	  -DGGML_SRC="$$(cat $(GGML_BUILD)/source)" \
-	  $(CMAKE_ARCH) -DGGML_NATIVE=$(call onoff,$(NATIVE)) -DGGML_CUDA=$(call onoff,$(CUDA)) \
-	  -DGGML_METAL=$(call onoff,$(METAL)) -DGGML_VULKAN=$(call onoff,$(VULKAN)) \
+	  $(CMAKE_ARCH) -DGGML_NATIVE=$(call onoff,$(NATIVE)) -DGGML_METAL=$(call onoff,$(METAL)) \
 	  > $(GGML_BUILD)/cmake.log 2>&1 || { tail -n 20 $(GGML_BUILD)/cmake.log >&2; exit 1; }
 	@cmake --build $(GGML_BUILD) -j $(JOBS) >> $(GGML_BUILD)/cmake.log 2>&1 \
 	  || { tail -n 30 $(GGML_BUILD)/cmake.log >&2; exit 1; }
@@ -152,11 +164,61 @@ $(GGML_BUILD)/source: force
 	@p=$$(cd '$(GGML_SRC)' && pwd -P); echo "$$p" | cmp -s - $@ || echo "$$p" > $@
 endif
 
+# The hash that binary and plug-ins carry: they go together where it is the same.
+$(GGML_BUILD)/tree: $(GGML_BUILD)/source $(if $(GGML_SRC),force,third_party/ggml/tree.sha256)
+ifeq ($(GGML_SRC),)
+	@cp third_party/ggml/tree.sha256 $@
+else
+	@h=$$($(GO) run ./scripts/cratetree -hash '$(GGML_SRC)/include' '$(GGML_SRC)/src'); echo "$$h" | cmp -s - $@ || echo "$$h" > $@
+endif
+
 # Fetched again if cargo's cache was cleaned meanwhile.
-$(B)/ggml-src.stamp: third_party/ggml/Cargo.toml third_party/ggml/tree.sha256 $(if $(wildcard $(B)/ggml-src/include/ggml.h),,force) | tools
+$(B)/ggml-src.stamp: $(if $(wildcard $(B)/ggml-src/include/ggml.h),,force)
+$(B)/vulkan-headers.stamp: $(if $(wildcard $(B)/vulkan-headers/vulkan/vulkan.hpp),,force)
+$(B)/ggml-src.stamp: $(B)/%-src.stamp: third_party/%/Cargo.toml third_party/%/tree.sha256 | tools
 	@mkdir -p $(B)
-	@$(GO) run ./scripts/ggmlsrc $(B)/ggml-src
+	@$(GO) run ./scripts/cratetree third_party/$* $(B)/$*-src
 	@touch $@
+
+$(B)/vulkan-headers.stamp: $(B)/%-headers.stamp: third_party/%/Cargo.toml third_party/%/tree.sha256 | tools
+	@mkdir -p $(B)
+	@$(GO) run ./scripts/cratetree third_party/$* $(B)/$*-headers
+	@touch $@
+
+# --- plug-ins ---------------------------------------------------------------
+
+PLUGIN_SRC := $(if $(GGML_SRC),-src)
+CUDA_NATIVE = $(if $(filter ON,$(call onoff,$(NATIVE))),$(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo 1))
+# Split at spaces: no path among them may have one.
+PLUGIN_CUDA   = -DCUDAToolkit_ROOT=$(CUDA_HOME) -DCMAKE_CUDA_COMPILER=$(CUDA_HOME)/bin/nvcc -DGGML_NATIVE=$(call onoff,$(CUDA_NATIVE)) \
+  $(if $(CUDA_ARCH),-DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCH),-UCMAKE_CUDA_ARCHITECTURES)
+PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR=$$(cd $(B)/vulkan-headers && pwd -P)
+
+plugin-cuda plugin-vulkan: plugin-%: $(B)/plugin-%$(PLUGIN_SRC)/built bin/paligemma
+	@rm -f bin/libggml-$*-*.so
+	@cp -p $(<D)/libggml-$*-*.so bin/
+	@./scripts/plugincheck bin/paligemma bin/libggml-$*-*.so
+
+$(B)/plugin-%$(PLUGIN_SRC)/built: third_party/ggml/CMakeLists.txt third_party/ggml/plugin.c third_party/ggml/plugin.map $(GGML_BUILD)/tree $(B)/plugin-%$(PLUGIN_SRC)/options $(if $(GGML_SRC),force) | tools
+	@echo "building ggml's $* backend (log in $(@D)/cmake.log)"
+	@rm -f $(@D)/*.so
+	@tree=$$(cat $(GGML_BUILD)/tree); cmake -S third_party/ggml -B $(@D) -DCMAKE_BUILD_TYPE=Release \
+	  -DGGML_SRC="$$(cat $(GGML_BUILD)/source)" -DPLUGIN=$* -DTREE=$$tree -DTREE_SHORT=$${tree:0:12} \
+	  $$(cat $(@D)/options) > $(@D)/cmake.log 2>&1 || { tail -n 20 $(@D)/cmake.log >&2; exit 1; }
+	@cmake --build $(@D) -j $(JOBS) --target plugin >> $(@D)/cmake.log 2>&1 || { tail -n 30 $(@D)/cmake.log >&2; exit 1; }
+	@touch $@
+
+$(B)/plugin-cuda$(PLUGIN_SRC)/options: force
+	@test -x '$(CUDA_HOME)/bin/nvcc' || { echo "make: $(CUDA_HOME)/bin/nvcc is missing: set CUDA_HOME, or fetch a toolkit with scripts/cudatoolkit DIR" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@echo "$(PLUGIN_CUDA)" | cmp -s - $@ || echo "$(PLUGIN_CUDA)" > $@
+
+$(B)/plugin-vulkan$(PLUGIN_SRC)/options: $(B)/vulkan-headers.stamp force
+	$(call need,glslc,install glslc, the headers and loader of Vulkan, and SPIRV-Headers (docs/install.md))
+	@mkdir -p $(@D)
+	@echo "$(PLUGIN_VULKAN)" | cmp -s - $@ || echo "$(PLUGIN_VULKAN)" > $@
+
+# --- the tokenizers library -------------------------------------------------
 
 # The folder of the Go module names its version.
 $(RUST_BUILD)/module: force | tools
@@ -269,13 +331,16 @@ include scripts/dist/dist.mk
 # --- the rest ---------------------------------------------------------------
 
 SHARE = $(DESTDIR)$(PREFIX)/share
+BACKENDS = $(DESTDIR)$(PREFIX)/lib/paligemma
 BASH_COMPLETION = $(SHARE)/bash-completion/completions/paligemma
 ZSH_COMPLETION  = $(SHARE)/zsh/site-functions/_paligemma
 FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/paligemma.fish
 
-install: bin/paligemma
-	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(BACKENDS) $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	install -m 755 bin/paligemma $(DESTDIR)$(PREFIX)/bin/paligemma
+	rm -f $(BACKENDS)/libggml-*.so
+	for f in bin/libggml-*.so; do ! test -e $$f || install -m 755 $$f $(BACKENDS)/; done
 	$(RUN) ./bin/paligemma man --dir $(SHARE)/man/man1
 	$(RUN) ./bin/paligemma completion bash > $(BASH_COMPLETION)
 	$(RUN) ./bin/paligemma completion zsh > $(ZSH_COMPLETION)
@@ -283,6 +348,7 @@ install: bin/paligemma
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/paligemma $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	rm -f $(BACKENDS)/libggml-*.so
 	rm -f $(SHARE)/man/man1/paligemma.1 $(SHARE)/man/man1/paligemma-*.1
 
 clean:

@@ -154,11 +154,7 @@ func (r *Report) describe(e *engine.Engine) {
 	r.Bytes = int64(len(e.File().Bytes()))
 	r.Device = e.Device().Name
 	r.Threads, _ = e.Threads()
-	for _, d := range ggml.Devices() {
-		if d.Kind == ggml.KindCPU {
-			r.CPU = d.Description
-		}
-	}
+	r.CPU = ggml.CPU().Description
 }
 
 // typeName is the output type that a file was converted to; for a file that

@@ -14,8 +14,12 @@ import (
 func (a *app) devicesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "devices",
-		Short: "List what this build can run on",
-		Long:  "List the devices that --device takes. With auto, the first GPU is used, else the CPU.",
+		Short: "List what the program can run on",
+		Long: `List the devices that --device takes. With auto, the first GPU is used, else the CPU.
+
+GPUs are computed on by plug-ins, libggml-cuda-*.so and libggml-vulkan-*.so, next to the
+program or in ../lib/paligemma; PALIGEMMA_BACKENDS names other folders (separated by
+colons; empty: none). What keeps one from being used is said on stderr.`,
 		Example: `  paligemma devices
   paligemma caption photo.jpg --device cpu`,
 		Args: argsBetween(0, 0, ""),
@@ -25,6 +29,9 @@ func (a *app) devicesCommand() *cobra.Command {
 
 func (a *app) runDevices() error {
 	devices := ggml.Devices()
+	for _, p := range unusedPlugins() {
+		a.note("%s", p)
+	}
 	if a.common.Format != formatText {
 		p := a.newPrinter(layout{many: true, lines: true})
 		for _, d := range devices {

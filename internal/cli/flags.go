@@ -133,7 +133,7 @@ func (o *modelOptions) check() error {
 	if err := checkThreads(o.Threads); err != nil {
 		return err
 	}
-	if o.Device == "" || o.Device == "auto" {
+	if o.Device == "" || o.Device == "auto" || strings.EqualFold(o.Device, ggml.CPU().Name) {
 		return nil
 	}
 	names := []string{"auto"}

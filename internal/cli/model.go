@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
 
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
@@ -36,7 +37,21 @@ func (a *app) noteModel(e *engine.Engine) {
 	for _, note := range e.Notes() {
 		a.note("%s", note)
 	}
+	for _, p := range unusedPlugins() {
+		a.detail("%s", p)
+	}
 	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"), ggml.ISA())
+}
+
+// unusedPlugins says of each plug-in that was found and does not work why.
+func unusedPlugins() []string {
+	var lines []string
+	for _, p := range ggml.Plugins() {
+		if p.Problem != "" {
+			lines = append(lines, fmt.Sprintf("plug-in %s is not used: %s", p.Path, p.Problem))
+		}
+	}
+	return lines
 }
 
 // builtIn is the name of the built-in model in JSON.

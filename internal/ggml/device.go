@@ -35,8 +35,25 @@ type Device struct {
 	handle C.ggml_backend_dev_t
 }
 
-// Devices lists what this build found on this machine, the CPU included.
+// Devices lists what this program found on this machine, the CPU included. It loads the
+// plug-ins there are.
 func Devices() []Device {
+	loadPlugins()
+	return known()
+}
+
+// CPU returns the processor, which is always among [Devices]. No plug-in is loaded.
+func CPU() Device {
+	for _, d := range known() {
+		if d.Kind == KindCPU {
+			return d
+		}
+	}
+	return Device{}
+}
+
+// known lists the devices that need no plug-in and those of plug-ins that were loaded.
+func known() []Device {
 	initLibrary()
 	var devices []Device
 	for i := range C.ggml_backend_dev_count() {
@@ -67,8 +84,11 @@ func Devices() []Device {
 }
 
 // findDevice resolves a name: "auto" and "" take the first GPU, then the first
-// integrated GPU, then the CPU.
+// integrated GPU, then the CPU. For the CPU no plug-in is loaded.
 func findDevice(name string) (Device, error) {
+	if strings.EqualFold(name, string(KindCPU)) {
+		return CPU(), nil
+	}
 	devices := Devices()
 	if name == "" || name == "auto" {
 		for _, kind := range []DeviceKind{KindGPU, KindIGPU, KindCPU} {

@@ -1,24 +1,11 @@
 package ggml
 
 /*
-#cgo CFLAGS: -I${SRCDIR}/../../build/include
-#include <stdlib.h>
-#include <stdatomic.h>
-#include <stdio.h>
+#cgo CPPFLAGS: -I${SRCDIR}/../../build/include
 #include "ggml.h"
 #include "ggml-cpu.h"
 #include "ggml-backend.h"
-
-static atomic_int pg_log_level;
-
-// Only warnings and errors are shown, and only where asked for.
-static void pg_log(enum ggml_log_level level, const char * text, void * data) {
-	(void) data;
-	int min = atomic_load(&pg_log_level);
-	if (min > 0 && (int) level >= min && level != GGML_LOG_LEVEL_CONT) {
-		fputs(text, stderr);
-	}
-}
+#include "log.h"
 
 // In memory.c and memory.cpp.
 void pg_abort(const char * message);
@@ -29,7 +16,6 @@ static void pg_hooks(void) {
 	ggml_set_abort_callback(pg_abort);
 	pg_set_new_handler();
 }
-static void pg_log_set_level(int level) { atomic_store(&pg_log_level, level); }
 */
 import "C"
 

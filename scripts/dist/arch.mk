@@ -38,6 +38,9 @@ endif
 # For releases: Go's build ID depends on the folder, and is left out. libstdc++ stays dynamic,
 # for the archive that compilers of today have asks for a newer glibc than all else here.
 LINK_CXX := $(if $(CROSS),$(TRIPLE)-)g++
+# What makes one object of ggml-base, for plug-ins.
+LINK_CC  := $(if $(CROSS),$(TRIPLE)-gcc,$(CGO_CC))
+LINK_AR  := $(if $(CROSS),$(TRIPLE)-ar,$(AR))
 ifneq ($(RELEASE),)
 DIST_LDFLAGS := -buildid=
 endif

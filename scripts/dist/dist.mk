@@ -14,7 +14,7 @@ dist: | tools
 	@git diff-index --quiet HEAD -- || { echo "make: commit what was changed first: a release is made of what is committed" >&2; exit 1; }
 	@[ "$$(cat $(DIST)/commit 2>/dev/null)" = $(COMMIT) ] || { rm -rf $(DIST) && mkdir -p $(DIST)/source && \
 	  git archive $(COMMIT) | tar -x -C $(DIST)/source && echo $(COMMIT) > $(DIST)/commit; }
-	@rm -rf $(DIST)/source/$(B)/archives
+	@rm -rf $(DIST)/source/$(B)/archives $(DIST)/source/bin
 	@env -u CFLAGS -u CXXFLAGS -u CPPFLAGS -u LDFLAGS -u CGO_CFLAGS -u CGO_CXXFLAGS -u CGO_CPPFLAGS -u CGO_LDFLAGS \
 	  -u CC -u CXX -u GOEXPERIMENT -u RUSTFLAGS GOFLAGS=-buildvcs=false GOAMD64=v1 GOARM64=v8.0 LC_ALL=C TZ=UTC \
 	  SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct $(COMMIT))" \

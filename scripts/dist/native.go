@@ -209,7 +209,7 @@ func ggml(options) ([]component, error) {
 	if len(version) != 3 || from == nil {
 		return nil, fmt.Errorf("the version of ggml is written otherwise than this script expects")
 	}
-	sums, err := lockSums("build/ggml-fetch/Cargo.lock")
+	sums, err := lockSums("build/ggml-src-fetch/Cargo.lock")
 	if err != nil {
 		return nil, err
 	}

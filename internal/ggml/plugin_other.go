@@ -1,0 +1,10 @@
+//go:build !linux
+
+package ggml
+
+import "io/fs"
+
+// Elsewhere GPU backends are linked in.
+const pluginsSupported = false
+
+func trusted(fs.FileInfo) error { return nil }

@@ -1,0 +1,59 @@
+// A plug-in for tests. TREE: the hash of ggml's sources that it says it was made of.
+// API: the version of the interface, as it has it. DEVICES: their number. THROW, MISSING,
+// NOTHING: what ggml_backend_init does wrong; without API there is none.
+#include <stdexcept>
+
+#include "ggml-backend.h"
+#include "ggml.h"
+
+#ifdef TREE
+__attribute__((used, section(".paligemma"))) static const char tree[] = TREE;
+#endif
+
+#ifdef API
+// As in ggml-backend-impl.h, which is not among the public headers.
+struct ggml_backend_reg {
+	int api_version;
+	const char * (*get_name)(ggml_backend_reg_t);
+	size_t (*get_device_count)(ggml_backend_reg_t);
+	ggml_backend_dev_t (*get_device)(ggml_backend_reg_t, size_t);
+	void * (*get_proc_address)(ggml_backend_reg_t, const char *);
+	void * context;
+};
+
+struct ggml_backend_device {
+	const char * (*get_name)(ggml_backend_dev_t);
+	const char * (*get_description)(ggml_backend_dev_t);
+	void (*get_memory)(ggml_backend_dev_t, size_t *, size_t *);
+	enum ggml_backend_dev_type (*get_type)(ggml_backend_dev_t);
+	void * others[11];
+	ggml_backend_reg_t reg;
+	void * context;
+};
+
+static const char * name(ggml_backend_reg_t) { return "FAKE"; }
+static const char * device_name(ggml_backend_dev_t) { return "FAKE0"; }
+static void memory(ggml_backend_dev_t, size_t * free, size_t * total) { *free = 1, *total = 2; }
+static enum ggml_backend_dev_type type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_ACCEL; }
+
+extern ggml_backend_reg fake;
+static ggml_backend_device device = { device_name, device_name, memory, type, {}, &fake, nullptr };
+static size_t count(ggml_backend_reg_t) { return DEVICES; }
+static ggml_backend_dev_t get(ggml_backend_reg_t, size_t) { return &device; }
+ggml_backend_reg fake = { API, name, count, get, nullptr, nullptr };
+
+extern "C" int ggml_missing(void);
+
+extern "C" ggml_backend_reg_t ggml_backend_init(void) {
+#ifdef THROW
+	throw std::runtime_error("the driver is broken");
+#endif
+#ifdef MISSING
+	return ggml_missing() ? &fake : nullptr;
+#endif
+#ifdef NOTHING
+	return nullptr;
+#endif
+	return ggml_version() ? &fake : nullptr;
+}
+#endif
