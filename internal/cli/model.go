@@ -36,7 +36,7 @@ func (a *app) noteModel(e *engine.Engine) {
 	for _, note := range e.Notes() {
 		a.note("%s", note)
 	}
-	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"), ggml.ISA())
+	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, ggml.Names(e.Devices()), units.Count(threads, "thread", "threads"), ggml.ISA())
 }
 
 // builtIn is the name of the built-in model in JSON.

@@ -56,17 +56,20 @@ const reserved = maxTensors*60*(336+16) + 64<<20
 
 // Options say what a Backend runs on.
 type Options struct {
-	Device  string // name from Devices, "auto" or ""
+	Device  string // what FindDevices takes: "auto", or names of devices
 	Threads int    // CPU threads; 0: DefaultThreads
 	Plain   bool   // every graph is Plain: what a device computes, on the CPU
 	All     bool   // all threads compute small graphs, too
 	Tiles   int64  // queries from which on Graph.Tiles reports true; 0: 64
 }
 
-// Backend computes graphs on a device with the CPU as its fallback. It is not
-// safe for concurrent use: one computation at a time.
+// backendHandle is ggml's: a stream of work for one device.
+type backendHandle = C.ggml_backend_t
+
+// Backend computes graphs on one device or several, with the CPU as their fallback. It is
+// not safe for concurrent use: one computation at a time.
 type Backend struct {
-	device  Device
+	devices []Device
 	threads int
 	refused int // threads that the system did not start
 	plain   bool
@@ -74,7 +77,8 @@ type Backend struct {
 	all     bool  // Options.All
 	// ggmlProducts leaves products to ggml, whose results tests compare with.
 	ggmlProducts bool
-	backends     []C.ggml_backend_t // the device first, the CPU last; one if they are the same
+	backends     []C.ggml_backend_t // of the devices that are not the CPU, and of the CPU: the last, as ggml wants it
+	places       []int              // of each device, its index in backends
 	sched        C.ggml_backend_sched_t
 	pool         *C.struct_ggml_threadpool
 	single       *C.struct_ggml_threadpool // of the calling thread alone
@@ -88,7 +92,7 @@ type Backend struct {
 // NewBackend opens the device and starts the threads. The caller closes it
 // after everything that was made with it.
 func NewBackend(opts Options) (*Backend, error) {
-	device, err := findDevice(opts.Device)
+	devices, err := FindDevices(opts.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +106,7 @@ func NewBackend(opts Options) (*Backend, error) {
 	if !allocatable(reserved) {
 		return nil, ErrMemory
 	}
-	b := &Backend{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, tiles: cmp.Or(opts.Tiles, tileQueries)}
+	b := &Backend{devices: devices, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, tiles: cmp.Or(opts.Tiles, tileQueries)}
 	b.refused = threads - b.threads
 	if err := b.open(); err != nil {
 		b.Close()
@@ -112,18 +116,9 @@ func NewBackend(opts Options) (*Backend, error) {
 }
 
 func (b *Backend) open() error {
-	if b.device.Kind != KindCPU {
-		backend := C.ggml_backend_dev_init(b.device.handle, nil)
-		if backend == nil {
-			return fmt.Errorf("device %s does not start", b.device.Name)
-		}
-		b.backends = append(b.backends, backend)
+	if err := b.openDevices(); err != nil {
+		return err
 	}
-	cpu := C.ggml_backend_cpu_init()
-	if cpu == nil {
-		return errors.New("ggml's cpu backend does not start")
-	}
-	b.backends = append(b.backends, cpu)
 	if b.pool = C.pg_threadpool(C.int(b.threads)); b.pool == nil {
 		return fmt.Errorf("cannot start %d threads", b.threads)
 	}
@@ -133,12 +128,39 @@ func (b *Backend) open() error {
 	if b.threads > 1 {
 		b.team = C.pg_team_new(C.int(b.threads))
 	}
-	if !b.watch.open(cpu) {
+	if !b.watch.open(b.cpu()) {
 		return ErrMemory
 	}
 	b.sched = C.ggml_backend_sched_new(&b.backends[0], nil, C.int(len(b.backends)), maxTensors, false, true)
 	if b.sched == nil {
 		return errors.New("ggml's scheduler does not start")
+	}
+	return nil
+}
+
+// openDevices starts the backends of the devices, and the CPU's.
+func (b *Backend) openDevices() error {
+	for _, d := range b.devices {
+		if d.Kind == KindCPU {
+			b.places = append(b.places, -1) // once it is known
+			continue
+		}
+		backend := C.ggml_backend_dev_init(d.handle, nil)
+		if backend == nil {
+			return fmt.Errorf("device %s does not start", d.Name)
+		}
+		b.places = append(b.places, len(b.backends))
+		b.backends = append(b.backends, backend)
+	}
+	cpu := C.ggml_backend_cpu_init()
+	if cpu == nil {
+		return errors.New("ggml's cpu backend does not start")
+	}
+	b.backends = append(b.backends, cpu)
+	for i, place := range b.places {
+		if place < 0 {
+			b.places[i] = len(b.backends) - 1
+		}
 	}
 	return nil
 }
@@ -166,8 +188,8 @@ func (b *Backend) Close() {
 	b.spare = nil
 }
 
-// Device is what the backend computes on.
-func (b *Backend) Device() Device { return b.device }
+// Devices returns what the backend computes on.
+func (b *Backend) Devices() []Device { return b.devices }
 
 // Threads is the number of CPU threads.
 func (b *Backend) Threads() int { return b.threads }
@@ -176,10 +198,13 @@ func (b *Backend) Threads() int { return b.threads }
 // start (ulimit -u, a container's limit of processes).
 func (b *Backend) Refused() int { return b.refused }
 
-func (b *Backend) cpuOnly() bool { return b.device.Kind == KindCPU }
+func (b *Backend) cpuOnly() bool { return len(b.backends) == 1 }
 
-// primary is the backend that weights and caches live on.
-func (b *Backend) primary() C.ggml_backend_t { return b.backends[0] }
+// at is the backend of the device at a place in the list of devices.
+func (b *Backend) at(place int) C.ggml_backend_t { return b.backends[b.places[place]] }
+
+// cpu is the backend of the CPU.
+func (b *Backend) cpu() C.ggml_backend_t { return b.backends[len(b.backends)-1] }
 
 // smallCost is the cost (see Graph) below which a graph is computed by one thread,
 // in some 6 ms: a second one gains little where hundreds of operations are small, and
@@ -238,17 +263,17 @@ func (b *Backend) run(ctx context.Context, g *Graph, upload func()) (err error) 
 	}()
 	C.ggml_backend_sched_reset(b.sched)
 	planned := allocatable(slack) && b.prepare(g)
-	for _, t := range g.scratch { // which nothing else ties to a backend
-		C.ggml_backend_sched_set_tensor_backend(b.sched, t.c, b.primary())
+	for _, s := range g.scratch { // which nothing else ties to a backend
+		C.ggml_backend_sched_set_tensor_backend(b.sched, s.tensor.c, b.at(s.place))
 	}
+	b.assign(g)
 	if !planned || !bool(C.ggml_backend_sched_alloc_graph(b.sched, g.graph)) || !allocatable(slack) {
 		return ErrMemory
 	}
 	upload()
 	s := b.staff(g)
-	cpu := b.backends[len(b.backends)-1]
-	C.ggml_backend_cpu_set_n_threads(cpu, C.int(s.threads))
-	C.ggml_backend_cpu_set_threadpool(cpu, s.pool)
+	C.ggml_backend_cpu_set_n_threads(b.cpu(), C.int(s.threads))
+	C.ggml_backend_cpu_set_threadpool(b.cpu(), s.pool)
 	b.watch.begin(g)
 	defer b.watch.end()
 	b.counts.Add(Counts{Computed: 1, Splits: int(C.ggml_backend_sched_get_n_splits(b.sched))})

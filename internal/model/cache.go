@@ -78,10 +78,11 @@ func (c *Cache) addSlab(cells int) error {
 		valuesShape = []int64{d, kv, n}
 	}
 	var specs []ggml.Spec
-	for layer := range t.Layers {
+	for layer, b := range c.model.blocks {
+		place := c.model.backend.Place(b.norm()) // a layer's cells lie with its weights
 		specs = append(specs,
-			ggml.Spec{Name: fmt.Sprintf("cache.%d.k", layer), Type: typ, Shape: []int64{d, kv, n}},
-			ggml.Spec{Name: fmt.Sprintf("cache.%d.v", layer), Type: typ, Shape: valuesShape})
+			ggml.Spec{Name: fmt.Sprintf("cache.%d.k", layer), Type: typ, Shape: []int64{d, kv, n}, Place: place},
+			ggml.Spec{Name: fmt.Sprintf("cache.%d.v", layer), Type: typ, Shape: valuesShape, Place: place})
 	}
 	store, err := c.model.backend.NewStore(specs)
 	if err != nil {

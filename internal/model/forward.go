@@ -75,12 +75,16 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 	}
 	g := m.backend.NewGraph(o)
 	defer g.Close()
+	g.Near(m.blocks[0].norm())
 	s := m.newStep(g, b, t.attentions)
 	x := g.Float32s(b.embeddings, int64(m.config.Text.Hidden), int64(tokens))
 	var hidden []ggml.Tensor
 	for i, layer := range m.blocks {
 		if t.hidden {
 			hidden = append(hidden, x)
+		}
+		if g.Near(layer.norm()) {
+			s.allocate(g)
 		}
 		x = layer.attend(g, s, i, x)
 		if i == len(m.blocks)-1 && !t.hidden {
@@ -118,7 +122,7 @@ func (m *Model) newStep(g *ggml.Graph, b batch, traced bool) *step {
 	t := m.config.Text
 	s := &step{config: t, parts: b.parts, tokens: int64(b.tokens()), traced: traced}
 	var positions []int32
-	from, longest := 0, 0
+	from := 0
 	for _, p := range b.parts {
 		p.from = from
 		from += p.tokens
@@ -130,22 +134,28 @@ func (m *Model) newStep(g *ggml.Graph, b batch, traced bool) *step {
 		}
 		p.see(g, queries, cells, t.SlidingWindow, traced)
 		if p.seq.shared != nil {
-			longest = max(longest, n)
+			s.longest = max(s.longest, int64(n))
 		}
 	}
 	s.rotary = g.NewRotary(positions, t.HeadDim, t.RopeTheta)
-	if g.Cells() {
-		return s
-	}
-	d, kv := int64(t.HeadDim), int64(t.KVHeads)
-	if longest > 0 {
-		s.keys = g.Scratch(m.options.CellType(), d, kv, int64(longest))
-		s.values = g.Scratch(m.options.CellType(), int64(longest), d, kv)
-	}
-	if len(b.parts) > 1 {
-		s.out = g.Scratch(gguf.TypeF32, d, int64(t.Heads), s.tokens)
-	}
+	s.cellType = m.options.CellType()
+	s.allocate(g)
 	return s
+}
+
+// allocate makes the memory that layers on one device use one after the other.
+func (s *step) allocate(g *ggml.Graph) {
+	if g.Cells() {
+		return
+	}
+	d, kv := int64(s.config.HeadDim), int64(s.config.KVHeads)
+	if s.longest > 0 {
+		s.keys = g.Scratch(s.cellType, d, kv, s.longest)
+		s.values = g.Scratch(s.cellType, s.longest, d, kv)
+	}
+	if len(s.parts) > 1 {
+		s.out = g.Scratch(gguf.TypeF32, d, int64(s.config.Heads), s.tokens)
+	}
 }
 
 // see notes which of the cells the part's tokens see. Where attention does not take

@@ -1,6 +1,9 @@
 package model
 
-import "paligemma/internal/ggml"
+import (
+	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+)
 
 // block is a layer of the language model, in two halves: between those of the
 // last layer, rows that nobody asks for are dropped.
@@ -9,7 +12,8 @@ type block interface {
 	attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor
 	// mlp is the feed-forward half on x [h, any].
 	mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor
-	// attention is its projections, and feedForward what follows them.
+	// norm is its first weight, attention its projections, and feedForward what follows them.
+	norm() ggml.Tensor
 	attention() *Attention
 	feedForward() *MLP
 }
@@ -26,6 +30,8 @@ type step struct {
 	traced  bool // keep the attention weights
 	weights []ggml.Tensor
 
+	cellType     gguf.Type
+	longest      int64       // cells of a fork
 	out          ggml.Tensor // where parts put their results: [d, heads, T]
 	keys, values ggml.Tensor // where the cells of forks are put together
 	inside       *part       // whose shared cells are there
@@ -39,6 +45,8 @@ func (l *GemmaLayer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) gg
 	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale})
 	return g.Add(x, h)
 }
+
+func (l *GemmaLayer) norm() ggml.Tensor { return l.AttnNorm }
 
 func (l *GemmaLayer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
 	h := g.RMSNorm(x, l.MLPNorm, s.config.RMSEps, factors(l.Gate, l.Up)...)

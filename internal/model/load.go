@@ -25,12 +25,17 @@ type Model struct {
 // computes on e. The file and the backend must outlive the model, which the caller
 // closes first. A missing, unknown or misshapen tensor is an error that names it.
 func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
+	return LoadPlan(f, e, Plan{}, changes...)
+}
+
+// LoadPlan is Load with a plan for the devices of e, which are those of its shares.
+func LoadPlan(f *gguf.File, e *ggml.Backend, p Plan, changes ...Change) (*Model, error) {
 	config, err := ReadConfig(f.Header)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
 	m := &Model{config: config, backend: e}
-	slots, err := m.bind(f)
+	slots, err := m.bind(f, p)
 	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
@@ -43,7 +48,7 @@ func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
 }
 
 // bind checks the file's tensors, places them and returns where they went.
-func (m *Model) bind(f *gguf.File) (map[string]slot, error) {
+func (m *Model) bind(f *gguf.File, p Plan) (map[string]slot, error) {
 	if err := m.config.CheckTensors(f.Header); err != nil {
 		return nil, err
 	}
@@ -53,7 +58,7 @@ func (m *Model) bind(f *gguf.File) (map[string]slot, error) {
 	m.config.walk(&m.weights, func(spec TensorSpec, s slot) {
 		t, _ := f.Lookup(spec.Name)
 		m.options.Exact = m.options.Exact && t.Type == gguf.TypeF32
-		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t)})
+		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t), Place: p.place(spec)})
 		slots[spec.Name] = s
 		if spec.Name == TensorEmbedding {
 			m.embedding = newEmbedding(t, f.Data(t))

@@ -23,6 +23,7 @@ func (m *Model) Encode(ctx context.Context, pixels []float32) (Features, error) 
 	}
 	g := m.backend.NewGraph(m.options)
 	defer g.Close()
+	g.Near(m.weights.Vision.Position)
 	patches := g.Float32s(patchify(pixels, v), int64(v.PatchDim()), int64(v.ImageTokens))
 	out := m.weights.Projector.Mul(g, m.tower(g, patches))
 	g.Output(out)

@@ -4,6 +4,6 @@ package testdevice
 
 import "errors"
 
-func startRPC() error {
+func startRPC(int) error {
 	return errors.New("this build has no RPC backend: use make test-rpc")
 }
