@@ -48,8 +48,12 @@ func (o modelOptions) name() string { return cmp.Or(o.Model, builtIn) }
 // options are the engine's, for a number of texts at a time.
 func (o modelOptions) options(parallel int) (engine.Options, error) {
 	adapters, err := adapterSpecs(o.LoRA)
+	if err != nil {
+		return engine.Options{}, err
+	}
+	devices, split, err := o.resolve()
 	return engine.Options{
-		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: adapters,
+		Device: devices, Split: split, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: adapters,
 	}, err
 }
 

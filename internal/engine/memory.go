@@ -83,7 +83,7 @@ func (o Options) place(c model.Config, h *gguf.Header) (model.Plan, error) {
 		}
 	}
 	prompt := c.Vision.ImageTokens + promptTokens
-	return c.Plan(h, places, o.Split, prompt, o.parallel()*(prompt+answerTokens))
+	return c.Plan(h.Lookup, places, o.Split, prompt, o.parallel()*(prompt+answerTokens))
 }
 
 // parallel is how many texts are decoded together, at most.

@@ -109,11 +109,12 @@ func (s TensorSpec) textLayer() int {
 	return s.Layer
 }
 
-// Plan places a model, whose tensors must be those of the configuration, on devices. It
-// counts the memory for prompts of some tokens and a cache of some cells. Devices that
-// get nothing to compute are left out. What does not fit is no error (see Short).
-func (c Config) Plan(h *gguf.Header, places []Place, split Split, prompt, cells int) (Plan, error) {
-	n := c.needs(h, prompt, cells)
+// Plan places a model on devices, whose tensors lookup returns: all that the configuration
+// calls for must be there. It counts the memory for prompts of some tokens and a cache of
+// some cells. Devices that get nothing to compute are left out. What does not fit is left to
+// Short to tell.
+func (c Config) Plan(lookup func(name string) (gguf.Tensor, bool), places []Place, split Split, prompt, cells int) (Plan, error) {
+	n := c.needs(lookup, prompt, cells)
 	p := planner{places: places, needs: n, vision: max(0, slices.IndexFunc(places, func(p Place) bool { return !p.Host }))}
 	layers, err := split.deal(len(places), c.Text.Layers)
 	if err != nil {
@@ -179,12 +180,12 @@ type needs struct {
 }
 
 // needs counts the bytes of a model's parts.
-func (c Config) needs(h *gguf.Header, prompt, cells int) needs {
+func (c Config) needs(lookup func(name string) (gguf.Tensor, bool), prompt, cells int) needs {
 	n := needs{layers: make([]int64, c.Text.Layers)}
 	cell := 2.0 // F16
 	exact := true
 	for _, spec := range c.Tensors() {
-		t, _ := h.Lookup(spec.Name)
+		t, _ := lookup(spec.Name)
 		exact = exact && t.Type == gguf.TypeF32
 		switch layer := spec.textLayer(); {
 		case layer >= 0:
