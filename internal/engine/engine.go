@@ -78,6 +78,7 @@ type Engine struct {
 	ready func() error // waits for the tokenizer, once
 	load  time.Duration
 
+	encodings   encodings
 	work        chan func()      // computations that own the model while they run
 	generations chan *generation // those that wait for a place
 	parallel    int

@@ -58,12 +58,11 @@ func (e *Engine) Encode(ctx context.Context, i *Image) (model.Features, error) {
 		return i.features, nil
 	}
 	start := time.Now()
-	err = e.compute(ctx, func(ctx context.Context) (err error) {
-		e.backend.TakeCounts()
-		i.features, err = e.model.Encode(ctx, i.Pixels)
-		i.graphs = e.backend.TakeCounts()
-		return err
-	})
+	w := e.await(ctx, i.Pixels)
+	err = e.compute(w.ctx, func(ctx context.Context) error { return e.encode(ctx, w) })
+	if e.forget(w) {
+		i.features, i.graphs, err = w.features, w.graphs, w.err
+	}
 	i.encoded = err == nil
 	i.took.Store(int64(time.Since(start)))
 	return i.features, err

@@ -267,12 +267,8 @@ func (e *Engine) layOut(ctx context.Context, p Prompt) (prompt model.Prompt, err
 	if err := e.ready(); err != nil {
 		return prompt, err
 	}
-	for _, image := range p.Images {
-		features, err := e.Encode(ctx, image)
-		if err != nil {
-			return prompt, err
-		}
-		prompt.Images = append(prompt.Images, features)
+	if prompt.Images, err = e.encodeAll(ctx, p.Images); err != nil {
+		return prompt, err
 	}
 	if prompt.IDs = p.IDs; p.IDs == nil {
 		prompt.IDs, err = e.tok.Prompt(p.Text, len(p.Images), e.config.Vision.ImageTokens)

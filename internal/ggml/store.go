@@ -4,6 +4,7 @@ package ggml
 #include "ggml.h"
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
+#include "upload.h"
 */
 import "C"
 
@@ -249,10 +250,22 @@ func (s *Store) addWeights(specs []Spec, mapping []byte, backend backendHandle) 
 		return nil, err
 	}
 	C.ggml_backend_buffer_set_usage(buffer, C.GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
-	for i, spec := range specs {
-		tensors[i].write(unsafe.Pointer(&spec.Data[0]), int64(len(spec.Data)))
-	}
+	upload(backend, tensors, specs)
 	return tensors, nil
+}
+
+// upload copies data to a device, by pinned memory where it has that.
+func upload(backend backendHandle, tensors []Tensor, specs []Spec) {
+	u := C.pg_upload_new(backend)
+	defer C.pg_upload_free(u)
+	for i, spec := range specs {
+		data := unsafe.Pointer(&spec.Data[0])
+		if u != nil {
+			C.pg_upload_send(u, tensors[i].c, data, C.size_t(len(spec.Data)))
+		} else {
+			tensors[i].write(data, int64(len(spec.Data)))
+		}
+	}
 }
 
 // inPlace reports whether every spec's data lie in mapping, aligned as ggml wants.

@@ -175,7 +175,8 @@ type needs struct {
 	cache        int64   // of each layer
 	vision, head int64   // weights
 	work         int64   // results in a layer of the language model,
-	visionWork   int64   // of the tower,
+	visionWork   int64   // of the tower, for an image,
+	images       int64   // that a device other than the CPU encodes at a time
 	logits       int64   // and after the last layer
 }
 
@@ -203,7 +204,7 @@ func (c Config) needs(lookup func(name string) (gguf.Tensor, bool), prompt, cell
 	t, v := c.Text, c.Vision
 	n.cache = bound(c.cacheMemory(float64(cells)) / float64(t.Layers) * cell / floatSize)
 	n.work = bound(c.textMemory(float64(prompt)) + scoreMemory(prompt, t.Heads))
-	n.visionWork = bound(c.visionMemory() + scoreMemory(v.ImageTokens, v.Heads))
+	n.visionWork, n.images = bound(c.visionMemory()+scoreMemory(v.ImageTokens, v.Heads)), int64(c.imagesPerPass())
 	n.logits = bound(c.logitMemory())
 	return n
 }
@@ -235,7 +236,11 @@ func (p *planner) share(place, first, n int) Share {
 	}
 	if s.Vision {
 		s.Weights += p.needs.vision
-		s.Compute = max(s.Compute, p.visionWork)
+		work := p.visionWork
+		if !s.Host {
+			work *= p.images
+		}
+		s.Compute = max(s.Compute, work)
 	}
 	if s.Head {
 		s.Weights += p.head

@@ -4,6 +4,7 @@
 // "plain" is the CPU with the graphs of other devices. "rpc0" is ggml's RPC backend
 // with a server in the test's own process, on the loopback address: a device whose
 // memory the program cannot reach (build tag rpc, make test-rpc); "rpc1" is another one.
+// "fake0" has pinned memory and copies late, "fake1" uses memory of the program in place.
 // Other names, such as "vulkan0", are those of ggml.Devices. Commas between names have a
 // model split.
 package testdevice
@@ -19,7 +20,8 @@ import (
 const (
 	cpu   = "cpu"
 	plain = "plain"
-	rpc   = "rpc" // and a number
+	rpc   = "rpc"  // and a number
+	fake  = "fake" // and 0 or 1
 )
 
 // Device is what tests compute on.
@@ -42,19 +44,27 @@ func Named(tb testing.TB, name string) Device {
 		return Device{Name: cpu, Plain: true}
 	}
 	for part := range strings.SplitSeq(name, ",") {
-		number, ok := strings.CutPrefix(part, rpc)
-		if !ok {
-			continue
-		}
-		n, err := strconv.Atoi(number)
-		if err == nil {
-			err = startRPC(n + 1)
-		}
-		if err != nil {
+		if err := start(part); err != nil {
 			tb.Fatalf("test device %s: %v", part, err)
 		}
 	}
 	return Device{Name: name}
+}
+
+// start makes a device that is made for tests one of ggml's.
+func start(name string) error {
+	if strings.HasPrefix(name, fake) {
+		return startFakes()
+	}
+	number, ok := strings.CutPrefix(name, rpc)
+	if !ok {
+		return nil
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return err
+	}
+	return startRPC(n + 1)
 }
 
 // Kernels reports whether the device computes with the CPU's own kernels.

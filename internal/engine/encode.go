@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/model"
+)
+
+// encoding is an image that waits for its features. Whoever's turn comes first has the
+// images of others computed with its own, as many as the model takes in one pass.
+type encoding struct {
+	ctx    context.Context // ends when the features are there
+	cancel func()
+	pixels []float32
+
+	done     bool // what follows is there
+	features model.Features
+	graphs   ggml.Counts // of the pass
+	err      error
+}
+
+// encodings are the images that wait.
+type encodings struct {
+	sync.Mutex
+	waiting []*encoding
+}
+
+// await has an image wait for its turn, or for another's.
+func (e *Engine) await(ctx context.Context, pixels []float32) *encoding {
+	w := &encoding{pixels: pixels}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	e.encodings.waiting = append(e.encodings.waiting, w)
+	return w
+}
+
+// forget ends the wait of an image, and reports whether it was encoded.
+func (e *Engine) forget(w *encoding) bool {
+	w.cancel()
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	e.encodings.waiting = slices.DeleteFunc(e.encodings.waiting, func(o *encoding) bool { return o == w })
+	return w.done
+}
+
+// encode computes an image, together with others that wait. It is called by who owns the model.
+func (e *Engine) encode(ctx context.Context, w *encoding) error {
+	pass := e.pass(w)
+	if len(pass) > 1 {
+		ctx = e.ctx // one that is given up does not stop the others
+	}
+	err := e.encodePass(ctx, pass)
+	if len(pass) > 1 && errors.Is(err, ggml.ErrMemory) {
+		pass = pass[:1]
+		err = e.encodePass(ctx, pass)
+	}
+	if err == nil {
+		return nil
+	}
+	e.finish(pass, func(_ int, w *encoding) { w.err = e.cause(e.blame(err)) })
+	return err
+}
+
+// pass is an image with others that wait, no more than the model takes at a time.
+func (e *Engine) pass(first *encoding) []*encoding {
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	pass := []*encoding{first}
+	for _, w := range e.encodings.waiting {
+		if len(pass) >= e.model.ImagesPerPass() {
+			break
+		}
+		if w != first && !w.done && w.ctx.Err() == nil {
+			pass = append(pass, w)
+		}
+	}
+	return pass
+}
+
+// encodePass computes images in one pass.
+func (e *Engine) encodePass(ctx context.Context, pass []*encoding) error {
+	images := make([][]float32, len(pass))
+	for i, w := range pass {
+		images[i] = w.pixels
+	}
+	e.backend.TakeCounts()
+	features, err := e.model.EncodeAll(ctx, images)
+	graphs := e.backend.TakeCounts()
+	if err != nil {
+		return err
+	}
+	e.finish(pass, func(i int, w *encoding) { w.features, w.graphs = features[i], graphs })
+	return nil
+}
+
+// finish writes the results of a pass, and ends the wait of its images.
+func (e *Engine) finish(pass []*encoding, write func(int, *encoding)) {
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	for i, w := range pass {
+		write(i, w)
+		w.done = true
+		w.cancel()
+	}
+}
+
+// encodeAll returns the features of a prompt's images, which are computed together where
+// the model takes several at a time.
+func (e *Engine) encodeAll(ctx context.Context, images []*Image) ([]model.Features, error) {
+	features, errs := make([]model.Features, len(images)), make([]error, len(images))
+	if len(images) < 2 || e.model.ImagesPerPass() < 2 {
+		for i, image := range images {
+			if features[i], errs[i] = e.Encode(ctx, image); errs[i] != nil {
+				return nil, errs[i]
+			}
+		}
+		return features, nil
+	}
+	var all sync.WaitGroup
+	for i, image := range images {
+		all.Go(func() { features[i], errs[i] = e.Encode(ctx, image) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return features, nil
+}

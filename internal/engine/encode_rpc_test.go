@@ -1,0 +1,94 @@
+//go:build rpc
+
+package engine
+
+import (
+	"context"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/testdevice"
+)
+
+// TestEncodeTogether has images of several requests wait, which a device then encodes in
+// one pass; who gives up is left out, and disturbs no other.
+func TestEncodeTogether(t *testing.T) {
+	e := openTinyWith(t, Options{Device: testdevice.Named(t, "fake0").Name})
+	alone := openTinyWith(t, Options{})
+	const requests = 5
+	images := make([]*Image, requests)
+	for i := range images {
+		images[i] = gray(t, e, byte(40*i))
+	}
+	busy, free := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = e.compute(t.Context(), func(context.Context) error { close(busy); <-free; return nil })
+	}()
+	<-busy
+	gone, giveUp := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	errs := make([]error, requests)
+	for i, image := range images {
+		ctx := t.Context()
+		if i == 0 {
+			ctx = gone
+		}
+		all.Go(func() { _, errs[i] = e.Encode(ctx, image) })
+	}
+	waiting := func() int {
+		e.encodings.Lock()
+		defer e.encodings.Unlock()
+		return len(e.encodings.waiting)
+	}
+	for waiting() < requests {
+		time.Sleep(time.Millisecond)
+	}
+	giveUp()
+	for waiting() == requests {
+		time.Sleep(time.Millisecond)
+	}
+	close(free)
+	all.Wait()
+	if errs[0] == nil || images[0].encoded {
+		t.Errorf("given up: %v, encoded %v", errs[0], images[0].encoded)
+	}
+	for i, image := range images[1:] {
+		if errs[1+i] != nil {
+			t.Fatal(errs[1+i])
+		}
+		if got := image.EncodeGraphs(); got != (ggml.Counts{Computed: 1, Built: 1, Splits: 1}) {
+			t.Errorf("image %d: %+v", 1+i, got)
+		}
+		want, err := alone.Encode(t.Context(), gray(t, alone, byte(40*(1+i))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j, v := range want.Values {
+			if d := math.Abs(float64(v - image.features.Values[j])); d > 1e-4 {
+				t.Fatalf("image %d: value %d is off by %.2g", 1+i, j, d)
+			}
+		}
+	}
+	if again, err := e.Encode(t.Context(), images[0]); err != nil || again.Tokens == 0 {
+		t.Errorf("asked again: %d tokens, %v", again.Tokens, err)
+	}
+	if waiting() != 0 {
+		t.Error("somebody still waits")
+	}
+}
+
+// TestPromptOfImages encodes the images of one prompt, one of them twice.
+func TestPromptOfImages(t *testing.T) {
+	e := openTinyWith(t, Options{Device: testdevice.Named(t, "fake1").Name})
+	first, second := gray(t, e, 10), gray(t, e, 200)
+	got, err := e.encodeAll(t.Context(), []*Image{first, second, first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 3 || &got[0].Values[0] != &got[2].Values[0] || got[0].Values[0] == got[1].Values[0] {
+		t.Error("features in another order")
+	}
+}

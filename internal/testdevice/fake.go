@@ -1,0 +1,23 @@
+//go:build rpc
+
+package testdevice
+
+/*
+#cgo CFLAGS: -I${SRCDIR}/../../build/ggml-src/src
+#include "fake.h"
+*/
+import "C"
+
+import "sync"
+
+// startFakes makes fake0 and fake1 ggml's devices, once.
+var startFakes = sync.OnceValue(func() error {
+	C.pg_fake_register()
+	return nil
+})
+
+// Sent returns how many pieces of data were sent to fake0 asynchronously so far.
+func Sent() int { return int(C.pg_fake_sent()) }
+
+// Adopted returns how many buffers fake1 made of memory of the program so far.
+func Adopted() int { return int(C.pg_fake_adopted()) }
