@@ -70,13 +70,16 @@ func (o *deviceOptions) check() error {
 
 // resolve returns the devices that the flags ask for, as engine.Options have them.
 func (o *deviceOptions) resolve() (devices string, split model.Split, err error) {
+	if o.GPULayers.given && o.Split != "" {
+		return "", split, usageError{errors.New("--gpu-layers and --split exclude each other")}
+	}
 	if split.Shares, err = parseShares(o.Split); err != nil {
 		return "", split, err
 	}
 	if err := o.checkNames(); err != nil {
 		return "", split, err
 	}
-	if o.GPULayers.given && o.Split == "" {
+	if o.GPULayers.given {
 		return o.gpuLayers()
 	}
 	devices = o.Device
@@ -96,7 +99,7 @@ func (o *deviceOptions) gpuLayers() (devices string, split model.Split, err erro
 		return "", split, err
 	}
 	if len(found) > 1 {
-		return "", split, usageError{fmt.Errorf("--gpu-layers is for one GPU: of several devices --split says who gets what")}
+		return "", split, usageError{errors.New("--gpu-layers is for one GPU: --split says who of several devices gets what")}
 	}
 	if found[0].Kind == ggml.KindCPU || o.GPULayers.n == 0 {
 		return deviceCPU, split, nil

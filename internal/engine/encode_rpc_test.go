@@ -50,8 +50,12 @@ func TestEncodeTogether(t *testing.T) {
 	for waiting() == requests {
 		time.Sleep(time.Millisecond)
 	}
+	before := testdevice.Computed()
 	close(free)
 	all.Wait()
+	if got := testdevice.Computed() - before; got != 1 {
+		t.Errorf("%d passes, want 1", got)
+	}
 	if errs[0] == nil || images[0].encoded {
 		t.Errorf("given up: %v, encoded %v", errs[0], images[0].encoded)
 	}

@@ -92,7 +92,7 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 
 // TestJoin multiplies with matrices that lie side by side as with one.
 func TestJoin(t *testing.T) {
-	e := newHost(t)
+	e := newBackend(t)
 	spec := func(name string, typ gguf.Type, rows int64) Spec {
 		size, err := typ.RowBytes(8)
 		if err != nil {

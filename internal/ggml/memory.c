@@ -2,10 +2,16 @@
 // ggml fails that the checks in Go did not foresee: one line, no core dump.
 #include "end.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+// A connection to a device that is gone gives C code an error, and no signal that ends the
+// process. Go looks at this before it installs its own handler, which stays as it is for
+// what Go writes.
+__attribute__((constructor)) static void ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
 
 void pg_end(const char * message) {
 	if (write(STDERR_FILENO, message, strlen(message)) < 0) {

@@ -175,7 +175,7 @@ func testDevice(tb testing.TB) ggml.Options {
 }
 
 // onCPU is the CPU with the graphs of testDevice: for what only the CPU can do, which is
-// to join matrices in place and to stop within a graph.
+// to stop within a graph.
 func onCPU(tb testing.TB) ggml.Options {
 	tb.Helper()
 	d := testdevice.Chosen(tb)

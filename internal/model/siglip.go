@@ -125,7 +125,7 @@ func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.
 	}
 	q, k, u = biased(q, l.QBias), biased(k, l.KBias), biased(u, l.VBias)
 	out, _ := a.apply(g, q, g.Permute(k, [4]int{0, 2, 1, 3}), g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
-	return g.Reshape(out, h.Dim(0), h.Dim(1))
+	return g.Reshape(out, d*heads, h.Dim(1))
 }
 
 // patchify cuts an image [3, S, S] into patches [N, 3·p·p], both row-major, in

@@ -32,10 +32,11 @@ struct event {
 	size_t until;
 };
 
-static int sent, adopted;
+static int sent, adopted, computed;
 
 int pg_fake_sent(void) { return sent; }
 int pg_fake_adopted(void) { return adopted; }
+int pg_fake_computed(void) { return computed; }
 
 // --- memory
 
@@ -109,6 +110,7 @@ static void stream_synchronize(ggml_backend_t b) {
 }
 static enum ggml_status stream_compute(ggml_backend_t b, struct ggml_cgraph * graph) {
 	stream_synchronize(b);
+	computed++;
 	return ggml_backend_graph_compute(((struct stream *) b->context)->cpu, graph);
 }
 static void stream_record(ggml_backend_t b, ggml_backend_event_t e) { *(struct event *) e->context = (struct event) { b->context, ((struct stream *) b->context)->n }; }

@@ -21,3 +21,6 @@ func Sent() int { return int(C.pg_fake_sent()) }
 
 // Adopted returns how many buffers fake1 made of memory of the program so far.
 func Adopted() int { return int(C.pg_fake_adopted()) }
+
+// Computed returns how many graphs both computed so far, in parts that are counted one by one.
+func Computed() int { return int(C.pg_fake_computed()) }

@@ -6,7 +6,8 @@
 // that share it.
 void pg_fake_register(void);
 
-// How many pieces were sent to FAKE0 asynchronously, and how many buffers FAKE1 made of
-// memory of the program.
+// How many pieces were sent to FAKE0 asynchronously, how many buffers FAKE1 made of memory of
+// the program, and how many graphs both computed.
 int pg_fake_sent(void);
 int pg_fake_adopted(void);
+int pg_fake_computed(void);
