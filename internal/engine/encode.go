@@ -54,15 +54,20 @@ func (e *Engine) encode(ctx context.Context, w *encoding) error {
 	if len(pass) > 1 {
 		ctx = e.ctx // one that is given up does not stop the others
 	}
-	err := e.encodePass(ctx, pass)
+	features, graphs, err := e.encodePass(ctx, pass)
 	if len(pass) > 1 && errors.Is(err, ggml.ErrMemory) {
 		pass = pass[:1]
-		err = e.encodePass(ctx, pass)
+		features, graphs, err = e.encodePass(ctx, pass)
 	}
-	if err == nil {
-		return nil
+	err = e.cause(e.blame(err))
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	for i, w := range pass {
+		if w.done, w.graphs, w.err = true, graphs, err; err == nil {
+			w.features = features[i]
+		}
+		w.cancel()
 	}
-	e.finish(pass, func(_ int, w *encoding) { w.err = e.cause(e.blame(err)) })
 	return err
 }
 
@@ -83,30 +88,14 @@ func (e *Engine) pass(first *encoding) []*encoding {
 }
 
 // encodePass computes images in one pass.
-func (e *Engine) encodePass(ctx context.Context, pass []*encoding) error {
+func (e *Engine) encodePass(ctx context.Context, pass []*encoding) ([]model.Features, ggml.Counts, error) {
 	images := make([][]float32, len(pass))
 	for i, w := range pass {
 		images[i] = w.pixels
 	}
 	e.backend.TakeCounts()
 	features, err := e.model.EncodeAll(ctx, images)
-	graphs := e.backend.TakeCounts()
-	if err != nil {
-		return err
-	}
-	e.finish(pass, func(i int, w *encoding) { w.features, w.graphs = features[i], graphs })
-	return nil
-}
-
-// finish writes the results of a pass, and ends the wait of its images.
-func (e *Engine) finish(pass []*encoding, write func(int, *encoding)) {
-	e.encodings.Lock()
-	defer e.encodings.Unlock()
-	for i, w := range pass {
-		write(i, w)
-		w.done = true
-		w.cancel()
-	}
+	return features, e.backend.TakeCounts(), err
 }
 
 // encodeAll returns the features of a prompt's images, which are computed together where
