@@ -46,7 +46,7 @@ type layerCount struct {
 func (c *layerCount) Set(text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
-		return errors.New("want a number, 0 or more")
+		return errors.New("want a whole number, 0 or more")
 	}
 	*c = layerCount{n, true}
 	return nil
@@ -61,7 +61,7 @@ func (c *layerCount) String() string {
 }
 
 // Type implements [pflag.Value].
-func (c *layerCount) Type() string { return "int" }
+func (c *layerCount) Type() string { return "uint" }
 
 func (o *deviceOptions) check() error {
 	_, _, err := o.resolve()
