@@ -4,12 +4,16 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"math"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"paligemma/internal/convert"
 	"paligemma/internal/ggml"
+	"paligemma/internal/model"
 	"paligemma/internal/testdevice"
 )
 
@@ -94,5 +98,41 @@ func TestPromptOfImages(t *testing.T) {
 	}
 	if len(got) != 3 || &got[0].Values[0] != &got[2].Values[0] || got[0].Values[0] == got[1].Values[0] {
 		t.Error("features in another order")
+	}
+}
+
+// TestNoRoom refuses a model that a device has no room for, and leaves that device out
+// where another has it.
+func TestNoRoom(t *testing.T) {
+	testdevice.Named(t, "fake2")
+	path := filepath.Join(t.TempDir(), "tiny.gguf")
+	if _, err := convert.Convert(t.Context(), "../../testdata/checkpoints/pg1-tiny", path, convert.Options{Type: "f32"}); err != nil {
+		t.Fatal(err)
+	}
+	before := testdevice.Sent()
+	_, err := Open(path, Options{Device: "fake2", Threads: 1})
+	if short := (*MemoryError)(nil); !errors.As(err, &short) || short.Device != "fake2" || short.Has != 100<<20 || short.Needs <= short.Has {
+		t.Errorf("%v, want a MemoryError of fake2", err)
+	}
+	if testdevice.Sent() != before {
+		t.Error("weights were sent before it was refused")
+	}
+	for _, c := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Device: "fake2", Force: true}, "fake2"},
+		{Options{Device: "fake0,fake2"}, "fake0"},
+		{Options{Device: "fake0,cpu", Split: model.Split{Last: 1}}, "fake0,cpu"},
+	} {
+		c.o.Threads = 1
+		e, err := Open(path, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ggml.Names(e.Devices()); got != c.want {
+			t.Errorf("%s: computes on %s, want %s", c.o.Device, got, c.want)
+		}
+		e.Close()
 	}
 }

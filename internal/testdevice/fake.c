@@ -11,6 +11,7 @@
 struct fake {
 	const char * name;
 	bool adopts; // memory of the program
+	size_t free; // bytes; 0: unknown
 	struct ggml_backend_buffer_type memory, pinned;
 };
 
@@ -138,8 +139,7 @@ static const char * device_description(ggml_backend_dev_t d) {
 	return "a device for tests";
 }
 static void device_memory(ggml_backend_dev_t d, size_t * free, size_t * total) {
-	(void) d;
-	*free = *total = 0;
+	*free = *total = ((struct fake *) d->context)->free;
 }
 static enum ggml_backend_dev_type device_type(ggml_backend_dev_t d) {
 	(void) d;
@@ -200,11 +200,13 @@ static const char * registry_name(ggml_backend_reg_t r) {
 }
 static struct ggml_backend_reg registry = { GGML_BACKEND_API_VERSION, { .get_name = registry_name }, NULL };
 
-static struct fake fakes[2] = { { .name = "FAKE0" }, { .name = "FAKE1", .adopts = true } };
-static struct ggml_backend_device devices[2];
+#define FAKES 3
+
+static struct fake fakes[FAKES] = { { .name = "FAKE0" }, { .name = "FAKE1", .adopts = true }, { .name = "FAKE2", .free = 100 << 20 } };
+static struct ggml_backend_device devices[FAKES];
 
 void pg_fake_register(void) {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < FAKES; i++) {
 		struct fake * f = &fakes[i];
 		struct ggml_backend_buffer_type_i type = { .get_name = memory_name, .alloc_buffer = memory_allocate, .get_alignment = memory_alignment };
 		f->memory = (struct ggml_backend_buffer_type) { type, &devices[i], f };

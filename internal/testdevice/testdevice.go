@@ -4,7 +4,8 @@
 // "plain" is the CPU with the graphs of other devices. "rpc0" is ggml's RPC backend
 // with a server in the test's own process, on the loopback address: a device whose
 // memory the program cannot reach (build tag rpc, make test-rpc); "rpc1" is another one.
-// "fake0" has pinned memory and copies late, "fake1" uses memory of the program in place.
+// "fake0" has pinned memory and copies late, "fake1" uses memory of the program in place,
+// "fake2" has little memory.
 // Other names, such as "vulkan0", are those of ggml.Devices. Commas between names have a
 // model split.
 package testdevice
@@ -21,7 +22,7 @@ const (
 	cpu   = "cpu"
 	plain = "plain"
 	rpc   = "rpc"  // and a number
-	fake  = "fake" // and 0 or 1
+	fake  = "fake" // and 0, 1 or 2
 )
 
 // Device is what tests compute on.
