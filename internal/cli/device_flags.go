@@ -61,7 +61,7 @@ func (c *layerCount) String() string {
 }
 
 // Type implements [pflag.Value].
-func (c *layerCount) Type() string { return "uint" }
+func (c *layerCount) Type() string { return "uint64" }
 
 func (o *deviceOptions) check() error {
 	_, _, err := o.resolve()

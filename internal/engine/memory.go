@@ -93,8 +93,14 @@ func (o Options) parallel() int { return cmp.Or(max(0, o.Parallel), DefaultParal
 // that each device has the memory for its share.
 func (o Options) plan(h *gguf.Header, size int64, adapters []adapter.Loaded) (model.Plan, error) {
 	c, err := model.ReadConfig(h)
-	if err != nil || c.CheckTensors(h) != nil { // a bad file is told later, with all that is wrong
+	if err != nil { // a bad file is told later, with all that is wrong
 		return model.Plan{}, nil
+	}
+	if c.CheckTensors(h) != nil {
+		if o.Force {
+			return model.Plan{}, nil
+		}
+		return model.Plan{}, o.checkHost(c, model.Plan{}, size, adapters)
 	}
 	plan, err := o.place(c, h)
 	if err != nil || o.Force {
@@ -114,7 +120,7 @@ func (o Options) checkHost(c model.Config, plan model.Plan, size int64, adapters
 			n.mapped = s.Weights
 		}
 	}
-	if len(plan.Shares) == 1 && plan.Shares[0].Host {
+	if len(plan.Shares) == 0 || len(plan.Shares) == 1 && plan.Shares[0].Host {
 		n.mapped = size
 	}
 	if o.NoMmap {
