@@ -36,7 +36,7 @@ func (a *app) noteModel(e *engine.Engine) {
 	for _, note := range e.Notes() {
 		a.note("%s", note)
 	}
-	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"), ggml.ISA())
+	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, ggml.Names(e.Devices()), units.Count(threads, "thread", "threads"), ggml.ISA())
 }
 
 // builtIn is the name of the built-in model in JSON.
@@ -48,8 +48,12 @@ func (o modelOptions) name() string { return cmp.Or(o.Model, builtIn) }
 // options are the engine's, for a number of texts at a time.
 func (o modelOptions) options(parallel int) (engine.Options, error) {
 	adapters, err := adapterSpecs(o.LoRA)
+	if err != nil {
+		return engine.Options{}, err
+	}
+	devices, split, err := o.resolve()
 	return engine.Options{
-		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: adapters,
+		Device: devices, Split: split, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: adapters,
 	}, err
 }
 
