@@ -7,10 +7,13 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"paligemma/internal/adapter"
+	"paligemma/internal/adapter/random"
 	"paligemma/internal/convert"
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
@@ -89,6 +92,46 @@ func TestEncodeTogether(t *testing.T) {
 	}
 	if waiting() != 0 {
 		t.Error("somebody still waits")
+	}
+}
+
+// TestPassOfOneTower has images of requests with different adapters wait: those go together
+// whose vision tower is the same, and it is the right one.
+func TestPassOfOneTower(t *testing.T) {
+	e := openTinyWith(t, Options{Device: testdevice.Named(t, "fake0").Name})
+	spec := randomAdapter(t, e, random.Options{Rank: 2, Seed: 1, Spread: 0.2, Tower: true})
+	tower := loadAdapters(t, e, spec)
+	text := loadAdapters(t, e, randomAdapter(t, e, random.Options{Rank: 2, Seed: 2, Spread: 0.2, Text: true}))
+	own := openTinyWith(t, Options{Adapters: []adapter.Spec{spec}})
+	var all []*encoding
+	for i, a := range []*Adapters{nil, tower, text, tower} {
+		all = append(all, e.await(t.Context(), gray(t, e, byte(40*i)).Pixels, a))
+	}
+	for i, want := range [][]*encoding{{all[0], all[2]}, {all[1], all[3]}} {
+		if got := e.pass(all[i]); !slices.Equal(got, want) {
+			t.Errorf("image %d is in a pass of %d, or of others", i, len(got))
+		}
+	}
+	owned(t, e, func(ctx context.Context) error { return e.encode(ctx, all[1]) })
+	for i, w := range all {
+		if e.forget(w) != (i == 1 || i == 3) {
+			t.Fatalf("image %d: encoded %v", i, w.done)
+		} else if !w.done {
+			continue
+		}
+		got, err := w.features.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := own.EncodedValues(t.Context(), gray(t, own, byte(40*i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j, v := range want {
+			if d := math.Abs(float64(v - got[j])); d > 1e-4 {
+				t.Fatalf("image %d: value %d is off by %.2g", i, j, d)
+			}
+		}
 	}
 }
 
