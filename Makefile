@@ -289,7 +289,7 @@ test-plain: native
 # A device whose memory is apart from the program's: ggml's RPC backend, with a
 # server in the test's own process that computes on the CPU.
 test-rpc: native $(B)/rpc.stamp
-	@PALIGEMMA_TEST_DEVICE=rpc0 $(GO) test -tags rpc ./internal/ggml/ ./internal/model/
+	@PALIGEMMA_TEST_DEVICE=rpc0 $(GO) test -tags rpc ./internal/ggml/ ./internal/model/ ./internal/engine/
 
 # Address sanitizer on both sides of the bindings (gcc or clang needed). A test
 # asks for more memory than there is, and wants an error for it.

@@ -152,7 +152,7 @@ func (r *Report) describe(e *engine.Engine) {
 	r.Type = typeName(e.File())
 	r.Parameters = parameters(e.Config())
 	r.Bytes = int64(len(e.File().Bytes()))
-	r.Device = e.Device().Name
+	r.Device = ggml.Names(e.Devices())
 	r.Threads, _ = e.Threads()
 	r.CPU = ggml.CPU().Description
 }

@@ -31,6 +31,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 	"log-file":      completeAnyFile,
 	"media-path":    completeFolders,
 	"socket":        completeAnyFile,
+	"split":         cobra.FixedCompletions([]cobra.Completion{"auto\tby the free memory of the devices"}, cobra.ShellCompDirectiveNoFileComp),
 	"tls-cert":      completeAnyFile,
 	"tls-key":       completeAnyFile,
 	"lang":          cobra.FixedCompletions(languages, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder),

@@ -101,8 +101,8 @@ func checkWord(flag, value string, words []string) error {
 
 // modelOptions are the flags of commands that run a model.
 type modelOptions struct {
+	deviceOptions
 	Model   string
-	Device  string
 	Threads int
 	NoMmap  bool
 	Force   bool
@@ -119,7 +119,7 @@ func (o *modelOptions) flags(f *pflag.FlagSet) {
 func (o *modelOptions) runFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.LoRA, "lora", nil, "add the adapter in `DIR[:SCALE]` to the model; may be repeated")
 	annotate(f, "lora", listVariable)
-	f.StringVar(&o.Device, "device", "auto", "`NAME` of what to compute on (see paligemma devices)")
+	o.deviceOptions.flags(f)
 	f.IntVarP(&o.Threads, "threads", "t", 0, "`N` CPU threads (default: the physical cores available)")
 	f.BoolVar(&o.NoMmap, "no-mmap", false, "read the model into memory instead of mapping the file")
 	f.BoolVar(&o.Force, "force", false, "try a model that seems too large for the memory there is")
@@ -133,17 +133,7 @@ func (o *modelOptions) check() error {
 	if err := checkThreads(o.Threads); err != nil {
 		return err
 	}
-	if o.Device == "" || o.Device == "auto" || strings.EqualFold(o.Device, ggml.CPU().Name) {
-		return nil
-	}
-	names := []string{"auto"}
-	for _, d := range ggml.Devices() {
-		if strings.EqualFold(d.Name, o.Device) {
-			return nil
-		}
-		names = append(names, d.Name)
-	}
-	return usageError{fmt.Errorf("--device %s: this build has %s%s", quote.Short(o.Device), strings.Join(names, ", "), nearest.DidYouMean(nearest.Word(o.Device, names)))}
+	return o.deviceOptions.check()
 }
 
 func checkThreads(n int) error {

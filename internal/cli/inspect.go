@@ -15,6 +15,7 @@ import (
 	"paligemma/internal/adapter"
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
+	"paligemma/internal/model"
 	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/tokenizer"
@@ -26,6 +27,7 @@ type inspectOptions struct {
 	Verify  bool
 	Keys    bool
 	Tensors bool
+	devices deviceOptions
 }
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -47,12 +49,16 @@ Of a PaliGemma it also says what encodes texts: this program, from a compiled
 form of the tokenizer in the file, or Hugging Face's library, which takes a
 second to start. Where the compiled form could be added, quantize does that.
 
+--split (or --gpu-layers) shows what each of several devices would hold and compute,
+and whether it has the memory for that. Nothing but the header of the file is read.
+
 --verify reads everything: no number may be NaN or infinite, and a GGUF file of
 a PaliGemma must load, with its tokenizer, and compute an answer to a made-up
 picture.`,
 		Example: `  paligemma inspect model.gguf
   paligemma inspect model.gguf --verify
   paligemma inspect model.gguf --keys --tensors
+  paligemma inspect model.gguf --device cuda0,cuda1,cpu --split auto
   paligemma inspect paligemma2-3b-mix-224
   paligemma inspect paligemma-3b-mix-224 --json`,
 		Args: argsBetween(0, 1, ""),
@@ -68,6 +74,8 @@ picture.`,
 	cmd.Flags().BoolVar(&o.Verify, "verify", false, "read everything and check it")
 	cmd.Flags().BoolVar(&o.Keys, "keys", false, "show the metadata")
 	cmd.Flags().BoolVar(&o.Tensors, "tensors", false, "show the tensors")
+	o.devices.flags(cmd.Flags())
+	needs(cmd.Flags(), "device", "split", "gpu-layers")
 	return cmd
 }
 
@@ -85,6 +93,9 @@ type inspection struct {
 	// Model is what people ask first, of a PaliGemma's GGUF file.
 	Model *modelSummary `json:"model,omitempty"`
 
+	// Plan is where the model's layers would lie.
+	Plan *model.Plan `json:"plan,omitempty"`
+
 	// Adapter is what is in an adapter.
 	Adapter *adapter.Summary `json:"adapter,omitempty"`
 
@@ -94,6 +105,7 @@ type inspection struct {
 	keys   []string // of Metadata, in the file's order
 	types  []string // of the keys, for the table
 	verify func(context.Context, func(done int64)) error
+	plan   func(engine.Options) (model.Plan, error) // nil: not a GGUF file
 	close  func()
 }
 
@@ -112,6 +124,9 @@ func (i *inspection) add(key, typ string, value any) {
 }
 
 func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
+	if err := o.devices.check(); err != nil {
+		return err
+	}
 	path, err := inspectedPath(o.Path)
 	if err != nil {
 		return err
@@ -121,6 +136,9 @@ func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 		return explainFile(o.Path, &engine.ModelError{Err: err}, false)
 	}
 	defer in.close()
+	if err := in.place(o); err != nil {
+		return err
+	}
 	if o.Verify {
 		bar := a.newBar(in.Bytes, "", true)
 		err := in.verify(ctx, bar.set)
@@ -141,7 +159,7 @@ func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 	if err := in.write(&b, o, a.common.Verbose); err != nil {
 		return err
 	}
-	return a.writeTable(b.String(), "KEY", "TENSOR")
+	return a.writeTable(b.String(), "KEY", "TENSOR", "DEVICE")
 }
 
 // inspectedPath returns the file or folder that a path or a model's name names. Other
@@ -205,6 +223,11 @@ func (i *inspection) write(out io.Writer, o *inspectOptions, histogram bool) err
 	}
 	if i.Model != nil {
 		if err := i.Model.write(out, encoder, histogram); err != nil {
+			return err
+		}
+	}
+	if i.Plan != nil {
+		if err := writePlan(out, *i.Plan); err != nil {
 			return err
 		}
 	}

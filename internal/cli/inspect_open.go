@@ -14,7 +14,9 @@ import (
 	"strings"
 
 	"paligemma/internal/convert"
+	"paligemma/internal/engine"
 	"paligemma/internal/gguf"
+	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
 	"paligemma/internal/tokenizer"
 )
@@ -58,6 +60,7 @@ func inspectFile(f *gguf.File) *inspection {
 	if e, err := tokenizer.EncodingOf(f.Header); err == nil {
 		in.Tokenizer = &e
 	}
+	in.plan = func(o engine.Options) (model.Plan, error) { return o.Plan(f.Header) }
 	in.verify = func(ctx context.Context, progress func(int64)) error { return verifyGGUF(ctx, f, progress) }
 	return in
 }

@@ -40,7 +40,7 @@ func (a *app) noteModel(e *engine.Engine) {
 	for _, p := range unusedPlugins() {
 		a.detail("%s", p)
 	}
-	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, e.Device().Name, units.Count(threads, "thread", "threads"), ggml.ISA())
+	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, ggml.Names(e.Devices()), units.Count(threads, "thread", "threads"), ggml.ISA())
 }
 
 // unusedPlugins says of each plug-in that was found and does not work why.
@@ -63,8 +63,12 @@ func (o modelOptions) name() string { return cmp.Or(o.Model, builtIn) }
 // options are the engine's, for a number of texts at a time.
 func (o modelOptions) options(parallel int) (engine.Options, error) {
 	adapters, err := adapterSpecs(o.LoRA)
+	if err != nil {
+		return engine.Options{}, err
+	}
+	devices, split, err := o.resolve()
 	return engine.Options{
-		Device: o.Device, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: adapters,
+		Device: devices, Split: split, Threads: o.Threads, NoMmap: o.NoMmap, Special: o.Special, Force: o.Force, Parallel: parallel, Adapters: adapters,
 	}, err
 }
 

@@ -42,7 +42,8 @@ func (e *ModelError) Unwrap() error { return e.Err }
 
 // Options say how to open a model.
 type Options struct {
-	Device   string         // a name from ggml.Devices, "auto" or ""
+	Device   string         // what ggml.FindDevices takes: "auto", or names of devices
+	Split    model.Split    // of the layers, where there are several devices
 	Threads  int            // CPU threads; 0: as many as the process may use
 	NoMmap   bool           // read the file into memory in place of mapping it
 	Special  bool           // special tokens typed in a prompt count as such
@@ -66,6 +67,7 @@ type Adapter struct {
 // Engine is an open model. Its methods may be called from any goroutine.
 type Engine struct {
 	file    *gguf.File
+	plan    model.Plan
 	backend *ggml.Backend
 	model   *model.Model
 	tok     *tokenizer.Tokenizer
@@ -77,6 +79,7 @@ type Engine struct {
 	ready func() error // waits for the tokenizer, once
 	load  time.Duration
 
+	encodings   encodings
 	work        chan func()      // computations that own the model while they run
 	generations chan *generation // those that wait for a place
 	parallel    int
@@ -114,12 +117,16 @@ func Open(path string, o Options) (*Engine, error) {
 		return nil, &ModelError{err}
 	}
 	defer adapter.CloseAll(adapters)
-	check := func(h *gguf.Header, size int64) error { return o.checkModel(h, size, adapters) }
+	var plan model.Plan
+	check := func(h *gguf.Header, size int64) (err error) {
+		plan, err = o.plan(h, size, adapters)
+		return err
+	}
 	file, err := gguf.Open(path, gguf.Options{NoMmap: o.NoMmap, Before: check})
 	if err != nil {
 		return nil, &ModelError{err}
 	}
-	return open(file, adapters, o, start)
+	return open(file, plan, adapters, o, start)
 }
 
 // New opens the model in an open file, which the engine closes, also where it
@@ -132,26 +139,23 @@ func New(file *gguf.File, o Options) (*Engine, error) {
 		return nil, &ModelError{err}
 	}
 	defer adapter.CloseAll(adapters)
-	if err := o.checkModel(file.Header, int64(len(file.Bytes())), adapters); err != nil {
+	plan, err := o.plan(file.Header, int64(len(file.Bytes())), adapters)
+	if err != nil {
 		file.Close()
 		return nil, &ModelError{fmt.Errorf("%s: %w", file.Path(), err)}
 	}
-	return open(file, adapters, o, start)
+	return open(file, plan, adapters, o, start)
 }
 
-func open(file *gguf.File, adapters []adapter.Loaded, o Options, start time.Time) (*Engine, error) {
+func open(file *gguf.File, plan model.Plan, adapters []adapter.Loaded, o Options, start time.Time) (*Engine, error) {
 	e := &Engine{
-		file: file, force: o.Force, parallel: o.Parallel,
-		prefixBytes: o.PrefixBytes,
-		work:        make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
+		file: file, plan: plan, force: o.Force, parallel: o.parallel(),
+		share: max(0, min(1, o.PrefillShare)), prefixBytes: o.PrefixBytes,
+		work: make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
 	}
 	for _, a := range adapters {
 		e.added = append(e.added, Adapter{a.Files(), a.Scale})
 	}
-	if e.parallel <= 0 {
-		e.parallel = DefaultParallel
-	}
-	e.share = max(0, min(1, o.PrefillShare))
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.bind(adapters, o); err != nil {
 		e.free()
@@ -185,10 +189,10 @@ func (e *Engine) bind(adapters []adapter.Loaded, o Options) error {
 	if e.tok, err = tokenizer.OpenGGUF(e.file.Header, o.Special); err != nil {
 		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
 	}
-	if e.backend, err = ggml.NewBackend(ggml.Options{Device: o.Device, Threads: o.Threads}); err != nil {
+	if e.backend, err = ggml.NewBackend(ggml.Options{Device: e.plan.Devices(), Threads: o.Threads}); err != nil {
 		return err
 	}
-	if e.model, err = model.Load(e.file, e.backend, changes...); err != nil {
+	if e.model, err = model.LoadPlan(e.file, e.backend, e.plan, changes...); err != nil {
 		return &ModelError{err}
 	}
 	e.config = e.model.Config()
@@ -264,8 +268,19 @@ func (e *Engine) Tokenizer() *tokenizer.Tokenizer { return e.tok }
 // CellType returns the type of the keys and values that are kept of each token.
 func (e *Engine) CellType() gguf.Type { return e.model.Options().CellType() }
 
-// Device returns what the model is computed on.
-func (e *Engine) Device() ggml.Device { return e.backend.Device() }
+// Devices returns what the model is computed on.
+func (e *Engine) Devices() []ggml.Device { return e.backend.Devices() }
+
+// DeviceBytes returns the bytes of the weights on devices other than the CPU.
+func (e *Engine) DeviceBytes() int64 {
+	n := int64(0)
+	for _, s := range e.plan.Shares {
+		if !s.Host {
+			n += s.Weights
+		}
+	}
+	return n
+}
 
 // Threads returns the number of CPU threads, and how many more the system
 // refused to start.

@@ -61,12 +61,11 @@ func (e *Engine) Encode(ctx context.Context, i *Image, a *Adapters) (model.Featu
 		return i.features, nil
 	}
 	start := time.Now()
-	err = e.compute(ctx, func(ctx context.Context) (err error) {
-		e.backend.TakeCounts()
-		i.features, err = e.model.EncodeWith(ctx, i.Pixels, a.ofVision())
-		i.graphs = e.backend.TakeCounts()
-		return err
-	})
+	w := e.await(ctx, i.Pixels, a)
+	err = e.compute(w.ctx, func(ctx context.Context) error { return e.encode(ctx, w) })
+	if e.forget(w) {
+		i.features, i.graphs, err = w.features, w.graphs, w.err
+	}
 	i.encoded, i.vision = err == nil, a.Vision()
 	i.took.Store(int64(time.Since(start)))
 	return i.features, err

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 
 	"paligemma/internal/adapter"
+	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/limits"
 	"paligemma/internal/model"
@@ -11,15 +13,23 @@ import (
 )
 
 // MemoryError says that a model or a prompt does not fit into memory.
-type MemoryError struct{ Needs, Has int64 } // bytes
+type MemoryError struct {
+	Needs, Has int64  // bytes
+	Device     string // whose memory it is; "": the machine's
+}
 
 // Error is the rest of a sentence that names the model.
 func (e *MemoryError) Error() string {
+	if e.Device != "" {
+		return fmt.Sprintf("not enough memory on %s: needs %s, has %s: put fewer layers on it (--split, --gpu-layers), or take a smaller --type (--force tries anyway)",
+			e.Device, units.Bytes(e.Needs), units.Bytes(e.Has))
+	}
 	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", units.Bytes(e.Needs), units.Bytes(e.Has))
 }
 
 const (
 	promptTokens    = 64      // of text, where the prompt is not known yet
+	answerTokens    = 128     // of an answer
 	reservedAddress = 1 << 30 // address space that ggml and the C library take and hardly use
 )
 
@@ -38,22 +48,83 @@ func (n need) check(free limits.Memory) error {
 		{n.own, free.Data},
 	} {
 		if c.needs > c.has {
-			return &MemoryError{c.needs, c.has}
+			return &MemoryError{Needs: c.needs, Has: c.has}
 		}
 	}
 	return nil
 }
 
-// checkModel makes sure that a model and adapters fit before their bytes are mapped or
-// read.
-func (o Options) checkModel(h *gguf.Header, size int64, adapters []adapter.Loaded) error {
+// Plan places a model on the devices that the options name. It reads the header only. What
+// does not fit is no error.
+func (o Options) Plan(h *gguf.Header) (model.Plan, error) {
 	c, err := model.ReadConfig(h)
-	if o.Force || err != nil { // a bad file is told later, with all that is wrong
-		return nil
+	if err == nil {
+		err = c.CheckTensors(h)
 	}
-	n := need{mapped: size, own: c.WorkingMemory(c.Vision.ImageTokens+promptTokens, 0) + adapterMemory(adapters)}
+	if err != nil {
+		return model.Plan{}, err
+	}
+	return o.place(c, h)
+}
+
+// place is Plan for a header that was checked.
+func (o Options) place(c model.Config, h *gguf.Header) (model.Plan, error) {
+	devices, err := ggml.FindDevices(o.Device)
+	if err != nil {
+		return model.Plan{}, err
+	}
+	places := make([]model.Place, len(devices))
+	for i, d := range devices {
+		places[i] = model.Place{Name: d.Name, Host: d.Kind == ggml.KindCPU}
+		if places[i].Host {
+			places[i].Free = limits.FreeMemory().Physical
+		} else {
+			places[i].Free, _ = d.Memory()
+		}
+	}
+	prompt := c.Vision.ImageTokens + promptTokens
+	return c.Plan(h.Lookup, places, o.Split, prompt, o.parallel()*(prompt+answerTokens))
+}
+
+// parallel is how many texts are decoded together, at most.
+func (o Options) parallel() int { return cmp.Or(max(0, o.Parallel), DefaultParallel) }
+
+// plan is Plan for a file that is about to be mapped or read, with adapters. It makes sure
+// that each device has the memory for its share.
+func (o Options) plan(h *gguf.Header, size int64, adapters []adapter.Loaded) (model.Plan, error) {
+	c, err := model.ReadConfig(h)
+	if err != nil { // a bad file is told later, with all that is wrong
+		return model.Plan{}, nil
+	}
+	if c.CheckTensors(h) != nil {
+		if o.Force {
+			return model.Plan{}, nil
+		}
+		return model.Plan{}, o.checkHost(c, model.Plan{}, size, adapters)
+	}
+	plan, err := o.place(c, h)
+	if err != nil || o.Force {
+		return plan, err
+	}
+	if s, ok := plan.Short(); ok {
+		return plan, &MemoryError{s.Needs(), s.Free, s.Device}
+	}
+	return plan, o.checkHost(c, plan, size, adapters)
+}
+
+// checkHost makes sure that the machine has the memory for what is not on other devices.
+func (o Options) checkHost(c model.Config, plan model.Plan, size int64, adapters []adapter.Loaded) error {
+	n := need{own: c.WorkingMemory(c.Vision.ImageTokens+promptTokens, 0) + adapterMemory(adapters)}
+	for _, s := range plan.Shares {
+		if s.Host {
+			n.mapped = s.Weights
+		}
+	}
+	if len(plan.Shares) == 0 || len(plan.Shares) == 1 && plan.Shares[0].Host {
+		n.mapped = size
+	}
 	if o.NoMmap {
-		n = need{own: n.mapped + n.own}
+		n = need{own: size + n.own}
 	}
 	return n.check(limits.FreeMemory())
 }
@@ -84,7 +155,7 @@ func (e *Engine) ImageBytes() int64 {
 // checkPrompt makes sure that there is memory for a prompt and what follows it,
 // before it is allocated; the weights are there already.
 func (e *Engine) checkPrompt(prompt, generated int) error {
-	if e.force {
+	if e.force || !e.plan.Host() {
 		return nil
 	}
 	n := need{own: e.config.WorkingMemory(prompt, generated)}

@@ -9,6 +9,16 @@ import (
 	"paligemma/internal/limits"
 )
 
+// TestDeviceMemory names the device that has too little memory.
+func TestDeviceMemory(t *testing.T) {
+	err := &MemoryError{Needs: 9e9, Has: 8e9, Device: "cuda1"}
+	for _, want := range []string{"not enough memory on cuda1: needs 9.0 GB, has 8.0 GB", "--gpu-layers", "--force"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q lacks %q", err, want)
+		}
+	}
+}
+
 // TestAdapterMemory counts updates four times and stored tensors twice, in F32.
 func TestAdapterMemory(t *testing.T) {
 	all, err := adapter.OpenAll([]adapter.Spec{{Path: filepath.Join("..", "..", "testdata", "adapters", "lora"), Scale: 1}})

@@ -271,12 +271,8 @@ func (e *Engine) layOut(ctx context.Context, p Prompt) (prompt model.Prompt, err
 	if err := e.ready(); err != nil {
 		return prompt, err
 	}
-	for _, image := range p.Images {
-		features, err := e.Encode(ctx, image, p.Adapters)
-		if err != nil {
-			return prompt, err
-		}
-		prompt.Images = append(prompt.Images, features)
+	if prompt.Images, err = e.encodeAll(ctx, p.Images, p.Adapters); err != nil {
+		return prompt, err
 	}
 	prompt.Adapters = p.Adapters.inModel()
 	if prompt.IDs = p.IDs; p.IDs == nil {

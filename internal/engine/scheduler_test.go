@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,7 @@ func openTinyWith(t *testing.T, o Options) *Engine {
 	if _, err := convert.Convert(t.Context(), "../../testdata/checkpoints/pg1-tiny", path, convert.Options{Type: "f32"}); err != nil {
 		t.Fatal(err)
 	}
-	o.Device, o.Threads = "cpu", 1
+	o.Device, o.Threads = cmp.Or(o.Device, "cpu"), 1
 	e, err := Open(path, o)
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ const reserved = maxTensors*60*(336+16) + 64<<20
 
 // Options say what a Backend runs on.
 type Options struct {
-	Device  string // name from Devices, "auto" or ""
+	Device  string // what FindDevices takes: "auto", or names of devices
 	Threads int    // CPU threads; 0: DefaultThreads
 	Plain   bool   // every graph is Plain: what a device computes, on the CPU
 	All     bool   // all threads compute small graphs, too
@@ -65,10 +65,13 @@ type Options struct {
 	Written bool   // attention is written out on devices that have it in one operation
 }
 
-// Backend computes graphs on a device with the CPU as its fallback. It is not
-// safe for concurrent use: one computation at a time.
+// backendHandle is ggml's: a stream of work for one device.
+type backendHandle = C.ggml_backend_t
+
+// Backend computes graphs on one device or several, with the CPU as their fallback. It is
+// not safe for concurrent use: one computation at a time.
 type Backend struct {
-	device  Device
+	devices []Device
 	threads int
 	refused int // threads that the system did not start
 	plain   bool
@@ -77,7 +80,8 @@ type Backend struct {
 	written bool  // Options.Written
 	// ggmlProducts leaves products to ggml, whose results tests compare with.
 	ggmlProducts bool
-	backends     []C.ggml_backend_t // the device first, the CPU last; one if they are the same
+	backends     []C.ggml_backend_t // of the devices that are not the CPU, and of the CPU: the last, as ggml wants it
+	places       []int              // of each device, its index in backends
 	sched        C.ggml_backend_sched_t
 	pool         *C.struct_ggml_threadpool
 	single       *C.struct_ggml_threadpool // of the calling thread alone
@@ -94,7 +98,7 @@ type Backend struct {
 // NewBackend opens the device and starts the threads. The caller closes it
 // after everything that was made with it.
 func NewBackend(opts Options) (*Backend, error) {
-	device, err := findDevice(opts.Device)
+	devices, err := FindDevices(opts.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +112,10 @@ func NewBackend(opts Options) (*Backend, error) {
 	if !allocatable(reserved) {
 		return nil, ErrMemory
 	}
-	b := &Backend{device: device, threads: granted(threads, startable), plain: opts.Plain, all: opts.All, written: opts.Written, tiles: cmp.Or(opts.Tiles, tileQueries)}
+	b := &Backend{
+		devices: devices, threads: granted(threads, startable), plain: opts.Plain, all: opts.All,
+		written: opts.Written, tiles: cmp.Or(opts.Tiles, tileQueries),
+	}
 	b.refused = threads - b.threads
 	if err := b.open(); err != nil {
 		b.Close()
@@ -118,18 +125,9 @@ func NewBackend(opts Options) (*Backend, error) {
 }
 
 func (b *Backend) open() error {
-	if b.device.Kind != KindCPU {
-		backend := C.ggml_backend_dev_init(b.device.handle, nil)
-		if backend == nil {
-			return fmt.Errorf("device %s does not start", b.device.Name)
-		}
-		b.backends = append(b.backends, backend)
+	if err := b.openDevices(); err != nil {
+		return err
 	}
-	cpu := C.ggml_backend_cpu_init()
-	if cpu == nil {
-		return errors.New("ggml's cpu backend does not start")
-	}
-	b.backends = append(b.backends, cpu)
 	if b.pool = C.pg_threadpool(C.int(b.threads)); b.pool == nil {
 		return fmt.Errorf("cannot start %d threads", b.threads)
 	}
@@ -139,12 +137,39 @@ func (b *Backend) open() error {
 	if b.threads > 1 {
 		b.team = C.pg_team_new(C.int(b.threads))
 	}
-	if !b.watch.open(cpu) {
+	if !b.watch.open(b.cpu()) {
 		return ErrMemory
 	}
 	b.sched = C.ggml_backend_sched_new(&b.backends[0], nil, C.int(len(b.backends)), maxTensors, false, true)
 	if b.sched == nil {
 		return errors.New("ggml's scheduler does not start")
+	}
+	return nil
+}
+
+// openDevices starts the backends of the devices, and the CPU's.
+func (b *Backend) openDevices() error {
+	for _, d := range b.devices {
+		if d.Kind == KindCPU {
+			b.places = append(b.places, -1) // once it is known
+			continue
+		}
+		backend := C.ggml_backend_dev_init(d.handle, nil)
+		if backend == nil {
+			return fmt.Errorf("device %s does not start", d.Name)
+		}
+		b.places = append(b.places, len(b.backends))
+		b.backends = append(b.backends, backend)
+	}
+	cpu := C.ggml_backend_cpu_init()
+	if cpu == nil {
+		return errors.New("ggml's cpu backend does not start")
+	}
+	b.backends = append(b.backends, cpu)
+	for i, place := range b.places {
+		if place < 0 {
+			b.places[i] = len(b.backends) - 1
+		}
 	}
 	return nil
 }
@@ -173,8 +198,8 @@ func (b *Backend) Close() {
 	b.spare = nil
 }
 
-// Device is what the backend computes on.
-func (b *Backend) Device() Device { return b.device }
+// Devices returns what the backend computes on.
+func (b *Backend) Devices() []Device { return b.devices }
 
 // Threads is the number of CPU threads.
 func (b *Backend) Threads() int { return b.threads }
@@ -186,10 +211,13 @@ func (b *Backend) Busy() time.Duration { return b.busy }
 // start (ulimit -u, a container's limit of processes).
 func (b *Backend) Refused() int { return b.refused }
 
-func (b *Backend) cpuOnly() bool { return b.device.Kind == KindCPU }
+func (b *Backend) cpuOnly() bool { return len(b.backends) == 1 }
 
-// primary is the backend that weights and caches live on.
-func (b *Backend) primary() C.ggml_backend_t { return b.backends[0] }
+// at is the backend of the device at a place in the list of devices.
+func (b *Backend) at(place int) C.ggml_backend_t { return b.backends[b.places[place]] }
+
+// cpu is the backend of the CPU.
+func (b *Backend) cpu() C.ggml_backend_t { return b.backends[len(b.backends)-1] }
 
 // smallCost is the cost (see Graph) below which a graph is computed by one thread,
 // in some 6 ms: a second one gains little where hundreds of operations are small, and
@@ -252,9 +280,8 @@ func (b *Backend) run(ctx context.Context, g *Graph) (err error) {
 	}
 	g.upload()
 	s := b.staff(g)
-	cpu := b.backends[len(b.backends)-1]
-	C.ggml_backend_cpu_set_n_threads(cpu, C.int(s.threads))
-	C.ggml_backend_cpu_set_threadpool(cpu, s.pool)
+	C.ggml_backend_cpu_set_n_threads(b.cpu(), C.int(s.threads))
+	C.ggml_backend_cpu_set_threadpool(b.cpu(), s.pool)
 	b.watch.begin(g)
 	defer b.watch.end()
 	b.counts.Add(Counts{Computed: 1, Splits: int(C.ggml_backend_sched_get_n_splits(sched))})
@@ -287,16 +314,17 @@ func (b *Backend) plan(g *Graph) (sched C.ggml_backend_sched_t, ok bool) {
 	return b.sched, ok && bool(C.ggml_backend_sched_alloc_graph(b.sched, g.graph))
 }
 
-// assign says which device the tensors are for that nothing else ties to one. Inputs would
-// be copied to it from the CPU's memory.
+// assign says which device the tensors are for that nothing else ties to one. The inputs of
+// a single device would be copied to it from the CPU's memory.
 func (b *Backend) assign(g *Graph, sched C.ggml_backend_sched_t) {
-	for _, t := range g.scratch {
-		C.ggml_backend_sched_set_tensor_backend(sched, t.c, b.primary())
+	for _, s := range g.scratch {
+		C.ggml_backend_sched_set_tensor_backend(sched, s.tensor.c, b.at(s.place))
 	}
-	if len(b.backends) != 2 { // the CPU alone, or a scheduler that knows which of several
+	b.assignNear(g, sched)
+	if b.cpuOnly() || len(b.devices) > 1 { // the CPU alone, or a scheduler that knows which of several
 		return
 	}
 	for _, in := range g.inputs {
-		C.ggml_backend_sched_set_tensor_backend(sched, in.tensor.c, b.primary())
+		C.ggml_backend_sched_set_tensor_backend(sched, in.tensor.c, b.at(0))
 	}
 }

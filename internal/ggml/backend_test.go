@@ -92,7 +92,7 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 
 // TestJoin multiplies with matrices that lie side by side as with one.
 func TestJoin(t *testing.T) {
-	e := newHost(t)
+	e := newBackend(t)
 	spec := func(name string, typ gguf.Type, rows int64) Spec {
 		size, err := typ.RowBytes(8)
 		if err != nil {
@@ -152,13 +152,15 @@ func TestPlacement(t *testing.T) {
 		specs = append(specs, Spec{Name: "w", Type: gguf.TypeF32, Shape: []int64{2, 1}, Data: data})
 	}
 	n := 0
-	s, err := e.place(specs, nil, func(Spec) bool { n++; return n%2 == 0 })
+	s, err := e.place(specs, func(Spec) bool { n++; return n%2 == 0 }, func(s *Store, part []Spec, b backendHandle) ([]Tensor, error) {
+		return s.addWeights(part, nil, b)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if len(s.buffers) != 2 {
-		t.Errorf("%d buffers, want one on each side", len(s.buffers))
+	if want := len(e.backends); len(s.buffers) != want {
+		t.Errorf("%d buffers, want %d", len(s.buffers), want)
 	}
 	for i, w := range s.Tensors() {
 		got, err := compute(t, e, func(g *Graph) Tensor { return g.MulMat(w, g.Float32s([]float32{10, 1}, 2)) })

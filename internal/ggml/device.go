@@ -6,7 +6,9 @@ package ggml
 import "C"
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"paligemma/internal/quote"
@@ -29,14 +31,16 @@ type Device struct {
 	Description string     `json:"description"`
 	Kind        DeviceKind `json:"kind"`
 	Backend     string     `json:"backend"`
-	MemoryFree  uint64     `json:"memory_free"`  // bytes
-	MemoryTotal uint64     `json:"memory_total"` // bytes
 
 	handle C.ggml_backend_dev_t
 }
 
+// maxDevices is how many devices one Backend takes, next to the CPU: ggml's scheduler has
+// 16 places.
+const maxDevices = 15
+
 // Devices lists what this program found on this machine, the CPU included. It loads the
-// plug-ins there are.
+// plug-ins there are, and opens no device.
 func Devices() []Device {
 	loadPlugins()
 	return known()
@@ -58,14 +62,10 @@ func known() []Device {
 	var devices []Device
 	for i := range C.ggml_backend_dev_count() {
 		handle := C.ggml_backend_dev_get(i)
-		var free, total C.size_t
-		C.ggml_backend_dev_memory(handle, &free, &total)
 		d := Device{
 			Name:        strings.ToLower(C.GoString(C.ggml_backend_dev_name(handle))),
 			Description: C.GoString(C.ggml_backend_dev_description(handle)),
 			Backend:     C.GoString(C.ggml_backend_reg_name(C.ggml_backend_dev_backend_reg(handle))),
-			MemoryFree:  uint64(free),
-			MemoryTotal: uint64(total),
 			handle:      handle,
 		}
 		switch C.ggml_backend_dev_type(handle) {
@@ -83,29 +83,61 @@ func known() []Device {
 	return devices
 }
 
-// findDevice resolves a name: "auto" and "" take the first GPU, then the first
-// integrated GPU, then the CPU. For the CPU no plug-in is loaded.
-func findDevice(name string) (Device, error) {
-	if strings.EqualFold(name, string(KindCPU)) {
-		return CPU(), nil
+// Memory asks a device for its memory, free and in all, in bytes; both are 0 where it does
+// not say. A GPU opens a context to answer, which takes time and some of its memory.
+func (d Device) Memory() (free, total int64) {
+	var f, t C.size_t
+	C.ggml_backend_dev_memory(d.handle, &f, &t)
+	return int64(f), int64(t)
+}
+
+// capabilities are what a device can do.
+func (d Device) capabilities() C.struct_ggml_backend_dev_caps {
+	var props C.struct_ggml_backend_dev_props
+	C.ggml_backend_dev_get_props(d.handle, &props)
+	return props.caps
+}
+
+// Names lists the names of devices as FindDevices takes them: "cuda0,cpu".
+func Names(devices []Device) string {
+	names := make([]string, len(devices))
+	for i, d := range devices {
+		names[i] = d.Name
 	}
-	devices := Devices()
-	if name == "" || name == "auto" {
+	return strings.Join(names, ",")
+}
+
+// FindDevices resolves names with commas between them. "auto" and "" stand for the first
+// GPU, else the first integrated GPU, else the CPU. For the CPU no plug-in is loaded.
+func FindDevices(names string) ([]Device, error) {
+	if cpu := CPU(); strings.EqualFold(names, cpu.Name) {
+		return []Device{cpu}, nil
+	}
+	all := Devices()
+	if names == "" || names == "auto" {
 		for _, kind := range []DeviceKind{KindGPU, KindIGPU, KindCPU} {
-			for _, d := range devices {
+			for _, d := range all {
 				if d.Kind == kind {
-					return d, nil
+					return []Device{d}, nil
 				}
 			}
 		}
-		return Device{}, fmt.Errorf("ggml found no device")
+		return nil, errors.New("ggml found no device")
 	}
-	var names []string
-	for _, d := range devices {
-		if strings.EqualFold(d.Name, name) {
-			return d, nil
+	var found []Device
+	for name := range strings.SplitSeq(names, ",") {
+		same := func(d Device) bool { return strings.EqualFold(d.Name, name) }
+		i := slices.IndexFunc(all, same)
+		if i < 0 {
+			return nil, fmt.Errorf("no device %s: this build has auto, %s", quote.Short(name), strings.ReplaceAll(Names(all), ",", ", "))
 		}
-		names = append(names, d.Name)
+		if slices.ContainsFunc(found, same) {
+			return nil, fmt.Errorf("device %s is named twice", quote.Short(name))
+		}
+		found = append(found, all[i])
 	}
-	return Device{}, fmt.Errorf("no device %s: this build has auto, %s", quote.Short(name), strings.Join(names, ", "))
+	if len(found) > maxDevices {
+		return nil, fmt.Errorf("%d devices, at most %d can be used", len(found), maxDevices)
+	}
+	return found, nil
 }

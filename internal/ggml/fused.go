@@ -14,6 +14,7 @@ import "C"
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"paligemma/internal/gguf"
@@ -68,14 +69,14 @@ const cellUnit = 256
 // CellUnit returns what the number of cells that FusedAttention takes is best a multiple of.
 func CellUnit() int { return cellUnit }
 
-// LooksUp reports whether the device looks rows of a table up (GetRows), in place of the host.
+// LooksUp reports whether a device looks rows of a table up (GetRows), in place of the host.
 func (b *Backend) LooksUp(table Tensor) bool {
 	return b.supports(fmt.Sprint("rows of ", table), func(g *Graph) Tensor {
 		return g.GetRows(g.Scratch(table.Type(), table.Dim(0), table.Dim(1)), g.Scratch(gguf.TypeI32, 16))
 	})
 }
 
-// supports asks the device, once, whether it has an operation.
+// supports asks the devices, once, whether all of them have an operation.
 func (b *Backend) supports(name string, operation func(*Graph) Tensor) bool {
 	if able, known := b.able[name]; known {
 		return able
@@ -84,7 +85,10 @@ func (b *Backend) supports(name string, operation func(*Graph) Tensor) bool {
 	defer g.Close()
 	b.counts.Built-- // for no computation
 	t := operation(g)
-	able := g.ok(t) && bool(C.ggml_backend_supports_op(b.primary(), t.c))
+	able := g.ok(t)
+	for i := 0; able && i < len(b.devices); i++ {
+		able = bool(C.ggml_backend_supports_op(b.at(i), t.c))
+	}
 	if b.able == nil {
 		b.able = map[string]bool{}
 	}
@@ -96,7 +100,7 @@ func (b *Backend) supports(name string, operation func(*Graph) Tensor) bool {
 // has kernels for tensor cores from SigLIP's 72 on with the next multiple of 16 only.
 func (b *Backend) headWidth(d int64) int64 {
 	const siglip, padded = 72, 80
-	if d == siglip && strings.EqualFold(b.device.Backend, "cuda") {
+	if d == siglip && slices.ContainsFunc(b.devices, func(d Device) bool { return strings.EqualFold(d.Backend, "cuda") }) {
 		return padded
 	}
 	return d
@@ -142,8 +146,8 @@ func (g *Graph) Heads(cells Tensor, d, from, n int64) Tensor {
 
 // FusedAttention is softmax(cap(scale·Q·Kᵀ) + mask)·V for q [d, T, heads], F32, and k and v
 // [d, n, kv], F16: [d, heads, T]. Query head h uses key head h·kv/heads. The mask [n, T],
-// F16, holds 0 or −Inf; it may be the zero Tensor. softcap 0 is none. Fuses says where it
-// is there.
+// F16, holds 0 or −Inf; it may be the zero Tensor. softcap 0 is none. A fourth dimension is
+// of images, each by itself. Fuses says where it is there.
 func (g *Graph) FusedAttention(q, k, v, mask Tensor, scale, softcap float32) Tensor {
 	if !g.okFused(q, k, v, mask) {
 		return Tensor{}
@@ -166,7 +170,7 @@ func (g *Graph) okFused(q, k, v, mask Tensor) bool {
 	if !g.okF32("attention", q) || !g.ok(k, v) {
 		return false
 	}
-	if q.Dim(0) != k.Dim(0) || k.shape() != v.shape() || q.Dim(2)%k.Dim(2) != 0 || q.Dim(3)*k.Dim(3) != 1 ||
+	if q.Dim(0) != k.Dim(0) || k.shape() != v.shape() || q.Dim(2)%k.Dim(2) != 0 || q.Dim(3) != k.Dim(3) ||
 		k.Type() != gguf.TypeF16 || v.Type() != gguf.TypeF16 || !k.denseRows() || !v.denseRows() {
 		g.fail("attention: %v, %v and %v do not fit", q, k, v)
 		return false
@@ -178,13 +182,13 @@ func (g *Graph) okFused(q, k, v, mask Tensor) bool {
 	return true
 }
 
-// FusedHeads is FusedAttention for heads q, k and v [d, heads, T] that were just computed,
-// F32 and contiguous, all of which see each other: [d·heads, T].
+// FusedHeads is FusedAttention for heads q, k and v [d, heads, T, images] that were just
+// computed, F32 and contiguous. All of an image see each other: [d·heads, T·images].
 func (g *Graph) FusedHeads(q, k, v Tensor, scale float32) Tensor {
 	if !g.okContiguous("attention", q) || !g.okContiguous("attention", k) || !g.okContiguous("attention", v) {
 		return Tensor{}
 	}
-	d, width, tokens := q.Dim(0), g.backend.headWidth(q.Dim(0)), q.Dim(2)
+	d, width, tokens := q.Dim(0), g.backend.headWidth(q.Dim(0)), q.Dim(2)*q.Dim(3)
 	heads := func(x Tensor) Tensor { return g.Permute(g.widen(x, width), [4]int{0, 2, 1, 3}) } // [width, T, heads]
 	y := g.FusedAttention(heads(q), heads(g.half(g.widen(k, width))), heads(g.half(g.widen(v, width))), Tensor{}, scale, 0)
 	if d < width {

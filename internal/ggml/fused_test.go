@@ -86,7 +86,7 @@ func TestFusedHeads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newDevice(t)
 			if backend != "" {
-				b.device.Backend = backend
+				b.devices[0].Backend = backend
 			}
 			if want := map[string]int64{"": 72, "CUDA": 80}[backend]; b.headWidth(72) != want || b.headWidth(256) != 256 {
 				t.Fatalf("heads of 72 are %d wide, and those of 256 %d", b.headWidth(72), b.headWidth(256))

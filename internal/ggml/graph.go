@@ -25,7 +25,8 @@ type Graph struct {
 	memory  unsafe.Pointer // of ctx
 	graph   *C.struct_ggml_cgraph
 	inputs  []input
-	scratch []Tensor
+	scratch []scratch
+	marks   []mark           // see Near
 	owned   []unsafe.Pointer // memory of operations
 	cost    float64          // of the products: floating-point operations, and 4 for each byte of a matrix
 	native  float64          // what of cost falls to ggml's own operations
@@ -35,6 +36,12 @@ type Graph struct {
 	converted conversion            // see convertOnce
 	projected map[Tensor]projection // of rows
 	kept      *kept                 // see Keep
+}
+
+// scratch is memory of a graph on one of the devices.
+type scratch struct {
+	tensor Tensor
+	place  int
 }
 
 type input struct {
@@ -190,7 +197,7 @@ func (g *Graph) input(typ gguf.Type, data unsafe.Pointer, n, elementSize int, sh
 }
 
 // Scratch makes a tensor whose memory only operations of this graph write, by
-// Copy. What it holds before is undefined.
+// Copy, on the device of the last Near. What it holds before is undefined.
 func (g *Graph) Scratch(typ gguf.Type, shape ...int64) Tensor {
 	if !g.ok() {
 		return Tensor{}
@@ -200,7 +207,7 @@ func (g *Graph) Scratch(typ gguf.Type, shape ...int64) Tensor {
 	}
 	ne, _ := dims4(shape)
 	t := Tensor{C.ggml_new_tensor(g.ctx, C.enum_ggml_type(typ), 4, &ne[0])}
-	g.scratch = append(g.scratch, t)
+	g.scratch = append(g.scratch, scratch{t, g.place()})
 	return t
 }
 

@@ -66,7 +66,7 @@ func (b *Backend) download(t Tensor, to unsafe.Pointer) {
 	size := t.size()
 	var at unsafe.Pointer
 	if size >= pinnedLeast {
-		at = b.pinned.reserve(b.primary(), size)
+		at = b.pinned.reserve(b.at(b.Place(t)), size)
 	}
 	if at == nil {
 		C.ggml_backend_tensor_get(t.c, to, 0, C.size_t(size))

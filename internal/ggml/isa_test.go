@@ -51,7 +51,7 @@ func TestLimitISA(t *testing.T) {
 				t.Errorf("kernels for %s, want %s", ISA(), want)
 			}
 			if b := newKernels(t); multiplies(productTypes[0], 256) && i < slices.Index(isaNames, "avx512_vnni") {
-				t.Errorf("%v: products with VNNI", b.Device())
+				t.Errorf("%v: products with VNNI", b.Devices())
 			}
 		})
 	}

@@ -66,15 +66,16 @@ func (k *kept) upload(g *Graph) {
 	for _, in := range g.inputs {
 		size += aligned(in.size)
 	}
-	at := k.staging.reserve(g.backend.primary(), size)
+	device := g.backend.at(0)
+	at := k.staging.reserve(device, size)
 	for _, in := range g.inputs {
 		switch {
 		case in.tensor.c.buffer == nil: // no output depends on it
-		case at == nil || len(g.backend.backends) > 2:
+		case at == nil || len(g.backend.devices) > 1:
 			in.tensor.write(in.data, in.size)
 		default:
 			C.memcpy(at, in.data, C.size_t(in.size))
-			C.ggml_backend_tensor_set_async(g.backend.primary(), in.tensor.c, at, 0, C.size_t(in.size))
+			C.ggml_backend_tensor_set_async(device, in.tensor.c, at, 0, C.size_t(in.size))
 			at = unsafe.Add(at, aligned(in.size))
 		}
 	}

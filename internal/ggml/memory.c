@@ -2,9 +2,16 @@
 // ggml fails that the checks in Go did not foresee: one line, no core dump.
 #include "end.h"
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+// A connection to a device that is gone gives C code an error, and no signal that ends the
+// process. Go looks at this before it installs its own handler, which stays as it is for
+// what Go writes.
+__attribute__((constructor)) static void ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
 
 void pg_end(const char * message) {
 	if (write(STDERR_FILENO, message, strlen(message)) < 0) {
@@ -17,13 +24,27 @@ void pg_no_memory(void) {
 	pg_end("paligemma: not enough memory: use a smaller model or picture, or raise the limit (ulimit -v, the container's)\n");
 }
 
-void pg_abort(const char * message) {
-	// Assertions of ggml about what the system refused, seen with version 0.26.
-	static const char * const refused[] = { "mem_buffer != NULL", "rc == 0", "failed to allocate", "allocation failed" };
-	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-		if (strstr(message, refused[i])) {
-			pg_no_memory();
+// contains_one reports whether a message contains one of n parts.
+static bool contains_one(const char * message, const char * const * parts, size_t n) {
+	for (size_t i = 0; i < n; i++) {
+		if (strstr(message, parts[i])) {
+			return true;
 		}
+	}
+	return false;
+}
+
+#define ONE_OF(message, parts) contains_one(message, parts, sizeof parts / sizeof *parts)
+
+void pg_abort(const char * message) {
+	// What ggml 0.26 says where the system refused something, and where a device is gone.
+	static const char * const refused[] = { "mem_buffer != NULL", "rc == 0", "failed to allocate", "allocation failed" };
+	static const char * const gone[] = { "Remote RPC server crashed", "Failed to connect to", "RPC handshake failed" };
+	if (ONE_OF(message, refused)) {
+		pg_no_memory();
+	}
+	if (ONE_OF(message, gone)) {
+		pg_end("paligemma: a device on another machine does not answer any more: start its server again, or choose another --device\n");
 	}
 	char line[512];
 	snprintf(line, sizeof line, "paligemma: internal error in ggml, please report it: %.400s\n", message);

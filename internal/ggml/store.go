@@ -4,6 +4,7 @@ package ggml
 #include "ggml.h"
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
+#include "upload.h"
 */
 import "C"
 
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"unsafe"
 
 	"paligemma/internal/gguf"
@@ -25,6 +27,7 @@ type Spec struct {
 	Type  gguf.Type
 	Shape []int64 // innermost first
 	Data  []byte  // its bytes, for weights
+	Place int     // index in Backend.Devices of the device in whose memory it lies
 }
 
 // NewSpec describes an F32 tensor with the values given, innermost dimension first.
@@ -90,7 +93,7 @@ func (s *Store) Clear() {
 }
 
 // Join makes one matrix of each group's rows where the group's matrices have one
-// type and width and lie in the CPU's memory one right behind the other; its
+// type and width and lie in one memory, one right behind the other; its
 // place in the result is the zero Tensor where not. Nothing is copied.
 func (s *Store) Join(groups [][]Tensor) ([]Tensor, error) {
 	var specs []Spec
@@ -107,8 +110,11 @@ func (s *Store) Join(groups [][]Tensor) ([]Tensor, error) {
 	s.ctxs = append(s.ctxs, ctx)
 	joined := make([]Tensor, len(groups))
 	for i, t := range tensors {
-		first := groups[at[i]][0]
-		if C.ggml_backend_tensor_alloc(first.c.buffer, t.c, first.c.data) != C.GGML_STATUS_SUCCESS {
+		first := groups[at[i]][0].c
+		if C.ggml_backend_buffer_get_alloc_size(first.buffer, t.c) != C.ggml_nbytes(t.c) {
+			continue // it would need more than its rows behind it
+		}
+		if C.ggml_backend_tensor_alloc(first.buffer, t.c, first.data) != C.GGML_STATUS_SUCCESS {
 			return nil, errors.New("ggml does not take one tensor in place of several")
 		}
 		joined[at[i]] = t
@@ -124,7 +130,7 @@ func adjacent(group []Tensor) (spec Spec, ok bool) {
 	first := group[0]
 	rows, end := int64(0), uintptr(first.c.data)
 	for _, t := range group {
-		if t.c.buffer == nil || t.c.buffer != first.c.buffer || !bool(C.ggml_backend_buffer_is_host(t.c.buffer)) || uintptr(t.c.data) != end ||
+		if t.c.buffer == nil || t.c.buffer != first.c.buffer || uintptr(t.c.data) != end ||
 			t.Type() != first.Type() || t.Dim(0) != first.Dim(0) || t.Dim(2)*t.Dim(3) != 1 || !t.contiguous() {
 			return spec, false
 		}
@@ -167,56 +173,67 @@ func (b *Backend) NewWeights(specs []Spec, mapping []byte) (*Store, error) {
 			return nil, fmt.Errorf("tensor %s has %d bytes, want %d", spec.Name, len(spec.Data), size)
 		}
 	}
-	s, err := b.place(specs, mapping, b.runsOnDevice)
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return b.place(specs, b.multiplies, func(s *Store, part []Spec, backend backendHandle) ([]Tensor, error) {
+		return s.addWeights(part, mapping, backend)
+	})
 }
 
-// place puts the tensors that the device can compute with into its memory, and
-// the others into the CPU's: ggml aborts on a weight in the memory of a device
-// that cannot multiply with its type.
-func (b *Backend) place(specs []Spec, mapping []byte, onDevice func(Spec) bool) (*Store, error) {
-	s := &Store{tensors: make([]Tensor, len(specs))}
-	if len(specs) > MaxStored {
-		return s, fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
-	}
-	var device, host []int
-	for i, spec := range specs {
-		if onDevice(spec) {
-			device = append(device, i)
-		} else {
-			host = append(host, i)
+// NewStore allocates tensors on their devices, with undefined values; Data is not read.
+func (b *Backend) NewStore(specs []Spec) (*Store, error) {
+	for _, spec := range specs {
+		if _, err := spec.check(); err != nil {
+			return nil, err
 		}
 	}
-	cpu := b.backends[len(b.backends)-1]
-	for _, group := range []struct {
-		indices []int
-		backend C.ggml_backend_t
-	}{{device, b.primary()}, {host, cpu}} {
-		if len(group.indices) == 0 {
+	return b.place(specs, func(Spec) bool { return true }, func(s *Store, part []Spec, backend backendHandle) ([]Tensor, error) {
+		tensors, _, err := s.allocate(part, backend)
+		return tensors, err
+	})
+}
+
+// place adds tensors to the memories of their devices; those that their device cannot
+// compute with to the CPU's.
+func (b *Backend) place(specs []Spec, fits func(Spec) bool, add func(*Store, []Spec, backendHandle) ([]Tensor, error)) (*Store, error) {
+	if len(specs) > MaxStored {
+		return nil, fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
+	}
+	at := make([][]int, len(b.backends)) // of each backend, indices of specs
+	for i, spec := range specs {
+		if spec.Place < 0 || spec.Place >= len(b.devices) {
+			return nil, fmt.Errorf("tensor %s lies on device %d of %d", spec.Name, spec.Place, len(b.devices))
+		}
+		n := len(b.backends) - 1
+		if fits(spec) {
+			n = b.places[spec.Place]
+		}
+		at[n] = append(at[n], i)
+	}
+	s := &Store{tensors: make([]Tensor, len(specs))}
+	for n, indices := range at {
+		if len(indices) == 0 {
 			continue
 		}
-		part := make([]Spec, len(group.indices))
-		for i, index := range group.indices {
+		part := make([]Spec, len(indices))
+		for i, index := range indices {
 			part[i] = specs[index]
 		}
-		tensors, err := s.add(part, mapping, group.backend, group.backend == cpu)
+		tensors, err := add(s, part, b.backends[n])
 		if err != nil {
-			return s, err
+			s.Close()
+			return nil, err
 		}
-		for i, index := range group.indices {
+		for i, index := range indices {
 			s.tensors[index] = tensors[i]
 		}
 	}
 	return s, nil
 }
 
-// runsOnDevice asks the device whether it multiplies with a weight.
-func (b *Backend) runsOnDevice(spec Spec) bool {
-	if b.cpuOnly() || len(spec.Shape) != 2 || !MatrixType(spec.Type) {
+// multiplies asks the device of a weight whether it multiplies with it: ggml aborts on a
+// weight in the memory of a device that cannot multiply with its type.
+func (b *Backend) multiplies(spec Spec) bool {
+	device := b.devices[spec.Place]
+	if device.Kind == KindCPU || len(spec.Shape) != 2 || !MatrixType(spec.Type) {
 		return true
 	}
 	ctx := C.ggml_init(C.struct_ggml_init_params{mem_size: 8 * C.ggml_tensor_overhead(), no_alloc: true})
@@ -226,28 +243,36 @@ func (b *Backend) runsOnDevice(spec Spec) bool {
 	defer C.ggml_free(ctx)
 	w := C.ggml_new_tensor_2d(ctx, C.enum_ggml_type(spec.Type), C.int64_t(spec.Shape[0]), C.int64_t(spec.Shape[1]))
 	x := C.ggml_new_tensor_2d(ctx, C.GGML_TYPE_F32, C.int64_t(spec.Shape[0]), 16)
-	return bool(C.ggml_backend_dev_supports_op(b.device.handle, C.ggml_mul_mat(ctx, w, x)))
+	return bool(C.ggml_backend_dev_supports_op(device.handle, C.ggml_mul_mat(ctx, w, x)))
 }
 
-// add makes tensors with their data, in place where they can be.
-func (s *Store) add(specs []Spec, mapping []byte, backend C.ggml_backend_t, cpu bool) ([]Tensor, error) {
-	ctx, tensors, err := declare(specs)
-	if err != nil {
-		return nil, err
+// addWeights makes tensors with their data, in place where the device can use them there.
+func (s *Store) addWeights(specs []Spec, mapping []byte, backend backendHandle) ([]Tensor, error) {
+	device := Device{handle: C.ggml_backend_get_device(backend)}
+	if inPlace(specs, mapping) && bool(device.capabilities().buffer_from_host_ptr) {
+		return s.adopt(specs, device)
 	}
-	s.ctxs = append(s.ctxs, ctx)
-	if cpu && inPlace(specs, mapping) {
-		return tensors, s.adopt(specs, tensors, mapping)
-	}
-	buffer, err := s.allocate(ctx, backend)
+	tensors, buffer, err := s.allocate(specs, backend)
 	if err != nil {
 		return nil, err
 	}
 	C.ggml_backend_buffer_set_usage(buffer, C.GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
-	for i, spec := range specs {
-		tensors[i].write(unsafe.Pointer(&spec.Data[0]), int64(len(spec.Data)))
-	}
+	upload(backend, tensors, specs)
 	return tensors, nil
+}
+
+// upload copies data to a device, by pinned memory where it has that.
+func upload(backend backendHandle, tensors []Tensor, specs []Spec) {
+	u := C.pg_upload_new(backend)
+	defer C.pg_upload_free(u)
+	for i, spec := range specs {
+		data := unsafe.Pointer(&spec.Data[0])
+		if u != nil {
+			C.pg_upload_send(u, tensors[i].c, data, C.size_t(len(spec.Data)))
+		} else {
+			tensors[i].write(data, int64(len(spec.Data)))
+		}
+	}
 }
 
 // inPlace reports whether every spec's data lie in mapping, aligned as ggml wants.
@@ -265,52 +290,47 @@ func inPlace(specs []Spec, mapping []byte) bool {
 	return true
 }
 
-// adopt points the tensors into the mapping.
-func (s *Store) adopt(specs []Spec, tensors []Tensor, mapping []byte) error {
-	buffer := C.ggml_backend_cpu_buffer_from_ptr(unsafe.Pointer(&mapping[0]), C.size_t(len(mapping)))
+// adopt makes tensors of data in the host's memory, from the first to the last byte.
+func (s *Store) adopt(specs []Spec, device Device) ([]Tensor, error) {
+	ctx, tensors, err := declare(specs)
+	if err != nil {
+		return nil, err
+	}
+	s.ctxs = append(s.ctxs, ctx)
+	first, last, largest := unsafe.Pointer(&specs[0].Data[0]), uintptr(0), 0
+	for _, spec := range specs {
+		p := unsafe.Pointer(&spec.Data[0])
+		if uintptr(p) < uintptr(first) {
+			first = p
+		}
+		last, largest = max(last, uintptr(p)+uintptr(len(spec.Data))), max(largest, len(spec.Data))
+	}
+	buffer := C.ggml_backend_dev_buffer_from_host_ptr(device.handle, first, C.size_t(last-uintptr(first)), C.size_t(largest))
 	if buffer == nil {
-		return ErrMemory
+		return nil, ErrMemory
 	}
 	s.buffers = append(s.buffers, buffer)
 	C.ggml_backend_buffer_set_usage(buffer, C.GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
 	for i, spec := range specs {
 		if C.ggml_backend_tensor_alloc(buffer, tensors[i].c, unsafe.Pointer(&spec.Data[0])) != C.GGML_STATUS_SUCCESS {
-			return fmt.Errorf("tensor %s: ggml does not take it", spec.Name)
+			return nil, fmt.Errorf("tensor %s: ggml does not take it", spec.Name)
 		}
 	}
-	return nil
+	return tensors, nil
 }
 
-// allocate gives the tensors of a context memory.
-func (s *Store) allocate(ctx *C.struct_ggml_context, backend C.ggml_backend_t) (C.ggml_backend_buffer_t, error) {
+// allocate makes tensors with memory of a backend.
+func (s *Store) allocate(specs []Spec, backend backendHandle) ([]Tensor, C.ggml_backend_buffer_t, error) {
+	ctx, tensors, err := declare(specs)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.ctxs = append(s.ctxs, ctx)
 	buffer := C.ggml_backend_alloc_ctx_tensors(ctx, backend)
 	if buffer == nil {
-		return nil, fmt.Errorf("%s: %w", C.GoString(C.ggml_backend_name(backend)), ErrMemory)
+		return nil, nil, fmt.Errorf("%s: %w", strings.ToLower(C.GoString(C.ggml_backend_name(backend))), ErrMemory)
 	}
 	s.buffers = append(s.buffers, buffer)
 	s.bytes += int64(C.ggml_backend_buffer_get_size(buffer))
-	return buffer, nil
-}
-
-// NewStore allocates tensors on the device, with undefined values; Data is not read.
-func (b *Backend) NewStore(specs []Spec) (*Store, error) {
-	for _, spec := range specs {
-		if _, err := spec.check(); err != nil {
-			return nil, err
-		}
-	}
-	if len(specs) > MaxStored {
-		return nil, fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
-	}
-	s := &Store{}
-	ctx, tensors, err := declare(specs)
-	if err != nil {
-		return nil, err
-	}
-	s.ctxs, s.tensors = append(s.ctxs, ctx), tensors
-	if _, err := s.allocate(ctx, b.primary()); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return tensors, buffer, nil
 }

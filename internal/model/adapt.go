@@ -127,7 +127,7 @@ func (m *Model) adapt(f *gguf.File, changes []Change) error {
 	}
 	a.arrange()
 	for w, bias := range a.biases {
-		a.add(bias, func(t ggml.Tensor) { w.bias = t }, len(bias))
+		a.add(w.tensor, bias, func(t ggml.Tensor) { w.bias = t }, len(bias))
 	}
 	var err error
 	m.changed, m.updates, err = a.finish()
@@ -156,11 +156,11 @@ func (a *adaption) change(f *gguf.File, c Change, s slot) error {
 		if err != nil {
 			return err
 		}
-		a.add(values, func(t ggml.Tensor) { *s.tensor = t }, s.shape...)
+		a.add(*s.tensor, values, func(t ggml.Tensor) { *s.tensor = t }, s.shape...)
 		return nil
 	}
 	if c.Values != nil {
-		a.add(c.Values, func(t ggml.Tensor) { *s.tensor = t }, s.shape...)
+		a.add(*s.tensor, c.Values, func(t ggml.Tensor) { *s.tensor = t }, s.shape...)
 		a.replaced[s.matrix] = true
 	}
 	if c.Bias != nil {
@@ -275,7 +275,7 @@ func (a *adaption) share(matrices ...*Matrix) {
 		delete(a.updates, w)
 	}
 	if rank > 0 {
-		a.add(stacked, func(t ggml.Tensor) {
+		a.add(sharing[0].tensor, stacked, func(t ggml.Tensor) {
 			for _, w := range sharing {
 				a.placed[w].A = t
 			}
@@ -288,7 +288,7 @@ func (a *adaption) addColumns(w *Matrix, parts []LowRank) {
 	placed := a.placed[w]
 	placed.B = make([]ggml.Tensor, len(parts))
 	for i, u := range parts {
-		a.add(columns(u.B, u.Rank), func(t ggml.Tensor) { placed.B[i] = t }, len(u.B)/u.Rank, u.Rank)
+		a.add(w.tensor, columns(u.B, u.Rank), func(t ggml.Tensor) { placed.B[i] = t }, len(u.B)/u.Rank, u.Rank)
 	}
 }
 
@@ -303,9 +303,12 @@ func columns(b []float32, n int) []float32 {
 	return out
 }
 
-// add takes values of a shape, innermost dimension first.
-func (a *adaption) add(values []float32, place func(ggml.Tensor), shape ...int) {
-	a.specs = append(a.specs, ggml.NewSpec("of an adapter", values, shape...))
+// add takes values of a shape, innermost dimension first, that lie where a tensor of the
+// file does.
+func (a *adaption) add(near ggml.Tensor, values []float32, place func(ggml.Tensor), shape ...int) {
+	spec := ggml.NewSpec("of an adapter", values, shape...)
+	spec.Place = a.model.backend.Place(near)
+	a.specs = append(a.specs, spec)
 	a.place = append(a.place, place)
 }
 

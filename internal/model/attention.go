@@ -20,11 +20,12 @@ type attention struct {
 
 // apply attends with q [d, heads, T] to k [d, n, kv_heads] and v [n, d,
 // kv_heads]: [d·heads, T]. Query head h uses key head h·kv_heads/heads. The
-// weights [n, T, heads] are returned too if whole is set.
+// weights [n, T, heads] are returned too if whole is set. A fourth dimension is of
+// images, each by itself.
 func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, weights ggml.Tensor) {
-	d, heads, tokens, keys := q.Dim(0), q.Dim(1), q.Dim(2), k.Dim(1)
+	d, heads, tokens, keys, images := q.Dim(0), q.Dim(1), q.Dim(2), k.Dim(1), q.Dim(3)
 	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
-	group := max(32, scoreBytes/(4*heads*keys), (tokens+maxGroups-1)/maxGroups)
+	group := max(32, scoreBytes/(4*heads*keys*images), (tokens+maxGroups-1)/maxGroups)
 	if whole || group > tokens {
 		group = tokens
 	}
@@ -36,7 +37,7 @@ func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, w
 		}
 		var y ggml.Tensor
 		y, weights = part.heads(g, g.Slice(q, 1, from, n), k, v)
-		y = g.Cont(y, d*heads, n)
+		y = g.Cont(y, d*heads, n, images)
 		if from == 0 {
 			out = y
 		} else {

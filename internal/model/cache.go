@@ -101,10 +101,11 @@ func (c *Cache) newSlab(cells int) (*slab, error) {
 // allocate makes the tensors of all layers.
 func (s *slab) allocate(m *Model, keys, values []int64) (err error) {
 	var specs []ggml.Spec
-	for layer := range m.config.Text.Layers {
+	for layer, b := range m.blocks {
+		place := m.backend.Place(b.norm()) // a layer's cells lie with its weights
 		specs = append(specs,
-			ggml.Spec{Name: fmt.Sprintf("cache.%d.k", layer), Type: m.options.CellType(), Shape: keys},
-			ggml.Spec{Name: fmt.Sprintf("cache.%d.v", layer), Type: m.options.CellType(), Shape: values})
+			ggml.Spec{Name: fmt.Sprintf("cache.%d.k", layer), Type: m.options.CellType(), Shape: keys, Place: place},
+			ggml.Spec{Name: fmt.Sprintf("cache.%d.v", layer), Type: m.options.CellType(), Shape: values, Place: place})
 	}
 	if s.store, err = m.backend.NewStore(specs); err != nil {
 		return fmt.Errorf("kv cache of %d tokens: %w", s.cells, err)

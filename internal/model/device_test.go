@@ -92,10 +92,12 @@ func sameText(t *testing.T, device, cpu *decoder, gap float32) {
 
 // TestTextsOfTheCPU compares long texts with those of the CPU's kernels, on every f32
 // golden that is continued.
-func TestTextsOfTheCPU(t *testing.T) {
+func TestTextsOfTheCPU(t *testing.T) { textsOfTheCPU(t, otherDevice(t)) }
+
+func textsOfTheCPU(t *testing.T, o ggml.Options) {
 	for _, name := range checkpoints {
 		path := convertTo(t, name, "f32")
-		device, cpu := openOn(t, path, otherDevice(t)), openOn(t, path, ggml.Options{Device: "cpu", Threads: 1})
+		device, cpu := openOn(t, path, o), openOn(t, path, ggml.Options{Device: "cpu", Threads: 1})
 		for _, g := range goldens(t, name) {
 			if g.Suffix != nil {
 				continue
@@ -109,7 +111,9 @@ func TestTextsOfTheCPU(t *testing.T) {
 
 // TestBuiltInTextOfTheCPU does so with the built-in model, whose type is f16, where the
 // choice is clear.
-func TestBuiltInTextOfTheCPU(t *testing.T) {
+func TestBuiltInTextOfTheCPU(t *testing.T) { builtInTextOfTheCPU(t, otherDevice(t)) }
+
+func builtInTextOfTheCPU(t *testing.T, o ggml.Options) {
 	opened := func(o ggml.Options) *model.Model {
 		f, err := demo.Open()
 		if err != nil {
@@ -118,7 +122,7 @@ func TestBuiltInTextOfTheCPU(t *testing.T) {
 		m, _ := loadOn(t, f, o)
 		return m
 	}
-	device, cpu := opened(otherDevice(t)), opened(ggml.Options{Device: "cpu", Threads: 1})
+	device, cpu := opened(o), opened(ggml.Options{Device: "cpu", Threads: 1})
 	v := cpu.Config().Vision
 	pixels := make([]float32, 3*v.ImageSize*v.ImageSize)
 	for i := range pixels {
@@ -136,35 +140,37 @@ func TestBuiltInTextOfTheCPU(t *testing.T) {
 }
 
 // TestOneSplit makes sure that no operation of any type falls back on the CPU: every
-// graph is computed as a whole by one device.
+// graph is computed as a whole by one device, or in one piece by each of several.
 func TestOneSplit(t *testing.T) {
 	for _, name := range checkpoints {
 		for _, typ := range append([]string{"f32"}, outputTypes...) {
-			t.Run(name+"/"+typ, func(t *testing.T) {
-				f, err := gguf.Open(convertTo(t, name, typ), gguf.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				m, backend := loadOn(t, f, otherDevice(t))
-				g := goldens(t, name)[0]
-				check := func(what string, graphs, built int) {
-					t.Helper()
-					want := ggml.Counts{Computed: graphs, Built: built, Splits: 1}
-					if got := backend.TakeCounts(); got != want {
-						t.Errorf("%s: %+v, want %+v", what, got, want)
-					}
-				}
-				p := g.prompt(t, m)
-				check("encode", len(p.Images), len(p.Images))
-				d := newDecoder(t, m, p)
-				check("prefill", 1, 1)
-				for i := range 3 {
-					id, _ := d.best()
-					d.next(t, id)
-					check(fmt.Sprint("step ", i), 1, max(0, 1-i)) // the first one's graph is kept
-				}
-			})
+			t.Run(name+"/"+typ, func(t *testing.T) { oneSplit(t, name, typ, otherDevice(t)) })
 		}
+	}
+}
+
+func oneSplit(t *testing.T, checkpoint, typ string, o ggml.Options) {
+	f, err := gguf.Open(convertTo(t, checkpoint, typ), gguf.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, backend := loadOn(t, f, o)
+	g := goldens(t, checkpoint)[0]
+	check := func(what string, graphs, built, splits int) {
+		t.Helper()
+		want := ggml.Counts{Computed: graphs, Built: built, Splits: splits}
+		if got := backend.TakeCounts(); got != want {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+	}
+	p := g.prompt(t, m)
+	check("encode", len(p.Images), len(p.Images), 1)
+	d := newDecoder(t, m, p)
+	check("prefill", 1, 1, len(backend.Devices()))
+	for i := range 3 {
+		id, _ := d.best()
+		d.next(t, id)
+		check(fmt.Sprint("step ", i), 1, max(0, 1-i), len(backend.Devices())) // the first one's graph is kept
 	}
 }
 

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"weak"
@@ -32,7 +31,8 @@ type shelf struct {
 	next  int                  // the one that was taken the longest ago
 }
 
-// A shelf has up to mostKeptImages places, fewer where they would take more memory, but two.
+// A shelf has up to mostKeptImages places, fewer where they would take more memory, but two,
+// and as many as there are images in a pass.
 const (
 	mostKeptImages = 16
 	mostKeptBytes  = 64 << 20
@@ -85,49 +85,6 @@ func (f Features) of(m *Model) (Features, error) {
 	return f, nil
 }
 
-// Encode runs the vision tower and the projector on the pixels of one image,
-// [3, S, S] row-major and normalized, S being the configuration's ImageSize.
-func (m *Model) Encode(ctx context.Context, pixels []float32) (Features, error) {
-	return m.EncodeWith(ctx, pixels, nil)
-}
-
-// EncodeWith is Encode with adapters; nil: none but those of Load.
-func (m *Model) EncodeWith(ctx context.Context, pixels []float32, a *Adapters) (Features, error) {
-	if err := a.check(m); err != nil {
-		return Features{}, err
-	}
-	v := m.config.Vision
-	if want := 3 * v.ImageSize * v.ImageSize; len(pixels) != want {
-		return Features{}, fmt.Errorf("an image of %d values, want %d", len(pixels), want)
-	}
-	f := Features{Tokens: v.ImageTokens}
-	if m.onDevice {
-		var err error
-		if f.seat, err = m.takeSeat(); err != nil {
-			return Features{}, err
-		}
-	}
-	g := m.backend.NewGraph(m.options)
-	defer g.Close()
-	g.Update(m.updatesWith(a)...)
-	patches := g.Float32s(patchify(pixels, v), int64(v.PatchDim()), int64(v.ImageTokens))
-	out := m.weights.Projector.Mul(g, m.tower(g, patches))
-	if f.seat != nil {
-		g.Run(g.Copy(out, f.seat.kept))
-	} else {
-		g.Output(out)
-	}
-	if err := g.Compute(ctx); err != nil {
-		return Features{}, fmt.Errorf("vision tower: %w", err)
-	}
-	if f.seat != nil {
-		return f, nil
-	}
-	values, err := g.Read(out)
-	f.Values = values
-	return f, err
-}
-
 // takeSeat takes the place of the features that were computed the longest ago, which are
 // fetched first, if they are still known to anybody.
 func (m *Model) takeSeat() (*seat, error) {
@@ -153,7 +110,7 @@ func (m *Model) takeSeat() (*seat, error) {
 
 func (m *Model) newShelf() (*shelf, error) {
 	hidden, tokens := m.config.Text.Hidden, m.config.Vision.ImageTokens
-	specs := make([]ggml.Spec, max(2, min(mostKeptImages, mostKeptBytes/(floatSize*hidden*tokens))))
+	specs := make([]ggml.Spec, max(2, m.ImagesPerPass(), min(mostKeptImages, mostKeptBytes/(floatSize*hidden*tokens))))
 	for i := range specs {
 		specs[i] = ggml.Spec{Name: "image", Shape: []int64{int64(hidden), int64(tokens)}} // F32
 	}

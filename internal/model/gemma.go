@@ -9,7 +9,8 @@ type block interface {
 	attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) ggml.Tensor
 	// mlp is the feed-forward half on x [h, any].
 	mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor
-	// attention is its projections, and feedForward what follows them.
+	// norm is its first weight, attention its projections, and feedForward what follows them.
+	norm() ggml.Tensor
 	attention() *Attention
 	feedForward() *MLP
 }
@@ -24,6 +25,8 @@ func (l *GemmaLayer) attend(g *ggml.Graph, s *step, layer int, x ggml.Tensor) gg
 	h = l.Attention.forward(g, s, layer, h, attention{scale: s.config.AttnScale})
 	return g.Add(x, h)
 }
+
+func (l *GemmaLayer) norm() ggml.Tensor { return l.AttnNorm }
 
 func (l *GemmaLayer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
 	h := g.RMSNorm(x, l.MLPNorm, s.config.RMSEps, factors(l.Gate, l.Up)...)

@@ -16,3 +16,5 @@ func (l *Gemma2Layer) mlp(g *ggml.Graph, s *step, x ggml.Tensor) ggml.Tensor {
 	h = g.SplitRows(h, l.MLP.forwardRows)
 	return g.Add(x, g.RMSNorm(h, l.PostMLPNorm, s.config.RMSEps))
 }
+
+func (l *Gemma2Layer) norm() ggml.Tensor { return l.AttnNorm }

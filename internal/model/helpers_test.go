@@ -185,7 +185,7 @@ func testDevice(tb testing.TB) ggml.Options {
 }
 
 // onCPU is the CPU with the graphs of testDevice: for what only the CPU can do, which is
-// to join matrices in place and to stop within a graph.
+// to stop within a graph.
 func onCPU(tb testing.TB) ggml.Options {
 	tb.Helper()
 	d := testdevice.Chosen(tb)
@@ -216,7 +216,7 @@ func loadOn(t *testing.T, file *gguf.File, o ggml.Options, changes ...model.Chan
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := model.Load(file, backend, changes...)
+	m, err := model.LoadPlan(file, backend, evenly(t, file, backend), changes...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,6 +226,33 @@ func loadOn(t *testing.T, file *gguf.File, o ggml.Options, changes ...model.Chan
 		file.Close()
 	})
 	return m, backend
+}
+
+// evenly deals the layers of a model out to the devices of a backend.
+func evenly(t *testing.T, f *gguf.File, b *ggml.Backend) model.Plan {
+	t.Helper()
+	devices := b.Devices()
+	if len(devices) == 1 {
+		return model.Plan{}
+	}
+	c, err := model.ReadConfig(f.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var places []model.Place
+	var split model.Split
+	for _, d := range devices {
+		places = append(places, model.Place{Name: d.Name, Host: d.Kind == ggml.KindCPU})
+		split.Shares = append(split.Shares, 1)
+	}
+	plan, err := c.Plan(f.Lookup, places, split, 100, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Devices() != ggml.Names(devices) {
+		t.Fatalf("%s are used of %s", plan.Devices(), ggml.Names(devices))
+	}
+	return plan
 }
 
 // compare fails unless got is within tolerance of want, in parts of want's

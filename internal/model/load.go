@@ -31,12 +31,17 @@ type Model struct {
 // computes on e. The file and the backend must outlive the model, which the caller
 // closes first. A missing, unknown or misshapen tensor is an error that names it.
 func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
+	return LoadPlan(f, e, Plan{}, changes...)
+}
+
+// LoadPlan is Load with a plan for the devices of e, which are those of its shares.
+func LoadPlan(f *gguf.File, e *ggml.Backend, p Plan, changes ...Change) (*Model, error) {
 	config, err := ReadConfig(f.Header)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
 	m := &Model{config: config, backend: e, slots: map[string]slot{}, adapters: map[*Adapters]struct{}{}}
-	if err := m.bind(f); err != nil {
+	if err := m.bind(f, p); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", f.Path(), err)
 	}
@@ -44,12 +49,12 @@ func Load(f *gguf.File, e *ggml.Backend, changes ...Change) (*Model, error) {
 		m.Close()
 		return nil, err
 	}
-	m.onDevice = e.Attention(m.options) == ggml.AttentionMasked && !m.embedding.changed && e.LooksUp(m.weights.Embedding.tensor)
+	m.onDevice = len(e.Devices()) == 1 && e.Attention(m.options) == ggml.AttentionMasked && !m.embedding.changed && e.LooksUp(m.weights.Embedding.tensor)
 	return m, nil
 }
 
-// bind checks the file's tensors and places them.
-func (m *Model) bind(f *gguf.File) error {
+// bind checks the file's tensors and places them by a plan.
+func (m *Model) bind(f *gguf.File, p Plan) error {
 	if err := m.config.CheckTensors(f.Header); err != nil {
 		return err
 	}
@@ -58,7 +63,7 @@ func (m *Model) bind(f *gguf.File) error {
 	m.config.walk(&m.weights, func(spec TensorSpec, s slot) {
 		t, _ := f.Lookup(spec.Name)
 		m.options.Exact = m.options.Exact && t.Type == gguf.TypeF32
-		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t)})
+		specs = append(specs, ggml.Spec{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.Data(t), Place: p.place(spec)})
 		m.slots[spec.Name] = s
 		if spec.Name == TensorEmbedding {
 			m.embedding = newEmbedding(t, f.Data(t))

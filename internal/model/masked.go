@@ -118,6 +118,7 @@ func (r *maskRows) upload(g *ggml.Graph, n, tokens int64) {
 	rows := int64(len(r.values)) / n
 	if r.mask = g.Float16s(r.values, n, rows); rows < tokens {
 		r.mask = g.Repeat(r.mask, tokens)
+		g.Run(r.mask) // here, not where the first layer needs it: that may be another device's
 	}
 }
 

@@ -12,11 +12,28 @@ const (
 func (c Config) WorkingMemory(prompt, generated int) int64 {
 	const small = 48 << 20 // vocabulary, picture, graphs, the program itself
 	// In floating point nothing overflows, whatever a file says.
-	t, v := c.Text, c.Vision
-	n, cache := float64(prompt), c.cacheMemory(float64(prompt)+float64(generated))
-	text := n * floatSize * (2*float64(t.MLP) + 12*float64(t.Hidden))
-	vision := float64(v.ImageTokens) * floatSize * (float64(v.MLP) + 12*float64(v.Hidden))
-	return int64(min(mostMemory, small+cache+max(text, vision)+4*floatSize*float64(t.Vocab)))
+	cache := c.cacheMemory(float64(prompt) + float64(generated))
+	return int64(min(mostMemory, small+cache+max(c.textMemory(float64(prompt)), c.visionMemory())+c.logitMemory()))
+}
+
+// textMemory is the size of the results in a layer of the language model.
+func (c Config) textMemory(tokens float64) float64 {
+	return tokens * floatSize * (2*float64(c.Text.MLP) + 12*float64(c.Text.Hidden))
+}
+
+// visionMemory is the size of the results in a layer of the tower.
+func (c Config) visionMemory() float64 {
+	v := c.Vision
+	return float64(v.ImageTokens) * floatSize * (float64(v.MLP) + 12*float64(v.Hidden))
+}
+
+// logitMemory is the size of the logits, with copies.
+func (c Config) logitMemory() float64 { return 4 * floatSize * float64(c.Text.Vocab) }
+
+// scoreMemory is the size of attention's scores, before and after softmax, where all tokens
+// see each other and attention is written out.
+func scoreMemory(tokens, heads int) float64 {
+	return 2 * min(scoreBytes, floatSize*float64(heads)*float64(tokens)*float64(tokens))
 }
 
 // SequenceMemory estimates what another sequence of some tokens needs, in bytes,

@@ -234,7 +234,7 @@ func TestTypes(t *testing.T) {
 func TestJoined(t *testing.T) {
 	for _, name := range checkpoints {
 		for _, typ := range []string{"f32", "q4_k_m"} {
-			m := openOn(t, convertTo(t, name, typ), onCPU(t))
+			m := load(t, name, typ)
 			if joined, layers := m.Joined(); joined == 0 || typ == "f32" && joined < layers {
 				t.Errorf("%s %s: %d of %d layers are joined", name, typ, joined, layers)
 			}

@@ -59,12 +59,14 @@ func (m *Model) passOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pa
 func (m *Model) record(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pass {
 	g := m.backend.NewGraph(o)
 	g.Update(m.rowUpdates(b.parts)...)
+	g.Near(m.blocks[0].norm())
 	p := &pass{graph: g, rows: rows, step: m.newStep(g, b, t.attentions)}
 	x := m.embeddings(g, b, rows)
 	for i, layer := range m.blocks {
 		if t.hidden {
 			p.hidden = append(p.hidden, x)
 		}
+		g.Near(layer.norm())
 		x = layer.attend(g, p.step, i, x)
 		if i == len(m.blocks)-1 && !t.hidden {
 			x = wanted(g, x, b.outputs)

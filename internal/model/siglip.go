@@ -7,7 +7,8 @@ import (
 )
 
 // tower is SigLIP (https://arxiv.org/abs/2303.15343; modeling_siglip.py in
-// transformers) without its pooling head: patches [3·p·p, N] to [vh, N].
+// transformers) without its pooling head: patches [3·p·p, N] to [vh, N], those of several
+// images one after the other.
 func (m *Model) tower(g *ggml.Graph, patches ggml.Tensor) ggml.Tensor {
 	v, w := m.config.Vision, m.weights.Vision
 	x := g.Add(w.Patch.Mul(g, patches), w.Position)
@@ -27,7 +28,7 @@ func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig) ggml
 	return g.AddBias(x, l.Down.Weight.Mul(g, h), l.Down.Bias)
 }
 
-// attend lets every patch see every patch: h [vh, N] to [vh, N].
+// attend lets every patch see every patch of its image: h [vh, N] to [vh, N].
 func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.Tensor {
 	d, heads, n := int64(v.HeadDim()), int64(v.Heads), int64(v.ImageTokens)
 	q, k, u := l.QKV.Mul(g, h, v.HeadDim())
@@ -36,14 +37,15 @@ func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.
 		swap := [4]int{0, 2, 1, 3} // [d, n, heads]
 		return a.flash(g, q, g.Permute(k, swap), g.Permute(u, swap), l.QBias, l.KBias, l.VBias)
 	}
-	q = g.Add(q, g.Reshape(l.QBias, d, heads))
-	k = g.Add(k, g.Reshape(l.KBias, d, heads))
-	u = g.Add(u, g.Reshape(l.VBias, d, heads))
+	biased := func(t, bias ggml.Tensor) ggml.Tensor { // [d, heads, n, images]
+		return g.Reshape(g.Add(t, g.Reshape(bias, d, heads)), d, heads, n, h.Dim(1)/n)
+	}
+	q, k, u = biased(q, l.QBias), biased(k, l.KBias), biased(u, l.VBias)
 	if g.Fuses(d, heads, heads) {
 		return g.FusedHeads(q, k, u, a.scale)
 	}
 	out, _ := a.apply(g, q, g.Permute(k, [4]int{0, 2, 1, 3}), g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
-	return out
+	return g.Reshape(out, d*heads, h.Dim(1))
 }
 
 // patchify cuts an image [3, S, S] into patches [N, 3·p·p], both row-major, in

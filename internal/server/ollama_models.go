@@ -104,10 +104,7 @@ func (s *Server) ollamaRunning(w http.ResponseWriter, r *http.Request) {
 			keep = forever
 		}
 		d.Size += o.engine.Stats().AdapterBytes
-		inMemory := int64(0)
-		if o.engine.Device().Kind != "cpu" {
-			inMemory = d.Size
-		}
+		inMemory := o.engine.DeviceBytes()
 		d.ModifiedAt, d.ExpiresAt, d.SizeVRAM = "", rfc3339(time.Now().Add(keep)), &inMemory
 		list = append(list, d)
 	})

@@ -32,21 +32,52 @@ import (
 	"net"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // serverWait is how long a server may take to listen.
 const serverWait = 20 * time.Second
 
-// startRPC starts the server, once, and makes it one of ggml's devices.
-var startRPC = sync.OnceValue(func() error {
+var servers struct {
+	sync.Mutex
+	started int
+}
+
+// startRPC has some servers run, and makes each one of ggml's devices: rpc0, rpc1 and so on.
+func startRPC(n int) error {
+	servers.Lock()
+	defer servers.Unlock()
+	for ; servers.started < n; servers.started++ {
+		address, err := FreeAddress()
+		if err != nil {
+			return err
+		}
+		go Serve(address)
+		if err := Connect(address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FreeAddress returns an address on the loopback that nobody listens on.
+func FreeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return "", err
 	}
-	address := listener.Addr().String()
-	listener.Close() // for ggml, which takes an address
+	defer listener.Close() // for ggml, which takes an address
+	return listener.Addr().String(), nil
+}
+
+// Serve runs a server that computes on the CPU. It does not return.
+func Serve(address string) {
 	endpoint := C.CString(address)
-	go C.pg_rpc_serve(endpoint)
+	C.pg_rpc_serve(endpoint)
+}
+
+// Connect waits for a server to listen, and makes it one of ggml's devices.
+func Connect(address string) error {
 	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
@@ -57,8 +88,10 @@ var startRPC = sync.OnceValue(func() error {
 			return fmt.Errorf("the RPC server does not start: %w", err)
 		}
 	}
+	endpoint := C.CString(address)
+	defer C.free(unsafe.Pointer(endpoint))
 	if !C.pg_rpc_add(endpoint) {
 		return fmt.Errorf("the RPC server at %s does not answer", address)
 	}
 	return nil
-})
+}

@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/model"
+)
+
+// encoding is an image that waits for its features. Whoever's turn comes first has the
+// images of others computed with its own, as many as the model takes in one pass.
+type encoding struct {
+	ctx    context.Context // ends when the features are there
+	cancel func()
+	pixels []float32
+	with   *Adapters // of the request
+
+	done     bool // what follows is there
+	features model.Features
+	graphs   ggml.Counts // of the pass
+	err      error
+}
+
+// encodings are the images that wait.
+type encodings struct {
+	sync.Mutex
+	waiting []*encoding
+}
+
+// await has an image wait for its turn, or for another's.
+func (e *Engine) await(ctx context.Context, pixels []float32, a *Adapters) *encoding {
+	w := &encoding{pixels: pixels, with: a}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	e.encodings.waiting = append(e.encodings.waiting, w)
+	return w
+}
+
+// forget ends the wait of an image, and reports whether it was encoded.
+func (e *Engine) forget(w *encoding) bool {
+	w.cancel()
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	e.encodings.waiting = slices.DeleteFunc(e.encodings.waiting, func(o *encoding) bool { return o == w })
+	return w.done
+}
+
+// encode computes an image, together with others that wait. It is called by who owns the model.
+func (e *Engine) encode(ctx context.Context, w *encoding) error {
+	pass := e.pass(w)
+	if len(pass) > 1 {
+		ctx = e.ctx // one that is given up does not stop the others
+	}
+	features, graphs, err := e.encodePass(ctx, pass)
+	if len(pass) > 1 && errors.Is(err, ggml.ErrMemory) {
+		pass = pass[:1]
+		features, graphs, err = e.encodePass(ctx, pass)
+	}
+	err = e.cause(e.blame(err))
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	for i, w := range pass {
+		if w.done, w.graphs, w.err = true, graphs, err; err == nil {
+			w.features = features[i]
+		}
+		w.cancel()
+	}
+	return err
+}
+
+// pass is an image with others that wait for the same vision tower, no more than the model
+// takes at a time.
+func (e *Engine) pass(first *encoding) []*encoding {
+	e.encodings.Lock()
+	defer e.encodings.Unlock()
+	pass := []*encoding{first}
+	for _, w := range e.encodings.waiting {
+		if len(pass) >= e.model.ImagesPerPass() {
+			break
+		}
+		if w != first && !w.done && w.ctx.Err() == nil && w.with.Vision() == first.with.Vision() {
+			pass = append(pass, w)
+		}
+	}
+	return pass
+}
+
+// encodePass computes images in one pass, with the adapters of the first.
+func (e *Engine) encodePass(ctx context.Context, pass []*encoding) ([]model.Features, ggml.Counts, error) {
+	images := make([][]float32, len(pass))
+	for i, w := range pass {
+		images[i] = w.pixels
+	}
+	e.backend.TakeCounts()
+	features, err := e.model.EncodeAll(ctx, images, pass[0].with.ofVision())
+	return features, e.backend.TakeCounts(), err
+}
+
+// encodeAll returns the features of a prompt's images for its adapters, or nil. They are
+// computed together where the model takes several at a time.
+func (e *Engine) encodeAll(ctx context.Context, images []*Image, a *Adapters) ([]model.Features, error) {
+	features, errs := make([]model.Features, len(images)), make([]error, len(images))
+	if len(images) < 2 || e.model.ImagesPerPass() < 2 {
+		for i, image := range images {
+			if features[i], errs[i] = e.Encode(ctx, image, a); errs[i] != nil {
+				return nil, errs[i]
+			}
+		}
+		return features, nil
+	}
+	var all sync.WaitGroup
+	for i, image := range images {
+		all.Go(func() { features[i], errs[i] = e.Encode(ctx, image, a) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return features, nil
+}

@@ -1,0 +1,44 @@
+package model_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestEncodeAll encodes more images than a pass takes as one after the other.
+func TestEncodeAll(t *testing.T) {
+	m := openOn(t, convertTo(t, "pg1-tiny", "f32"), otherDevice(t))
+	if m.ImagesPerPass() < 2 {
+		t.Fatalf("%d images in a pass", m.ImagesPerPass())
+	}
+	v := m.Config().Vision
+	var images [][]float32
+	for i := range m.ImagesPerPass() + 3 {
+		pixels := make([]float32, 3*v.ImageSize*v.ImageSize)
+		for j := range pixels {
+			pixels[j] = float32((j*(i+3))%251)/125 - 1
+		}
+		images = append(images, pixels)
+	}
+	all, err := m.EncodeAll(t.Context(), images, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, pixels := range images {
+		want, err := m.Encode(t.Context(), pixels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all[i].Tokens != want.Tokens {
+			t.Errorf("image %d: %d tokens, want %d", i, all[i].Tokens, want.Tokens)
+		}
+		compare(t, fmt.Sprint("image ", i), values(t, all[i]), values(t, want), 1e-5)
+	}
+	if _, err := m.EncodeAll(t.Context(), append(images[:1:1], images[1][:5]), nil); err == nil {
+		t.Error("an image of 5 values: no error")
+	}
+	cpu := load(t, "pg1-tiny", "f32")
+	if testDevice(t).Device == "cpu" && !testDevice(t).Plain && cpu.ImagesPerPass() != 1 {
+		t.Errorf("%d images in a pass of the CPU's kernels", cpu.ImagesPerPass())
+	}
+}
