@@ -3,11 +3,23 @@ package model_test
 import (
 	"fmt"
 	"testing"
+
+	"paligemma/internal/testdevice"
 )
 
 // TestEncodeAll encodes more images than a pass takes as one after the other.
 func TestEncodeAll(t *testing.T) {
-	m := openOn(t, convertTo(t, "pg1-tiny", "f32"), otherDevice(t))
+	for typ, tolerance := range map[string]float64{"f32": 1e-5, "f16": 1e-3} { // f16: attention is one operation
+		t.Run(typ, func(t *testing.T) { encodeAll(t, typ, tolerance) })
+	}
+	cpu := load(t, "pg1-tiny", "f32")
+	if testDevice(t).Device == "cpu" && !testDevice(t).Plain && cpu.ImagesPerPass() != 1 {
+		t.Errorf("%d images in a pass of the CPU's kernels", cpu.ImagesPerPass())
+	}
+}
+
+func encodeAll(t *testing.T, typ string, tolerance float64) {
+	m := openOn(t, convertTo(t, "pg1-tiny", typ), otherDevice(t))
 	if m.ImagesPerPass() < 2 {
 		t.Fatalf("%d images in a pass", m.ImagesPerPass())
 	}
@@ -32,13 +44,9 @@ func TestEncodeAll(t *testing.T) {
 		if all[i].Tokens != want.Tokens {
 			t.Errorf("image %d: %d tokens, want %d", i, all[i].Tokens, want.Tokens)
 		}
-		compare(t, fmt.Sprint("image ", i), values(t, all[i]), values(t, want), 1e-5)
+		compare(t, fmt.Sprint("image ", i), values(t, all[i]), values(t, want), testdevice.Chosen(t).Tolerance(tolerance))
 	}
 	if _, err := m.EncodeAll(t.Context(), append(images[:1:1], images[1][:5]), nil); err == nil {
 		t.Error("an image of 5 values: no error")
-	}
-	cpu := load(t, "pg1-tiny", "f32")
-	if testDevice(t).Device == "cpu" && !testDevice(t).Plain && cpu.ImagesPerPass() != 1 {
-		t.Errorf("%d images in a pass of the CPU's kernels", cpu.ImagesPerPass())
 	}
 }
