@@ -135,7 +135,7 @@ func TestPluginLoads(t *testing.T) {
 	if len(found) != 1 || found[0].Problem != "" || filepath.Base(filepath.Dir(found[0].Path)) != "a" {
 		t.Fatalf("%+v, want the one in a", found)
 	}
-	if !slices.ContainsFunc(known(), func(d Device) bool { return d.Name == "fake0" && d.Backend == "FAKE" && d.Kind == KindAccel }) {
+	if !slices.ContainsFunc(known(), func(d Device) bool { return d.Name == "empty0" && d.Backend == "FAKE" && d.Kind == KindAccel }) {
 		t.Errorf("devices %v", known())
 	}
 }

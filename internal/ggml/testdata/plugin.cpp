@@ -32,7 +32,7 @@ struct ggml_backend_device {
 };
 
 static const char * name(ggml_backend_reg_t) { return "FAKE"; }
-static const char * device_name(ggml_backend_dev_t) { return "FAKE0"; }
+static const char * device_name(ggml_backend_dev_t) { return "EMPTY0"; }
 static void memory(ggml_backend_dev_t, size_t * free, size_t * total) { *free = 1, *total = 2; }
 static enum ggml_backend_dev_type type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_ACCEL; }
 
