@@ -93,18 +93,10 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 // TestJoin multiplies with matrices that lie side by side as with one.
 func TestJoin(t *testing.T) {
 	e := newBackend(t)
-	spec := func(name string, typ gguf.Type, rows int64) Spec {
-		size, err := typ.RowBytes(8)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data := make([]byte, int64(size)*rows)
-		if err := Quantize(typ, data, random(int(8*rows), uint64(len(name))), 8); err != nil {
-			t.Fatal(err)
-		}
-		return Spec{Name: name, Type: typ, Shape: []int64{8, rows}, Data: data}
-	}
-	store, err := e.NewWeights([]Spec{spec("a", gguf.TypeF32, 4), spec("bb", gguf.TypeF32, 2), spec("ccc", gguf.TypeF32, 1), spec("dddd", gguf.TypeF16, 4)}, nil)
+	store, err := e.NewWeights([]Spec{
+		randomWeights(t, gguf.TypeF32, 8, 4, 1), randomWeights(t, gguf.TypeF32, 8, 2, 2),
+		randomWeights(t, gguf.TypeF32, 8, 1, 3), randomWeights(t, gguf.TypeF16, 8, 4, 4),
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

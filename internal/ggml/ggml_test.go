@@ -79,6 +79,34 @@ func random(n int, seed uint64) []float32 {
 	return out
 }
 
+func float64s(values []float32) []float64 {
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// randomWeights describes weights [k, n] of a type, made of random values; zeros pad rows to whole blocks.
+func randomWeights(tb testing.TB, typ gguf.Type, k, n int64, seed uint64) Spec {
+	tb.Helper()
+	block := int64(typ.BlockSize())
+	padded := (k + block - 1) / block * block
+	rowBytes, err := typ.RowBytes(padded)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	values, rows := random(int(k*n), seed), make([]float32, padded*n)
+	for i := range n {
+		copy(rows[i*padded:], values[i*k:][:k])
+	}
+	packed := make([]byte, rowBytes*n)
+	if err := Quantize(typ, packed, rows, int(padded)); err != nil {
+		tb.Fatal(err)
+	}
+	return Spec{Name: "w", Type: typ, Shape: []int64{padded, n}, Data: packed}
+}
+
 // near fails unless got equals want to within tolerance of its largest value.
 func near(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
 	t.Helper()
@@ -142,11 +170,7 @@ func TestQuantizeRoundTrip(t *testing.T) {
 		if err := Dequantize(typ, got, packed, rowLen); err != nil {
 			t.Fatalf("%v: %v", typ, err)
 		}
-		want := make([]float64, len(src))
-		for i, v := range src {
-			want[i] = float64(v)
-		}
-		near(t, typ.String(), got, want, tolerance)
+		near(t, typ.String(), got, float64s(src), tolerance)
 	}
 }
 

@@ -35,21 +35,7 @@ var groupsCases = []groupsCase{
 // place makes the weights and the groups, and rows for these.
 func (c groupsCase) place(t *testing.T, b *Backend) (w Tensor, groups []RowUpdates, x []float32) {
 	t.Helper()
-	block := c.typ.BlockSize()
-	padded := (c.k + block - 1) / block * block
-	rowBytes, err := c.typ.RowBytes(int64(padded))
-	if err != nil {
-		t.Fatal(err)
-	}
-	values, rows := random(c.k*c.n, 3), make([]float32, padded*c.n)
-	for i := range c.n {
-		copy(rows[i*padded:], values[i*c.k:][:c.k])
-	}
-	packed := make([]byte, int(rowBytes)*c.n)
-	if err := Quantize(c.typ, packed, rows, padded); err != nil {
-		t.Fatal(err)
-	}
-	specs := []Spec{{Name: "w", Type: c.typ, Shape: []int64{int64(padded), int64(c.n)}, Data: packed}}
+	specs := []Spec{randomWeights(t, c.typ, int64(c.k), int64(c.n), 3)}
 	for i, r := range c.ranks {
 		seed := uint64(10 * i)
 		specs = append(specs, NewSpec("a", random(c.k*(r+2), seed+4), c.k, r+2),

@@ -16,12 +16,8 @@ func TestFactors(t *testing.T) {
 	}
 	defer b.Close()
 	const k, n, ranks = 768, 70, 11
-	packed := make([]byte, n*k/256*144)
-	if err := Quantize(gguf.TypeQ4_K, packed, random(k*n, 1), k); err != nil {
-		t.Fatal(err)
-	}
 	store, err := b.NewWeights([]Spec{
-		{Name: "w", Type: gguf.TypeQ4_K, Shape: []int64{k, n}, Data: packed},
+		randomWeights(t, gguf.TypeQ4_K, k, n, 1),
 		NewSpec("a", random(k*ranks, 2), k, ranks),
 		NewSpec("b", random(n*8, 3), n, 8),
 		NewSpec("b", random(n*3, 4), n, 3),

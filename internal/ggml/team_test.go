@@ -34,15 +34,7 @@ func newChain(t *testing.T, typ gguf.Type, threads int) *chain {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rowBytes, err := typ.RowBytes(chainWidth)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data := make([]byte, chainWidth*rowBytes)
-	if err := Quantize(typ, data, random(chainWidth*chainWidth, 3), chainWidth); err != nil {
-		t.Fatal(err)
-	}
-	w, err := e.NewWeights([]Spec{{Name: "w", Type: typ, Shape: []int64{chainWidth, chainWidth}, Data: data}}, nil)
+	w, err := e.NewWeights([]Spec{randomWeights(t, typ, chainWidth, chainWidth, 3)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

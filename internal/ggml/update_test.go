@@ -23,20 +23,7 @@ func (c lowRankCase) String() string {
 // compute returns W·x and W·x + B·(A·x).
 func (c lowRankCase) compute(t *testing.T, b *Backend, o GraphOptions, x []float32) (without, with []float32) {
 	t.Helper()
-	padded := (c.k + int64(c.typ.BlockSize()) - 1) / int64(c.typ.BlockSize()) * int64(c.typ.BlockSize())
-	rowBytes, err := c.typ.RowBytes(padded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	values, w := random(int(c.k*c.n), 3), make([]float32, padded*c.n)
-	for i := range c.n {
-		copy(w[i*padded:], values[i*c.k:(i+1)*c.k])
-	}
-	packed := make([]byte, rowBytes*c.n)
-	if err := Quantize(c.typ, packed, w, int(padded)); err != nil {
-		t.Fatal(err)
-	}
-	specs := []Spec{{Name: "w", Type: c.typ, Shape: []int64{padded, c.n}, Data: packed}}
+	specs := []Spec{randomWeights(t, c.typ, c.k, c.n, 3)}
 	specs = append(specs, NewSpec("a", random(int(c.k*sum(c.ranks)), 4), int(c.k), int(sum(c.ranks))))
 	for i, n := range c.results {
 		specs = append(specs, NewSpec("b", random(int(n*c.ranks[i]), uint64(5+i)), int(n), int(c.ranks[i])))
