@@ -38,7 +38,7 @@ const (
 // Attention returns that of graphs with such options.
 func (b *Backend) Attention(o GraphOptions) Attention {
 	switch {
-	case o.Plain || b.plain || !b.cpuOnly():
+	case b.Plain(o):
 		return AttentionMasked
 	case o.Exact:
 		return AttentionWritten
@@ -56,18 +56,15 @@ func (g *Graph) Fuses(d, heads, kv int64) bool {
 	}
 	width := b.headWidth(d)
 	return b.supports(fmt.Sprint("attention ", width, heads, kv), func(g *Graph) Tensor {
-		cells := g.Scratch(gguf.TypeF16, width*kv, cellUnit)
-		k := g.Heads(cells, width, 0, cellUnit)
-		return g.fused(g.Scratch(gguf.TypeF32, width, 1, heads), k, k, g.Scratch(gguf.TypeF16, cellUnit, 1), 1, 0)
+		cells := g.Scratch(gguf.TypeF16, width*kv, CellUnit)
+		k := g.Heads(cells, width, 0, CellUnit)
+		return g.fused(g.Scratch(gguf.TypeF32, width, 1, heads), k, k, g.Scratch(gguf.TypeF16, CellUnit, 1), 1, 0)
 	})
 }
 
-// cellUnit is what the number of cells that are attended to is a multiple of: CUDA has its
-// fastest kernels for such.
-const cellUnit = 256
-
-// CellUnit returns what the number of cells that FusedAttention takes is best a multiple of.
-func CellUnit() int { return cellUnit }
+// CellUnit is what the number of cells that FusedAttention takes is best a multiple of: CUDA
+// has its fastest kernels for such.
+const CellUnit = 256
 
 // LooksUp reports whether a device looks rows of a table up (GetRows), in place of the host.
 func (b *Backend) LooksUp(table Tensor) bool {

@@ -40,7 +40,7 @@ func newCells(t *testing.T, b *Backend, typ gguf.Type, row, n int64) (keys, valu
 // ranges of them through a mask: heads that share keys, a soft-cap, one query and more than
 // a tile of them.
 func TestFusedAttention(t *testing.T) {
-	const n = 2 * cellUnit
+	const n = 2 * CellUnit
 	b := newDevice(t)
 	for _, h := range []heads{newHeads(16, 5, 300, 4, 2, 0), newHeads(64, 1, 200, 8, 1, 3), newHeads(256, 70, 300, 2, 1, 50)} {
 		t.Run(fmt.Sprint(h.d, h.tokens, h.softcap), func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestFuses(t *testing.T) {
 func TestWrittenTogether(t *testing.T) {
 	const d, kv, tokens = 8, 2, 3
 	b := newDevice(t)
-	keys, _ := newCells(t, b, gguf.TypeF16, d*kv, cellUnit)
+	keys, _ := newCells(t, b, gguf.TypeF16, d*kv, CellUnit)
 	g := b.NewGraph(GraphOptions{})
 	defer g.Close()
 	joined := g.Float32s(random(d*4*tokens, 1), d, 4, tokens) // of which keys are a part
@@ -171,8 +171,8 @@ func TestWrittenTogether(t *testing.T) {
 // TestFusedRefuses gives operations what they cannot take: the graph fails, and nothing aborts.
 func TestFusedRefuses(t *testing.T) {
 	b := newDevice(t)
-	keys, values := newCells(t, b, gguf.TypeF16, 16, cellUnit)
-	exact, _ := newCells(t, b, gguf.TypeF32, 16, cellUnit)
+	keys, values := newCells(t, b, gguf.TypeF16, 16, CellUnit)
+	exact, _ := newCells(t, b, gguf.TypeF32, 16, CellUnit)
 	for name, build := range map[string]func(*Graph) Tensor{
 		"index of I32": func(g *Graph) Tensor {
 			return g.WriteRows(g.Float32s(make([]float32, 32), 8, 2, 2), keys, g.Int32s([]int32{1, 2}, 2))
@@ -187,7 +187,7 @@ func TestFusedRefuses(t *testing.T) {
 			return g.WriteRows(g.Permute(g.Float32s(make([]float32, 32), 8, 2, 2), [4]int{0, 2, 1, 3}), keys, g.Int64s([]int64{1, 2}, 2))
 		},
 		"heads of 5":          func(g *Graph) Tensor { return g.Heads(keys, 5, 0, 1) },
-		"cells beyond":        func(g *Graph) Tensor { return g.Heads(keys, 8, 1, cellUnit) },
+		"cells beyond":        func(g *Graph) Tensor { return g.Heads(keys, 8, 1, CellUnit) },
 		"no cells":            func(g *Graph) Tensor { return g.Heads(keys, 8, 0, 0) },
 		"cells of F32":        func(g *Graph) Tensor { return fused(g, exact, exact, 8, 3, 3) },
 		"mask of other cells": func(g *Graph) Tensor { return fused(g, keys, values, 8, 3, 4) },

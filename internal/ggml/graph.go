@@ -76,7 +76,7 @@ func (b *Backend) Plain(o GraphOptions) bool { return o.Plain || b.plain || !b.c
 // then gone.
 func (b *Backend) NewGraph(o GraphOptions) *Graph {
 	o.Plain = b.Plain(o)
-	b.counts.Add(Counts{Built: 1})
+	b.counts.Built++
 	g := &Graph{backend: b, options: o}
 	size := C.size_t(MaxNodes)*C.ggml_tensor_overhead() + C.ggml_graph_overhead_custom(maxTensors, false)
 	if g.memory = b.graphMemory(size); g.memory == nil {

@@ -94,7 +94,3 @@ func (b *Backend) assignNear(g *Graph, sched C.ggml_backend_sched_t) {
 		to = m.from
 	}
 }
-
-// Batches reports whether graphs with such options are faster with several pictures than
-// with one after the other: where the CPU does not compute with its own kernels.
-func (b *Backend) Batches(o GraphOptions) bool { return o.Plain || b.plain || !b.cpuOnly() }

@@ -83,7 +83,7 @@ func (c *Cache) newSlab(cells int) (*slab, error) {
 	t := c.model.config.Text
 	s := &slab{cells: roundUp(cells, spanUnit)}
 	if c.masked() {
-		s.cells = roundUp(cells, ggml.CellUnit())
+		s.cells = roundUp(cells, ggml.CellUnit)
 	}
 	d, kv, n := int64(t.HeadDim), int64(t.KVHeads), int64(s.cells)
 	var keys, values []int64

@@ -19,9 +19,9 @@ const (
 func (c Config) imagesPerPass() int { return max(1, min(passImages, passTokens/c.Vision.ImageTokens)) }
 
 // ImagesPerPass returns how many images the model encodes at a time, where there are
-// several: one on the CPU, which one fills.
+// several: one on the CPU, which its own kernels fill with one.
 func (m *Model) ImagesPerPass() int {
-	if !m.backend.Batches(m.options) {
+	if !m.backend.Plain(m.options) {
 		return 1
 	}
 	return m.config.imagesPerPass()

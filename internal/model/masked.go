@@ -59,7 +59,7 @@ func cellsInUse(parts []*part) int {
 			last = max(last, s.shared.first+s.inherited)
 		}
 	}
-	return roundUp(last, ggml.CellUnit())
+	return roundUp(last, ggml.CellUnit)
 }
 
 // fill sets the inputs to the parts of a step.
