@@ -65,7 +65,7 @@ const pinnedLeast = 64 << 10
 func (b *Backend) download(t Tensor, to unsafe.Pointer) {
 	size := t.size()
 	var at unsafe.Pointer
-	if size >= pinnedLeast {
+	if size >= pinnedLeast && !b.cpuOnly() {
 		at = b.pinned.reserve(b.at(b.Place(t)), size)
 	}
 	if at == nil {

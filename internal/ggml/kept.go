@@ -60,18 +60,21 @@ func (k *kept) plan(g *Graph) (sched C.ggml_backend_sched_t, ok bool) {
 }
 
 // upload copies the inputs to memory from which the device fetches them while the graph
-// is started.
+// is started. Among several devices they are written as those of other graphs are.
 func (k *kept) upload(g *Graph) {
-	size := int64(0)
-	for _, in := range g.inputs {
-		size += aligned(in.size)
-	}
 	device := g.backend.at(0)
-	at := k.staging.reserve(device, size)
+	var at unsafe.Pointer
+	if len(g.backend.devices) == 1 {
+		size := int64(0)
+		for _, in := range g.inputs {
+			size += aligned(in.size)
+		}
+		at = k.staging.reserve(device, size)
+	}
 	for _, in := range g.inputs {
 		switch {
 		case in.tensor.c.buffer == nil: // no output depends on it
-		case at == nil || len(g.backend.devices) > 1:
+		case at == nil:
 			in.tensor.write(in.data, in.size)
 		default:
 			C.memcpy(at, in.data, C.size_t(in.size))
