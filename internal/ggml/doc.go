@@ -1,8 +1,9 @@
 // Package ggml binds the ggml tensor library (https://github.com/ggml-org/ggml).
 //
-// A [Backend] holds the device that was asked for, the CPU as its fallback, a
-// persistent thread pool and the scheduler that spreads a graph over both.
-// A [Store] has tensors that live as long as a model or a cache; a [Graph] is built anew for every computation and dies with it.
+// A [Backend] holds the devices that were asked for, the CPU as their fallback, a
+// persistent thread pool and the scheduler that spreads a graph over them.
+// A [Store] has tensors that live as long as a model or a cache; a [Graph] is built anew for
+// every computation and dies with it, unless it is kept ([Graph.Keep]).
 //
 // ggml's own checks abort the process. Every operation is therefore checked
 // here first; the first error of a graph sticks, makes all later operations

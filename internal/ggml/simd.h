@@ -15,7 +15,7 @@ INLINE void find_weights(const struct strip * s, const int n, const uint8_t ** r
 }
 
 // Returns which weights to ask for while bytes of each of n rows, from the byte at of width, are multiplied: those of
-// those that come after these, in the order in which they lie.
+// the rows that come after these, in the order in which they lie.
 INLINE struct ahead next_weights(const struct strip * s, const int n, int64_t width, int64_t at, int64_t bytes) {
 	const int64_t place = n * at;
 	return (struct ahead) {(const char *) s->then + place / width * s->stride + place % width, n * bytes};

@@ -163,9 +163,9 @@ static void project_some(int64_t n, struct rows x, int64_t rows, struct rows a, 
 		memset(t + row * ldt, 0, ranks * sizeof(float));
 	}
 	for (int64_t from = 0; from < n; from += PROJECTED) {
-		DISPATCH(project)
-		(least(n - from, PROJECTED), (struct rows) {x.at + from, x.ld}, rows, (struct rows) {a.at + from, a.ld}, ranks,
-		 part, ranks);
+		const int64_t width = least(n - from, PROJECTED);
+		DISPATCH(project)(width, (struct rows) {x.at + from, x.ld}, rows, (struct rows) {a.at + from, a.ld}, ranks, part,
+						  ranks);
 		for (int64_t row = 0; row < rows; row++) {
 			for (int64_t k = 0; k < ranks; k++) {
 				t[row * ldt + k] += part[row * ranks + k];

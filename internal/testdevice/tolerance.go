@@ -11,7 +11,7 @@ const (
 // onGPU reports whether the device has arithmetic of its own; rpc0 and the like compute
 // on the CPU.
 func (d Device) onGPU() bool {
-	for _, name := range []string{cpu, "rpc", "fake"} {
+	for _, name := range []string{cpu, rpc, fake} {
 		if strings.HasPrefix(d.Name, name) {
 			return false
 		}

@@ -11,6 +11,7 @@ func TestTolerance(t *testing.T) {
 		{Device{Name: "cpu"}, 1e-5, 1e-5, 0},
 		{Device{Name: "cpu", Plain: true}, 1e-5, 1e-5, 0},
 		{Device{Name: "rpc0"}, 1e-5, 1e-5, 0},
+		{Device{Name: "fake2"}, 1e-5, 1e-5, 0},
 		{Device{Name: "cuda0"}, 1e-5, 3e-3, 1e-2},
 		{Device{Name: "vulkan1"}, 0.1, 0.1, 1e-2},
 	} {
