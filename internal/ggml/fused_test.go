@@ -213,8 +213,10 @@ func fused(g *Graph, keys, values Tensor, width, queries, masked int64) Tensor {
 }
 
 // TestKeep computes a graph again and again with other inputs, and others in between.
-func TestKeep(t *testing.T) {
-	b := newDevice(t)
+func TestKeep(t *testing.T) { testKeep(t, newDevice(t)) }
+
+func testKeep(t *testing.T, b *Backend) {
+	t.Helper()
 	x, row := []float32{1, 2, 3}, []uint16{0x3c00, 0x4000, 0xc000} // 1, 2, −2
 	g := b.NewGraph(GraphOptions{})
 	defer g.Close()

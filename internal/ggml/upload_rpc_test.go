@@ -96,6 +96,19 @@ func TestInPlace(t *testing.T) {
 	}
 }
 
+// TestKeepStaged has one device fetch the inputs of a kept graph from pinned memory.
+func TestKeepStaged(t *testing.T) {
+	for names, want := range map[string]bool{"fake0": true, "fake0,fake1": false} {
+		t.Run(names, func(t *testing.T) {
+			b, before := on(t, names), testdevice.Sent()
+			testKeep(t, b)
+			if got := testdevice.Sent() - before; (got > 0) != want {
+				t.Errorf("%d inputs were sent", got)
+			}
+		})
+	}
+}
+
 // TestNear has operations without weights follow a tensor to its device.
 func TestNear(t *testing.T) {
 	b := on(t, "fake0,fake1,cpu")

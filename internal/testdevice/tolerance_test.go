@@ -1,3 +1,7 @@
+//go:build !rpc
+
+// With the tag, only programs with ggml can be linked.
+
 package testdevice
 
 import "testing"
