@@ -53,7 +53,7 @@ esac`,
 	"internal/model/model.test": `echo "--- PASS: TestC (0.00s)"
 [ -z "$FAKE_FAIL" ] || { echo "--- FAIL: TestD (0.00s)"; exit 1; }
 [ -z "$FAKE_CRASH" ] || { echo "ggml.c:1: assert" >&2; kill -ABRT $$; }`,
-	"tools/nvidia-smi": `echo 'NVIDIA H100 80GB HBM3, 580.1, 81559 MiB, 81000 MiB'`,
+	"tools/nvidia-smi": `[ -n "$FAKE_NO_CARD" ] || echo 'NVIDIA H100 80GB HBM3, 580.1, 81559 MiB, 81000 MiB'`,
 	"tools/python3": `case "$*" in
 *sysconfig*) echo /nowhere;;
 *"import torch, transformers"*) [ -z "$FAKE_TORCH" ] || { echo "$FAKE_TORCH" >&2; exit 1; }; echo 2.11 5.17 True;;
@@ -168,6 +168,7 @@ func TestFaults(t *testing.T) {
 		part, want string // of the finding: in what, got, or why
 		verdict    verdict
 	}{
+		"no card":                 {"FAKE_NO_CARD", "1", "machine", "nvidia-smi: exit status 0 without a word", leftOut},
 		"a failing test":          {"FAKE_FAIL", "1", "tests", "TestD", missed},
 		"tests that abort":        {"FAKE_CRASH", "1", "tests", "exit status -1: ggml.c:1: assert", missed},
 		"slow decoding":           {"FAKE_DECODE", "340", "speed", "≥ 350 tokens/s", missed},

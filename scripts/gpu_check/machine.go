@@ -42,12 +42,13 @@ func (c *check) driver(ctx context.Context) {
 		return
 	}
 	e, err := c.exec(ctx, child{path: smi, args: []string{"--query-gpu=name,driver_version,memory.total,memory.free", "--format=csv,noheader"}})
-	if err != nil || e.code != 0 {
+	cards := nonEmpty(e.stdout)
+	if err != nil || e.code != 0 || len(cards) == 0 {
 		f.Why = "nvidia-smi: " + e.lastLine()
 		return
 	}
-	f.Got, f.Verdict = strings.Join(nonEmpty(e.stdout), "; "), shown
-	if fields := strings.Split(nonEmpty(e.stdout)[0], ","); len(fields) > 1 {
+	f.Got, f.Verdict = strings.Join(cards, "; "), shown
+	if fields := strings.Split(cards[0], ","); len(fields) > 1 {
 		c.report.GPU, c.report.Driver = strings.TrimSpace(fields[0]), strings.TrimSpace(fields[1])
 	}
 }

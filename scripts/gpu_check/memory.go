@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -72,28 +70,15 @@ func oneLine(e ended) (got string, ok bool) {
 
 // inflate fills the card's memory until release is called.
 func (c *check) inflate(ctx context.Context) (release func(), err error) {
-	p := child{path: c.python, args: []string{"-c", balloon}}
-	cmd := p.command(ctx)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
+	d, err := c.begin(ctx, child{path: c.python, args: []string{"-c", balloon}})
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
+	if line, err := d.read(); strings.TrimSpace(line) != "full" {
+		d.end()
+		return nil, leftOutError("the card's memory could not be filled: " + exception(d.stderr.String(), fmt.Sprint(err)))
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, leftOutError(err.Error())
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	release = func() { in.Close(); cmd.Wait() }
-	if strings.TrimSpace(line) != "full" {
-		release()
-		return nil, leftOutError("the card's memory could not be filled: " + exception(stderr.String(), fmt.Sprint(err)))
-	}
-	return release, nil
+	return func() { d.end() }, nil
 }
 
 // sanitizer finds compute-sanitizer; "" where it is not.

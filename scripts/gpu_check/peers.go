@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -66,38 +64,22 @@ func (c *check) transformers(ctx context.Context, model, program string, ratio f
 // turns runs the peer for two turns, of which the second counts, and ends it.
 func (c *check) turns(ctx context.Context, p child) (speed, error) {
 	var s speed
-	cmd := p.command(ctx)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
+	d, err := c.begin(ctx, p)
 	if err != nil {
 		return s, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return s, err
-	}
-	if err := cmd.Start(); err != nil {
-		return s, leftOutError(err.Error())
-	}
-	answers := bufio.NewReader(out)
-	answer := ""
-	line, err := answers.ReadString('\n') // about itself
-	fmt.Fprintf(c.log, "$ %s\n%s", cmd, line)
+	answer, err := d.read() // about itself
 	for turn := 0; turn < 2 && err == nil; turn++ {
-		if _, err = io.WriteString(in, "go\n"); err == nil {
-			answer, err = answers.ReadString('\n')
+		if _, err = io.WriteString(d.in, "go\n"); err == nil {
+			answer, err = d.read()
 		}
-		fmt.Fprint(c.log, answer)
 	}
-	in.Close()
-	ended := cmd.Wait()
-	fmt.Fprintf(c.log, "%s\n", clip(stderr.String()))
+	ended := d.end()
 	switch {
 	case ctx.Err() != nil:
 		return s, ctx.Err()
 	case err != nil || ended != nil:
-		return s, leftOutError("transformers: " + cell(exception(stderr.String(), fmt.Sprint(ended))))
+		return s, leftOutError("transformers: " + cell(exception(d.stderr.String(), fmt.Sprint(ended))))
 	}
 	return s, json.Unmarshal([]byte(answer), &s)
 }

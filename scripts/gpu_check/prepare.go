@@ -77,14 +77,13 @@ func (b build) stage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range append(plugins, "scripts/bench_peers/torch_peer.py") {
-		to := filepath.Join(bin, filepath.Base(path))
-		if filepath.Ext(path) == ".py" {
-			to = filepath.Join(dir, filepath.Base(path))
-		}
-		if err := copyFile(path, to); err != nil {
+	for _, path := range plugins {
+		if err := copyFile(path, filepath.Join(bin, filepath.Base(path))); err != nil {
 			return err
 		}
+	}
+	if err := copyFile("scripts/bench_peers/torch_peer.py", filepath.Join(dir, "torch_peer.py")); err != nil {
+		return err
 	}
 	if err := goBuild(ctx, filepath.Join(bin, "randomcheckpoint"), nil, "build", "./scripts/randomcheckpoint"); err != nil {
 		return err
@@ -124,9 +123,6 @@ func copyTree(from, to string) error {
 	}
 	if !info.IsDir() {
 		return copyFile(from, to)
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
-		return err
 	}
 	return os.CopyFS(to, os.DirFS(from))
 }

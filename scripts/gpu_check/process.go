@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -69,11 +70,7 @@ func (c *check) exec(ctx context.Context, p child) (ended, error) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	start := time.Now()
 	err := cmd.Run()
-	e := ended{stdout.String(), stderr.String(), -1}
-	if cmd.ProcessState != nil {
-		e.code = cmd.ProcessState.ExitCode()
-	}
-	fmt.Fprintf(c.log, "$ %s %s\n%s%sexit status %d after %.1f s\n\n", strings.Join(p.env, " "), cmd, clip(e.stdout), clip(e.stderr), e.code, time.Since(start).Seconds())
+	e := c.note(p, cmd, stdout.String(), stderr.String(), start)
 	var exit *exec.ExitError
 	if ctx.Err() != nil {
 		return e, ctx.Err()
@@ -83,6 +80,54 @@ func (c *check) exec(ctx context.Context, p child) (ended, error) {
 	}
 	return e, nil
 }
+
+// note logs a program that has ended.
+func (c *check) note(p child, cmd *exec.Cmd, stdout, stderr string, start time.Time) ended {
+	e := ended{stdout, stderr, -1}
+	if cmd.ProcessState != nil {
+		e.code = cmd.ProcessState.ExitCode()
+	}
+	fmt.Fprintf(c.log, "$ %s %s\n%s%sexit status %d after %.1f s\n\n", strings.Join(p.env, " "), cmd, clip(e.stdout), clip(e.stderr), e.code, time.Since(start).Seconds())
+	return e
+}
+
+// dialog is a program that is asked and answers in lines.
+type dialog struct {
+	in     io.WriteCloser
+	out    *bufio.Reader
+	stderr bytes.Buffer
+	end    func() error // waits for it, and logs it
+}
+
+// begin starts a program that is to be asked; end ends it. What cannot be started is left out.
+func (c *check) begin(ctx context.Context, p child) (*dialog, error) {
+	cmd, start := p.command(ctx), time.Now()
+	var d dialog
+	cmd.Stderr = &d.stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, leftOutError(err.Error())
+	}
+	var said bytes.Buffer
+	d.in, d.out = in, bufio.NewReader(io.TeeReader(out, &said))
+	d.end = func() error {
+		in.Close()
+		err := cmd.Wait()
+		c.note(p, cmd, said.String(), d.stderr.String(), start)
+		return err
+	}
+	return &d, nil
+}
+
+// read returns the next line.
+func (d *dialog) read() (string, error) { return d.out.ReadString('\n') }
 
 // clip keeps both ends of a long text.
 func clip(s string) string {

@@ -117,7 +117,7 @@ func (c *check) judgeAim(a aim, s speed) {
 
 // isHopper reports whether the card is an H100, or faster.
 func (c *check) isHopper() bool {
-	for _, name := range []string{"H100", "H200", "GH200", "B100", "B200"} {
+	for _, name := range []string{"H100", "H200", "B100", "B200"} {
 		if strings.Contains(c.report.GPU, name) && c.onGPU() {
 			return true
 		}
