@@ -34,9 +34,9 @@ func TestPack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var files tree
+		files := tree{}
 		out := filepath.Join(dir, "out.tar.gz")
-		if err := errors.Join(files.addStage(dir), files.pack(out, "top", commitTime)); err != nil {
+		if err := errors.Join(files.addFolder("", dir), files.pack(out, "top", commitTime)); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(out)
@@ -80,21 +80,18 @@ func contents(t *testing.T, data []byte) (list []string) {
 	}
 }
 
-func TestAddStageRefusesLinks(t *testing.T) {
+func TestAddFolderRefusesLinks(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	var files tree
-	if err := files.addStage(dir); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if err := (tree{}).addFolder("", dir); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestSplit(t *testing.T) {
-	var files tree
-	files.add("lib/paligemma/libggml-vulkan.so", nil, 0o755)
-	files.add("bin/paligemma", nil, 0o755)
+	files := tree{"lib/paligemma/libggml-vulkan.so": {mode: 0o755}, "bin/paligemma": {mode: 0o755}}
 	if plugins := files.split("lib/"); len(plugins) != 1 || len(files) != 1 || files["bin/paligemma"].mode == 0 {
 		t.Errorf("%v and %v", plugins, files)
 	}

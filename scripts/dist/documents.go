@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	_ "embed"
-	"path"
 	"text/template"
 )
 
@@ -17,7 +16,7 @@ var processors = map[string]string{
 }
 
 // addDocuments adds the instructions, and the files of the repository that go with the binary.
-func (t *tree) addDocuments(o options, glibc string) error {
+func (t tree) addDocuments(o options, glibc string) error {
 	text, err := template.New("INSTALL.md").Parse(installText)
 	if err != nil {
 		return err
@@ -29,18 +28,11 @@ func (t *tree) addDocuments(o options, glibc string) error {
 	if err != nil {
 		return err
 	}
-	t.add("INSTALL.md", install.Bytes(), 0o644)
+	t["INSTALL.md"] = entry{install.Bytes(), 0o644}
 	for _, name := range []string{"LICENSE", "NOTICE", "CHANGELOG.md"} {
 		if err := t.addFile(name, name); err != nil {
 			return err
 		}
 	}
-	var deploy tree
-	if err := deploy.addStage("deploy"); err != nil {
-		return err
-	}
-	for name, e := range deploy {
-		t.add(path.Join("deploy", name), e.data, e.mode)
-	}
-	return nil
+	return t.addFolder("deploy", "deploy")
 }

@@ -122,10 +122,10 @@ func (c *component) declare() error {
 }
 
 // addLicenses adds the texts of all components, each in a folder of its own.
-func (t *tree) addLicenses(components []component) {
+func (t tree) addLicenses(components []component) {
 	for _, c := range components {
 		for name, text := range c.texts {
-			t.add(path.Join("licenses", strings.ReplaceAll(c.name, "/", "_")+"-"+c.version, name), text, 0o644)
+			t[path.Join("licenses", strings.ReplaceAll(c.name, "/", "_")+"-"+c.version, name)] = entry{text, 0o644}
 		}
 	}
 }

@@ -29,6 +29,9 @@ type options struct {
 	time    time.Time
 }
 
+// binary returns the path of the program.
+func (o options) binary() string { return filepath.Join(o.stage, "bin", "paligemma") }
+
 func main() {
 	var o options
 	flag.StringVar(&o.stage, "stage", "", "`folder` with what make install installs")
@@ -57,8 +60,7 @@ func run(o options) error {
 		return fmt.Errorf("SOURCE_DATE_EPOCH is not the seconds since 1970 that files are dated with")
 	}
 	o.time = time.Unix(epoch, 0).UTC()
-	binary := filepath.Join(o.stage, "bin", "paligemma")
-	glibc, err := requiredGlibc(binary)
+	glibc, err := requiredGlibc(o.binary())
 	if err != nil {
 		return err
 	}
@@ -66,8 +68,8 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	var files tree
-	if err := files.addStage(o.stage); err != nil {
+	files := tree{}
+	if err := files.addFolder("", o.stage); err != nil {
 		return err
 	}
 	plugins := files.split("lib/")
@@ -75,7 +77,7 @@ func run(o options) error {
 	if err := files.addDocuments(o, glibc); err != nil {
 		return err
 	}
-	if err := files.addBill(o, binary, components); err != nil {
+	if err := files.addBill(o, components); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {

@@ -114,7 +114,7 @@ func goList(o options) ([]goPackage, error) {
 
 // sameModules holds the modules against those that the linker wrote into the binary.
 func sameModules(o options, modules map[string]*component) error {
-	binary := filepath.Join(o.stage, "bin", "paligemma")
+	binary := o.binary()
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return err

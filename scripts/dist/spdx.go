@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"regexp"
 	"runtime"
 	"strings"
@@ -65,45 +63,44 @@ const rootID = "SPDXRef-paligemma"
 // bill returns the bill of materials of a binary.
 func bill(o options, binary []byte, components []component, tools string) document {
 	sum := fmt.Sprintf("%x", sha256.Sum256(binary))
+	program := component{name: "paligemma", version: o.version, license: "Apache-2.0", download: none, sha256: sum}
 	d := document{
 		Version: "SPDX-2.3", License: "CC0-1.0", ID: "SPDXRef-DOCUMENT", Name: o.name,
-		Namespace: "https://spdx.org/spdxdocs/" + o.name + "-" + sum,
-		Creation:  creation{Created: o.time.Format(time.RFC3339), Creators: []string{"Tool: paligemma-dist"}, Comment: tools},
-		Packages: []spdxPackage{{
-			ID: rootID, Name: "paligemma", Version: o.version, Purpose: "APPLICATION", Download: none, Concluded: none, Declared: "Apache-2.0", Copyright: none,
-			Checksums: []checksum{{"SHA256", sum}},
-		}},
+		Namespace:     "https://spdx.org/spdxdocs/" + o.name + "-" + sum,
+		Creation:      creation{Created: o.time.Format(time.RFC3339), Creators: []string{"Tool: paligemma-dist"}, Comment: tools},
+		Packages:      []spdxPackage{program.listed(rootID, "APPLICATION")},
 		Relationships: []relationship{{"SPDXRef-DOCUMENT", "DESCRIBES", rootID}},
 	}
 	for i, c := range components {
-		p := spdxPackage{
-			ID: fmt.Sprintf("SPDXRef-%d-%s", i+1, spdxName.ReplaceAllString(c.name, "-")), Name: c.name, Version: c.version, Purpose: "LIBRARY",
-			Download: c.download, Concluded: none, Declared: c.license, Copyright: none,
-			Refs: []reference{{"PACKAGE-MANAGER", "purl", c.purl}},
-		}
-		if c.sha256 != "" {
-			p.Checksums = []checksum{{"SHA256", c.sha256}}
-		}
-		d.Packages = append(d.Packages, p)
-		d.Relationships = append(d.Relationships, relationship{rootID, "STATIC_LINK", p.ID})
+		id := fmt.Sprintf("SPDXRef-%d-%s", i+1, spdxName.ReplaceAllString(c.name, "-"))
+		d.Packages = append(d.Packages, c.listed(id, "LIBRARY"))
+		d.Relationships = append(d.Relationships, relationship{rootID, "STATIC_LINK", id})
 	}
 	return d
+}
+
+// listed returns a component as the bill has it.
+func (c component) listed(id, purpose string) spdxPackage {
+	p := spdxPackage{ID: id, Name: c.name, Version: c.version, Purpose: purpose, Download: c.download, Concluded: none, Declared: c.license, Copyright: none}
+	if c.sha256 != "" {
+		p.Checksums = []checksum{{"SHA256", c.sha256}}
+	}
+	if c.purl != "" {
+		p.Refs = []reference{{"PACKAGE-MANAGER", "purl", c.purl}}
+	}
+	return p
 }
 
 // spdxName matches what identifiers may not have.
 var spdxName = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
 
-// addBill adds the bill of materials.
-func (t *tree) addBill(o options, file string, components []component) error {
-	binary, err := os.ReadFile(file)
+// addBill adds the bill of materials of the binary, which the tree has already.
+func (t tree) addBill(o options, components []component) error {
+	text, err := json.MarshalIndent(bill(o, t["bin/paligemma"].data, components, toolchain(o)), "", "  ")
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(bill(o, binary, components, toolchain(o)), "", "  ")
-	if err != nil {
-		return err
-	}
-	t.add("sbom.spdx.json", append(text, '\n'), 0o644)
+	t["sbom.spdx.json"] = entry{append(text, '\n'), 0o644}
 	return nil
 }
 
@@ -111,8 +108,8 @@ func (t *tree) addBill(o options, file string, components []component) error {
 func toolchain(o options) string {
 	versions := []string{runtime.Version()}
 	for _, command := range [][]string{{o.cxx, "--version"}, {"rustc", "--version"}, {"cmake", "--version"}} {
-		if out, err := exec.Command(command[0], command[1:]...).Output(); err == nil {
-			first, _, _ := strings.Cut(string(out), "\n")
+		if text, err := output(command[0], command[1:]...); err == nil {
+			first, _, _ := strings.Cut(text, "\n")
 			versions = append(versions, first)
 		}
 	}

@@ -24,15 +24,8 @@ type entry struct {
 // tree is the files of an archive by their paths, which have slashes.
 type tree map[string]entry
 
-func (t *tree) add(name string, data []byte, mode int64) {
-	if *t == nil {
-		*t = tree{}
-	}
-	(*t)[name] = entry{data, mode}
-}
-
 // addFile adds a file of the disk. Of its mode only the execution counts: the rest is the umask's.
-func (t *tree) addFile(name, file string) error {
+func (t tree) addFile(name, file string) error {
 	info, err := os.Stat(file)
 	if err != nil {
 		return err
@@ -45,12 +38,12 @@ func (t *tree) addFile(name, file string) error {
 	if info.Mode()&0o100 != 0 {
 		mode = 0o755
 	}
-	t.add(name, data, mode)
+	t[name] = entry{data, mode}
 	return nil
 }
 
-// addStage adds all files of a folder.
-func (t *tree) addStage(dir string) error {
+// addFolder adds all files of a folder of the disk, below one of the tree.
+func (t tree) addFolder(to, dir string) error {
 	return filepath.WalkDir(dir, func(file string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -62,7 +55,7 @@ func (t *tree) addStage(dir string) error {
 		if err != nil {
 			return err
 		}
-		return t.addFile(filepath.ToSlash(name), file)
+		return t.addFile(path.Join(to, filepath.ToSlash(name)), file)
 	})
 }
 
