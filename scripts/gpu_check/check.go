@@ -167,11 +167,7 @@ func (c *check) add(f finding) { c.report.Findings = append(c.report.Findings, f
 
 // judge adds a finding with an aim.
 func (c *check) judge(part, what, got, aim string, ok bool) {
-	v := missed
-	if ok {
-		v = met
-	}
-	c.add(finding{Part: part, What: what, Got: got, Aim: aim, Verdict: v})
+	c.add(finding{Part: part, What: what, Got: got, Aim: aim}.judged(ok, ""))
 }
 
 // save writes the report, as far as it goes.

@@ -10,7 +10,7 @@ import (
 )
 
 // weightBytes are what a weight takes in a file, or a little more.
-var weightBytes = map[string]float64{"f32": 4, "bf16": 2, "q8_0": 1.1, "q4_k_m": 0.7}
+var weightBytes = map[string]float64{"f32": 4, "bf16": 2, "f16": 2, "q8_0": 1.1, "q4_k_m": 0.7}
 
 // modelFiles are the files that logits are computed of. They are made while the tests
 // run, which the device is needed for and most of the processors are not.

@@ -24,6 +24,7 @@ var distances = []struct {
 	need  time.Duration
 }{
 	{"bf16", false, 0.01, 25 * time.Second},
+	{"f16", false, 0.01, 25 * time.Second},
 	{"q4_k_m", false, 0.02, 10 * time.Second},
 	{"q8_0", false, 0.01, 10 * time.Second},
 	{"f32", false, 3e-3, 20 * time.Second},

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -115,7 +116,7 @@ func parse(args []string) (options, error) {
 	o.models, o.types, o.compared, o.only = list(models), list(types), list(compared), list(only)
 	for _, typ := range o.compared {
 		if weightBytes[typ] == 0 {
-			return o, fmt.Errorf("-logits %s: want some of bf16, q4_k_m, q8_0, f32", typ)
+			return o, fmt.Errorf("-logits %s: want some of %s", typ, strings.Join(slices.Sorted(maps.Keys(weightBytes)), ","))
 		}
 	}
 	switch {

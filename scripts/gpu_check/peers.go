@@ -112,14 +112,12 @@ func (c *check) compare(peer speed, typ, what string, ratio float64, rate func(s
 	}
 	got := rate(*ours) / rate(peer)
 	f := finding{Part: "peers", What: fmt.Sprintf("%s %s: %s, times as fast as %s", peer.Model, typ, what, peer.Program),
-		Got: number(got), Aim: "≥ " + number(ratio), Verdict: met}
-	switch {
-	case !c.onGPU() || c.peer != "cuda":
-		f.Verdict, f.Why = shown, "the aim is for a GPU"
-	case got < ratio:
-		f.Verdict = missed
+		Got: number(got), Aim: "≥ " + number(ratio)}
+	elsewhere := ""
+	if !c.onGPU() || c.peer != "cuda" {
+		elsewhere = "a GPU"
 	}
-	c.add(f)
+	c.add(f.judged(got >= ratio, elsewhere))
 }
 
 // picture is the photograph that models are shown.

@@ -26,6 +26,20 @@ type finding struct {
 	Why     string  `json:"why,omitempty"` // of what was missed or left out
 }
 
+// judged returns the finding with its verdict, which is none where the aim is for something
+// else than what is at hand.
+func (f finding) judged(ok bool, elsewhere string) finding {
+	switch {
+	case elsewhere != "":
+		f.Verdict, f.Why = shown, "the aim is for "+elsewhere
+	case ok:
+		f.Verdict = met
+	default:
+		f.Verdict = missed
+	}
+	return f
+}
+
 // speed is a line of the table of speeds; what was not measured is 0.
 type speed struct {
 	Model   string  `json:"model"`

@@ -105,24 +105,18 @@ func (c *check) judgeAim(a aim, s speed) {
 		sign, ok = "≥", got >= a.limit
 	}
 	f := finding{Part: "speed", What: fmt.Sprintf("%s %s: %s", a.model, a.typ, a.what), Got: number(got) + " " + a.unit,
-		Aim: fmt.Sprintf("%s %s %s", sign, number(a.limit), a.unit), Verdict: met}
-	switch {
-	case !c.isHopper():
-		f.Verdict, f.Why = shown, "the aim is for an H100"
-	case !ok:
-		f.Verdict = missed
-	}
-	c.add(f)
+		Aim: fmt.Sprintf("%s %s %s", sign, number(a.limit), a.unit)}
+	c.add(f.judged(ok, c.lacksHopper()))
 }
 
-// isHopper reports whether the card is an H100, or faster.
-func (c *check) isHopper() bool {
+// lacksHopper names the card that aims at speed are for, unless this is one, or a faster one.
+func (c *check) lacksHopper() string {
 	for _, name := range []string{"H100", "H200", "B100", "B200"} {
 		if strings.Contains(c.report.GPU, name) && c.onGPU() {
-			return true
+			return ""
 		}
 	}
-	return false
+	return "an H100"
 }
 
 // openingLimit is for the weights of 3b-224 in bf16, 5.9 GB.
@@ -137,14 +131,7 @@ func (c *check) opening(ctx context.Context, file string, size int64) error {
 	f := finding{Part: "speed", What: "opening " + filepath.Base(file) + ", " + gigabytes(size), Got: number(r.Open) + " ms"}
 	if size > 5e9 && size < 7e9 {
 		f.Aim = fmt.Sprintf("≤ %d ms", openingLimit)
-		switch {
-		case !c.isHopper():
-			f.Why = "the aim is for an H100"
-		case r.Open <= openingLimit:
-			f.Verdict = met
-		default:
-			f.Verdict = missed
-		}
+		f = f.judged(r.Open <= openingLimit, c.lacksHopper())
 	}
 	c.add(f)
 	return nil
