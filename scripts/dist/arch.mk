@@ -17,8 +17,7 @@ TRIPLE      := aarch64-linux-gnu
 MACHINE     := aarch64
 RUST_TARGET := aarch64-unknown-linux-gnu
 QEMU        ?= qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu neoverse-n1
-# Without fp16: ggml would add up
-# products of f16 weights in half precision.
+# Without fp16: ggml would add up products of f16 weights in half precision.
 CMAKE_ARCH  := -DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod
 else ifneq ($(CROSS),)
 $(error ARCH=$(ARCH) is unknown: amd64 or arm64)
