@@ -174,15 +174,10 @@ endif
 
 # Fetched again if cargo's cache was cleaned meanwhile.
 $(B)/ggml-src.stamp: $(if $(wildcard $(B)/ggml-src/include/ggml.h),,force)
-$(B)/vulkan-headers.stamp: $(if $(wildcard $(B)/vulkan-headers/vulkan/vulkan.hpp),,force)
-$(B)/ggml-src.stamp: $(B)/%-src.stamp: third_party/%/Cargo.toml third_party/%/tree.sha256 | tools
+$(B)/vulkan-src.stamp: $(if $(wildcard $(B)/vulkan-src/vulkan/vulkan.hpp),,force)
+$(B)/ggml-src.stamp $(B)/vulkan-src.stamp: $(B)/%-src.stamp: third_party/%/Cargo.toml third_party/%/tree.sha256 | tools
 	@mkdir -p $(B)
 	@$(GO) run ./scripts/cratetree third_party/$* $(B)/$*-src
-	@touch $@
-
-$(B)/vulkan-headers.stamp: $(B)/%-headers.stamp: third_party/%/Cargo.toml third_party/%/tree.sha256 | tools
-	@mkdir -p $(B)
-	@$(GO) run ./scripts/cratetree third_party/$* $(B)/$*-headers
 	@touch $@
 
 # --- plug-ins ---------------------------------------------------------------
@@ -192,7 +187,7 @@ CUDA_NATIVE = $(if $(filter ON,$(call onoff,$(NATIVE))),$(shell nvidia-smi -L 2>
 # Split at spaces: no path among them may have one.
 PLUGIN_CUDA   = -DCUDAToolkit_ROOT=$(CUDA_HOME) -DCMAKE_CUDA_COMPILER=$(CUDA_HOME)/bin/nvcc -DGGML_NATIVE=$(call onoff,$(CUDA_NATIVE)) \
   $(if $(CUDA_ARCH),-DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCH),-UCMAKE_CUDA_ARCHITECTURES)
-PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR=$$(cd $(B)/vulkan-headers && pwd -P)
+PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR=$$(cd $(B)/vulkan-src && pwd -P)
 
 plugin-cuda plugin-vulkan: plugin-%: $(B)/plugin-%$(PLUGIN_SRC)/built bin/paligemma
 	@rm -f bin/libggml-$*-*.so
@@ -213,7 +208,7 @@ $(B)/plugin-cuda$(PLUGIN_SRC)/options: force
 	@mkdir -p $(@D)
 	@echo "$(PLUGIN_CUDA)" | cmp -s - $@ || echo "$(PLUGIN_CUDA)" > $@
 
-$(B)/plugin-vulkan$(PLUGIN_SRC)/options: $(B)/vulkan-headers.stamp force
+$(B)/plugin-vulkan$(PLUGIN_SRC)/options: $(B)/vulkan-src.stamp force
 	$(call need,glslc,install glslc, the headers and loader of Vulkan, and SPIRV-Headers (docs/install.md))
 	@mkdir -p $(@D)
 	@echo "$(PLUGIN_VULKAN)" | cmp -s - $@ || echo "$(PLUGIN_VULKAN)" > $@
