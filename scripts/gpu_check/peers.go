@@ -96,14 +96,6 @@ func exception(text, other string) string {
 	return lastOf(text, other)
 }
 
-// lastOf returns the last line of a text, or else something.
-func lastOf(text, other string) string {
-	if lines := nonEmpty(text); len(lines) > 0 {
-		return lines[len(lines)-1]
-	}
-	return other
-}
-
 // compare judges the speed of a type by that of a peer.
 func (c *check) compare(peer speed, typ, what string, ratio float64, rate func(speed) float64) {
 	ours := c.report.speedOf(peer.Model, "paligemma "+typ)

@@ -35,12 +35,15 @@ type ended struct {
 
 // lastLine returns the last line on standard error, or else on standard output.
 func (e ended) lastLine() string {
-	for _, text := range []string{e.stderr, e.stdout} {
-		if lines := nonEmpty(text); len(lines) > 0 {
-			return lines[len(lines)-1]
-		}
+	return lastOf(e.stderr, lastOf(e.stdout, fmt.Sprintf("exit status %d without a word", e.code)))
+}
+
+// lastOf returns the last line of a text, or else something.
+func lastOf(text, other string) string {
+	if lines := nonEmpty(text); len(lines) > 0 {
+		return lines[len(lines)-1]
 	}
-	return fmt.Sprintf("exit status %d without a word", e.code)
+	return other
 }
 
 func nonEmpty(text string) []string {
