@@ -27,14 +27,23 @@ func ParseSpec(s string) (Spec, error) {
 	if at < 1 || folder.Exists(s) {
 		return Spec{s, 1}, nil
 	}
-	scale, err := strconv.ParseFloat(s[at+1:], 64)
+	scale, err := ParseScale(s[at+1:])
 	switch {
-	case err == nil && !math.IsNaN(scale) && math.Abs(scale) <= math.MaxFloat32:
+	case err == nil:
 		return Spec{s[:at], scale}, nil
-	case err == nil || errors.Is(err, strconv.ErrRange) || folder.Exists(s[:at]):
+	case errors.Is(err, strconv.ErrRange) || folder.Exists(s[:at]):
 		return Spec{}, fmt.Errorf("%s: the scale %s is not a number in range: want PATH:SCALE, such as %s:0.5", quote.Short(s), quote.Short(s[at+1:]), quote.Line(s[:at], quote.Max))
 	}
 	return Spec{s, 1}, nil // Open says that there is no such file
+}
+
+// ParseScale reads a scale. NaN, and what a float32 does not hold, is [strconv.ErrRange].
+func ParseScale(s string) (float64, error) {
+	scale, err := strconv.ParseFloat(s, 64)
+	if err == nil && (math.IsNaN(scale) || math.Abs(scale) > math.MaxFloat32) {
+		err = strconv.ErrRange
+	}
+	return scale, err
 }
 
 // Loaded is an open adapter and how much of it counts.

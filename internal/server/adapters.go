@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -46,11 +44,11 @@ func (m *Model) choose(lora []string) (c choice, err error) {
 	scales := make([]float64, len(m.Adapters))
 	named := make([]bool, len(m.Adapters))
 	for _, text := range lora {
-		i, scale := m.findAdapter(text)
+		i, scale, err := m.findAdapter(text)
 		switch {
 		case i < 0:
 			return c, notFound("lora", fmt.Sprintf("the model %s has no adapter %s", quote.Short(m.Name), quote.Short(text)))
-		case math.IsNaN(scale) || math.Abs(scale) > math.MaxFloat32:
+		case err != nil:
 			return c, invalid("lora", fmt.Sprintf("lora: the scale in %s is not a number in range: want NAME:SCALE, such as %s:0.5", quote.Short(text), quote.Short(m.Adapters[i].Name)))
 		case named[i]:
 			return c, invalid("lora", fmt.Sprintf("lora: the adapter %s is there twice", quote.Short(m.Adapters[i].Name)))
@@ -70,24 +68,21 @@ func (m *Model) choose(lora []string) (c choice, err error) {
 	return c, nil
 }
 
-// findAdapter returns the number of an adapter, -1 where there is none, and its scale, NaN
-// where it is no number. A name counts as a whole, colons in it or not.
-func (m *Model) findAdapter(text string) (i int, scale float64) {
+// findAdapter returns the number of an adapter, -1 where there is none, and its scale. A name
+// counts as a whole, colons in it or not.
+func (m *Model) findAdapter(text string) (i int, scale float64, err error) {
 	find := func(name string) int {
 		return slices.IndexFunc(m.Adapters, func(a Adapter) bool { return a.Name == name })
 	}
 	if i = find(text); i >= 0 {
-		return i, m.Adapters[i].Scale
+		return i, m.Adapters[i].Scale, nil
 	}
 	at := strings.LastIndexByte(text, ':')
 	if at < 0 {
-		return -1, 0
+		return -1, 0, nil
 	}
-	scale, err := strconv.ParseFloat(text[at+1:], 64)
-	if err != nil {
-		scale = math.NaN()
-	}
-	return find(text[:at]), scale
+	scale, err = adapter.ParseScale(text[at+1:])
+	return find(text[:at]), scale, err
 }
 
 // adapterSets are the sets of adapters that an open model has in memory: those that

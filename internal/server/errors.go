@@ -161,8 +161,8 @@ func (s *Server) routeRest(mux *http.ServeMux) {
 	})
 }
 
-// instead are addresses of OpenAI's interface that clients may ask at, and those that have
-// an answer here.
+// instead are addresses of other interfaces (OpenAI's and Anthropic's) that clients may ask
+// at, and those that have an answer here.
 var instead = map[string]string{
 	"/v1/responses": "/v1/chat/completions",
 	"/v1/messages":  "/v1/chat/completions",
