@@ -13,6 +13,7 @@ import (
 	"paligemma/internal/model"
 	"paligemma/internal/nearest"
 	"paligemma/internal/quote"
+	"paligemma/internal/units"
 )
 
 // Words of --device and --split.
@@ -63,6 +64,9 @@ func (c *layerCount) String() string {
 // Type implements [pflag.Value].
 func (c *layerCount) Type() string { return "uint64" }
 
+// splits reports whether a flag says which layers a device gets.
+func (o *deviceOptions) splits() bool { return o.Split != "" || o.GPULayers.given }
+
 func (o *deviceOptions) check() error {
 	_, _, err := o.resolve()
 	return err
@@ -87,7 +91,7 @@ func (o *deviceOptions) resolve() (devices string, split model.Split, err error)
 		devices = allDevices(len(split.Shares))
 	}
 	if n := strings.Count(devices, ",") + 1; split.Shares != nil && len(split.Shares) != n {
-		return "", split, usageError{fmt.Errorf("--split %s: %d shares for --device %s; want one for each device", quote.Short(o.Split), len(split.Shares), devices)}
+		return "", split, usageError{fmt.Errorf("--split %s: %s for --device %s; want one for each device", quote.Short(o.Split), units.Count(len(split.Shares), "share", "shares"), devices)}
 	}
 	return devices, split, nil
 }
@@ -113,12 +117,15 @@ func (o *deviceOptions) checkNames() error {
 	if o.Device == "" || o.Device == deviceAuto || strings.EqualFold(o.Device, ggml.CPU().Name) {
 		return nil // for the CPU no plug-in is loaded
 	}
-	names := []string{deviceAuto}
+	var names []string
 	for _, d := range ggml.Devices() {
 		names = append(names, d.Name)
 	}
 	for name := range strings.SplitSeq(o.Device, ",") {
-		if !slices.ContainsFunc(names[1:], func(n string) bool { return strings.EqualFold(n, name) }) {
+		if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
+			if name == o.Device {
+				names = slices.Insert(names, 0, deviceAuto) // which stands alone
+			}
 			return usageError{fmt.Errorf("--device %s: this build has %s%s", quote.Short(name), strings.Join(names, ", "), nearest.DidYouMean(nearest.Word(name, names)))}
 		}
 	}

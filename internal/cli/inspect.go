@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -124,6 +125,9 @@ func (i *inspection) add(key, typ string, value any) {
 }
 
 func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
+	if o.devices.Device != deviceAuto && !o.devices.splits() {
+		return usageError{errors.New("--device needs --split or --gpu-layers, which say what is planned")}
+	}
 	if err := o.devices.check(); err != nil {
 		return err
 	}

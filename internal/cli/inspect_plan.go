@@ -14,7 +14,7 @@ import (
 
 // place plans what devices would compute of a model, where that is asked for.
 func (i *inspection) place(o *inspectOptions) error {
-	if o.devices.Split == "" && !o.devices.GPULayers.given {
+	if !o.devices.splits() {
 		return nil
 	}
 	if i.plan == nil {

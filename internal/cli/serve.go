@@ -63,6 +63,9 @@ Sockets that systemd hands over take the place of --host and --port.`,
 		Args: argsBetween(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.listen.typed = typed(cmd.Flags(), "host") || typed(cmd.Flags(), "port")
+			if typed(cmd.Flags(), "adapter-cache") && len(o.served.Adapters) == 0 {
+				return usageError{errors.New("--adapter-cache needs --adapter")}
+			}
 			return a.runServe(cmd.Context(), o)
 		},
 	}

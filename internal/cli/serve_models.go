@@ -42,6 +42,7 @@ func (o *servedOptions) flags(f *pflag.FlagSet) {
 	f.Int64Var(&o.ImageCache, "image-cache", 256_000_000, "keep `N` bytes of images with their features, for requests about the same ones")
 	f.Int64Var(&o.PrefixCache, "prefix-cache", 128_000_000, "keep `N` bytes of prompts, for requests that ask the same of the same images; 0: none")
 	f.Int64Var(&o.AdapterCache, "adapter-cache", 1_000_000_000, "keep `N` bytes of adapters in memory that requests have asked for; those in use stay in any case")
+	needs(f, "adapter-cache", "adapter")
 	f.DurationVar(&o.KeepAlive, "keep-alive", 0, "close a model, and free an adapter, that nobody has asked for in a `TIME`, such as 10m; 0: never")
 }
 
