@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -106,17 +107,79 @@ func TestServedWithAdapters(t *testing.T) {
 	all.Wait()
 }
 
-// servedAnswer returns the text, tokens and scores of a result.
+// TestServeAsCommands: 16 requests of all kinds at once get, token for token, what the
+// commands answer alone.
+func TestServeAsCommands(t *testing.T) {
+	model, images := fixture(t, "MODEL"), fixture(t, "IMAGES")
+	address := startServe(t, nil, "--port", "0", "-m", model, "-q").address(t, "http://")
+	type inquiry struct {
+		task   string
+		image  string
+		fields map[string]any
+		args   []string
+	}
+	var all []inquiry
+	for i, image := range []string{"scene.png", "gradient.png", "photo.jpg", "scene.png"} {
+		seed := fmt.Sprint(i)
+		sampled := []string{"--temperature", "2", "--seed", seed, "--max-tokens", "40"}
+		with := func(fields map[string]any) map[string]any {
+			fields["temperature"], fields["seed"], fields["max_tokens"] = 2, i, 40
+			return fields
+		}
+		all = append(all,
+			inquiry{"caption", image, with(map[string]any{"lang": "de"}), append([]string{"--lang", "de"}, sampled...)},
+			inquiry{"vqa", image, with(map[string]any{"prompt": "what?" + seed}), append([]string{"--prompt", "what?" + seed}, sampled...)},
+			inquiry{"segment", image, with(map[string]any{"objects": []string{"cat", "dog"}}), append([]string{"cat ; dog"}, sampled...)},
+			inquiry{"score", image, map[string]any{"prompt": "x", "suffixes": []string{"a" + seed, "b"}}, []string{"--prompt", "x", "--suffix", "a" + seed, "--suffix", "b"}},
+		)
+	}
+	answers := make([]string, len(all))
+	var wg sync.WaitGroup
+	for i, q := range all {
+		data, err := os.ReadFile(filepath.Join(images, q.image))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.fields["image"] = base64.StdEncoding.EncodeToString(data)
+		body, _ := json.Marshal(q.fields)
+		wg.Go(func() {
+			resp, err := http.Post(address+"/v1/"+q.task, "application/json", bytes.NewReader(body))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			got, _ := io.ReadAll(resp.Body)
+			answers[i] = servedAnswer(t, got)
+		})
+	}
+	wg.Wait()
+	for i, q := range all {
+		args := append([]string{q.task}, q.args...)
+		if q.task == "segment" { // whose objects come first
+			args = append(args, filepath.Join(images, q.image))
+		} else {
+			args = append([]string{q.task, filepath.Join(images, q.image)}, q.args...)
+		}
+		code, out, errs := runArgs(t, t.Context(), false, append(args, "-m", model, "--json", "-q")...)
+		if want := servedAnswer(t, []byte(out)); code != 0 || answers[i] != want {
+			t.Errorf("%s %s: %s\nthe command: %d %s %s", q.task, q.image, answers[i], code, want, errs)
+		}
+	}
+}
+
+// servedAnswer returns what of a result is the same each time.
 func servedAnswer(t *testing.T, data []byte) string {
 	t.Helper()
 	var all struct {
 		Prompt, Text string
 		Tokens       []any
 		Scores       []any
+		Objects      any
 		Finish       string `json:"finish_reason"`
 		Confidence   *float64
 	}
-	if err := json.Unmarshal(data, &all); err != nil {
+	if err := json.Unmarshal(data, &all); err != nil || len(all.Tokens)+len(all.Scores) == 0 {
 		t.Errorf("%v: %.300s", err, data)
 	}
 	answer, _ := json.Marshal(all)
