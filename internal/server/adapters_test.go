@@ -146,6 +146,53 @@ func TestAdaptersOfRequests(t *testing.T) {
 	}
 }
 
+// Requests may name any number of combinations and scales; the engines that these need are
+// few: those that nobody uses make room, and where all are in use a request is refused.
+func TestAdaptersApart(t *testing.T) {
+	s := newServer(t, testOptions(adaptedModel(t)))
+	take := func(scale int) (*openModel, error) {
+		m, _, err := s.models.take("", []string{fmt.Sprintf("d:%d", scale)})
+		if err != nil {
+			return nil, err
+		}
+		return m, m.wait(t.Context())
+	}
+	var held []*openModel
+	for i := range maxApart {
+		m, err := take(i + 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, m)
+	}
+	if _, err := take(maxApart + 1); !errors.Is(err, errApart) {
+		t.Errorf("%v, want %v", err, errApart)
+	}
+	if m, err := take(1); err != nil || m != held[0] {
+		t.Errorf("%v: one that is open was not taken", err)
+	} else {
+		s.models.release(m)
+	}
+	s.models.release(held[2])
+	s.models.release(held[1])
+	m, err := take(maxApart + 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := held[2].engine.LoadAdapters(t.Context(), nil); !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("%v: the one that was not asked for the longest is open", err)
+	}
+	if back, err := take(2); err != nil || back != held[1] {
+		t.Errorf("%v: another one was closed", err)
+	}
+	if n := len(s.models.held); n != maxApart {
+		t.Errorf("%d are held, want %d", n, maxApart)
+	}
+	for _, o := range append(held[:2:2], append(held[3:], m)...) {
+		s.models.release(o)
+	}
+}
+
 // openAdapted takes a model, which is open.
 func openAdapted(t *testing.T, o Options) *openModel {
 	t.Helper()

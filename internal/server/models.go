@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,10 @@ import (
 
 // maxDecoders bounds the pictures that are decoded at a time.
 const maxDecoders = 2
+
+// maxApart bounds the models that are open with adapters of their own: requests choose the
+// combination and the scales, each of which is another model.
+const maxApart = 8
 
 // models are those that a server offers. They are opened when they are asked for, and
 // closed when nobody has asked for them in a while.
@@ -43,6 +48,7 @@ type openModel struct {
 	adapters *adapterSets // that requests may name, unless it has its own
 
 	users  int         // guarded by the lock of models
+	idle   time.Time   // since when there are none
 	closer *time.Timer // runs while there are none; nil where models stay open
 }
 
@@ -82,9 +88,15 @@ func (m *models) take(name string, lora []string) (*openModel, choice, error) {
 	defer m.mu.Unlock()
 	o, ok := m.held[key]
 	if !ok {
+		var instead *openModel
+		if own.apart {
+			if instead, err = m.makeRoom(); err != nil {
+				return nil, choice{}, err
+			}
+		}
 		o = &openModel{name: model.Name, key: key, opened: make(chan struct{}), queue: newQueue(m.o.Parallel, m.o.MaxQueue)}
 		m.held[key] = o
-		go m.load(o, model, own.specs)
+		go m.load(o, model, own.specs, instead)
 	}
 	o.users++
 	if o.closer != nil {
@@ -93,9 +105,47 @@ func (m *models) take(name string, lora []string) (*openModel, choice, error) {
 	return o, chosen, nil
 }
 
-// load opens a model.
-func (m *models) load(o *openModel, model *Model, adapters []adapter.Spec) {
+// errApart is the error of a request that needs one more model with adapters of its own.
+var errApart = &apiError{http.StatusTooManyRequests, "busy", "lora", "too many combinations of adapters are in use already"}
+
+// makeRoom drops a model that has adapters of its own, if there are as many as there may be
+// and nobody uses it: the one that was not asked for the longest. The caller closes it. The
+// lock is held.
+func (m *models) makeRoom() (dropped *openModel, err error) {
+	apart := 0
+	for _, o := range m.held {
+		if o.key == o.name {
+			continue
+		}
+		apart++
+		if o.users == 0 && (dropped == nil || o.idle.Before(dropped.idle)) {
+			dropped = o
+		}
+	}
+	switch {
+	case apart < maxApart:
+		return nil, nil
+	case dropped == nil:
+		return nil, errApart
+	}
+	m.drop(dropped)
+	return dropped, nil
+}
+
+// drop forgets a model, which nobody uses. The lock is held, and the caller closes it.
+func (m *models) drop(o *openModel) {
+	delete(m.held, o.key)
+	if o.closer != nil {
+		o.closer.Stop()
+	}
+}
+
+// load opens a model, once the one whose room it takes is closed; nil: none.
+func (m *models) load(o *openModel, model *Model, adapters []adapter.Spec, instead *openModel) {
 	defer close(o.opened)
+	if instead != nil {
+		instead.close()
+	}
 	if o.engine, o.err = model.Open(adapters); o.err == nil {
 		if o.masks, o.err = model.Masks(o.engine); o.err != nil {
 			o.engine.Close()
@@ -133,7 +183,10 @@ func (o *openModel) wait(ctx context.Context) error {
 func (m *models) release(o *openModel) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if o.users--; o.users > 0 || m.o.KeepAlive <= 0 {
+	if o.users--; o.users > 0 {
+		return
+	}
+	if o.idle = time.Now(); m.o.KeepAlive <= 0 {
 		return
 	}
 	if o.closer == nil {
@@ -151,7 +204,7 @@ func (m *models) expire(o *openModel) {
 		m.mu.Unlock()
 		return
 	}
-	delete(m.held, o.key)
+	m.drop(o)
 	m.mu.Unlock()
 	o.close()
 }
