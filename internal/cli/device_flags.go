@@ -138,21 +138,24 @@ func (o *deviceOptions) checkNames() error {
 // allDevices lists the GPUs, and the CPU for what has no room on them, or where there are
 // more shares than GPUs.
 func allDevices(shares int) string {
-	var names []string
-	for _, kind := range []ggml.DeviceKind{ggml.KindGPU, ggml.KindIGPU} {
-		if len(names) > 0 {
-			break
-		}
-		for _, d := range ggml.Devices() {
-			if d.Kind == kind {
-				names = append(names, d.Name)
-			}
-		}
+	names := devicesOf(ggml.KindGPU)
+	if len(names) == 0 {
+		names = devicesOf(ggml.KindIGPU)
 	}
 	if shares == 0 || shares > len(names) {
 		names = append(names, deviceCPU)
 	}
 	return strings.Join(names, ",")
+}
+
+// devicesOf returns the names of all devices of a kind.
+func devicesOf(kind ggml.DeviceKind) (names []string) {
+	for _, d := range ggml.Devices() {
+		if d.Kind == kind {
+			names = append(names, d.Name)
+		}
+	}
+	return names
 }
 
 // parseShares reads --split: nil stands for auto.
