@@ -9,16 +9,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
 	"paligemma/internal/adapter"
 	"paligemma/internal/convert"
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/server/fetch"
-	"path/filepath"
-	"strings"
-	"testing"
-	"time"
 )
 
 const testdata = "../../testdata"
