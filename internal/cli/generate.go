@@ -2,9 +2,10 @@ package cli
 
 import (
 	"errors"
-	"paligemma/internal/task"
 
 	"github.com/spf13/cobra"
+
+	"paligemma/internal/task"
 )
 
 type generateOptions struct {
