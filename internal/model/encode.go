@@ -71,9 +71,9 @@ func (m *Model) encodePass(ctx context.Context, images [][]float32, a *Adapters)
 	if err != nil {
 		return nil, err
 	}
-	var patches []float32
+	patches := make([]float32, 0, len(images)*len(images[0]))
 	for _, pixels := range images {
-		patches = append(patches, patchify(pixels, v)...)
+		patches = appendPatches(patches, pixels, v)
 	}
 	g := m.backend.NewGraph(m.options)
 	defer g.Close()

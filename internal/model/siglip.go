@@ -48,12 +48,11 @@ func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.
 	return g.Reshape(out, d*heads, h.Dim(1))
 }
 
-// patchify cuts an image [3, S, S] into patches [N, 3·p·p], both row-major, in
+// appendPatches cuts an image [3, S, S] into patches [N, 3·p·p], both row-major, in
 // the order in which a convolution of stride p would visit them: along rows of
 // patches; within a patch channel, row, column.
-func patchify(pixels []float32, v VisionConfig) []float32 {
+func appendPatches(out, pixels []float32, v VisionConfig) []float32 {
 	size, p, side := v.ImageSize, v.PatchSize, v.Patches()
-	out := make([]float32, 0, len(pixels))
 	for py := range side {
 		for px := range side {
 			for c := range 3 {
