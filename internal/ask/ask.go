@@ -79,10 +79,8 @@ func (q *Question) Answer(ctx context.Context, e *engine.Engine, r *result.Resul
 
 // encode has the features of the images computed.
 func (q *Question) encode(ctx context.Context, e *engine.Engine) error {
-	for _, image := range q.Images {
-		if _, err := e.Encode(ctx, image, q.Adapters); err != nil {
-			return err
-		}
+	if _, err := e.EncodeAll(ctx, q.Images, q.Adapters); err != nil {
+		return err
 	}
 	if q.Encoded != nil {
 		q.Encoded()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
@@ -20,7 +21,8 @@ type encoding struct {
 
 	done     bool // what follows is there
 	features model.Features
-	graphs   ggml.Counts // of the pass
+	graphs   ggml.Counts   // of the pass
+	took     time.Duration // of the pass, its share
 	err      error
 }
 
@@ -49,27 +51,31 @@ func (e *Engine) forget(w *encoding) bool {
 	return w.done
 }
 
-// encode computes an image, together with others that wait. It is called by who owns the model.
-func (e *Engine) encode(ctx context.Context, w *encoding) error {
-	pass := e.pass(w)
-	if len(pass) > 1 {
-		ctx = e.ctx // one that is given up does not stop the others
+// encode computes an image, together with others that wait. It is called by who owns the
+// model. What becomes of each image, errors too, is in its encoding.
+func (e *Engine) encode(ctx context.Context, w *encoding) {
+	start, pass := time.Now(), e.pass(w)
+	var features []model.Features
+	var graphs ggml.Counts
+	var err error
+	if len(pass) > 1 { // one that is given up does not stop the others
+		if features, graphs, err = e.encodePass(e.ctx, pass); errors.Is(err, ggml.ErrMemory) {
+			pass = pass[:1]
+		}
 	}
-	features, graphs, err := e.encodePass(ctx, pass)
-	if len(pass) > 1 && errors.Is(err, ggml.ErrMemory) {
-		pass = pass[:1]
+	if len(pass) == 1 {
 		features, graphs, err = e.encodePass(ctx, pass)
 	}
 	err = e.cause(e.blame(err))
+	took := time.Since(start) / time.Duration(len(pass))
 	e.encodings.Lock()
 	defer e.encodings.Unlock()
 	for i, w := range pass {
-		if w.done, w.graphs, w.err = true, graphs, err; err == nil {
+		if w.done, w.graphs, w.took, w.err = true, graphs, took, err; err == nil {
 			w.features = features[i]
 		}
 		w.cancel()
 	}
-	return err
 }
 
 // pass is an image with others that wait for the same vision tower, no more than the model
@@ -100,9 +106,9 @@ func (e *Engine) encodePass(ctx context.Context, pass []*encoding) ([]model.Feat
 	return features, e.backend.TakeCounts(), err
 }
 
-// encodeAll returns the features of a prompt's images for its adapters, or nil. They are
-// computed together where the model takes several at a time.
-func (e *Engine) encodeAll(ctx context.Context, images []*Image, a *Adapters) ([]model.Features, error) {
+// EncodeAll returns the features of a prompt's images for its adapters, or nil, and computes
+// those that are not there: together where the model takes several at a time.
+func (e *Engine) EncodeAll(ctx context.Context, images []*Image, a *Adapters) ([]model.Features, error) {
 	features, errs := make([]model.Features, len(images)), make([]error, len(images))
 	if len(images) < 2 || e.model.ImagesPerPass() < 2 {
 		for i, image := range images {

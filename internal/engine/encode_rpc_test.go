@@ -30,11 +30,7 @@ func TestEncodeTogether(t *testing.T) {
 	for i := range images {
 		images[i] = gray(t, e, byte(40*i))
 	}
-	busy, free := make(chan struct{}), make(chan struct{})
-	go func() {
-		_ = e.compute(t.Context(), func(context.Context) error { close(busy); <-free; return nil })
-	}()
-	<-busy
+	free := occupy(t, e)
 	gone, giveUp := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	errs := make([]error, requests)
@@ -45,20 +41,11 @@ func TestEncodeTogether(t *testing.T) {
 		}
 		all.Go(func() { _, errs[i] = e.Encode(ctx, image, nil) })
 	}
-	waiting := func() int {
-		e.encodings.Lock()
-		defer e.encodings.Unlock()
-		return len(e.encodings.waiting)
-	}
-	for waiting() < requests {
-		time.Sleep(time.Millisecond)
-	}
+	untilWaiting(e, requests)
 	giveUp()
-	for waiting() == requests {
-		time.Sleep(time.Millisecond)
-	}
+	untilWaiting(e, requests-1)
 	before := testdevice.Computed()
-	close(free)
+	free()
 	all.Wait()
 	if got := testdevice.Computed() - before; got != 1 {
 		t.Errorf("%d passes, want 1", got)
@@ -90,8 +77,30 @@ func TestEncodeTogether(t *testing.T) {
 	if again, err := e.Encode(t.Context(), images[0], nil); err != nil || again.Tokens == 0 {
 		t.Errorf("asked again: %d tokens, %v", again.Tokens, err)
 	}
-	if waiting() != 0 {
+	if len(e.encodings.waiting) != 0 {
 		t.Error("somebody still waits")
+	}
+}
+
+// occupy has the owner of a model do nothing else until free is called.
+func occupy(t *testing.T, e *Engine) (free func()) {
+	busy, end := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = e.compute(t.Context(), func(context.Context) error { close(busy); <-end; return nil })
+	}()
+	<-busy
+	return func() { close(end) }
+}
+
+// untilWaiting returns when a number of images wait.
+func untilWaiting(e *Engine, n int) {
+	waiting := func() int {
+		e.encodings.Lock()
+		defer e.encodings.Unlock()
+		return len(e.encodings.waiting)
+	}
+	for waiting() != n {
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -112,7 +121,7 @@ func TestPassOfOneTower(t *testing.T) {
 			t.Errorf("image %d is in a pass of %d, or of others", i, len(got))
 		}
 	}
-	owned(t, e, func(ctx context.Context) error { return e.encode(ctx, all[1]) })
+	owned(t, e, func(ctx context.Context) error { e.encode(ctx, all[1]); return all[1].err })
 	for i, w := range all {
 		if e.forget(w) != (i == 1 || i == 3) {
 			t.Fatalf("image %d: encoded %v", i, w.done)
@@ -135,13 +144,24 @@ func TestPassOfOneTower(t *testing.T) {
 	}
 }
 
-// TestPromptOfImages encodes the images of one prompt, one of them twice.
+// TestPromptOfImages encodes the images of one prompt in one pass, one of them twice.
 func TestPromptOfImages(t *testing.T) {
 	e := openTinyWith(t, Options{Device: testdevice.Named(t, "fake1").Name})
 	first, second := gray(t, e, 10), gray(t, e, 200)
-	got, err := e.encodeAll(t.Context(), []*Image{first, second, first}, nil)
+	free, before := occupy(t, e), testdevice.Computed()
+	go func() {
+		untilWaiting(e, 2)
+		free()
+	}()
+	got, err := e.EncodeAll(t.Context(), []*Image{first, second, first}, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := testdevice.Computed() - before; n != 1 {
+		t.Errorf("%d passes, want 1", n)
+	}
+	if took := first.EncodeTime(); took == 0 || took != second.EncodeTime() {
+		t.Errorf("%v and %v in one pass", took, second.EncodeTime())
 	}
 	if len(got) != 3 {
 		t.Fatalf("%d features, want 3", len(got))

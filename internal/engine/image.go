@@ -60,14 +60,13 @@ func (e *Engine) Encode(ctx context.Context, i *Image, a *Adapters) (model.Featu
 	if i.encoded && i.vision == a.Vision() {
 		return i.features, nil
 	}
-	start := time.Now()
 	w := e.await(ctx, i.Pixels, a)
-	err = e.compute(w.ctx, func(ctx context.Context) error { return e.encode(ctx, w) })
+	err = e.compute(w.ctx, func(ctx context.Context) error { e.encode(ctx, w); return nil })
 	if e.forget(w) {
 		i.features, i.graphs, err = w.features, w.graphs, w.err
+		i.took.Store(int64(w.took))
 	}
 	i.encoded, i.vision = err == nil, a.Vision()
-	i.took.Store(int64(time.Since(start)))
 	return i.features, err
 }
 
@@ -90,7 +89,8 @@ func (e *Engine) EncodedValues(ctx context.Context, i *Image) (values []float32,
 	return values, err
 }
 
-// EncodeTime returns how long the vision tower and the projector took, 0 before.
+// EncodeTime returns how long the vision tower and the projector took, 0 before. Images that
+// were computed together have equal parts of the time.
 func (i *Image) EncodeTime() time.Duration { return time.Duration(i.took.Load()) }
 
 // EncodeGraphs returns the counts of their graphs, none before.

@@ -271,7 +271,7 @@ func (e *Engine) layOut(ctx context.Context, p Prompt) (prompt model.Prompt, err
 	if err := e.ready(); err != nil {
 		return prompt, err
 	}
-	if prompt.Images, err = e.encodeAll(ctx, p.Images, p.Adapters); err != nil {
+	if prompt.Images, err = e.EncodeAll(ctx, p.Images, p.Adapters); err != nil {
 		return prompt, err
 	}
 	prompt.Adapters = p.Adapters.inModel()
