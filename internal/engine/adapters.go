@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"fmt"
 
 	"paligemma/internal/adapter"
-	"paligemma/internal/limits"
 	"paligemma/internal/model"
 )
 
@@ -14,7 +12,6 @@ import (
 // model's weights are read once for all of them.
 type Adapters struct {
 	engine *Engine
-	number uint64 // no other set of the engine has it
 	model  *model.Adapters
 	bytes  int64
 	notes  []string
@@ -34,14 +31,14 @@ func (e *Engine) LoadAdapters(ctx context.Context, specs []adapter.Spec) (*Adapt
 		return nil, &ModelError{err}
 	}
 	defer adapter.CloseAll(loaded)
-	if err := e.checkAdapters(loaded); err != nil {
+	if err := e.checkFree(adapterMemory(loaded), "adapters"); err != nil {
 		return nil, err
 	}
 	changes, notes, err := adapter.Changes(e.config, loaded)
 	if err != nil {
 		return nil, &ModelError{err}
 	}
-	a := &Adapters{engine: e, number: e.loaded.Add(1), notes: notes}
+	a := &Adapters{engine: e, notes: notes}
 	if a.model, err = e.model.NewAdapters(changes); err != nil {
 		return nil, &ModelError{err}
 	}
@@ -51,19 +48,6 @@ func (e *Engine) LoadAdapters(ctx context.Context, specs []adapter.Spec) (*Adapt
 	}
 	e.stats.change(func(s *Stats) { s.AdapterSets, s.AdapterBytes = s.AdapterSets+1, s.AdapterBytes+a.bytes })
 	return a, nil
-}
-
-// checkAdapters makes sure that there is memory for adapters before they are read.
-func (e *Engine) checkAdapters(loaded []adapter.Loaded) error {
-	if e.force {
-		return nil
-	}
-	free := limits.FreeMemory()
-	free.Address = limits.Unlimited // see checkPrompt
-	if err := (need{own: adapterMemory(loaded)}).check(free); err != nil {
-		return fmt.Errorf("%s: adapters: %w", e.file.Path(), err)
-	}
-	return nil
 }
 
 // Release frees the adapters, and the prompts that are kept of them. No request may use

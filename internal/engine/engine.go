@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"paligemma/internal/adapter"
@@ -83,10 +82,8 @@ type Engine struct {
 	work        chan func()      // computations that own the model while they run
 	generations chan *generation // those that wait for a place
 	parallel    int
-	share       float64 // see Options.PrefillShare
-	prefixBytes int64
-	prefixes    *prefixes     // touched by the owner only; nil: none are kept
-	loaded      atomic.Uint64 // sets of adapters so far
+	share       float64   // see Options.PrefillShare
+	prefixes    *prefixes // touched by the owner only; nil: none are kept
 	stats       stats
 	ctx         context.Context // of steps of several sequences; ends with Close
 	cancel      context.CancelFunc
@@ -150,8 +147,8 @@ func New(file *gguf.File, o Options) (*Engine, error) {
 func open(file *gguf.File, plan model.Plan, adapters []adapter.Loaded, o Options, start time.Time) (*Engine, error) {
 	e := &Engine{
 		file: file, plan: plan, force: o.Force, parallel: o.parallel(),
-		share: max(0, min(1, o.PrefillShare)), prefixBytes: o.PrefixBytes,
-		work: make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
+		share: max(0, min(1, o.PrefillShare)),
+		work:  make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
 	}
 	for _, a := range adapters {
 		e.added = append(e.added, Adapter{a.Files(), a.Scale})
@@ -196,6 +193,9 @@ func (e *Engine) bind(adapters []adapter.Loaded, o Options) error {
 		return &ModelError{err}
 	}
 	e.config = e.model.Config()
+	if o.PrefixBytes > 0 {
+		e.prefixes = newPrefixes(o.PrefixBytes, e.ImageBytes())
+	}
 	return e.unchanged() // other devices have a copy of the weights
 }
 

@@ -155,14 +155,22 @@ func (e *Engine) ImageBytes() int64 {
 // checkPrompt makes sure that there is memory for a prompt and what follows it,
 // before it is allocated; the weights are there already.
 func (e *Engine) checkPrompt(prompt, generated int) error {
-	if e.force || !e.plan.Host() {
+	if !e.plan.Host() {
 		return nil
 	}
-	n := need{own: e.config.WorkingMemory(prompt, generated)}
+	return e.checkFree(e.config.WorkingMemory(prompt, generated), "a prompt of %d tokens", prompt)
+}
+
+// checkFree makes sure that bytes more of memory are free for something, which what and
+// its arguments name.
+func (e *Engine) checkFree(bytes int64, what string, arguments ...any) error {
+	if e.force {
+		return nil
+	}
 	free := limits.FreeMemory()
 	free.Address = limits.Unlimited // the engine has reserved its part, and allocations are tried
-	if err := n.check(free); err != nil {
-		return fmt.Errorf("%s: a prompt of %d tokens: %w", e.file.Path(), prompt, err)
+	if err := (need{own: bytes}).check(free); err != nil {
+		return fmt.Errorf("%s: %s: %w", e.file.Path(), fmt.Sprintf(what, arguments...), err)
 	}
 	return nil
 }

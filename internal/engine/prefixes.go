@@ -23,8 +23,8 @@ type prefixes struct {
 // prefix is a prompt that was computed.
 type prefix struct {
 	key      string
-	images   []*Image // of its key, which holds their addresses
-	adapters *Adapters
+	images   []*Image  // of its key, which holds their addresses,
+	adapters *Adapters // and that of these
 	seq      *model.Sequence
 	logits   []float32 // of the token after it
 	bytes    int64     // of the rest
@@ -44,7 +44,7 @@ func prefixKey(ids []int, images []*Image, adapters *Adapters) string {
 		key = fmt.Appendf(key, " %p", image)
 	}
 	if adapters != nil {
-		key = fmt.Appendf(key, " %d", adapters.number)
+		key = fmt.Appendf(key, " with %p", adapters)
 	}
 	return string(key)
 }

@@ -55,9 +55,6 @@ type owner struct {
 func (e *Engine) own() {
 	defer close(e.done)
 	o := &owner{Engine: e}
-	if e.prefixBytes > 0 {
-		o.prefixes = newPrefixes(e.prefixBytes, e.ImageBytes())
-	}
 	for o.turn() {
 		o.count()
 	}

@@ -42,21 +42,28 @@ type layer struct {
 
 // layers lists the linear layers by the names of transformers 5.
 func (o Options) layers(c model.Config) (all []layer) {
-	t, v := c.Text, c.Vision
+	if o.Text {
+		all = textLayers(c.Text)
+	}
+	if o.Tower {
+		all = append(all, towerLayers(c.Vision)...)
+	}
+	return all
+}
+
+func textLayers(t model.TextConfig) (all []layer) {
 	q, kv := t.Heads*t.HeadDim, t.KVHeads*t.HeadDim
 	for i := range t.Layers {
-		if !o.Text {
-			break
-		}
 		p := fmt.Sprintf("model.language_model.layers.%d.", i)
 		all = append(all, layer{p + "self_attn.q_proj", t.Hidden, q}, layer{p + "self_attn.k_proj", t.Hidden, kv},
 			layer{p + "self_attn.v_proj", t.Hidden, kv}, layer{p + "self_attn.o_proj", q, t.Hidden},
 			layer{p + "mlp.gate_proj", t.Hidden, t.MLP}, layer{p + "mlp.up_proj", t.Hidden, t.MLP}, layer{p + "mlp.down_proj", t.MLP, t.Hidden})
 	}
+	return all
+}
+
+func towerLayers(v model.VisionConfig) (all []layer) {
 	for i := range v.Layers {
-		if !o.Tower {
-			break
-		}
 		p := fmt.Sprintf("model.vision_tower.vision_model.encoder.layers.%d.", i)
 		for _, name := range []string{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"} {
 			all = append(all, layer{p + name, v.Hidden, v.Hidden})
