@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"paligemma/internal/ggml"
 	"slices"
 	"time"
+
+	"paligemma/internal/ggml"
 )
 
 // GenerateOptions say how to continue a prompt.

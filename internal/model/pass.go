@@ -11,7 +11,7 @@ func (m *Model) passParts(parts []*part) int {
 	// Tensors that a layer makes: for the pass, for a part, for the own cells of a
 	// fork, for those that it shares.
 	layer := 80
-	if m.updates != nil || m.rowUpdates(parts) != nil {
+	if m.updates != nil || adapted(parts) {
 		layer += 80
 	}
 	each, own, shared := 24, 6, 6

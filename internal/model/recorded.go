@@ -115,7 +115,6 @@ func (m *Model) head(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 func (p *pass) move(b batch, rows lookup) {
 	copy(p.rows.ids, rows.ids)
 	copy(p.rows.rows, rows.rows)
-	p.step.parts = b.parts
 	p.step.cells.(*masked).move(b)
 }
 
