@@ -3,10 +3,8 @@ package model_test
 import (
 	"fmt"
 	"math"
-	"slices"
 	"testing"
 
-	"paligemma/internal/demo"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
@@ -114,29 +112,8 @@ func textsOfTheCPU(t *testing.T, o ggml.Options) {
 func TestBuiltInTextOfTheCPU(t *testing.T) { builtInTextOfTheCPU(t, otherDevice(t)) }
 
 func builtInTextOfTheCPU(t *testing.T, o ggml.Options) {
-	opened := func(o ggml.Options) *model.Model {
-		f, err := demo.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, _ := loadOn(t, f, o)
-		return m
-	}
-	device, cpu := opened(o), opened(ggml.Options{Device: "cpu", Threads: 1})
-	v := cpu.Config().Vision
-	pixels := make([]float32, 3*v.ImageSize*v.ImageSize)
-	for i := range pixels {
-		pixels[i] = float32(i%251)/125 - 1
-	}
-	decode := func(m *model.Model) *decoder {
-		image, err := m.Encode(t.Context(), pixels)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids := slices.Repeat([]int{m.Config().Tokens.Image}, image.Tokens)
-		return newDecoder(t, m, model.Prompt{IDs: append(ids, m.Config().Tokens.BOS), Images: []model.Features{image}})
-	}
-	sameText(t, decode(device), decode(cpu), 1e-2)
+	device, cpu := openBuiltIn(t, o), openBuiltIn(t, ggml.Options{Device: "cpu", Threads: 1})
+	sameText(t, startPicture(t, device), startPicture(t, cpu), 1e-2)
 }
 
 // TestOneSplit makes sure that no operation of any type falls back on the CPU: every

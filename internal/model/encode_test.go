@@ -23,14 +23,9 @@ func encodeAll(t *testing.T, typ string, tolerance float64) {
 	if m.ImagesPerPass() < 2 {
 		t.Fatalf("%d images in a pass", m.ImagesPerPass())
 	}
-	v := m.Config().Vision
 	var images [][]float32
 	for i := range m.ImagesPerPass() + 3 {
-		pixels := make([]float32, 3*v.ImageSize*v.ImageSize)
-		for j := range pixels {
-			pixels[j] = float32((j*(i+3))%251)/125 - 1
-		}
-		images = append(images, pixels)
+		images = append(images, picture(m, i+3))
 	}
 	all, err := m.EncodeAll(t.Context(), images, nil)
 	if err != nil {

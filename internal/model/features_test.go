@@ -14,11 +14,7 @@ func TestFeaturesOfManyImages(t *testing.T) {
 	m := load(t, "pg1-tiny", "f32")
 	v, tokens := m.Config().Vision, m.Config().Tokens
 	encode := func(i int) model.Features {
-		pixels := make([]float32, 3*v.ImageSize*v.ImageSize)
-		for j := range pixels {
-			pixels[j] = float32((j*(i+1))%251)/125 - 1
-		}
-		f, err := m.Encode(t.Context(), pixels)
+		f, err := m.Encode(t.Context(), picture(m, i+1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,8 +76,13 @@ func TestFeaturesOfManyImages(t *testing.T) {
 			t.Errorf("features %s: no error", name)
 		}
 	}
+	fetched, lost := encode(0), encode(1)
+	read := values(t, fetched)
 	m.Close()
-	if _, err := last.Read(); err != nil {
-		t.Logf("after the model was closed: %v", err) // no crash
+	if again := values(t, fetched); !slices.Equal(again, read) {
+		t.Error("features that were read have other values after the model was closed")
+	}
+	if _, err := lost.Read(); (err != nil) != (lost.Values == nil) {
+		t.Errorf("features that a device had are read after the model was closed: %v", err)
 	}
 }

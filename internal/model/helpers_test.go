@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"paligemma/internal/convert"
+	"paligemma/internal/demo"
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
@@ -196,6 +197,27 @@ func onCPU(tb testing.TB) ggml.Options {
 func open(t *testing.T, path string) *model.Model {
 	t.Helper()
 	return openOn(t, path, testDevice(t))
+}
+
+// openBuiltIn opens the built-in model, whose type is f16, on a device.
+func openBuiltIn(t *testing.T, o ggml.Options) *model.Model {
+	t.Helper()
+	f, err := demo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := loadOn(t, f, o)
+	return m
+}
+
+// picture makes up the pixels of an image, others for each n from 1 to 250.
+func picture(m *model.Model, n int) []float32 {
+	size := m.Config().Vision.ImageSize
+	pixels := make([]float32, 3*size*size)
+	for i := range pixels {
+		pixels[i] = float32(i*n%251)/125 - 1
+	}
+	return pixels
 }
 
 // openOn opens a GGUF file on a device.
