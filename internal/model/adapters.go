@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
 	"paligemma/internal/ggml"
 )
@@ -31,7 +30,7 @@ var errMore = errors.New("an adapter changes more than products with its rows")
 // of a matrix other than the token embedding and a head that is tied to it. It may be
 // called while the model computes. Place must follow, and the caller closes what it gets.
 func (m *Model) NewAdapters(changes []Change) (*Adapters, error) {
-	if m.updates != nil || m.changed != nil {
+	if m.changed != nil || m.embedding.changed {
 		return nil, errors.New("the model has adapters of its own")
 	}
 	if err := m.config.checkChanges(changes); err != nil {
@@ -119,7 +118,7 @@ func visionKey(changes []Change) string {
 	h, any := sha256.New(), false
 	number := func(v uint64) { h.Write(binary.LittleEndian.AppendUint64(nil, v)) }
 	for _, c := range changes {
-		if !strings.HasPrefix(c.Tensor, "v.") && !strings.HasPrefix(c.Tensor, "mm.") {
+		if !(TensorSpec{Name: c.Tensor}).vision() {
 			continue
 		}
 		for _, u := range active(c.LowRank) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 )
 
@@ -79,7 +80,7 @@ func TestAdaptersTogether(t *testing.T) {
 						p := model.Prompt{IDs: alone.IDs, Adapters: a}
 						for i, pixels := range g.pixelsOfImage {
 							features, err := m.EncodeWith(t.Context(), pixels, a)
-							if err != nil || !slices.Equal(features.Values, alone.Images[i].Values) {
+							if err != nil || !slices.Equal(values(t, features), values(t, alone.Images[i])) {
 								t.Fatalf("the features of image %d of %s differ: %v", i, g.Case, err)
 							}
 							p.Images = append(p.Images, features)
@@ -195,8 +196,15 @@ func TestAdaptersRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := openOn(t, path, testDevice(t), update(down)).NewAdapters(nil); err == nil {
-		t.Error("next to adapters of its own: no error")
+	untied := rewrite(t, path, nil, func(all []gguf.Tensor) []gguf.Tensor {
+		head := all[slices.IndexFunc(all, func(t gguf.Tensor) bool { return t.Name == model.TensorEmbedding })]
+		head.Name = model.TensorHead
+		return append(all, head)
+	})
+	for _, own := range []string{down, model.TensorEmbedding} {
+		if _, err := openOn(t, untied, testDevice(t), update(own)).NewAdapters(nil); err == nil {
+			t.Errorf("next to adapters of its own, of %s: no error", own)
+		}
 	}
 	a := placed(t, m, []model.Change{update(down)})
 	unplaced, err := m.NewAdapters([]model.Change{update(down)})

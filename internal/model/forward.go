@@ -77,6 +77,7 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 	defer p.close()
 	if err := p.graph.Compute(ctx); err != nil {
 		p.fail()
+		p.spoil() // what it wrote before is unknown
 		return output{}, fmt.Errorf("language model: %w", err)
 	}
 	return p.read(b.greedy)

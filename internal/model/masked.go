@@ -51,15 +51,21 @@ func newMasked(g *ggml.Graph, s *step) *masked {
 
 // cellsInUse is after which cell of the slab the parts have no more, rounded up.
 func cellsInUse(parts []*part) int {
-	last := 0
+	end := 0
 	for _, p := range parts {
-		s := p.seq
-		last = max(last, s.own.first+s.length-s.inherited+p.tokens)
-		if s.shared != nil {
-			last = max(last, s.shared.first+s.inherited)
-		}
+		end = max(end, p.end())
 	}
-	return roundUp(last, ggml.CellUnit)
+	return roundUp(end, ggml.CellUnit)
+}
+
+// end is after which cell of the slab a part has no more.
+func (p *part) end() int {
+	s := p.seq
+	end := s.own.first + s.length - s.inherited + p.tokens
+	if s.shared != nil {
+		end = max(end, s.shared.first+s.inherited)
+	}
+	return end
 }
 
 // fill sets the inputs to the parts of a step.
@@ -144,10 +150,10 @@ func (k *masked) attend(g *ggml.Graph, layer int, q, keys, values ggml.Tensor, a
 // maskedParts is for how many parts a mask is of moderate size.
 func maskedParts(parts []*part) int {
 	const most = 32 << 20 // values
-	tokens := 0
+	tokens, end := 0, 0
 	for i, p := range parts {
-		tokens += p.tokens
-		if n := cellsInUse(parts[:i+1]); i > 0 && tokens*n > most {
+		tokens, end = tokens+p.tokens, max(end, p.end())
+		if i > 0 && tokens*roundUp(end, ggml.CellUnit) > most {
 			return i
 		}
 	}
@@ -156,8 +162,11 @@ func maskedParts(parts []*part) int {
 
 // spoil notes that cells of the pass may hold values that are not numbers. Hidden cells
 // count 0 times, and 0 times NaN is NaN: those who are given them next, or lie near, would
-// be spoiled, too. Released, they are cleared.
+// be spoiled, too. Released, they are cleared. Other kinds of attention read no hidden cells.
 func (p *pass) spoil() {
+	if _, ok := p.step.cells.(*masked); !ok {
+		return
+	}
 	for _, part := range p.step.parts {
 		part.seq.own.spoiled = true
 	}

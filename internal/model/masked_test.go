@@ -1,13 +1,13 @@
 package model_test
 
 import (
+	"context"
+	"errors"
 	"math"
 	"slices"
 	"testing"
 
-	"paligemma/internal/demo"
 	"paligemma/internal/ggml"
-	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 )
 
@@ -28,15 +28,10 @@ func TestFusedAsWritten(t *testing.T) {
 	for _, name := range []string{"", "pg1-tiny", "pg2-tiny"} { // "": the built-in model
 		t.Run(name, func(t *testing.T) {
 			opened := func(o ggml.Options) *model.Model {
-				f, err := demo.Open()
-				if name != "" {
-					f, err = gguf.Open(convertTo(t, name, "f16"), gguf.Options{})
+				if name == "" {
+					return openBuiltIn(t, o)
 				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				m, _ := loadOn(t, f, o)
-				return m
+				return openOn(t, convertTo(t, name, "f16"), o)
 			}
 			fused, parts := startPicture(t, opened(otherDevice(t))), startPicture(t, opened(written(t)))
 			var text []int
@@ -74,12 +69,7 @@ func (d *decoder) trace(t *testing.T, text []int) []float32 {
 // startPicture begins a text about a made-up picture.
 func startPicture(t *testing.T, m *model.Model) *decoder {
 	t.Helper()
-	v := m.Config().Vision
-	pixels := make([]float32, 3*v.ImageSize*v.ImageSize)
-	for i := range pixels {
-		pixels[i] = float32(i%251)/125 - 1
-	}
-	image, err := m.Encode(t.Context(), pixels)
+	image, err := m.Encode(t.Context(), picture(m, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,18 +125,7 @@ func TestKeptGraphsAreFew(t *testing.T) {
 	c := newCrowd(t, m, []model.Prompt{{IDs: []int{2, 14, 15}}, {IDs: []int{2, 90}}}, 7)
 	step := func(n int) {
 		t.Helper()
-		var tokens []model.Token
-		for i, x := range c.texts[:n] {
-			tokens = append(tokens, model.Token{Sequence: x.seq, ID: 30 + i})
-			x.steps = append(x.steps, []int{30 + i})
-		}
-		logits, err := m.Step(t.Context(), tokens)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, x := range c.texts[:n] {
-			x.logits = append(x.logits, logits[i])
-		}
+		c.stepFirst(n)
 		if kept := c.cache.Steps(); kept < 1 || kept > 4 {
 			t.Fatalf("%d graphs are kept", kept)
 		}
@@ -208,5 +187,38 @@ func TestSpoiledCells(t *testing.T) {
 				t.Errorf("%v after a step (%v)", after[0][0], err)
 			}
 		})
+	}
+}
+
+// TestCanceledNaN cancels a prompt with an image of NaN at every operation it has: what
+// comes after it in its cells is as if it had never been.
+func TestCanceledNaN(t *testing.T) {
+	o := onCPU(t)
+	o.Plain = true
+	m := openOn(t, convertTo(t, "pg1-tiny", "f32"), o)
+	cache, err := m.NewCache(64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	image := m.Config().Tokens.Image
+	nan := model.Features{Values: slices.Repeat([]float32{float32(math.NaN())}, 2*m.Config().Text.Hidden), Tokens: 2}
+	for range 200 {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); cancel() }()
+		bad := cache.NewSequence(8)
+		_, err := m.Prefill(ctx, bad, model.Prompt{IDs: []int{2, 9, image, image}, Images: []model.Features{nan}})
+		<-done
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		bad.Release()
+		sound := cache.NewSequence(8)
+		logits, err := m.Prefill(t.Context(), sound, model.Prompt{IDs: []int{2, 9}})
+		if err != nil || logits[0] != logits[0] {
+			t.Fatalf("logits of %v after a canceled prompt (%v)", logits[0], err)
+		}
+		sound.Release()
 	}
 }
