@@ -233,9 +233,9 @@ func (s *slab) reserve(cells int) *span {
 }
 
 // release gives up one use of a span, and its cells after the last. Of slabs
-// without any use only the largest stays.
+// without any use only the largest stays. All are gone once the cache is closed.
 func (c *Cache) release(used *span) {
-	if used == nil {
+	if used == nil || c.model == nil {
 		return
 	}
 	if used.users--; used.users > 0 {

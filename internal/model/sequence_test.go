@@ -236,7 +236,7 @@ func TestStepRefuses(t *testing.T) {
 	if _, err := m.Prefill(t.Context(), cache.NewSequence(1), prompt); err == nil {
 		t.Error("a prompt after the cache was closed: no error")
 	}
-	a.Release()
+	a.Release() // of cells that the canceled step may have spoiled, and that are gone
 }
 
 // TestCanceled cancels a prompt and a step at every operation it has: whatever was
