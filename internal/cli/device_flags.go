@@ -126,7 +126,8 @@ func (o *deviceOptions) checkNames() error {
 			if name == o.Device {
 				names = slices.Insert(names, 0, deviceAuto) // which stands alone
 			}
-			return usageError{fmt.Errorf("--device %s: this build has %s%s", quote.Short(name), strings.Join(names, ", "), nearest.DidYouMean(nearest.Word(name, names)))}
+			known := strings.Join(names, ", ") + nearest.DidYouMean(nearest.Word(name, names))
+			return usageError{fmt.Errorf("--device %s: this build has %s", quote.Short(name), strings.Join(append([]string{known}, unusedPlugins()...), "; "))}
 		}
 	}
 	if _, err := ggml.FindDevices(o.Device); err != nil {
