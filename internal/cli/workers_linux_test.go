@@ -46,7 +46,7 @@ func workersOf(t *testing.T, dir string, errs *bytes.Buffer, args ...string) (cm
 // happens to them.
 func TestWorkerProcesses(t *testing.T) {
 	dir := t.TempDir()
-	drawPictures(t, filepath.Join(dir, "in"), 60)
+	drawPictures(t, filepath.Join(dir, "in"), 240)
 	if out, err := batchOf(t, dir, "caption", "in", "-o", "whole.jsonl").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -58,14 +58,14 @@ func TestWorkerProcesses(t *testing.T) {
 		code  int // of the run, which another one follows if it is not 0
 		want  string
 	}{
-		{"nothing", 0, func(*testing.T, *exec.Cmd, []int) {}, exitOK, "60 done"},
+		{"nothing", 0, func(*testing.T, *exec.Cmd, []int) {}, exitOK, "240 done"},
 		{"a worker is killed", 9, func(t *testing.T, _ *exec.Cmd, workers []int) {
 			kill(t, workers[0], syscall.SIGKILL)
-		}, exitOK, "60 done"},
+		}, exitOK, "240 done"},
 		{"both workers are killed", 15, func(t *testing.T, _ *exec.Cmd, workers []int) {
 			kill(t, workers[0], syscall.SIGKILL)
 			kill(t, workers[1], syscall.SIGKILL)
-		}, exitOK, "60 done"},
+		}, exitOK, "240 done"},
 		{"Ctrl-C, which comes to all", 5, func(t *testing.T, cmd *exec.Cmd, workers []int) {
 			for _, pid := range append(workers, cmd.Process.Pid) {
 				kill(t, pid, syscall.SIGINT)
