@@ -44,3 +44,18 @@ func (c *Cache) Steps() (n int) {
 	}
 	return n
 }
+
+// Backend returns what the model computes on.
+func (m *Model) Backend() *ggml.Backend { return m.backend }
+
+// Astray are weights of which an update lies on another device.
+func (a *Adapters) Astray() (weights []ggml.Tensor) {
+	for w, u := range a.updates {
+		for _, t := range append([]ggml.Tensor{u.A}, u.B...) {
+			if b := a.model.backend; b.Place(t) != b.Place(w) {
+				weights = append(weights, w)
+			}
+		}
+	}
+	return weights
+}
