@@ -172,6 +172,7 @@ func (a *app) opener(m modelOptions, o *servedOptions) func(adapters []adapter.S
 		if err != nil {
 			return nil, err
 		}
+		options.Outlive = true
 		options.PrefillShare, options.PrefixBytes = o.PrefillShare, o.PrefixCache
 		options.Adapters = append(options.Adapters, adapters...)
 		e, err := m.openWith(options)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 
+	"paligemma/internal/engine"
+	"paligemma/internal/ggml"
 	"paligemma/internal/server"
 	"paligemma/internal/systemd"
 )
@@ -72,6 +74,7 @@ func (s *serving) run(ctx context.Context, listeners []net.Listener) error {
 	serve, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer s.takeSignals(func() { stop(context.Canceled) })()
+	go s.watchDevices(serve, stop)
 	if len(s.o.served.Models) == 0 {
 		s.noteBuiltIn(s.o.model)
 	}
@@ -95,7 +98,21 @@ func (s *serving) run(ctx context.Context, listeners []net.Listener) error {
 		}
 	default: // the process ends before the model is open
 	}
+	if errors.Is(context.Cause(serve), engine.ErrLost) && !errors.Is(err, engine.ErrLost) {
+		err = errors.Join(engine.ErrLost, err)
+	}
 	return errors.Join(failed, err, ctx.Err())
+}
+
+// watchDevices has the server end where a device is gone: what is under way has got an
+// error, and only another process can use the device again.
+func (s *serving) watchDevices(serve context.Context, stop context.CancelCauseFunc) {
+	select {
+	case <-ggml.Lost():
+		s.notify("STOPPING=1")
+		stop(engine.ErrLost)
+	case <-serve.Done():
+	}
 }
 
 // takeSignals has signals end the server in an orderly way, or read again what can be.

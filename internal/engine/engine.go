@@ -30,6 +30,10 @@ const DefaultParallel = 16
 // ErrClosed is the error of requests to an engine that was closed.
 var ErrClosed = errors.New("the engine is closed")
 
+// ErrLost is the error of requests to an engine whose device is gone, where Options.Outlive
+// has the process go on.
+var ErrLost = ggml.ErrLost
+
 // ModelError says that a model is missing, corrupt, not a PaliGemma, or was
 // changed while it was in use. Its text names the file.
 type ModelError struct{ Err error }
@@ -49,6 +53,7 @@ type Options struct {
 	Force    bool           // do not ask whether the memory will do
 	Parallel int            // sequences decoded together, at most; 0: DefaultParallel
 	Adapters []adapter.Spec // added to the model, in this order
+	Outlive  bool           // a device that is gone is ErrLost for all requests, and not the end of the process
 
 	// PrefillShare bounds the share of time, up to 1, that images and prompts of new
 	// requests take while texts are decoded: there is a step of all texts at least
@@ -87,7 +92,8 @@ type Engine struct {
 	stats       stats
 	ctx         context.Context // of steps of several sequences; ends with Close
 	cancel      context.CancelFunc
-	done        chan struct{} // closed when the owner has ended
+	done        chan struct{}   // closed when the owner has ended
+	lost        <-chan struct{} // closed when a device is gone; nil: the process ends with it
 
 	mu       sync.Mutex
 	closed   bool
@@ -98,6 +104,34 @@ type Engine struct {
 // the first prompt waits for it. The caller closes the engine. Errors about the
 // file are ModelErrors, or wrap a MemoryError.
 func Open(path string, o Options) (*Engine, error) {
+	return o.outlive(func() (*Engine, error) { return o.open(path) })
+}
+
+// outlive returns what f does, or ErrLost where a device is gone meanwhile: f then never
+// returns.
+func (o Options) outlive(f func() (*Engine, error)) (*Engine, error) {
+	if !o.Outlive {
+		return f()
+	}
+	type opened struct {
+		e   *Engine
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		e, err := f()
+		done <- opened{e, err}
+	}()
+	select {
+	case d := <-done:
+		return d.e, d.err
+	case <-ggml.Lost():
+		return nil, ErrLost
+	}
+}
+
+// open opens the model in a file.
+func (o Options) open(path string) (*Engine, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		if pe := (*os.PathError)(nil); errors.As(err, &pe) {
@@ -129,6 +163,11 @@ func Open(path string, o Options) (*Engine, error) {
 // New opens the model in an open file, which the engine closes, also where it
 // returns an error.
 func New(file *gguf.File, o Options) (*Engine, error) {
+	return o.outlive(func() (*Engine, error) { return o.openFile(file) })
+}
+
+// openFile opens the model in an open file.
+func (o Options) openFile(file *gguf.File) (*Engine, error) {
 	start := time.Now()
 	adapters, err := adapter.OpenAll(o.Adapters)
 	if err != nil {
@@ -149,6 +188,9 @@ func open(file *gguf.File, plan model.Plan, adapters []adapter.Loaded, o Options
 		file: file, plan: plan, force: o.Force, parallel: o.parallel(),
 		share: max(0, min(1, o.PrefillShare)),
 		work:  make(chan func()), generations: make(chan *generation), done: make(chan struct{}),
+	}
+	if o.Outlive {
+		e.lost = ggml.Lost()
 	}
 	for _, a := range adapters {
 		e.added = append(e.added, Adapter{a.Files(), a.Scale})
@@ -200,15 +242,24 @@ func (e *Engine) bind(adapters []adapter.Loaded, o Options) error {
 }
 
 // Close ends all requests with ErrClosed and frees the model. It waits for the
-// requests, so none may call it.
+// requests, so none may call it. Where a device is gone, nothing can be freed, and it
+// does not wait.
 func (e *Engine) Close() {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
 	e.cancel()
-	<-e.done
-	e.requests.Wait()
-	e.free()
+	freed := make(chan struct{})
+	go func() {
+		defer close(freed)
+		<-e.done
+		e.requests.Wait()
+		e.free()
+	}()
+	select {
+	case <-freed:
+	case <-e.lost:
+	}
 }
 
 // enter counts a request, which calls leave at its end.

@@ -154,8 +154,11 @@ func (e *Engine) search(ctx context.Context, prompt model.Prompt, beams, limit i
 		r.Generation, err = e.model.BeamSearch(ctx, prompt, beams, limit)
 		return err
 	})
+	if err != nil {
+		return Result{}, err
+	}
 	r.Text = e.tok.Decode(r.Tokens)
-	return r, err
+	return r, nil
 }
 
 // Score is the likelihood of a text as the answer to a prompt.
@@ -254,8 +257,11 @@ func (e *Engine) Forward(ctx context.Context, p Prompt, suffix *string, o model.
 		}
 		return err
 	})
+	if err != nil {
+		return Trace{}, err
+	}
 	t.Took = time.Since(start)
-	return t, err
+	return t, nil
 }
 
 // checkNaN finds results that contain NaN.

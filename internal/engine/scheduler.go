@@ -257,7 +257,8 @@ func keep(from []*generation, f func(*generation) bool) []*generation {
 }
 
 // compute runs f while nothing else computes, unless ctx ends or the engine is
-// closed before its turn. f gets a context that ends with either.
+// closed before its turn. f gets a context that ends with either. After ErrLost f may
+// still run: what it writes may not be read.
 func (e *Engine) compute(ctx context.Context, f func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -279,9 +280,15 @@ func (e *Engine) compute(ctx context.Context, f func(context.Context) error) err
 		return e.cause(ctx.Err())
 	case <-e.done:
 		return ErrClosed
+	case <-e.lost:
+		return ErrLost
 	}
-	<-finished
-	return e.cause(err)
+	select {
+	case <-finished:
+		return e.cause(err)
+	case <-e.lost:
+		return ErrLost
+	}
 }
 
 // cause is ErrClosed where a canceled computation was the engine's end.
@@ -305,19 +312,31 @@ func (e *Engine) submit(ctx context.Context, g *generation, onToken func(token) 
 		return e.cause(ctx.Err())
 	case <-e.done:
 		return ErrClosed
+	case <-e.lost:
+		return ErrLost
 	}
-	var failed error
-	for t := range g.tokens {
-		if onToken == nil || failed != nil {
-			continue
+	return e.relay(g, cancel, onToken)
+}
+
+// relay gives the tokens of a generation to onToken until it ends, and returns its error.
+func (e *Engine) relay(g *generation, cancel func(), onToken func(token) error) (failed error) {
+	for {
+		select {
+		case t, ok := <-g.tokens:
+			if !ok {
+				if <-g.ended; failed == nil {
+					failed = e.cause(g.err)
+				}
+				return failed
+			}
+			if onToken == nil || failed != nil {
+				continue
+			}
+			if failed = onToken(t); failed != nil {
+				cancel()
+			}
+		case <-e.lost:
+			return ErrLost
 		}
-		if failed = onToken(t); failed != nil {
-			cancel()
-		}
 	}
-	<-g.ended
-	if failed != nil {
-		return failed
-	}
-	return e.cause(g.err)
 }

@@ -3,3 +3,7 @@
 
 // pg_end writes a message, a line, to standard error and ends the process.
 void pg_end(const char * message);
+
+// pg_outlive_devices has the process go on where a device is gone: a byte is written to a
+// pipe, and the thread that met it waits for ever.
+void pg_outlive_devices(int fd);

@@ -61,6 +61,8 @@ func statusOf(err error) (status int, code string) {
 		return own.status, own.code
 	case errors.Is(err, engine.ErrClosed):
 		return http.StatusServiceUnavailable, "closing"
+	case errors.Is(err, engine.ErrLost):
+		return http.StatusServiceUnavailable, "device"
 	case errors.Is(err, context.Canceled):
 		return statusGone, "canceled" // the client is gone, and does not read it
 	}
