@@ -34,6 +34,9 @@ var ErrClosed = errors.New("the engine is closed")
 // has the process go on.
 var ErrLost = ggml.ErrLost
 
+// ErrMemory is the error of what the machine or a device refused memory for.
+var ErrMemory = ggml.ErrMemory
+
 // ModelError says that a model is missing, corrupt, not a PaliGemma, or was
 // changed while it was in use. Its text names the file.
 type ModelError struct{ Err error }

@@ -84,6 +84,17 @@ func (p *prefixes) dropWith(a *Adapters) {
 	}
 }
 
+// dropAll forgets all prefixes, and reports whether there were any. It may be called on nil.
+func (p *prefixes) dropAll() bool {
+	if p == nil || p.recent.Len() == 0 {
+		return false
+	}
+	for p.recent.Len() > 0 {
+		p.drop(p.recent.Back())
+	}
+	return true
+}
+
 // drop forgets a prefix, and the images that no other one has.
 func (p *prefixes) drop(element *list.Element) {
 	old := p.recent.Remove(element).(*prefix)

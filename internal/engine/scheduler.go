@@ -142,6 +142,9 @@ func (o *owner) prefill(g *generation) bool {
 	start := time.Now()
 	o.backend.TakeCounts()
 	logits, err := o.begin(g)
+	if errors.Is(err, ErrMemory) && o.prefixes.dropAll() {
+		logits, err = o.begin(g)
+	}
 	g.decoding.PrefillGraphs = o.backend.TakeCounts()
 	g.decoding.PrefillTokens, g.decoding.Prefill = len(g.prompt.IDs), time.Since(start)
 	g.begun = time.Now()
@@ -153,8 +156,12 @@ func (o *owner) prefill(g *generation) bool {
 }
 
 // begin makes the sequence of a generation, which has its prompt, and returns the
-// logits of the next token.
+// logits of the next token. It may be called again after an error.
 func (o *owner) begin(g *generation) (logits []float32, err error) {
+	if g.seq != nil {
+		g.seq.Release()
+		g.seq = nil
+	}
 	n := len(g.prompt.IDs)
 	if o.cache == nil {
 		if o.cache, err = o.model.NewCache(n + g.limit); err != nil {
@@ -180,7 +187,7 @@ func (o *owner) begin(g *generation) (logits []float32, err error) {
 	if g.seq, err = found.seq.Fork(g.ctx, g.limit); err != nil {
 		return nil, err
 	}
-	return slices.Clone(found.logits), nil
+	return slices.Clone(found.logits), g.seq.Reserve(g.ctx) // now: in a step it would be an error of all
 }
 
 // step decodes a token of each generation, and leaves those that go on.

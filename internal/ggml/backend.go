@@ -275,8 +275,10 @@ func (b *Backend) run(ctx context.Context, g *Graph) (err error) {
 		}
 	}()
 	sched, ok := b.plan(g)
-	if !ok || !allocatable(slack) {
+	if !allocatable(slack) {
 		return ErrMemory
+	} else if !ok {
+		return refusal(Names(b.devices))
 	}
 	g.upload()
 	s := b.staff(g)

@@ -63,7 +63,7 @@ func known() []Device {
 	for i := range C.ggml_backend_dev_count() {
 		handle := C.ggml_backend_dev_get(i)
 		d := Device{
-			Name:        strings.ToLower(C.GoString(C.ggml_backend_dev_name(handle))),
+			Name:        Device{handle: handle}.name(),
 			Description: C.GoString(C.ggml_backend_dev_description(handle)),
 			Backend:     C.GoString(C.ggml_backend_reg_name(C.ggml_backend_dev_backend_reg(handle))),
 			handle:      handle,
@@ -81,6 +81,28 @@ func known() []Device {
 		devices = append(devices, d)
 	}
 	return devices
+}
+
+// name is what ggml calls a device, in lower case.
+func (d Device) name() string { return strings.ToLower(C.GoString(C.ggml_backend_dev_name(d.handle))) }
+
+// DeviceMemoryError says that a device refused memory, or one of several. It is an ErrMemory.
+type DeviceMemoryError struct{ Device string } // its name, or theirs with commas between them
+
+// Error is the rest of a sentence.
+func (e *DeviceMemoryError) Error() string {
+	return fmt.Sprintf("not enough memory on %s: put fewer layers on it (--split, --gpu-layers), or take a smaller --type or shorter and fewer texts at a time", e.Device)
+}
+
+// Is reports whether target is ErrMemory.
+func (e *DeviceMemoryError) Is(target error) bool { return target == ErrMemory }
+
+// refusal is the error of devices that refused memory.
+func refusal(names string) error {
+	if names == CPU().Name {
+		return ErrMemory
+	}
+	return &DeviceMemoryError{names}
 }
 
 // Memory asks a device for its memory, free and in all, in bytes; both are 0 where it does

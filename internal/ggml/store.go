@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"unsafe"
 
 	"paligemma/internal/gguf"
@@ -328,7 +327,7 @@ func (s *Store) allocate(specs []Spec, backend backendHandle) ([]Tensor, C.ggml_
 	s.ctxs = append(s.ctxs, ctx)
 	buffer := C.ggml_backend_alloc_ctx_tensors(ctx, backend)
 	if buffer == nil {
-		return nil, nil, fmt.Errorf("%s: %w", strings.ToLower(C.GoString(C.ggml_backend_name(backend))), ErrMemory)
+		return nil, nil, refusal(Device{handle: C.ggml_backend_get_device(backend)}.name())
 	}
 	s.buffers = append(s.buffers, buffer)
 	s.bytes += int64(C.ggml_backend_buffer_get_size(buffer))

@@ -73,14 +73,29 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 	if err := extend(ctx, b.parts); err != nil {
 		return output{}, err
 	}
-	p := m.passOf(b, rows, o, t)
+	p, err := m.compute(ctx, b, rows, o, t)
 	defer p.close()
-	if err := p.graph.Compute(ctx); err != nil {
+	if err != nil {
 		p.fail()
 		p.spoil() // what it wrote before is unknown
 		return output{}, fmt.Errorf("language model: %w", err)
 	}
 	return p.read(b.greedy)
+}
+
+// compute computes the graph of a batch. Those that are kept have memory of their own: where
+// a device has no more, they are given up, and this one is not kept.
+func (m *Model) compute(ctx context.Context, b batch, rows lookup, o ggml.GraphOptions, t tracing) (*pass, error) {
+	p := m.passOf(b, rows, o, t)
+	err := p.graph.Compute(ctx)
+	slab := b.parts[0].seq.own.slab
+	if len(slab.steps) == 0 || !errors.Is(err, ggml.ErrMemory) {
+		return p, err
+	}
+	p.close()
+	slab.forget()
+	p = m.record(b, rows, o, t)
+	return p, p.graph.Compute(ctx)
 }
 
 // prefix makes the batch of a prompt for an empty sequence; outputs are the

@@ -53,6 +53,18 @@ func (s *Sequence) Fork(ctx context.Context, room int) (*Sequence, error) {
 	return fork, nil
 }
 
+// Reserve makes room for the tokens that NewSequence or Fork were told of, which else is
+// done when the first of them comes.
+func (s *Sequence) Reserve(ctx context.Context) error {
+	switch {
+	case s.gone():
+		return errReleased
+	case s.own != nil:
+		return nil
+	}
+	return s.extend(ctx, 1)
+}
+
 // Release gives the sequence's cells back. It is then good for nothing, and a
 // second Release does nothing.
 func (s *Sequence) Release() {
@@ -83,7 +95,7 @@ func (s *Sequence) extend(ctx context.Context, n int) error {
 	written := s.length - s.inherited
 	switch {
 	case s.own == nil:
-		own, err := s.cache.reserve(ctx, max(n, s.room-s.length))
+		own, err := s.cache.reserve(ctx, max(n, s.room))
 		s.own = own
 		return err
 	case written+n <= s.own.cells:

@@ -168,7 +168,7 @@ func (a *adapterSets) read(specs []adapter.Spec) (*engine.Adapters, error) {
 	a.reading.Lock()
 	defer a.reading.Unlock()
 	adapters, err := a.engine.LoadAdapters(context.Background(), specs)
-	if tooLittle := (*engine.MemoryError)(nil); errors.As(err, &tooLittle) {
+	if tooLittle := (*engine.MemoryError)(nil); errors.As(err, &tooLittle) || errors.Is(err, engine.ErrMemory) {
 		free(a.evict(0))
 		adapters, err = a.engine.LoadAdapters(context.Background(), specs)
 	}

@@ -41,7 +41,18 @@ int pg_fake_computed(void) { return computed; }
 
 // --- memory
 
-static void memory_free(ggml_backend_buffer_t b) { free(b->context); }
+static bool bounded;
+static int64_t room; // bytes, where bounded
+
+void pg_fake_room(int64_t bytes) {
+	bounded = bytes >= 0;
+	room = bytes;
+}
+
+static void memory_free(ggml_backend_buffer_t b) {
+	room += (int64_t) b->size;
+	free(b->context);
+}
 static void nothing_free(ggml_backend_buffer_t b) { (void) b; }
 static void * memory_base(ggml_backend_buffer_t b) { return b->context; }
 static void memory_memset(ggml_backend_buffer_t b, struct ggml_tensor * t, uint8_t value, size_t at, size_t n) {
@@ -68,8 +79,15 @@ static const struct ggml_backend_buffer_i memory_functions = {
 };
 
 static ggml_backend_buffer_t memory_allocate(ggml_backend_buffer_type_t type, size_t size) {
+	if (bounded && (int64_t) size > room) {
+		return NULL;
+	}
 	void * p = aligned_alloc(64, (size + 63) / 64 * 64 + 64);
-	return p ? ggml_backend_buffer_init(type, memory_functions, p, size) : NULL;
+	if (!p) {
+		return NULL;
+	}
+	room -= (int64_t) size;
+	return ggml_backend_buffer_init(type, memory_functions, p, size);
 }
 static size_t memory_alignment(ggml_backend_buffer_type_t type) {
 	(void) type;
