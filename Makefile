@@ -285,11 +285,15 @@ test-plain: native
 # server in the test's own process that computes on the CPU.
 test-rpc: native $(B)/rpc.stamp
 	@PALIGEMMA_TEST_DEVICE=rpc0 $(GO) test -tags rpc ./internal/ggml/ ./internal/model/ ./internal/engine/
+	@$(GO) test -tags rpc ./internal/cli/ -run '^TestDeviceLost'
 
 # Address sanitizer on both sides of the bindings (gcc or clang needed). A test
-# asks for more memory than there is, and wants an error for it.
+# asks for more memory than there is, and wants an error for it. What the sanitizer holds
+# back of freed memory would look like growth to a test of the engine.
 asan: native
 	@ASAN_OPTIONS=allocator_may_return_null=1 $(GO) test -asan ./internal/ggml/ ./internal/model/
+	@PALIGEMMA_TEST_DEVICE=plain ASAN_OPTIONS=allocator_may_return_null=1 $(GO) test -asan ./internal/ggml/ ./internal/model/
+	@ASAN_OPTIONS=allocator_may_return_null=1:quarantine_size_mb=1 $(GO) test -asan ./internal/engine/
 
 # Undefined behavior of the kernels: shifts, conversions, pointers beyond their arrays.
 ubsan: native
