@@ -64,7 +64,8 @@ type adaptedText struct {
 
 // adaptedTexts decodes texts with different adapters, and without any, together, some of
 // them forked: each writes the tokens that it does alone on the CPU. Steps without adapters
-// are of kept graphs, before others come and when they are gone.
+// are of kept graphs, before others come and when they are gone; at last a text with
+// adapters takes the place of one without, in steps of as many.
 func adaptedTexts(t *testing.T, checkpoint string, o ggml.Options) {
 	path := convertTo(t, checkpoint, "f32")
 	p := newPair(t, path, o)
@@ -74,12 +75,18 @@ func adaptedTexts(t *testing.T, checkpoint string, o ggml.Options) {
 	}
 	defer cache.Close()
 	sets := append([][]model.Change{nil, nil}, adapterSets(t, path)...)
-	const come, gone = 40, 120
+	const come, gone, swap = 40, 120, 160
 	var all []*adaptedText
 	for i, changes := range append(sets, sets[2:]...) {
 		x := &adaptedText{what: fmt.Sprintf("text %d", i), from: come + i, to: gone + i}
 		if changes == nil {
 			x.from, x.to = 0, longText
+		}
+		switch i {
+		case 1:
+			x.to = swap
+		case len(sets):
+			x.from, x.to = swap, longText
 		}
 		prompt, onCPU := p.prompts(t, goldens(t, checkpoint)[i%3], changes)
 		x.seq, x.cpu = cache.NewSequence(30), newDecoder(t, p.cpu, onCPU)

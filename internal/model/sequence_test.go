@@ -335,3 +335,45 @@ func TestDecodingsTogether(t *testing.T) {
 		})
 	}
 }
+
+// TestForkRoom makes room for as many tokens as a fork was told of, however long what it
+// shares is: none of them needs more.
+func TestForkRoom(t *testing.T) {
+	const room = 90
+	m := load(t, "pg1-tiny", "f32")
+	cache, err := m.NewCache(512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	prompt := cache.NewSequence(60)
+	if _, err := m.Prefill(t.Context(), prompt, model.Prompt{IDs: slices.Repeat([]int{2, 14}, 30)}); err != nil {
+		t.Fatal(err)
+	}
+	before := cache.Used()
+	fork, err := prompt.Fork(t.Context(), room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := fork.Reserve(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reserved := cache.Used() - before
+	if reserved < room || reserved >= room+32 {
+		t.Errorf("%d cells for %d tokens", reserved, room)
+	}
+	for range room {
+		if _, err := m.Step(t.Context(), []model.Token{{Sequence: fork, ID: 20}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := cache.Used() - before; n != reserved {
+		t.Errorf("%d cells after %d tokens, %d were reserved", n, room, reserved)
+	}
+	fork.Release()
+	if err := fork.Reserve(t.Context()); err == nil {
+		t.Error("room for a fork that was released")
+	}
+}
