@@ -186,7 +186,7 @@ PLUGIN_SRC := $(if $(GGML_SRC),-src)
 CUDA_NATIVE = $(if $(filter ON,$(call onoff,$(NATIVE))),$(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo 1))
 # Split at spaces: no path among them may have one.
 PLUGIN_CUDA   = -DCUDAToolkit_ROOT=$(CUDA_HOME) -DCMAKE_CUDA_COMPILER=$(CUDA_HOME)/bin/nvcc -DGGML_NATIVE=$(call onoff,$(CUDA_NATIVE)) \
-  $(if $(CUDA_ARCH),-DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCH),-UCMAKE_CUDA_ARCHITECTURES)
+  -DRELEASE=$(if $(RELEASE),ON,OFF) $(if $(CUDA_ARCH),-DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCH),-UCMAKE_CUDA_ARCHITECTURES)
 PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR=$$(cd $(B)/vulkan-src && pwd -P)
 
 plugin-cuda plugin-vulkan: plugin-%: $(B)/plugin-%$(PLUGIN_SRC)/built bin/paligemma

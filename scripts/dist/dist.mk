@@ -28,4 +28,4 @@ package: all
 	@$(MAKE) install DESTDIR="$$PWD/$(B)/stage" PREFIX= > /dev/null
 	@$(GO) run ./scripts/dist -stage $(B)/stage -out $(B)/archives -name $(DIST_NAME) -version '$(VERSION)' \
 	  -arch $(ARCH) -target $(RUST_TARGET) -tags '$(strip $(TAG_LIST))' -cxx $(LINK_CXX) \
-	  -library=$(if $(TOKENIZERS_LIBRARY),true,false)
+	  -cuda '$(CUDA_HOME)' -library=$(if $(TOKENIZERS_LIBRARY),true,false)

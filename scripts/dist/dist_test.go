@@ -188,36 +188,50 @@ func TestLinkedCrates(t *testing.T) {
 	}
 }
 
-func TestNewestGlibc(t *testing.T) {
+func TestNewest(t *testing.T) {
 	for _, test := range []struct {
 		versions []string
 		want     string
 	}{
 		{[]string{"GLIBC_2.2.5", "GLIBC_2.34", "GLIBC_2.9", ""}, "2.34"},
-		{[]string{"GLIBC_2.2.5", "GLIBC_2.2", "GLIBC_PRIVATE", "GCC_3.0"}, "2.2.5"},
+		{[]string{"GLIBC_2.2.5", "GLIBC_2.2", "GLIBC_PRIVATE", "GCC_3.0", "GLIBCXX_3.4.30"}, "2.2.5"},
 		{nil, ""},
 	} {
-		if got := newestGlibc(test.versions); got != test.want {
+		if got := newest("GLIBC_", test.versions); got != test.want {
 			t.Errorf("%q: %q, want %q", test.versions, got, test.want)
 		}
 	}
 }
 
-// TestBill holds each component to an identifier of its own and a relationship.
+// TestBill holds each component to an identifier of its own and a relationship: one that
+// two products have is listed once.
 func TestBill(t *testing.T) {
 	o := options{name: "paligemma-v1-linux-amd64", version: "v1", time: commitTime}
-	d := bill(o, []byte("binary"), []component{{name: "a/b", version: "1", license: "MIT", purl: "pkg:golang/a/b@1"}, {name: "a-b", version: "2", sha256: "00"}}, "Built with go")
-	if d.Creation.Created != "2023-11-14T22:13:20Z" || len(d.Packages) != 3 || len(d.Relationships) != 3 {
+	shared := component{name: "a/b", version: "1", license: "MIT", purl: "pkg:golang/a/b@1"}
+	other := component{name: "a-b", version: "2", sha256: "00", license: nvidiaTerms, terms: "all rights"}
+	d := bill(o, []product{
+		{component{name: "p.so", version: "v1"}, "LIBRARY", []component{shared, other}},
+		{component{name: "q.so", version: "v1"}, "LIBRARY", []component{shared}},
+	}, "Built with go")
+	if d.Creation.Created != "2023-11-14T22:13:20Z" || len(d.Packages) != 4 || len(d.Relationships) != 5 {
 		t.Fatalf("%+v", d)
 	}
-	ids := map[string]bool{}
-	for i, p := range d.Packages {
+	ids := map[string]bool{"SPDXRef-DOCUMENT": true}
+	for _, p := range d.Packages {
 		ids[p.ID] = true
-		if d.Relationships[i].Related != p.ID {
-			t.Errorf("%s is not in relation %d", p.ID, i)
+	}
+	if len(ids) != 5 {
+		t.Errorf("identifiers %v", ids)
+	}
+	for _, r := range d.Relationships {
+		if !ids[r.Element] || !ids[r.Related] {
+			t.Errorf("relationship %v names what is not there", r)
 		}
 	}
-	if len(ids) != 3 {
-		t.Errorf("identifiers %v", ids)
+	if first, last := d.Relationships[1].Related, d.Relationships[4].Related; first != last {
+		t.Errorf("a component of two products is %s and %s", first, last)
+	}
+	if want := []extracted{{nvidiaTerms, "NVIDIA's license of the CUDA toolkit", "all rights"}}; !slices.Equal(d.Extracted, want) {
+		t.Errorf("%v, want %v", d.Extracted, want)
 	}
 }

@@ -6,8 +6,12 @@ import (
 	"text/template"
 )
 
-//go:embed texts/INSTALL.md
-var installText string
+var (
+	//go:embed texts/INSTALL.md
+	installText string
+	//go:embed texts/PLUGINS.md
+	pluginsText string
+)
 
 // processors says what the binary asks of a processor, as the Makefile builds it.
 var processors = map[string]string{
@@ -16,23 +20,31 @@ var processors = map[string]string{
 }
 
 // addDocuments adds the instructions, and the files of the repository that go with the binary.
-func (t tree) addDocuments(o options, glibc string) error {
-	text, err := template.New("INSTALL.md").Parse(installText)
-	if err != nil {
-		return err
-	}
-	var install bytes.Buffer
-	err = text.Execute(&install, map[string]any{
-		"Name": o.name, "Version": o.version, "Arch": o.arch, "Glibc": glibc, "Processor": processors[o.arch], "Library": o.library,
+func (t tree) addDocuments(o options, n needs) error {
+	err := t.addText("INSTALL.md", installText, map[string]any{
+		"Version": o.version, "Arch": o.arch, "Glibc": n.glibc, "GCC": n.gcc, "Processor": processors[o.arch], "Library": o.library,
 	})
 	if err != nil {
 		return err
 	}
-	t["INSTALL.md"] = entry{install.Bytes(), 0o644}
 	for _, name := range []string{"LICENSE", "NOTICE", "CHANGELOG.md"} {
 		if err := t.addFile(name, name); err != nil {
 			return err
 		}
 	}
 	return t.addFolder("deploy", "deploy")
+}
+
+// addText adds a text in which values are filled in.
+func (t tree) addText(name, text string, values any) error {
+	parsed, err := template.New(name).Parse(text)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := parsed.Execute(&out, values); err != nil {
+		return err
+	}
+	t[name] = entry{out.Bytes(), 0o644}
+	return nil
 }

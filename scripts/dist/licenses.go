@@ -22,6 +22,7 @@ type component struct {
 	download string            // where it comes from, or NOASSERTION
 	sha256   string            // of the package, or empty
 	license  string            // SPDX expression
+	terms    string            // the text of a license that SPDX does not list: nvidiaTerms
 	texts    map[string][]byte // licenses and notices by file name
 }
 

@@ -25,6 +25,7 @@ type options struct {
 	tags    string // Go's build tags
 	cxx     string // the C++ compiler
 	out     string // folder of the archives
+	cuda    string // folder of CUDA's toolkit
 	library bool   // Hugging Face's tokenizers are linked in
 	time    time.Time
 }
@@ -41,6 +42,7 @@ func main() {
 	flag.StringVar(&o.target, "target", "x86_64-unknown-linux-gnu", "system of the binary, as Rust calls it")
 	flag.StringVar(&o.tags, "tags", "", "build tags of the binary")
 	flag.StringVar(&o.cxx, "cxx", "c++", "C++ compiler of the binary")
+	flag.StringVar(&o.cuda, "cuda", "/usr/local/cuda", "`folder` of the toolkit that a plug-in for CUDA was built with")
 	flag.BoolVar(&o.library, "library", true, "the tokenizers library is linked in")
 	flag.StringVar(&o.out, "out", "", "`folder` of the archives")
 	flag.Parse()
@@ -60,7 +62,30 @@ func run(o options) error {
 		return fmt.Errorf("SOURCE_DATE_EPOCH is not the seconds since 1970 that files are dated with")
 	}
 	o.time = time.Unix(epoch, 0).UTC()
-	glibc, err := requiredGlibc(o.binary())
+	files := tree{}
+	if err := files.addFolder("", o.stage); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	if plugins := files.split("lib/"); len(plugins) > 0 {
+		if err := plugins.completePlugins(o); err != nil {
+			return err
+		}
+		if err := plugins.pack(filepath.Join(o.out, o.name+"-plugins.tar.gz"), o.name, o.time); err != nil {
+			return err
+		}
+	}
+	if err := files.complete(o); err != nil {
+		return err
+	}
+	return files.pack(filepath.Join(o.out, o.name+".tar.gz"), o.name, o.time)
+}
+
+// complete adds to the program what goes with it.
+func (t tree) complete(o options) error {
+	needs, err := requirements(o.binary(), systemLibraries, nil)
 	if err != nil {
 		return err
 	}
@@ -68,25 +93,11 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	files := tree{}
-	if err := files.addFolder("", o.stage); err != nil {
+	t.addLicenses(components)
+	if err := t.addDocuments(o, needs); err != nil {
 		return err
 	}
-	plugins := files.split("lib/")
-	files.addLicenses(components)
-	if err := files.addDocuments(o, glibc); err != nil {
-		return err
-	}
-	if err := files.addBill(o, components); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
-		return err
-	}
-	if len(plugins) > 0 {
-		if err := plugins.pack(filepath.Join(o.out, o.name+"-plugins.tar.gz"), o.name, o.time); err != nil {
-			return err
-		}
-	}
-	return files.pack(filepath.Join(o.out, o.name+".tar.gz"), o.name, o.time)
+	sum := t["bin/paligemma"].sha256()
+	program := component{name: "paligemma", version: o.version, license: "Apache-2.0", download: none, sha256: sum}
+	return t.addBill(o, "sbom.spdx.json", []product{{program, "APPLICATION", components}})
 }

@@ -22,11 +22,12 @@ var inSources = map[string][]string{
 
 // linked returns everything foreign that the binary contains, by name.
 func linked(o options) ([]component, error) {
-	all, err := goModules(o)
-	if err != nil {
-		return nil, err
-	}
-	for _, part := range []func(options) ([]component, error){goItself, crates, ggml, cxxRuntime} {
+	return collect(o, goModules, goItself, crates, ggml, cxxRuntime)
+}
+
+// collect returns the components of several parts, by name.
+func collect(o options, parts ...func(options) ([]component, error)) (all []component, err error) {
+	for _, part := range parts {
 		more, err := part(o)
 		if err != nil {
 			return nil, err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -23,6 +22,12 @@ type (
 		Creation      creation       `json:"creationInfo"`
 		Packages      []spdxPackage  `json:"packages"`
 		Relationships []relationship `json:"relationships"`
+		Extracted     []extracted    `json:"hasExtractedLicensingInfos,omitempty"`
+	}
+	extracted struct {
+		ID   string `json:"licenseId"`
+		Name string `json:"name"`
+		Text string `json:"extractedText"`
 	}
 	creation struct {
 		Created  string   `json:"created"`
@@ -58,25 +63,45 @@ type (
 	}
 )
 
-const rootID = "SPDXRef-paligemma"
+// product is a file of the archive with what is linked into it.
+type product struct {
+	component
+	purpose string // SPDX's word for it
+	parts   []component
+}
 
-// bill returns the bill of materials of a binary.
-func bill(o options, binary []byte, components []component, tools string) document {
-	sum := fmt.Sprintf("%x", sha256.Sum256(binary))
-	program := component{name: "paligemma", version: o.version, license: "Apache-2.0", download: none, sha256: sum}
+// bill returns the bill of materials of an archive, in which a component of several
+// products is one.
+func bill(o options, products []product, tools string) document {
 	d := document{
 		Version: "SPDX-2.3", License: "CC0-1.0", ID: "SPDXRef-DOCUMENT", Name: o.name,
-		Namespace:     "https://spdx.org/spdxdocs/" + o.name + "-" + sum,
-		Creation:      creation{Created: o.time.Format(time.RFC3339), Creators: []string{"Tool: paligemma-dist"}, Comment: tools},
-		Packages:      []spdxPackage{program.listed(rootID, "APPLICATION")},
-		Relationships: []relationship{{"SPDXRef-DOCUMENT", "DESCRIBES", rootID}},
+		Namespace: "https://spdx.org/spdxdocs/" + o.name + "-" + products[0].sha256,
+		Creation:  creation{Created: o.time.Format(time.RFC3339), Creators: []string{"Tool: paligemma-dist"}, Comment: tools},
 	}
-	for i, c := range components {
-		id := fmt.Sprintf("SPDXRef-%d-%s", i+1, spdxName.ReplaceAllString(c.name, "-"))
-		d.Packages = append(d.Packages, c.listed(id, "LIBRARY"))
-		d.Relationships = append(d.Relationships, relationship{rootID, "STATIC_LINK", id})
+	for _, p := range products {
+		id := "SPDXRef-" + spdxName.ReplaceAllString(p.name, "-")
+		d.Packages = append(d.Packages, p.listed(id, p.purpose))
+		d.Relationships = append(d.Relationships, relationship{d.ID, "DESCRIBES", id})
+		for _, c := range p.parts {
+			d.Relationships = append(d.Relationships, relationship{id, "STATIC_LINK", d.add(c)})
+		}
 	}
 	return d
+}
+
+// add adds a component that is linked in, where the document lacks it, and returns its identifier.
+func (d *document) add(c component) string {
+	for _, p := range d.Packages {
+		if p.Name == c.name && p.Version == c.version {
+			return p.ID
+		}
+	}
+	id := fmt.Sprintf("SPDXRef-%d-%s", len(d.Packages), spdxName.ReplaceAllString(c.name, "-"))
+	d.Packages = append(d.Packages, c.listed(id, "LIBRARY"))
+	if c.terms != "" {
+		d.Extracted = append(d.Extracted, extracted{nvidiaTerms, "NVIDIA's license of the CUDA toolkit", c.terms})
+	}
+	return id
 }
 
 // listed returns a component as the bill has it.
@@ -94,13 +119,13 @@ func (c component) listed(id, purpose string) spdxPackage {
 // spdxName matches what identifiers may not have.
 var spdxName = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
 
-// addBill adds the bill of materials of the binary, which the tree has already.
-func (t tree) addBill(o options, components []component) error {
-	text, err := json.MarshalIndent(bill(o, t["bin/paligemma"].data, components, toolchain(o)), "", "  ")
+// addBill adds the bill of materials of products that the tree has already.
+func (t tree) addBill(o options, name string, products []product) error {
+	text, err := json.MarshalIndent(bill(o, products, toolchain(o)), "", "  ")
 	if err != nil {
 		return err
 	}
-	t["sbom.spdx.json"] = entry{append(text, '\n'), 0o644}
+	t[name] = entry{append(text, '\n'), 0o644}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -20,6 +21,9 @@ type entry struct {
 	data []byte
 	mode int64
 }
+
+// sha256 returns the hash of the contents.
+func (e entry) sha256() string { return fmt.Sprintf("%x", sha256.Sum256(e.data)) }
 
 // tree is the files of an archive by their paths, which have slashes.
 type tree map[string]entry
