@@ -300,11 +300,12 @@ ubsan: native
 	@CGO_CFLAGS='-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS='-fsanitize=undefined' $(GO) test ./internal/ggml/
 
 # The tests of some packages on an emulated processor: make NATIVE=0 test-qemu, make ARCH=arm64 test-qemu.
+# scripts/emulated says why they do not run in one process.
 QEMU_PACKAGES ?= ./internal/ggml ./internal/model ./internal/tokenizer ./internal/gguf ./internal/pillow ./internal/preprocess
 QEMU_FLAGS    ?= -short
 test-qemu: native
 	$(call need,$(firstword $(QEMU)),install Debian's qemu-user)
-	@$(GO_ENV) $(GO) test $(TAGS) -exec '$(QEMU)' -timeout 2h $(QEMU_FLAGS) $(QEMU_PACKAGES)
+	@$(GO_ENV) $(GO) test $(TAGS) -exec '$(CURDIR)/scripts/emulated $(QEMU)' -count=1 -timeout 2h $(QEMU_FLAGS) $(QEMU_PACKAGES)
 
 fuzz: native
 	@./scripts/fuzz $(FUZZTIME)

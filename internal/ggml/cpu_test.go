@@ -35,7 +35,7 @@ int main(void) { return 0; }`
 	}
 	cc(slices.Concat(flags, []string{"-c", "../../third_party/ggml/built_for.c", "-o", object})...)
 	cc(source, "cpu.c", object, "-o", program)
-	out, err := exec.Command(program).Output()
+	out, err := emulated(program).Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -44,6 +44,13 @@ int main(void) { return 0; }`
 		code = exit.ExitCode()
 	}
 	return string(out), code
+}
+
+// emulated is the command that runs a program of this processor: where the tests run on
+// an emulated one (make test-qemu), by the same emulator.
+func emulated(program string, args ...string) *exec.Cmd {
+	words := slices.Concat(strings.Fields(os.Getenv("PALIGEMMA_TEST_EMULATOR")), []string{program}, args)
+	return exec.Command(words[0], words[1:]...)
 }
 
 func compiler() string {

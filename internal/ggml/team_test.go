@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -171,7 +170,7 @@ func TestStopProcess(t *testing.T) {
 		computeUntilEOF(t)
 		return
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestStopProcess$")
+	cmd := emulated(os.Args[0], "-test.run=^TestStopProcess$")
 	cmd.Env = append(os.Environ(), "PALIGEMMA_TEST_COMPUTE=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {

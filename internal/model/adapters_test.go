@@ -64,8 +64,8 @@ func TestAdaptersTogether(t *testing.T) {
 			t.Run(name+" "+typ, func(t *testing.T) {
 				path := convertTo(t, name, typ)
 				m := open(t, path)
-				if typ != "f32" && !m.AttendsCells() {
-					t.Log("this device promises it for f32 only")
+				if !m.SameInCompany() {
+					t.Log("this device or processor promises it for f32 only")
 					return
 				}
 				prompts := promptsOf(t, m, name)

@@ -1,6 +1,9 @@
 package model
 
-import "paligemma/internal/ggml"
+import (
+	"paligemma/internal/ggml"
+	"slices"
+)
 
 // Joined is the number of layers whose Q, K and V are one matrix, and of all.
 func (m *Model) Joined() (joined, layers int) {
@@ -31,8 +34,12 @@ func (c *Cache) Used() int {
 	return n
 }
 
-// AttendsCells reports whether attention takes ranges of cells.
-func (m *Model) AttendsCells() bool { return m.backend.Attention(m.options) == ggml.AttentionRanges }
+// SameInCompany reports whether a token has the bits in a step of many that it has alone:
+// in exact files, and where attention takes ranges of cells and custom kernels multiply,
+// which need the instructions named here. ggml multiplies one row otherwise than several.
+func (m *Model) SameInCompany() bool {
+	return m.options.Exact || m.backend.Attention(m.options) == ggml.AttentionRanges && slices.Contains([]string{"avx512_vnni", "avx512_bf16"}, ggml.ISA())
+}
 
 // Masked reports whether attention takes the cells of all sequences, and a mask.
 func (m *Model) Masked() bool { return m.backend.Attention(m.options) == ggml.AttentionMasked }
