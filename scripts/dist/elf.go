@@ -13,8 +13,8 @@ import (
 // glibc, and those of GCC.
 var systemLibraries = []string{"libgcc_s.so.1", "libstdc++.so.6", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libresolv.so.2", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 
-// gccOf has GCC's first version with each version of libstdc++'s functions.
-var gccOf = map[string]string{"3.4.21": "5", "3.4.22": "6", "3.4.23": "7", "3.4.24": "7", "3.4.25": "8", "3.4.26": "9", "3.4.27": "9", "3.4.28": "10", "3.4.29": "11", "3.4.30": "12", "3.4.31": "13", "3.4.32": "13.2", "3.4.33": "14", "3.4.34": "15"}
+// gccOf has GCC's first version with each version of libstdc++'s functions, from GCC 5 on.
+var gccOf = map[string]string{"3.4": "5", "3.4.21": "5", "3.4.22": "6", "3.4.23": "7", "3.4.24": "7", "3.4.25": "8", "3.4.26": "9", "3.4.27": "9", "3.4.28": "10", "3.4.29": "11", "3.4.30": "12", "3.4.31": "13", "3.4.32": "13.2", "3.4.33": "14", "3.4.34": "15"}
 
 // needs says how old a system may be: the oldest glibc that has all that a file asks of
 // it, such as 2.34, and the oldest GCC whose libstdc++ has.

@@ -171,10 +171,12 @@ func notices(dir string) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		notice := strings.TrimSpace(commentMarks.ReplaceAllString(string(beginning(text)), ""))
-		if key := strings.Join(strings.Fields(notice), " "); strings.Contains(key, "Copyright") && !seen[key] {
-			seen[key] = true
-			fmt.Fprintf(&out, "%s\n\n%s\n\n", strings.Repeat("-", 72), notice)
+		for _, comment := range comments(text) {
+			notice := strings.TrimSpace(commentMarks.ReplaceAllString(comment, ""))
+			if key := strings.Join(strings.Fields(notice), " "); strings.Contains(key, "Copyright") && !seen[key] {
+				seen[key] = true
+				fmt.Fprintf(&out, "%s\n\n%s\n\n", strings.Repeat("-", 72), notice)
+			}
 		}
 		return nil
 	})
@@ -184,19 +186,39 @@ func notices(dir string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// beginning returns the comments that a header begins with, up to the first line of code.
-func beginning(header []byte) []byte {
-	end, inside := 0, false
+// comments returns the comments before a header's first line of code: lines of // that
+// follow each other, and each of the other kind.
+func comments(header []byte) (list []string) {
+	var comment strings.Builder
+	end := func() {
+		if comment.Len() > 0 {
+			list = append(list, comment.String())
+			comment.Reset()
+		}
+	}
+	inside := false
 	for line := range bytes.Lines(header) {
 		text := bytes.TrimSpace(line)
-		inside = inside || bytes.HasPrefix(text, []byte("/*"))
-		if !inside && len(text) > 0 && !bytes.HasPrefix(text, []byte("//")) {
-			break
+		if opens := bytes.HasPrefix(text, []byte("/*")); opens && !inside {
+			end()
+			inside = true
 		}
-		end += len(line)
-		inside = inside && !bytes.Contains(text, []byte("*/"))
+		lone := bytes.HasPrefix(text, []byte("//"))
+		if !inside && !lone {
+			end()
+			if len(text) > 0 {
+				break
+			}
+			continue
+		}
+		comment.Write(line)
+		if inside && bytes.Contains(text, []byte("*/")) {
+			inside = false
+			end()
+		}
 	}
-	return header[:end]
+	end()
+	return list
 }
 
 var vulkanCrate = regexp.MustCompile(`(?m)^(llama_cpp_sys) = "=([0-9.]+)"$`)

@@ -16,7 +16,7 @@ import (
 func library(t *testing.T, path string, flags ...string) {
 	t.Helper()
 	source := filepath.Join(t.TempDir(), "empty.cpp")
-	text := "#include <cstdlib>\n#include <string>\nextern \"C\" int f(const char * s) { return std::string(s).size() > (size_t)atoi(s); }\n"
+	text := "namespace std { void __throw_bad_alloc(); }\nextern \"C\" { int atoi(const char *); void f(const char * s) { if (atoi(s)) std::__throw_bad_alloc(); } }\n"
 	err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(source, []byte(text), 0o644))
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func toolkit(t *testing.T, core string, without ...string) string {
 		core + "/cuda/std/__cccl/version.h":         "// Copyright NVIDIA\n#define CCCL_VERSION 2007003\n",
 		core + "/cub/a.cuh":                         "/*****\n * Copyright Duane Merrill\n *   * Neither the name\n *****/\n#define A // Copyright of a line\n",
 		core + "/cub/sub/b.cuh":                     "/* Copyright  Duane Merrill\n * * Neither the name */\n",
-		core + "/cub/c.cuh":                         "// Copyright of another\n\n/* more\n\nof it */\n#include <a>\n",
+		core + "/cub/c.cuh":                         "// Copyright of another\n// in two lines\n/* \\file a\n */\n\n/* Copyright of a third\n\nand more */\n#include <a>\n/* Copyright within */\n",
 		core + "/thrust/d.h":                        "// Copyright Apache\n",
 		core + "/nv/target":                         "// Copyright LLVM\n",
 		core + "/thrust/detail/without_license.cuh": "int f();\n",
@@ -143,7 +143,7 @@ func TestCUDAParts(t *testing.T) {
 			t.Errorf("%s: %s with %q, want %q", core, parts[1].version, names, want)
 		}
 		line := strings.Repeat("-", 72)
-		want := line + "\n\nCopyright Duane Merrill\n  * Neither the name\n\n" + line + "\n\nCopyright of another\n\nmore\n\nof it\n\n"
+		want := line + "\n\nCopyright Duane Merrill\n  * Neither the name\n\n" + line + "\n\nCopyright of another\nin two lines\n\n" + line + "\n\nCopyright of a third\n\nand more\n\n"
 		if got := string(parts[1].texts["NOTICES-cub"]); got != want {
 			t.Errorf("%s: %q, want %q", core, got, want)
 		}
