@@ -337,10 +337,10 @@ ZSH_COMPLETION  = $(SHARE)/zsh/site-functions/_paligemma
 FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/paligemma.fish
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(BACKENDS) $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	install -m 755 bin/paligemma $(DESTDIR)$(PREFIX)/bin/paligemma
 	rm -f $(BACKENDS)/libggml-*.so
-	for f in bin/libggml-*.so; do ! test -e $$f || install -m 755 $$f $(BACKENDS)/; done
+	for f in bin/libggml-*.so; do ! test -e $$f || install -D -m 755 $$f $(BACKENDS)/$${f##*/}; done
 	$(RUN) ./bin/paligemma man --dir $(SHARE)/man/man1
 	$(RUN) ./bin/paligemma completion bash > $(BASH_COMPLETION)
 	$(RUN) ./bin/paligemma completion zsh > $(ZSH_COMPLETION)
@@ -349,6 +349,7 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/paligemma $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 	rm -f $(BACKENDS)/libggml-*.so
+	rmdir $(BACKENDS) 2>/dev/null || true
 	rm -f $(SHARE)/man/man1/paligemma.1 $(SHARE)/man/man1/paligemma-*.1
 
 clean:
