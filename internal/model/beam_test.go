@@ -3,6 +3,7 @@ package model_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"paligemma/internal/model"
+	"paligemma/internal/testdevice"
 )
 
 // beamGolden is what transformers' beam search and log-softmax give.
@@ -72,9 +74,7 @@ func TestBeamSearchMatchesTransformers(t *testing.T) {
 						if end := slices.Index(ids, 1); end >= 0 {
 							ids, stop = ids[:end], true
 						}
-						if !sameInts(got[i].Tokens, ids) || got[i].Stop != stop || math.Abs(got[i].Score-w.Score) > 1e-4 {
-							t.Errorf("%s %s: beam %d of %d is %v (%.5f), want %v (%.5f)", name, g.Case, i, n, got[i].Tokens, got[i].Score, ids, w.Score)
-						}
+						checkBeam(t, fmt.Sprintf("%s %s: beam %d of %d", name, g.Case, i, n), got, i, model.Beam{Tokens: ids, Score: w.Score, Stop: stop})
 					}
 				}
 			}
@@ -82,7 +82,23 @@ func TestBeamSearchMatchesTransformers(t *testing.T) {
 	}
 }
 
+// checkBeam fails unless beam i is the one wanted. A GPU's roundings may choose other beams:
+// there the score must be right of the beam of that text, if it was found.
+func checkBeam(t *testing.T, what string, beams []model.Beam, i int, want model.Beam) {
+	t.Helper()
+	if testdevice.Chosen(t).Gap() > 0 {
+		if i = slices.IndexFunc(beams, func(b model.Beam) bool { return sameInts(b.Tokens, want.Tokens) }); i < 0 {
+			return
+		}
+	}
+	got := beams[i]
+	if !sameInts(got.Tokens, want.Tokens) || got.Stop != want.Stop || math.Abs(got.Score-want.Score) > testdevice.Chosen(t).LogProbTolerance(1e-4) {
+		t.Errorf("%s is %v (%.5f, %v), want %v (%.5f, %v)", what, got.Tokens, got.Score, got.Stop, want.Tokens, want.Score, want.Stop)
+	}
+}
+
 func TestScoreMatchesTransformers(t *testing.T) {
+	tolerance := testdevice.Chosen(t).LogProbTolerance(1e-4)
 	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
 		t.Run(name, func(t *testing.T) {
 			m := load(t, name, "f32")
@@ -103,11 +119,11 @@ func TestScoreMatchesTransformers(t *testing.T) {
 				}
 				for i, w := range golden.Scores {
 					for j, lp := range w.LogProbs {
-						if math.Abs(got[i].LogProbs[j]-lp) > 1e-4 {
+						if math.Abs(got[i].LogProbs[j]-lp) > tolerance {
 							t.Errorf("%s %s: suffix %d, token %d: %.6f, want %.6f", name, g.Case, i, j, got[i].LogProbs[j], lp)
 						}
 					}
-					if math.Abs(got[i].Sum-w.Sum) > 1e-4*math.Abs(w.Sum) || math.Abs(got[i].Mean-w.Mean) > 1e-4*math.Abs(w.Mean) {
+					if math.Abs(got[i].Sum-w.Sum) > tolerance*math.Abs(w.Sum) || math.Abs(got[i].Mean-w.Mean) > tolerance*math.Abs(w.Mean) {
 						t.Errorf("%s %s: suffix %d: sum %v mean %v, want %v %v", name, g.Case, i, got[i].Sum, got[i].Mean, w.Sum, w.Mean)
 					}
 				}
@@ -141,7 +157,7 @@ func TestScoreGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if math.Abs(alone[0].Sum-all[i].Sum) > 1e-4*math.Abs(all[i].Sum) {
+		if math.Abs(alone[0].Sum-all[i].Sum) > testdevice.Chosen(t).LogProbTolerance(1e-4)*math.Abs(all[i].Sum) {
 			t.Errorf("suffix %d: %v in a group, %v alone", i, all[i].Sum, alone[0].Sum)
 		}
 	}

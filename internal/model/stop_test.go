@@ -3,7 +3,6 @@ package model_test
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,9 +74,7 @@ func TestStopTokens(t *testing.T) {
 					beams := search.Beams
 					for i, w := range c.Beams[key] {
 						ids, stopped := want.ended(w.IDs)
-						if !sameInts(beams[i].Tokens, ids) || beams[i].Stop != stopped || math.Abs(beams[i].Score-w.Score) > 1e-4 {
-							t.Errorf("beam %d of %d is %+v, want %v (%.5f)", i, n, beams[i], ids, w.Score)
-						}
+						checkBeam(t, fmt.Sprintf("beam %d of %d", i, n), beams, i, model.Beam{Tokens: ids, Score: w.Score, Stop: stopped})
 					}
 				}
 			})

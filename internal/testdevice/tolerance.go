@@ -35,3 +35,8 @@ func (d Device) Gap() float64 {
 	}
 	return 0
 }
+
+// LogProbTolerance returns how far log-probabilities, and sums and means of them in parts
+// of themselves, may be from those wanted: as far as on the CPU, and on a GPU at least as
+// far as two logits may be apart for either to be taken.
+func (d Device) LogProbTolerance(onCPU float64) float64 { return max(onCPU, d.Gap()) }
