@@ -2,7 +2,9 @@ package ggml
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"paligemma/internal/gguf"
@@ -59,8 +61,8 @@ func TestPrecision(t *testing.T) {
 		"f16, many rows":     {gguf.TypeF16, 9, precisionBF16},
 		"f32":                {gguf.TypeF32, 1, precisionAny},
 		"bf16":               {gguf.TypeBF16, 1, precisionAny},
-		"q4_k, one row":      {gguf.TypeQ4_K, 1, precisionAny},
-		"q4_k, many of them": {gguf.TypeQ4_K, 100, precisionAny},
+		"q4_k, one row":      {gguf.TypeQ4_K, 1, precisionF32},
+		"q4_k, many of them": {gguf.TypeQ4_K, 100, precisionBF16},
 	} {
 		if got := product(c.typ, c.rows, g.MulWeights); got != c.want {
 			t.Errorf("weights of %s: precision %d, want %d", name, got, c.want)
@@ -70,6 +72,34 @@ func TestPrecision(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeSums multiplies by weights what adds up to more than F16 holds, with few rows and
+// with many, of which devices take the products apart.
+func TestLargeSums(t *testing.T) {
+	const k, n = 512, 64
+	b := newBackend(t)
+	for _, typ := range []gguf.Type{gguf.TypeF32, gguf.TypeF16, gguf.TypeBF16, gguf.TypeQ8_0, gguf.TypeQ4_0, gguf.TypeQ4_K, gguf.TypeIQ4_XS} {
+		t.Run(typ.String(), func(t *testing.T) {
+			store, err := b.NewWeights([]Spec{weightsOf(t, typ, repeated(1, k*n), k, n)}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			for _, rows := range []int{1, 8, 9, 40} {
+				got, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
+					return g.MulWeights(store.Tensors()[0], g.Float32s(repeated(1000, k*rows), k, int64(rows)))
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				near(t, fmt.Sprint(rows, " rows"), got, float64s(repeated(1000*k, n*rows)), 0.02) // as far as the types are from 1
+			}
+		})
+	}
+}
+
+// repeated returns n times a value.
+func repeated(value float32, n int) []float32 { return slices.Repeat([]float32{value}, n) }
 
 // TestCounts counts graphs that are built, those of them that are computed, and splits.
 func TestCounts(t *testing.T) {

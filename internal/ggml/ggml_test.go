@@ -92,19 +92,25 @@ func randomWeights(tb testing.TB, typ gguf.Type, k, n int64, seed uint64) Spec {
 	tb.Helper()
 	block := int64(typ.BlockSize())
 	padded := (k + block - 1) / block * block
-	rowBytes, err := typ.RowBytes(padded)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	values, rows := random(int(k*n), seed), make([]float32, padded*n)
 	for i := range n {
 		copy(rows[i*padded:], values[i*k:][:k])
 	}
-	packed := make([]byte, rowBytes*n)
-	if err := Quantize(typ, packed, rows, int(padded)); err != nil {
+	return weightsOf(tb, typ, rows, padded, n)
+}
+
+// weightsOf describes weights [k, n] of a type, whose blocks divide k.
+func weightsOf(tb testing.TB, typ gguf.Type, values []float32, k, n int64) Spec {
+	tb.Helper()
+	rowBytes, err := typ.RowBytes(k)
+	if err != nil {
 		tb.Fatal(err)
 	}
-	return Spec{Name: "w", Type: typ, Shape: []int64{padded, n}, Data: packed}
+	packed := make([]byte, rowBytes*n)
+	if err := Quantize(typ, packed, values, int(k)); err != nil {
+		tb.Fatal(err)
+	}
+	return Spec{Name: "w", Type: typ, Shape: []int64{k, n}, Data: packed}
 }
 
 // near fails unless got equals want to within tolerance of its largest value.

@@ -59,13 +59,13 @@ const (
 // fast as the weights are read.
 const fewRows = 8
 
-// precision returns that of products of weights with rows. Devices take F16 for weights
-// of that type unless they are asked for more, and Gemma's activations can exceed what
-// F16 holds. Of many rows it is BF16, which has the range of F32: for F32 devices would
-// turn the weights to F32.
+// precision returns that of products of weights with rows. Unless they are asked for more,
+// devices may add up in F16 what they multiply in F16: weights of that type and, on Vulkan,
+// quantized ones. Gemma's activations can exceed what F16 holds. Of many rows it is BF16,
+// which has the range of F32: for F32 devices would turn the weights to F32.
 func precision(weights gguf.Type, rows int64) C.enum_ggml_prec {
 	switch {
-	case weights != gguf.TypeF16:
+	case weights == gguf.TypeF32 || weights == gguf.TypeBF16:
 		return precisionAny
 	case rows <= fewRows:
 		return precisionF32
