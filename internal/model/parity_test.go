@@ -53,7 +53,7 @@ func TestForwardMatchesTransformers(t *testing.T) {
 				if fmt.Sprint(got.Labels) != fmt.Sprint(g.Labels) {
 					t.Errorf("labels %v, want %v", got.Labels, g.Labels)
 				}
-				if math.Abs(got.Loss-g.Loss) > testdevice.Chosen(t).LogProbTolerance(1e-5)*g.Loss {
+				if math.Abs(got.Loss-g.Loss) > testdevice.Chosen(t).Tolerance(1e-5)*g.Loss {
 					t.Errorf("loss %v, want %v", got.Loss, g.Loss)
 				}
 			})
@@ -192,7 +192,7 @@ func TestTraceKeeps(t *testing.T) {
 			t.Errorf("%+v: %d rows, %d logits", o, got.LogitRows, len(got.Logits))
 		}
 		compare(t, fmt.Sprintf("%+v", o), got.Logits, all.Logits[len(all.Logits)-len(got.Logits):], 1e-6)
-		if math.Abs(got.Loss-all.Loss) > testdevice.Chosen(t).LogProbTolerance(1e-6)*all.Loss {
+		if math.Abs(got.Loss-all.Loss) > testdevice.Chosen(t).Tolerance(1e-6)*all.Loss {
 			t.Errorf("%+v: loss %v, want %v", o, got.Loss, all.Loss)
 		}
 	}

@@ -6,6 +6,7 @@ import "strings"
 const (
 	gpuDistance = 3e-3 // of the largest magnitude
 	gpuGap      = 1e-2 // between the two best logits, below which either may be taken
+	gpuLogProb  = 5e-2 // of log-probabilities
 )
 
 // onGPU reports whether the device has arithmetic of its own; rpc0 and the like compute
@@ -36,7 +37,11 @@ func (d Device) Gap() float64 {
 	return 0
 }
 
-// LogProbTolerance returns how far log-probabilities, and sums and means of them in parts
-// of themselves, may be from those wanted: as far as on the CPU, and on a GPU at least as
-// far as two logits may be apart for either to be taken.
-func (d Device) LogProbTolerance(onCPU float64) float64 { return max(onCPU, d.Gap()) }
+// LogProbTolerance returns how far log-probabilities may be from those wanted: as far as on
+// the CPU, and on a GPU at least as far as its tolerance moves logits of 10 to 20.
+func (d Device) LogProbTolerance(onCPU float64) float64 {
+	if d.onGPU() {
+		return max(onCPU, gpuLogProb)
+	}
+	return onCPU
+}
