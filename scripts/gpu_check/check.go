@@ -19,27 +19,31 @@ var parts = []string{"tests", "speed", "peers", "logits", "memory", "marks", "sa
 // check is a run of the program.
 type check struct {
 	options
-	programs  string // folder of prepare's programs and data
-	start     time.Time
-	deadline  time.Time
-	log       io.WriteCloser
-	report    report
-	absent    string      // why the device is not there; "" where it is
-	libraries []string    // folders of CUDA's libraries, for paligemma
-	torch     string      // what is missing to run transformers; "" where nothing is
-	peer      string      // device of transformers
-	files     *modelFiles // nil: not begun
+	programs   string // folder of bin, with the programs that prepare builds
+	repository string // folder of scripts and testdata
+	start      time.Time
+	deadline   time.Time
+	log        io.WriteCloser
+	report     report
+	absent     string      // why the device is not there; "" where it is
+	libraries  []string    // folders of CUDA's libraries, for paligemma
+	torch      string      // what is missing to run transformers; "" where nothing is
+	peer       string      // device of transformers
+	files      *modelFiles // nil: not begun
 }
 
 // step is a part of the check, or one of several.
 type step struct {
 	part   string
 	what   string
-	need   time.Duration // what it takes on a GPU of a data center, more or less
+	need   time.Duration // what it takes on a GPU of a data center, more or less; it is ended after three times that
 	always bool          // also without the device
 	lacks  func() string // what is missing for it; nil: nothing else than the device
 	run    func(context.Context) error
 }
+
+// patience is how many times as long as it should take a step may take.
+const patience = 3
 
 // leftOutError is the error of a step that could not be done, for no fault of paligemma.
 type leftOutError string
@@ -50,11 +54,15 @@ func newCheck(o options, programs string) (*check, error) {
 	if err := os.MkdirAll(o.out, 0o777); err != nil {
 		return nil, err
 	}
+	repository, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
 	log, err := os.Create(filepath.Join(o.out, "log.txt"))
 	if err != nil {
 		return nil, err
 	}
-	c := &check{options: o, programs: programs, start: time.Now(), log: log, peer: "cpu"}
+	c := &check{options: o, programs: programs, repository: repository, start: time.Now(), log: log, peer: "cpu"}
 	c.deadline = c.start.Add(time.Duration(o.minutes * float64(time.Minute)))
 	if strings.HasPrefix(o.device, "cuda") {
 		c.peer = "cuda"
@@ -83,11 +91,12 @@ func (c *check) onGPU() bool { return c.computes() != "cpu" }
 // steps lists what is to be done, in the order of its value.
 func (c *check) steps() []step {
 	first := c.models[0]
-	steps := []step{{part: "machine", what: "driver and devices", always: true, run: c.machine}}
+	steps := []step{{part: "machine", what: "driver and devices", need: 20 * time.Second, always: true, run: c.machine}}
 	steps = append(steps, c.testSteps()...)
 	steps = append(steps, c.filesStep())
 	steps = append(steps, c.speedSteps(first, true)...)
 	steps = append(steps, c.logitSteps()...)
+	steps = append(steps, step{part: "machine", what: "torch and transformers", need: 40 * time.Second, always: true, run: c.findTorch})
 	steps = append(steps, c.peerSteps(first)...)
 	steps = append(steps, step{part: "memory", what: "out of memory is one line", need: 20 * time.Second, lacks: c.lacksBalloon, run: c.outOfMemory})
 	for _, model := range c.models[1:] {
@@ -142,8 +151,15 @@ func (c *check) do(ctx context.Context, s step) {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "gpu_check: %s: %s (%v left)\n", s.part, s.what, left)
+	c.report.Running = s.part + ": " + s.what // for who ends this program without a word
+	err := c.save()
 	start := time.Now()
-	err := s.run(ctx)
+	limited, cancel := context.WithTimeout(ctx, patience*s.need)
+	defer cancel()
+	if err == nil {
+		err = s.run(limited)
+	}
+	c.report.Running = ""
 	c.report.Steps = append(c.report.Steps, timing{s.part + ": " + s.what, time.Since(start).Seconds()})
 	var lacks leftOutError
 	switch {
@@ -154,6 +170,12 @@ func (c *check) do(ctx context.Context, s step) {
 		c.leaveOut(s, "it was interrupted")
 	case errors.As(err, &lacks):
 		c.leaveOut(s, err.Error())
+	case limited.Err() != nil:
+		f := finding{Part: s.part, What: s.what, Verdict: missed, Why: fmt.Sprintf("it was ended after %v; it should take about %v", patience*s.need, s.need)}
+		if s.part == "peers" || s.part == "machine" { // other programs
+			f.Verdict = leftOut
+		}
+		c.add(f)
 	default:
 		c.add(finding{Part: s.part, What: s.what, Verdict: missed, Why: err.Error()})
 	}
@@ -178,6 +200,15 @@ func (c *check) save() error {
 		return err
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(c.out, "gpu_check.json"), append(data, '\n'), 0o666),
-		os.WriteFile(filepath.Join(c.out, "gpu_check.md"), []byte(c.report.markdown()), 0o666))
+		replace(filepath.Join(c.out, "gpu_check.json"), append(data, '\n')),
+		replace(filepath.Join(c.out, "gpu_check.md"), []byte(c.report.markdown())))
+}
+
+// replace writes a file that is whole whenever this program is ended.
+func replace(path string, data []byte) error {
+	part := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
+	if err := os.WriteFile(part, data, 0o666); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
 }

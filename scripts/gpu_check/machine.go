@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// machine finds the driver, CUDA's libraries, the device and torch.
+// machine finds the driver, CUDA's libraries, and the device.
 func (c *check) machine(ctx context.Context) error {
 	c.absent = "no device was looked for" // until it is found
 	c.driver(ctx)
@@ -25,7 +25,6 @@ func (c *check) machine(ctx context.Context) error {
 	if err := c.devices(ctx); err != nil {
 		return err
 	}
-	c.findTorch(ctx)
 	if c.absent == "" && c.wants("logits") {
 		c.beginFiles(ctx)
 	}
@@ -82,51 +81,81 @@ func (c *check) devices(ctx context.Context) error {
 	return nil
 }
 
-// findLibraries finds the folders of the libraries that plug-ins want and that the
-// system does not look into: CUDA's own, and those of Python's packages.
+// findLibraries finds the folders of the libraries that the plug-in wants and the system's
+// loader does not find: CUDA's own, and those of Python's packages.
 func (c *check) findLibraries(ctx context.Context) {
 	plugins, _ := filepath.Glob(filepath.Join(c.programs, "bin", "libggml-cuda-*.so"))
 	if len(plugins) == 0 {
 		c.add(finding{Part: "machine", What: "plug-in for CUDA", Verdict: leftOut, Why: "libggml-cuda-*.so is not next to paligemma: make CUDA=1"})
 		return
 	}
-	f, err := elf.Open(plugins[0])
-	if err != nil {
-		c.add(finding{Part: "machine", What: "plug-in for CUDA", Verdict: missed, Why: err.Error()})
+	missing := c.notFound(ctx, plugins[0])
+	if len(missing) == 0 {
 		return
 	}
-	defer f.Close()
-	wanted, _ := f.ImportedLibraries()
-	for _, name := range wanted {
-		if !strings.HasPrefix(name, "libcu") {
+	folders := c.libraryFolders(ctx)
+	for _, name := range missing {
+		if i := slices.IndexFunc(folders, func(folder string) bool { return exists(filepath.Join(folder, name)) }); i >= 0 {
+			c.libraries = append(c.libraries, folders[i])
+			c.add(finding{Part: "machine", What: name, Got: folders[i]})
 			continue
 		}
-		found := finding{Part: "machine", What: name, Verdict: leftOut, Why: "not found in CUDA's folders nor among Python's packages"}
-		for _, folder := range c.libraryFolders(ctx) {
-			if _, err := os.Stat(filepath.Join(folder, name)); err == nil {
-				found.Got, found.Verdict, found.Why = folder, shown, ""
-				if !slices.Contains(c.libraries, folder) {
-					c.libraries = append(c.libraries, folder)
-				}
+		why := "not found in CUDA's folders nor among Python's packages"
+		stem, _, _ := strings.Cut(name, ".so.")
+		for _, folder := range folders {
+			if others, _ := filepath.Glob(filepath.Join(folder, stem+".so.*")); len(others) > 0 {
+				why += "; the plug-in would have to be built with the toolkit of " + others[0]
 				break
 			}
 		}
-		c.add(found)
+		c.add(finding{Part: "machine", What: name, Verdict: leftOut, Why: why})
 	}
 }
 
-// libraryFolders lists where CUDA's libraries may be.
+// notFound asks the loader of the program which libraries of a plug-in it does not find.
+func (c *check) notFound(ctx context.Context, plugin string) (names []string) {
+	f, err := elf.Open(filepath.Join(c.programs, "bin", "paligemma"))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	interpreter := f.Section(".interp")
+	if interpreter == nil {
+		return nil
+	}
+	loader, err := interpreter.Data()
+	if err != nil {
+		return nil
+	}
+	list := child{path: strings.TrimRight(string(loader), "\x00"), args: []string{"--list", plugin}}
+	e, _ := c.exec(ctx, list)
+	for _, line := range nonEmpty(e.stdout) {
+		if name, ok := strings.CutSuffix(strings.TrimSpace(line), " => not found"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// libraryFolders lists where CUDA's libraries may be, the driver's first: one that is newer
+// than it (compat) would not do.
 func (c *check) libraryFolders(ctx context.Context) []string {
-	patterns := []string{"/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/usr/local/cuda/lib64",
-		"/usr/local/cuda/targets/x86_64-linux/lib", "/usr/local/cuda-*/lib64", "/usr/local/cuda/compat"}
-	if home := os.Getenv("CUDA_HOME"); home != "" {
-		patterns = append([]string{filepath.Join(home, "lib64"), filepath.Join(home, "lib")}, patterns...)
+	patterns := []string{"/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/usr/lib/x86_64-linux-gnu/nvidia/current"}
+	for _, home := range []string{os.Getenv("CUDA_HOME"), "/usr/local/cuda", "/usr/local/cuda-*", "/opt/cuda", os.Getenv("CONDA_PREFIX")} {
+		if home != "" {
+			patterns = append(patterns, filepath.Join(home, "lib64"), filepath.Join(home, "lib"), filepath.Join(home, "targets", "*-linux", "lib"))
+		}
 	}
-	packages := child{path: c.python, args: []string{"-c", "import sysconfig; print(sysconfig.get_path('purelib'))"}}
-	if e, err := c.exec(ctx, packages); err == nil && e.code == 0 {
-		site := strings.TrimSpace(e.stdout)
-		patterns = append(patterns, filepath.Join(site, "nvidia", "*", "lib"))
+	e, _ := c.exec(ctx, child{path: c.python, args: []string{"-c", "import sys; print('\\n'.join(sys.path))"}})
+	for _, folder := range nonEmpty(e.stdout) {
+		patterns = append(patterns, filepath.Join(folder, "nvidia", "*", "lib"), filepath.Join(folder, "torch", "lib"))
 	}
+	patterns = append(patterns, "/usr/local/cuda/compat")
 	var folders []string
 	for _, p := range patterns {
 		all, _ := filepath.Glob(p)
@@ -136,24 +165,33 @@ func (c *check) libraryFolders(ctx context.Context) []string {
 }
 
 // findTorch notes what is missing to run transformers.
-func (c *check) findTorch(ctx context.Context) {
+func (c *check) findTorch(ctx context.Context) error {
+	f := finding{Part: "machine", What: "torch and transformers"}
+	if !c.wants("peers") && !c.wants("memory") {
+		return nil
+	}
+	c.torch = "torch and transformers were not found in time"
 	script := "import torch, transformers, PIL; print(torch.__version__, transformers.__version__, torch.cuda.is_available())"
 	e, err := c.exec(ctx, child{path: c.python, args: []string{"-c", script}})
-	f := finding{Part: "machine", What: "torch and transformers"}
-	switch fields := strings.Fields(e.stdout); {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	fields := strings.Fields(lastOf(e.stdout, ""))
+	switch {
 	case err != nil:
 		c.torch = err.Error()
 	case e.code != 0:
-		c.torch = c.python + ": " + e.lastLine()
+		c.torch = c.python + ": " + exception(e.stderr, e.lastLine())
 	case len(fields) != 3:
 		c.torch = c.python + " says " + e.stdout
 	case c.peer == "cuda" && fields[2] != "True":
 		c.torch = "torch " + fields[0] + " sees no GPU"
 	default:
-		f.Got = "torch " + fields[0] + ", transformers " + fields[1]
+		c.torch, f.Got = "", "torch "+fields[0]+", transformers "+fields[1]
 	}
 	if c.torch != "" {
 		f.Verdict, f.Why = leftOut, c.torch
 	}
 	c.add(f)
+	return nil
 }

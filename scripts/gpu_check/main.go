@@ -2,13 +2,17 @@
 // it, its speed next to transformers, how far its logits and marks are from the CPU's,
 // and what happens when its memory is full.
 //
-//	go run ./scripts/gpu_check                          # on this machine
-//	go run ./scripts/gpu_check prepare DIR              # for a machine without Go:
-//	DIR/gpu_check run -minutes 8 -out RESULTS           # there
+//	go run ./scripts/gpu_check                                 # on this machine
+//	go run ./scripts/gpu_check prepare build/gpu_check.tar.xz  # for a machine without Go
+//
+// and there, in a copy of the repository with that file:
+//
+//	python3 -m tarfile -e build/gpu_check.tar.xz DIR           # or tar -xf
+//	DIR/gpu_check run -minutes 9 -out RESULTS
 //
 // It writes gpu_check.md, gpu_check.json and log.txt into the folder of -out, after each
-// part. The parts are in the order of their value; what the time limit cuts off is listed,
-// and so is what something else is missing for. The exit status is 1 where an aim was
+// part and before it. The parts are in the order of their value, and each has a limit of
+// its own; what the time cuts off is listed, and so is what something is missing for. The exit status is 1 where an aim was
 // missed, 0 where none was, without a GPU too, and 2 where nothing could be checked.
 package main
 
@@ -85,12 +89,22 @@ func dispatch(ctx context.Context, args []string) error {
 	if !packed {
 		err = (build{binary: "bin/paligemma", native: true}).stage(ctx, programs)
 	} else {
-		programs, err = unpacked(ctx, o.python, programs)
+		programs, err = unpacked()
 	}
 	if err != nil {
 		return err
 	}
 	return run(ctx, o, programs)
+}
+
+// unpacked returns the folder of this program, in which prepare's others are.
+func unpacked() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(self)
+	return dir, restore(dir, sharedFile)
 }
 
 func parse(args []string) (options, error) {

@@ -4,6 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,39 +17,99 @@ import (
 	"strings"
 )
 
-// archives are the files of a pack: plug-ins apart, so that each can be carried alone.
-var archives = []string{"programs.tar.xz", "plugins.tar.xz"}
-
-// dictionary spans the test binaries and the program, which share much.
+// dictionary spans all programs, which share much.
 const dictionary = "128MiB"
 
-// isPlugin reports whether a file goes into the archive of plug-ins.
-func isPlugin(path string) bool { return strings.HasPrefix(filepath.Base(path), "libggml-") }
+// sharedFile is a file of the repository that programs contain: the pack has zeros in
+// its place, and run copies it there from the repository.
+const sharedFile = "internal/demo/demo.gguf"
 
-// pack writes the archives of a folder.
-func pack(ctx context.Context, from, dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+// blanksFile names the places of sharedFile, in the pack.
+const blanksFile = "blanks.json"
+
+type blanks struct {
+	SHA256 string           `json:"sha256"`
+	Places map[string]int64 `json:"places"` // by program
+}
+
+// blank overwrites a file's contents in the programs of a folder with zeros, and notes
+// where they were.
+func blank(dir, file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
 		return err
 	}
-	for i, name := range archives {
-		if err := archive(ctx, from, filepath.Join(dir, name), func(path string) bool { return isPlugin(path) == (i == 1) }); err != nil {
+	noted := blanks{checksum(text), map[string]int64{}}
+	paths, err := filesOf(dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		place := bytes.Index(data, text)
+		if place < 0 {
+			continue
+		}
+		clear(data[place : place+len(text)])
+		if err := os.WriteFile(path, data, 0o777); err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		noted.Places[name] = int64(place)
+	}
+	data, err := json.Marshal(noted)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, blanksFile), data, 0o666)
+}
+
+// restore undoes blank.
+func restore(dir, file string) error {
+	data, err := os.ReadFile(filepath.Join(dir, blanksFile))
+	if err != nil {
+		return fmt.Errorf("%w: unpack what prepare wrote, and start the gpu_check in it", err)
+	}
+	var noted blanks
+	if err := json.Unmarshal(data, &noted); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("%w: run it in the repository", err)
+	}
+	if checksum(text) != noted.SHA256 {
+		return fmt.Errorf("%s is not the file that the programs were built with: prepare again", file)
+	}
+	for name, place := range noted.Places {
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt(text, place)
+		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// archive compresses the files of a folder that are wanted; none are no archive.
-func archive(ctx context.Context, from, to string, wanted func(string) bool) (err error) {
-	paths, err := files(from, wanted)
+func checksum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// pack compresses a folder into one file.
+func pack(ctx context.Context, from, to string) (err error) {
+	paths, err := filesOf(from)
 	if err != nil {
 		return err
-	}
-	if len(paths) == 0 {
-		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
 	}
 	out, err := os.Create(to)
 	if err != nil {
@@ -66,26 +129,15 @@ func archive(ctx context.Context, from, to string, wanted func(string) bool) (er
 	return errors.Join(err, in.Close(), xz.Wait())
 }
 
-// files lists the files of a folder in order, the large ones first: what they share is
-// near.
-func files(from string, wanted func(string) bool) ([]string, error) {
-	var large, small []string
-	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || !wanted(path) {
-			return err
+// filesOf lists the files of a folder, sorted.
+func filesOf(dir string) (paths []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			paths = append(paths, path)
 		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if info.Size() > 4<<20 {
-			large = append(large, path)
-		} else {
-			small = append(small, path)
-		}
-		return nil
+		return err
 	})
-	return append(large, small...), err
+	return paths, err
 }
 
 func writeTar(w io.Writer, from string, paths []string) error {
@@ -115,103 +167,29 @@ func writeTar(w io.Writer, from string, paths []string) error {
 	return t.Close()
 }
 
-// unpacked returns the folder of a pack's programs: that of this program, if they were
-// unpacked there, else the one given.
-func unpacked(ctx context.Context, python, to string) (string, error) {
-	self, err := os.Executable()
+// repositorySize returns the bytes of the repository's files: those that git tracks, and
+// others that it does not ignore.
+func repositorySize(ctx context.Context) (n int64, err error) {
+	list, err := exec.CommandContext(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
 	if err != nil {
-		return "", err
+		return 0, fmt.Errorf("git ls-files: %w", err)
 	}
-	dir := filepath.Dir(self)
-	if _, err := os.Stat(filepath.Join(dir, "bin", "paligemma")); err == nil {
-		return dir, nil
-	}
-	return to, unpack(ctx, python, dir, to)
-}
-
-// unpack unpacks the archives of a pack, with xz or Python's lzma, whichever is there.
-func unpack(ctx context.Context, python, dir, to string) error {
-	for i, name := range archives {
-		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); err != nil {
-			if i > 0 && errors.Is(err, fs.ErrNotExist) {
-				continue // built without plug-ins
-			}
-			return fmt.Errorf("%w: prepare writes it", err)
-		}
-		cmd := exec.CommandContext(ctx, "xz", "-dc", path)
-		if _, err := exec.LookPath("xz"); err != nil {
-			cmd = exec.CommandContext(ctx, python, "-c", "import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)", path)
-		}
-		if err := extract(cmd, to); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+	for name := range strings.SplitSeq(string(list), "\x00") {
+		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() {
+			n += info.Size()
 		}
 	}
-	return nil
-}
-
-// extract unpacks what a command writes.
-func extract(cmd *exec.Cmd, to string) error {
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	err = readTar(out, to)
-	if err != nil {
-		cmd.Process.Kill()
-	}
-	if ended := cmd.Wait(); ended != nil && err == nil {
-		err = ended
-	}
-	if err != nil && stderr.Len() > 0 {
-		err = errors.New(lastOf(stderr.String(), err.Error()))
-	}
-	return err
-}
-
-func readTar(r io.Reader, to string) error {
-	t := tar.NewReader(r)
-	for {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !filepath.IsLocal(h.Name) || h.Typeflag != tar.TypeReg {
-			return fmt.Errorf("%q is not a file that prepare packs", h.Name)
-		}
-		path := filepath.Join(to, h.Name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			return err
-		}
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, os.FileMode(h.Mode)&0o755)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(f, t)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-	}
+	return n, nil
 }
 
 func folderSize(dir string) (n int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+	paths, err := filesOf(dir)
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0, err
 		}
-		info, err := d.Info()
-		if err == nil {
-			n += info.Size()
-		}
-		return err
-	})
+		n += info.Size()
+	}
 	return n, err
 }

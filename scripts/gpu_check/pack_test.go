@@ -1,19 +1,21 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
-func TestTar(t *testing.T) {
+// TestPack packs programs that contain a file, unpacks them elsewhere, and restores them.
+func TestPack(t *testing.T) {
 	from, to := t.TempDir(), t.TempDir()
-	want := map[string]string{"bin/paligemma": "program", "testdata/a/b": "", "internal/x": string(make([]byte, 5<<20))}
-	for name, text := range want {
-		path := filepath.Join(from, name)
+	text := strings.Repeat("a model", 1000)
+	file := filepath.Join(t.TempDir(), "model")
+	write := func(path, text string) {
+		t.Helper()
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			t.Fatal(err)
 		}
@@ -21,53 +23,41 @@ func TestTar(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	paths, err := files(from, func(string) bool { return true })
-	if err != nil || len(paths) != 3 || filepath.Base(paths[0]) != "x" {
-		t.Fatalf("%v %v", paths, err)
+	write(file, text)
+	want := map[string]string{"bin/paligemma": "begin" + text + "end", "bin/model.test": text, "gpu_check": "without"}
+	for name, content := range want {
+		write(filepath.Join(from, name), content)
 	}
-	var b bytes.Buffer
-	if err := writeTar(&b, from, paths); err != nil {
+	if err := blank(from, file); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "a.tar")
-	if err := os.WriteFile(file, b.Bytes(), 0o666); err != nil {
+	if data, err := os.ReadFile(filepath.Join(from, "bin/paligemma")); err != nil || bytes.Contains(data, []byte("model")) {
+		t.Errorf("the pack has the file, too: %v", err)
+	}
+	archive := filepath.Join(t.TempDir(), "a.tar.xz")
+	if err := pack(t.Context(), from, archive); err != nil {
 		t.Fatal(err)
 	}
-	if err := extract(exec.Command("cat", file), to); err != nil {
+	if out, err := exec.Command("tar", "-xf", archive, "-C", to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := restore(to, file); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range want {
-		got, err := os.ReadFile(filepath.Join(to, name))
-		if err != nil || string(got) != text {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+	for name, content := range want {
+		path := filepath.Join(to, name)
+		if data, err := os.ReadFile(path); err != nil || string(data) != content {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o500 != 0o500 {
+			t.Errorf("%s: %v %v", name, info, err)
 		}
 	}
-	if info, err := os.Stat(filepath.Join(to, "bin/paligemma")); err != nil || info.Mode().Perm()&0o500 != 0o500 {
-		t.Errorf("%v %v", info, err)
+	write(file, strings.ToUpper(text))
+	if err := restore(to, file); err == nil || !strings.Contains(err.Error(), "prepare again") {
+		t.Errorf("another file: %v", err)
 	}
-	if err := extract(exec.Command("sh", "-c", "echo broken >&2; exit 3"), to); err == nil || err.Error() != "broken" {
-		t.Errorf("error %v", err)
-	}
-}
-
-func TestTarNames(t *testing.T) {
-	for _, h := range []tar.Header{{Name: "../x", Mode: 0o644}, {Name: "/x", Mode: 0o644}, {Name: "x", Typeflag: tar.TypeSymlink, Linkname: "/etc"}} {
-		var b bytes.Buffer
-		w := tar.NewWriter(&b)
-		if err := w.WriteHeader(&h); err != nil {
-			t.Fatal(err)
-		}
-		w.Close()
-		if err := readTar(&b, t.TempDir()); err == nil {
-			t.Errorf("%s is unpacked", h.Name)
-		}
-	}
-}
-
-func TestPlugins(t *testing.T) {
-	for path, want := range map[string]bool{"/a/bin/libggml-cuda-0123456789ab.so": true, "/a/bin/paligemma": false, "/libggml-x/bin/paligemma": false} {
-		if isPlugin(path) != want {
-			t.Errorf("%s: %v", path, !want)
-		}
+	if err := restore(t.TempDir(), file); err == nil || !strings.Contains(err.Error(), "unpack") {
+		t.Errorf("nothing unpacked: %v", err)
 	}
 }

@@ -40,7 +40,7 @@ func (c *check) peerSteps(model string) []step {
 
 // transformers times it and compares.
 func (c *check) transformers(ctx context.Context, model, program string, ratio float64, args ...string) error {
-	args = append([]string{filepath.Join(c.programs, "torch_peer.py"), "--image", c.picture(), "--dtype", "bfloat16",
+	args = append([]string{filepath.Join(c.repository, "scripts", "bench_peers", "torch_peer.py"), "--image", c.picture(), "--dtype", "bfloat16",
 		"--threads", strconv.Itoa(runtime.NumCPU()), "--device", c.peer}, args...)
 	family, pixels, ok := cutLast(model, "-")
 	if !ok || strings.HasSuffix(model, "tiny") {
@@ -114,7 +114,7 @@ func (c *check) compare(peer speed, typ, what string, ratio float64, rate func(s
 
 // picture is the photograph that models are shown.
 func (c *check) picture() string {
-	return filepath.Join(c.programs, "testdata", "photos", "rocket.jpg")
+	return filepath.Join(c.repository, "testdata", "photos", "rocket.jpg")
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

@@ -19,48 +19,58 @@ type build struct {
 	native bool   // it may be one for the processor at hand only
 }
 
-// data is what the tests and models are given, of testdata.
-var data = []string{"checkpoints", "goldens", "adapters", "bigvision", "scenes/demo.png", "photos/rocket.jpg"}
-
 func prepareCommand(ctx context.Context, args []string) error {
 	var b build
 	f := flag.NewFlagSet("gpu_check prepare", flag.ContinueOnError)
 	f.StringVar(&b.binary, "binary", "bin/paligemma", "the program, with plug-ins next to it")
 	f.BoolVar(&b.native, "native", false, "take a build for this machine's processor, too")
-	limit := f.Float64("limit", 64, "the most that the folder may take, in MiB")
+	limit := f.Float64("limit", 64, "the most that the pack and the repository's files may take together, in MiB")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if f.NArg() != 1 {
-		return errors.New("prepare: want the folder to write")
+		return errors.New("prepare: want the file to write, such as build/gpu_check.tar.xz")
 	}
-	stage, err := os.MkdirTemp("", "gpu_check-")
+	dir, err := os.MkdirTemp("", "gpu_check-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(stage)
-	if err := b.stage(ctx, stage); err != nil {
-		return err
-	}
-	dir := f.Arg(0)
-	if err := pack(ctx, stage, dir); err != nil {
+	defer os.RemoveAll(dir)
+	if err := b.stage(ctx, dir); err != nil {
 		return err
 	}
 	if err := goBuild(ctx, filepath.Join(dir, "gpu_check"), []string{"CGO_ENABLED=0"}, "build", "./scripts/gpu_check"); err != nil {
 		return err
 	}
-	size, err := folderSize(dir)
+	if err := blank(dir, sharedFile); err != nil {
+		return err
+	}
+	if err := pack(ctx, dir, f.Arg(0)); err != nil {
+		return err
+	}
+	return checkSize(ctx, f.Arg(0), *limit)
+}
+
+// checkSize prints what is to be carried to the other machine, and compares it with a limit.
+func checkSize(ctx context.Context, path string, limit float64) error {
+	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %.1f MiB\n", dir, float64(size)/(1<<20))
-	if float64(size) > *limit*(1<<20) {
-		return fmt.Errorf("%s takes more than -limit %g MiB", dir, *limit)
+	repository, err := repositorySize(ctx)
+	if err != nil {
+		return err
+	}
+	const mib = 1 << 20
+	packed, others := float64(info.Size())/mib, float64(repository)/mib
+	fmt.Printf("%s: %.1f MiB; with the repository's %.1f: %.1f MiB\n", path, packed, others, packed+others)
+	if packed+others > limit {
+		return fmt.Errorf("that is more than -limit %g MiB", limit)
 	}
 	return nil
 }
 
-// stage puts the programs and their data into a folder, laid out as tests want it.
+// stage puts the programs into a folder.
 func (b build) stage(ctx context.Context, dir string) error {
 	flavor, err := os.ReadFile("build/flavor")
 	if err != nil {
@@ -82,19 +92,11 @@ func (b build) stage(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	if err := copyFile("scripts/bench_peers/torch_peer.py", filepath.Join(dir, "torch_peer.py")); err != nil {
-		return err
-	}
 	if err := goBuild(ctx, filepath.Join(bin, "randomcheckpoint"), nil, "build", "./scripts/randomcheckpoint"); err != nil {
 		return err
 	}
 	for _, name := range testPackages {
-		if err := goBuild(ctx, filepath.Join(dir, "internal", name, name+".test"), nil, "test", "./internal/"+name, "-c"); err != nil {
-			return err
-		}
-	}
-	for _, name := range data {
-		if err := copyTree(filepath.Join("testdata", name), filepath.Join(dir, "testdata", name)); err != nil {
+		if err := goBuild(ctx, filepath.Join(bin, name+".test"), nil, "test", "./internal/"+name, "-c"); err != nil {
 			return err
 		}
 	}
@@ -114,17 +116,6 @@ func goBuild(ctx context.Context, output string, env []string, verb, name string
 		return fmt.Errorf("go %s %s: %w", verb, name, err)
 	}
 	return nil
-}
-
-func copyTree(from, to string) error {
-	info, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return copyFile(from, to)
-	}
-	return os.CopyFS(to, os.DirFS(from))
 }
 
 func copyFile(from, to string) (err error) {

@@ -63,6 +63,7 @@ type report struct {
 	Speeds   []speed   `json:"speeds"`
 	Findings []finding `json:"findings"`
 	Steps    []timing  `json:"steps"`
+	Running  string    `json:"running,omitempty"` // the step that was begun last, while it lasts
 }
 
 // timing is how long a step took.
@@ -98,6 +99,9 @@ func (r *report) markdown() string {
 		card = r.GPU + ", driver " + r.Driver
 	}
 	fmt.Fprintf(&b, "# GPU check\n\n%s on `%s` (%s), %s; %.1f of %g minutes.\n", r.Version, r.Device, card, r.Date, r.Seconds/60, r.Minutes)
+	if r.Running != "" {
+		fmt.Fprintf(&b, "\nNot at its end; this was being done: %s.\n", r.Running)
+	}
 	if len(r.Speeds) > 0 {
 		b.WriteString("\n| model | program | vision, ms | prefill, ms | decode, tokens/s | 64 sequences, tokens/s | opening, ms |\n|---|---|---|---|---|---|---|\n")
 		for _, s := range r.Speeds {

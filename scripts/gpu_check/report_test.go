@@ -53,6 +53,9 @@ func TestCountTests(t *testing.T) {
 	if got := c.String(); got != "1 passed, 10 failed, 1 skipped" {
 		t.Error(got)
 	}
+	if got := countTests("=== RUN   TestA\n--- PASS: TestA (0.01s)\n=== RUN   TestB\n=== RUN   TestB/x\n"); got.running != "TestB" || len(got.ended) != 1 {
+		t.Errorf("%+v", got)
+	}
 	if got := c.names(); !strings.HasPrefix(got, "TestB, TestE, ") || !strings.HasSuffix(got, "TestE and 2 more") {
 		t.Error(got)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,48 +14,91 @@ import (
 // testPackages are those whose tests compute on $PALIGEMMA_TEST_DEVICE.
 var testPackages = []string{"ggml", "model"}
 
+// goldenTests compare with what transformers computed in float32.
+const goldenTests = "^Test(Forward|Generate|Score)MatchesTransformers$"
+
+// hostTests are of the host: they run all others again with each instruction set, or want
+// a C compiler.
+var hostTests = []string{"TestInstructionSets", "TestBuiltForAnotherProcessor", "TestPlugin.*", "FuzzPlugin"}
+
+// testLimit ends a test binary that hangs, before its step is ended.
+const testLimit = time.Minute
+
 func (c *check) testSteps() []step {
-	var steps []step
+	steps := []step{{part: "tests", what: "goldens in f32", need: 20 * time.Second,
+		run: func(ctx context.Context) error { return c.test(ctx, "goldens in f32", "model", goldenTests) }}}
 	for _, name := range testPackages {
-		steps = append(steps, step{part: "tests", what: "tests of internal/" + name, need: 30 * time.Second,
-			run: func(ctx context.Context) error { return c.test(ctx, name) }})
+		what := "tests of internal/" + name
+		steps = append(steps, step{part: "tests", what: what, need: 45 * time.Second,
+			run: func(ctx context.Context) error { return c.test(ctx, what, name, ".") }})
 	}
 	return steps
 }
 
-// test runs the tests of a package. Those of the CPU's instruction sets are left out: they
-// run all others again.
-func (c *check) test(ctx context.Context, name string) error {
-	folder := filepath.Join(c.programs, "internal", name)
-	p := c.paligemma("-test.v", "-test.skip", "^TestInstructionSets$", "-test.timeout", time.Until(c.deadline).String())
-	p.path, p.dir = filepath.Join(folder, name+".test"), folder
-	p.env = append(p.env, "PALIGEMMA_TEST_DEVICE="+c.device, "NVIDIA_TF32_OVERRIDE=0")
-	e, err := c.exec(ctx, p)
-	counts := countTests(e.stdout)
-	what := "tests of internal/" + name
-	if err != nil {
-		if len(counts.failed) > 0 {
-			c.judge("tests", what, counts.String(), "all pass", false)
+// test runs the tests of a package that match. A device that fails ends the process: the tests
+// that it kept from running are run in another.
+func (c *check) test(ctx context.Context, what, name, match string) error {
+	const most = 6 // processes
+	var total testCounts
+	var err error
+	why, skip := "", slices.Clone(hostTests)
+	for range most {
+		var e ended
+		e, err = c.exec(ctx, c.testBinary(name, match, skip))
+		counts := countTests(e.stdout)
+		total.add(counts)
+		if why == "" && e.code != 0 && (err != nil || len(counts.failed) == 0) {
+			why = fmt.Sprintf("exit status %d: %s", e.code, e.lastLine())
 		}
-		return err
+		if counts.running == "" || err != nil {
+			break
+		}
+		total.failed = append(total.failed, counts.running)
+		skip = append(skip, regexp.QuoteMeta(counts.running))
+		for _, ended := range counts.ended {
+			skip = append(skip, regexp.QuoteMeta(ended))
+		}
 	}
-	f := finding{Part: "tests", What: what, Got: counts.String(), Aim: "all pass", Verdict: met}
+	f := finding{Part: "tests", What: what, Got: total.String(), Aim: "all pass", Verdict: met}
 	switch {
-	case len(counts.failed) > 0:
-		f.Verdict, f.Why = missed, counts.names()
-	case e.code != 0:
-		f.Verdict, f.Why = missed, fmt.Sprintf("exit status %d: %s", e.code, e.lastLine())
-	case counts.passed == 0:
+	case err != nil && total.running != "":
+		f.Verdict, f.Why = missed, total.running+" did not end"
+	case len(total.failed) > 0 && why != "":
+		f.Verdict, f.Why = missed, total.names()+"; "+why
+	case len(total.failed) > 0:
+		f.Verdict, f.Why = missed, total.names()
+	case why != "":
+		f.Verdict, f.Why = missed, why
+	case total.passed == 0:
 		f.Verdict, f.Why = missed, "no test ran"
 	}
-	c.add(f)
-	return nil
+	if len(total.ended) > 0 || err == nil {
+		c.add(f)
+	}
+	return err
 }
 
-// testCounts counts tests, subtests not.
+func (c *check) testBinary(name, match string, skip []string) child {
+	p := c.paligemma("-test.v", "-test.run", match, "-test.skip", "^("+strings.Join(skip, "|")+")$", "-test.timeout", testLimit.String())
+	p.path, p.dir = filepath.Join(c.programs, "bin", name+".test"), filepath.Join(c.repository, "internal", name)
+	p.env = append(p.env, "PALIGEMMA_TEST_DEVICE="+c.device, "NVIDIA_TF32_OVERRIDE=0")
+	return p
+}
+
+// testCounts counts tests, without their subtests.
 type testCounts struct {
 	passed, skipped int
 	failed          []string
+	ended           []string // all of those
+	running         string   // the one that did not end
+}
+
+func (t *testCounts) add(more testCounts) {
+	t.passed += more.passed
+	t.skipped += more.skipped
+	t.failed = append(t.failed, more.failed...)
+	t.ended = append(t.ended, more.ended...)
+	t.running = more.running
 }
 
 func (t testCounts) String() string {
@@ -75,8 +120,12 @@ func countTests(output string) testCounts {
 	lines := bufio.NewScanner(strings.NewReader(output))
 	lines.Buffer(nil, len(output)+1)
 	for lines.Scan() {
-		result, name, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "--- "), ": ")
-		if !ok || !strings.HasPrefix(lines.Text(), "--- ") {
+		line := lines.Text()
+		if name, ok := strings.CutPrefix(line, "=== RUN   "); ok && !strings.Contains(name, "/") {
+			t.running = name
+		}
+		result, name, ok := strings.Cut(strings.TrimPrefix(line, "--- "), ": ")
+		if !ok || !strings.HasPrefix(line, "--- ") {
 			continue
 		}
 		name, _, _ = strings.Cut(name, " ")
@@ -87,6 +136,12 @@ func countTests(output string) testCounts {
 			t.skipped++
 		case "FAIL":
 			t.failed = append(t.failed, name)
+		default:
+			continue
+		}
+		t.ended = append(t.ended, name)
+		if t.running == name {
+			t.running = ""
 		}
 	}
 	return t
