@@ -75,6 +75,11 @@ class Peer:
         with open(o.image, "rb") as f:
             self.picture = f.read()
         c = config(o.family, o.pixels)
+        if self.compiled:
+            # Layers with a window count their tokens in Python, and each count would be compiled anew; these texts are shorter than the window.
+            c.text_config.layer_types = ["full_attention"] * c.text_config.num_hidden_layers
+            if hasattr(torch._dynamo.config, "fail_on_recompile_limit_hit"):  # in place of going on as if nothing were compiled
+                torch._dynamo.config.fail_on_recompile_limit_hit = True
         # transformers' Gemma 2 has no SDPA, because of the capped scores, and generate fails with a static cache (5.23).
         capped = c.text_config.model_type == "gemma2"
         with no_init_weights(), self.device:
