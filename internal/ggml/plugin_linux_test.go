@@ -50,7 +50,9 @@ func TestPluginProblems(t *testing.T) {
 		"returns nothing":    {defines: []string{made, "API=3", "DEVICES=1", "NOTHING"}, want: "ggml_backend_init returned NULL"},
 		"missing function":   {defines: []string{made, "API=3", "DEVICES=1", "MISSING"}, want: "undefined symbol: ggml_missing"},
 		"exception":          {defines: []string{made, "API=3", "DEVICES=1", "THROW"}, want: "the driver is broken"},
-		"no device":          {defines: []string{made, "API=3", "DEVICES=0"}, want: "it found no device"},
+		"no device":          {defines: []string{made, "API=3", "DEVICES=0"}, want: "it found no device: its driver lists none"},
+		"no driver":          {defines: []string{made, "API=3", "DEVICES=0", `LOG="failed to initialize CUDA: no CUDA-capable device is detected"`}, want: "it found no device: failed to initialize CUDA: no CUDA-capable device is detected"},
+		"old driver":         {defines: []string{made, "API=3", "DEVICES=0", `LOG="failed to initialize CUDA: CUDA driver version is insufficient for CUDA runtime version"`}, want: "it found no device: failed to initialize CUDA: CUDA driver version is insufficient for CUDA runtime version"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -31,7 +31,7 @@ version) echo 'paligemma fake';;
 devices)
 	[ -z "$FAKE_NOTE" ] || echo "$FAKE_NOTE" >&2
 	echo '{"name":"cpu","description":"a processor"}'
-	[ -z "$FAKE_DEVICE" ] || echo '{"name":"'$FAKE_DEVICE'","description":"a card"}';;
+	[ -z "$FAKE_DEVICE" ] || echo '{"name":"'$FAKE_DEVICE'","description":"'"${FAKE_CARD-NVIDIA H100 80GB HBM3}"'"}';;
 bench)
 	[ -z "$FAKE_SLOW" ] || sleep 60
 	[ -z "$FAKE_BENCH" ] || { echo "$FAKE_BENCH" >&2; exit 1; }
@@ -62,7 +62,7 @@ for test in TestC TestD TestE; do
 	echo "--- PASS: $test (0.00s)"
 done
 exit $failed`,
-	"tools/nvidia-smi": `[ -n "$FAKE_NO_CARD" ] || echo 'NVIDIA H100 80GB HBM3, 580.1, 81559 MiB, 81000 MiB'`,
+	"tools/nvidia-smi": `echo "${FAKE_SMI-NVIDIA H100 80GB HBM3, 580.1, 81559 MiB, 81000 MiB}"; exit ${FAKE_SMI_EXIT-0}`,
 	"tools/python3": `case "$*" in
 *sysconfig*) echo /nowhere;;
 *"import torch, transformers"*) [ -z "$FAKE_TORCH" ] || { echo "$FAKE_TORCH" >&2; exit 1; }; echo 2.11 5.17 True;;
@@ -160,14 +160,18 @@ func TestNoDevice(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v", err)
 	}
-	seen := map[string]bool{}
+	seen, told := map[string]bool{}, false
 	for _, f := range findings {
 		if f.Part == "machine" {
+			told = told || f.Verdict == leftOut && strings.Contains(f.Why, "plug-in x is not used: no driver")
 			continue
 		}
-		if seen[f.Part] = true; f.Verdict != leftOut || !strings.Contains(f.Why, "no device cuda0: paligemma lists cpu, and there is no plug-in next to it; plug-in x is not used: no driver") {
+		if seen[f.Part] = true; f.Verdict != leftOut || f.Why != "no device cuda0" {
 			t.Errorf("%+v", f)
 		}
+	}
+	if !told {
+		t.Errorf("not a word of why there is no device: %+v", findings)
 	}
 	for _, part := range parts {
 		if !seen[part] {
@@ -183,7 +187,12 @@ func TestFaults(t *testing.T) {
 		part, want string // of the finding: in what, got, or why
 		verdict    verdict
 	}{
-		"no card":                 {"FAKE_NO_CARD", "1", "machine", "nvidia-smi: exit status 0 without a word", leftOut},
+		"a driver without a word": {"FAKE_SMI", "", "machine", "nvidia-smi: exit status 0 without a word", leftOut},
+		"a driver that fails":     {"FAKE_SMI_EXIT", "9", "machine", "nvidia-smi: NVIDIA H100", leftOut},
+		"a driver without memory": {"FAKE_SMI", "NVIDIA H100 80GB HBM3, 580.1, [N/A], [N/A]", "machine", "580.1, [N/A], [N/A]", shown},
+		"two cards":               {"FAKE_SMI", "NVIDIA L4, 580.1, 1 MiB, 1 MiB\nNVIDIA L4, 580.1, 1 MiB, 1 MiB", "machine", "1 MiB; NVIDIA L4", shown},
+		"a part of a card":        {"FAKE_CARD", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "speed", "the aim is for a whole H100", shown},
+		"another card":            {"FAKE_CARD", "NVIDIA L4", "speed", "the aim is for a whole H100", shown},
 		"a failing test":          {"FAKE_FAIL", "1", "tests", "TestD", missed},
 		"tests that abort":        {"FAKE_CRASH", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status -1: ggml.c:1: assert", missed},
 		"slow decoding":           {"FAKE_DECODE", "340", "speed", "≥ 350 tokens/s", missed},

@@ -48,7 +48,7 @@ func (c *check) driver(ctx context.Context) {
 	}
 	f.Got, f.Verdict = strings.Join(cards, "; "), shown
 	if fields := strings.Split(cards[0], ","); len(fields) > 1 {
-		c.report.GPU, c.report.Driver = strings.TrimSpace(fields[0]), strings.TrimSpace(fields[1])
+		c.report.Driver = strings.TrimSpace(fields[1])
 	}
 }
 
@@ -64,20 +64,17 @@ func (c *check) devices(ctx context.Context) error {
 		if err := json.Unmarshal([]byte(line), &d); err != nil {
 			return fmt.Errorf("paligemma devices: %w", err)
 		}
+		if d.Name == c.device && c.onGPU() {
+			c.report.GPU = d.Description
+		}
 		names, shownNames = append(names, d.Name), append(shownNames, fmt.Sprintf("%s (%s)", d.Name, d.Description))
 	}
-	c.add(finding{Part: "machine", What: "paligemma devices", Got: strings.Join(append(shownNames, nonEmpty(e.stderr)...), "; ")})
+	f := finding{Part: "machine", What: "paligemma devices", Got: strings.Join(shownNames, "; "), Why: strings.Join(nonEmpty(e.stderr), "; ")}
 	if c.absent = ""; !slices.Contains(names, c.computes()) {
-		c.absent = fmt.Sprintf("no device %s: paligemma lists %s", c.computes(), strings.Join(names, ", "))
-		if plugins, _ := filepath.Glob(filepath.Join(c.programs, "bin", "libggml-*.so")); len(plugins) == 0 {
-			c.absent += ", and there is no plug-in next to it"
-		}
-		for _, line := range nonEmpty(e.stderr) {
-			if strings.Contains(line, "is not used") { // a plug-in, and why
-				c.absent += "; " + line
-			}
-		}
+		c.absent = "no device " + c.computes()
+		f.Verdict = leftOut
 	}
+	c.add(f)
 	return nil
 }
 
@@ -127,8 +124,8 @@ func (c *check) notFound(ctx context.Context, plugin string) (names []string) {
 	if err != nil {
 		return nil
 	}
-	list := child{path: strings.TrimRight(string(loader), "\x00"), args: []string{"--list", plugin}}
-	e, _ := c.exec(ctx, list)
+	trace := child{path: strings.TrimRight(string(loader), "\x00"), args: []string{plugin}, env: []string{"LD_TRACE_LOADED_OBJECTS=1"}} // as ldd does
+	e, _ := c.exec(ctx, trace)
 	for _, line := range nonEmpty(e.stdout) {
 		if name, ok := strings.CutSuffix(strings.TrimSpace(line), " => not found"); ok {
 			names = append(names, name)

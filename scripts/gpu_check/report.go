@@ -96,7 +96,10 @@ func (r *report) markdown() string {
 	var b strings.Builder
 	card := "no GPU"
 	if r.GPU != "" {
-		card = r.GPU + ", driver " + r.Driver
+		card = r.GPU
+	}
+	if r.Driver != "" {
+		card += ", driver " + r.Driver
 	}
 	fmt.Fprintf(&b, "# GPU check\n\n%s on `%s` (%s), %s; %.1f of %g minutes.\n", r.Version, r.Device, card, r.Date, r.Seconds/60, r.Minutes)
 	if r.Running != "" {

@@ -109,14 +109,14 @@ func (c *check) judgeAim(a aim, s speed) {
 	c.add(f.judged(ok, c.lacksHopper()))
 }
 
-// lacksHopper names the card that aims at speed are for, unless this is one, or a faster one.
+// lacksHopper names the card that aims at speed are for, unless this is one, or a faster one, and no part of it.
 func (c *check) lacksHopper() string {
 	for _, name := range []string{"H100", "H200", "B100", "B200"} {
-		if strings.Contains(c.report.GPU, name) && c.onGPU() {
+		if strings.Contains(c.report.GPU, name) && !strings.Contains(c.report.GPU, "MIG") {
 			return ""
 		}
 	}
-	return "an H100"
+	return "a whole H100"
 }
 
 // openingLimit is for the weights of 3b-224 in bf16, 5.9 GB.

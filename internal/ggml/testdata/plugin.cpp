@@ -1,6 +1,7 @@
 // A plug-in for tests. TREE: the hash of ggml's sources that it says it was made of.
 // API: the version of the interface, as it has it. DEVICES: their number. THROW, MISSING,
-// NOTHING: what ggml_backend_init does wrong; without API there is none.
+// NOTHING: what ggml_backend_init does wrong; without API there is none. LOG: what it says
+// before, in ggml's log.
 #include <stdexcept>
 
 #include "ggml-backend.h"
@@ -44,7 +45,12 @@ ggml_backend_reg fake = { API, name, count, get, nullptr, nullptr };
 
 extern "C" int ggml_missing(void);
 
+extern "C" void ggml_log_internal(enum ggml_log_level level, const char * format, ...); // of ggml-impl.h
+
 extern "C" ggml_backend_reg_t ggml_backend_init(void) {
+#ifdef LOG
+	ggml_log_internal(GGML_LOG_LEVEL_ERROR, "%s: %s\n", "ggml_cuda_init", LOG);
+#endif
 #ifdef THROW
 	throw std::runtime_error("the driver is broken");
 #endif
