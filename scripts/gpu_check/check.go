@@ -96,13 +96,13 @@ func (c *check) steps() []step {
 	steps = append(steps, c.filesStep())
 	steps = append(steps, c.speedSteps(first, true)...)
 	steps = append(steps, c.logitSteps()...)
-	steps = append(steps, step{part: "machine", what: "torch and transformers", need: 40 * time.Second, always: true, run: c.findTorch})
-	steps = append(steps, c.peerSteps(first)...)
-	steps = append(steps, step{part: "memory", what: "out of memory is one line", need: 20 * time.Second, lacks: c.lacksBalloon, run: c.outOfMemory})
 	for _, model := range c.models[1:] {
 		steps = append(steps, c.speedSteps(model, false)...)
 	}
+	steps = append(steps, step{part: "machine", what: "torch and transformers", need: 40 * time.Second, always: true, run: c.findTorch})
+	steps = append(steps, c.peerSteps(first)...)
 	steps = append(steps,
+		step{part: "memory", what: "out of memory is one line", need: 20 * time.Second, lacks: c.lacksBalloon, run: c.outOfMemory},
 		step{part: "marks", what: "marks of the built-in model", need: 90 * time.Second, run: c.marks},
 		step{part: "sanitizer", what: "compute-sanitizer", need: 45 * time.Second, lacks: c.lacksSanitizer, run: c.sanitize})
 	for _, model := range c.models[1:] {

@@ -57,7 +57,7 @@ for test in TestC TestD TestE; do
 	if [ $test = TestD ]; then
 		[ -z "$FAKE_FAIL" ] || { echo "--- FAIL: TestD (0.00s)"; failed=1; continue; }
 		[ -z "$FAKE_CRASH" ] || { echo "ggml.c:1: assert" >&2; kill -ABRT $$; }
-		[ -z "$FAKE_SLOW" ] || sleep 60
+		[ -z "$FAKE_HANG" ] || { printf 'panic: test timed out after 1m40s\n\ngoroutine 7:\n' >&2; exit 2; }
 	fi
 	echo "--- PASS: $test (0.00s)"
 done
@@ -195,6 +195,7 @@ func TestFaults(t *testing.T) {
 		"another card":            {"FAKE_CARD", "NVIDIA L4", "speed", "the aim is for a whole H100", shown},
 		"a failing test":          {"FAKE_FAIL", "1", "tests", "TestD", missed},
 		"tests that abort":        {"FAKE_CRASH", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status -1: ggml.c:1: assert", missed},
+		"tests that hang":         {"FAKE_HANG", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status 2: panic: test timed out", missed},
 		"slow decoding":           {"FAKE_DECODE", "340", "speed", "≥ 350 tokens/s", missed},
 		"slower than compiled":    {"FAKE_DECODE", "290", "peers", "0.967", missed},
 		"two splits":              {"FAKE_SPLITS", "2", "speed", "splits of a graph", missed},

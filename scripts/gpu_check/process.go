@@ -38,6 +38,16 @@ func (e ended) lastLine() string {
 	return lastOf(e.stderr, lastOf(e.stdout, fmt.Sprintf("exit status %d without a word", e.code)))
 }
 
+// panicOrLastLine returns the line that says why a Go program ended, of the many it writes.
+func (e ended) panicOrLastLine() string {
+	for _, line := range nonEmpty(e.stderr + "\n" + e.stdout) {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "SIG") {
+			return line
+		}
+	}
+	return e.lastLine()
+}
+
 // lastOf returns the last line of a text, or else something.
 func lastOf(text, other string) string {
 	if lines := nonEmpty(text); len(lines) > 0 {
