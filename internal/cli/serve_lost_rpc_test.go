@@ -179,6 +179,26 @@ func TestDeviceLostIdle(t *testing.T) {
 	s.end(t, 1)
 }
 
+// TestDeviceLostLoading kills the server of a device as soon as the program listens, while
+// the model is opened or just after: it ends, at the first request at the latest.
+func TestDeviceLostLoading(t *testing.T) {
+	server, env := startDevice(t)
+	s := startServe(t, env, "--port", "0", "-m", fixture(t, "MODEL"), "--device", "rpc0")
+	a := asked{name: "whole", body: `{"model": "x", "messages": [{"role": "user", "content": "x"}], "max_tokens": 3}`}
+	url := s.address(t, "http://")
+	if err := server.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	a.begin(url) // nobody may listen any more
+	if a.end(); a.err == nil && a.code != http.StatusServiceUnavailable {
+		t.Errorf("%d %q", a.code, a.text)
+	}
+	s.end(t, 1)
+	if n := strings.Count(s.seen.String(), "a device does not answer any more"); n != 1 {
+		t.Errorf("standard error: %q", s.seen.String())
+	}
+}
+
 // untilDecoding returns when a server decodes a number of texts together.
 func untilDecoding(t *testing.T, url string, n int) {
 	t.Helper()
