@@ -66,6 +66,10 @@ func run(o options) error {
 	if err := files.addFolder("", o.stage); err != nil {
 		return err
 	}
+	machine, err := machineFolders(o)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
@@ -73,11 +77,17 @@ func run(o options) error {
 		if err := plugins.completePlugins(o); err != nil {
 			return err
 		}
+		if err := plugins.anonymous(machine); err != nil {
+			return err
+		}
 		if err := plugins.pack(filepath.Join(o.out, o.name+"-plugins.tar.gz"), o.name, o.time); err != nil {
 			return err
 		}
 	}
 	if err := files.complete(o); err != nil {
+		return err
+	}
+	if err := files.anonymous(machine); err != nil {
 		return err
 	}
 	return files.pack(filepath.Join(o.out, o.name+".tar.gz"), o.name, o.time)
