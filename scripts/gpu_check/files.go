@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
@@ -91,11 +90,7 @@ func (c *check) convert(ctx context.Context, checkpoint, typ string) error {
 	if err != nil {
 		return err
 	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(c.scratch, &fs); err != nil {
-		return err
-	}
-	need, free := int64(float64(size)*weightBytes[typ]/weightBytes["bf16"]), int64(fs.Bavail)*fs.Bsize
+	need, free := int64(float64(size)*weightBytes[typ]/weightBytes["bf16"]), room(c.scratch)
 	if need > free {
 		return fmt.Errorf("%s has room for %s, and it takes %s: -scratch names another folder", c.scratch, gigabytes(free), gigabytes(need))
 	}

@@ -15,6 +15,7 @@ import (
 // machine finds the driver, CUDA's libraries, and the device.
 func (c *check) machine(ctx context.Context) error {
 	c.absent = "no device was looked for" // until it is found
+	c.host()
 	c.driver(ctx)
 	c.findLibraries(ctx)
 	version, err := c.works(ctx, c.paligemma("version"))

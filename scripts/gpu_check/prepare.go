@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // build says what programs to put together.
@@ -138,28 +137,4 @@ func copyFile(from, to string) (err error) {
 	defer func() { err = errors.Join(err, out.Close()) }()
 	_, err = io.Copy(out, in)
 	return err
-}
-
-// inMemory is a folder that Linux keeps in memory.
-const inMemory = "/dev/shm"
-
-// roomiest returns a folder in memory, where it and the memory have room for the files of a
-// model of 3B and for the programs that read them; else "", which is that for temporary files.
-func roomiest() string {
-	const enough = 60 << 30
-	var shm syscall.Statfs_t
-	if syscall.Statfs(inMemory, &shm) != nil || int64(shm.Bavail)*shm.Bsize < enough {
-		return ""
-	}
-	data, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(data)) {
-		var kB int64
-		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kB); n == 1 && kB<<10 > 3*enough/2 {
-			return inMemory
-		}
-	}
-	return ""
 }
