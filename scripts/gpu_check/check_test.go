@@ -255,6 +255,58 @@ func TestTimeLimit(t *testing.T) {
 	}
 }
 
+// TestSteps has steps that do not end by themselves, and looks at the report while they last.
+func TestSteps(t *testing.T) {
+	o, programs := fakeCheck(t)
+	c, err := newCheck(o, programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	for part, want := range map[string]verdict{"speed": missed, "peers": leftOut} {
+		c.do(t.Context(), step{part: part, what: "a model", need: 10 * time.Millisecond, always: true, run: func(ctx context.Context) error {
+			text, err := os.ReadFile(filepath.Join(o.out, "gpu_check.md"))
+			if err != nil || !strings.Contains(string(text), "this was being done: "+part+": a model") {
+				t.Errorf("%v: %s", err, text)
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		f := c.report.Findings[len(c.report.Findings)-1]
+		if f.Verdict != want || f.Why != "it was ended after 30ms; it should take about 10ms" {
+			t.Errorf("%+v", f)
+		}
+	}
+	if err := c.save(); err != nil || strings.Contains(c.report.markdown(), "being done") {
+		t.Errorf("%v: %s", err, c.report.markdown())
+	}
+}
+
+func TestFindLibrary(t *testing.T) {
+	old, newer := t.TempDir(), t.TempDir()
+	for _, path := range []string{filepath.Join(old, "libcublas.so.12"), filepath.Join(newer, "libcublas.so.13")} {
+		if err := os.WriteFile(path, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		folders   []string
+		got, want string
+	}{
+		"there":   {folders: []string{old, newer}, got: newer},
+		"another": {folders: []string{old}, want: "with the toolkit of " + filepath.Join(old, "libcublas.so.12")},
+		"none":    {folders: []string{t.TempDir()}, want: "nor among Python's packages"},
+		"nowhere": {want: "not found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := findLibrary("libcublas.so.13", c.folders)
+			if f.Got != c.got || !strings.Contains(f.Why, c.want) || (f.Verdict == leftOut) == (c.got != "") {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	t.Setenv("FAKE_DEVICE", "cuda0")
 	o, programs := fakeCheck(t)

@@ -27,7 +27,7 @@ func room(folder string) int64 {
 	if syscall.Statfs(folder, &fs) != nil {
 		return 0
 	}
-	return int64(fs.Bavail) * fs.Bsize
+	return int64(fs.Bavail) * int64(fs.Bsize)
 }
 
 // memoryAvailable returns the bytes that programs can get without swapping; 0 where they

@@ -93,21 +93,33 @@ func (c *check) findLibraries(ctx context.Context) {
 	}
 	folders := c.libraryFolders(ctx)
 	for _, name := range missing {
-		if i := slices.IndexFunc(folders, func(folder string) bool { return exists(filepath.Join(folder, name)) }); i >= 0 {
-			c.libraries = append(c.libraries, folders[i])
-			c.add(finding{Part: "machine", What: name, Got: folders[i]})
-			continue
+		f := findLibrary(name, folders)
+		if f.Got != "" && !slices.Contains(c.libraries, f.Got) {
+			c.libraries = append(c.libraries, f.Got)
 		}
-		why := "not found in CUDA's folders nor among Python's packages"
-		stem, _, _ := strings.Cut(name, ".so.")
-		for _, folder := range folders {
-			if others, _ := filepath.Glob(filepath.Join(folder, stem+".so.*")); len(others) > 0 {
-				why += "; the plug-in would have to be built with the toolkit of " + others[0]
-				break
-			}
-		}
-		c.add(finding{Part: "machine", What: name, Verdict: leftOut, Why: why})
+		c.add(f)
 	}
+}
+
+// findLibrary notes the first folder that has a library, or where there is another version.
+func findLibrary(name string, folders []string) finding {
+	f := finding{Part: "machine", What: name}
+	others := ""
+	for _, folder := range folders {
+		if _, err := os.Stat(filepath.Join(folder, name)); err == nil {
+			f.Got = folder
+			return f
+		}
+		stem, _, _ := strings.Cut(name, ".so.")
+		if found, _ := filepath.Glob(filepath.Join(folder, stem+".so.*")); len(found) > 0 && others == "" {
+			others = found[0]
+		}
+	}
+	f.Verdict, f.Why = leftOut, "not found in CUDA's folders nor among Python's packages"
+	if others != "" {
+		f.Why += "; the plug-in would have to be built with the toolkit of " + others
+	}
+	return f
 }
 
 // notFound asks the loader of the program which libraries of a plug-in it does not find.
@@ -133,11 +145,6 @@ func (c *check) notFound(ctx context.Context, plugin string) (names []string) {
 		}
 	}
 	return names
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // libraryFolders lists where CUDA's libraries may be, the driver's first: one that is newer
