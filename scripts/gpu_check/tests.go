@@ -17,9 +17,9 @@ var testPackages = []string{"ggml", "model"}
 // goldenTests compare with what transformers computed in float32.
 const goldenTests = "^Test(Forward|Generate|Score)MatchesTransformers$"
 
-// hostTests are of the host: they run all others again with each instruction set, or want
-// a C compiler.
-var hostTests = []string{"TestInstructionSets", "TestBuiltForAnotherProcessor", "TestPlugin.*", "FuzzPlugin"}
+// hostTests are of the host: they run all others again with each instruction set, want a C
+// compiler or the loopback address, or compute on the CPU alone, for long.
+var hostTests = []string{"TestInstructionSets", "TestBuiltForAnotherProcessor", "TestPlugin.*", "FuzzPlugin", "TestServerKilled", "TestLargeGraphs"}
 
 // testLimit ends a test binary that hangs; another runs the rest.
 const testLimit = 100 * time.Second
