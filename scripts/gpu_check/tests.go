@@ -62,21 +62,26 @@ func (c *check) test(ctx context.Context, what, name, match string) error {
 	if err != nil { // no time is left, and the caller says so
 		why = "at its end: " + total.running
 	}
-	f := finding{Part: "tests", What: what, Got: total.String(), Aim: "all pass", Verdict: met}
+	if len(total.ended) > 0 || err == nil {
+		c.add(total.finding(what, why, err != nil))
+	}
+	return err
+}
+
+// finding judges the tests; cut off, what is missing is no fault of theirs.
+func (t testCounts) finding(what, why string, cutOff bool) finding {
+	f := finding{Part: "tests", What: what, Got: t.String(), Aim: "all pass", Verdict: met}
 	switch {
-	case len(total.failed) > 0:
-		f.Verdict, f.Why = missed, strings.TrimSuffix(total.names()+"; "+why, "; ")
-	case err != nil:
+	case len(t.failed) > 0:
+		f.Verdict, f.Why = missed, strings.TrimSuffix(t.names()+"; "+why, "; ")
+	case cutOff:
 		f.Verdict, f.Why = leftOut, why
 	case why != "":
 		f.Verdict, f.Why = missed, why
-	case total.passed == 0:
+	case t.passed == 0:
 		f.Verdict, f.Why = missed, "no test ran"
 	}
-	if len(total.ended) > 0 || err == nil {
-		c.add(f)
-	}
-	return err
+	return f
 }
 
 func (c *check) testBinary(name, match string, skip []string) child {
