@@ -6,6 +6,8 @@ package testdevice
 
 import "testing"
 
+// TestTolerance has lists, too: one GPU among several devices has a GPU's tolerances, wherever
+// in the list it is.
 func TestTolerance(t *testing.T) {
 	for _, c := range []struct {
 		device         Device
@@ -17,7 +19,12 @@ func TestTolerance(t *testing.T) {
 		{Device{Name: "rpc0"}, 1e-5, 1e-5, 0},
 		{Device{Name: "fake2"}, 1e-5, 1e-5, 0},
 		{Device{Name: "cuda0"}, 1e-5, 3e-3, 1e-2},
+		{Device{Name: "vulkan0"}, 1e-5, 5e-3, 1e-2},
 		{Device{Name: "vulkan1"}, 0.1, 0.1, 1e-2},
+		{Device{Name: "rpc0,cpu"}, 1e-5, 1e-5, 0},
+		{Device{Name: "cuda0,cpu"}, 1e-5, 3e-3, 1e-2},
+		{Device{Name: "cpu,cuda0"}, 1e-5, 3e-3, 1e-2},
+		{Device{Name: "cpu,vulkan1"}, 1e-5, 5e-3, 1e-2},
 	} {
 		if got, gap := c.device.Tolerance(c.given), c.device.Gap(); got != c.allowed || gap != c.gap {
 			t.Errorf("%+v: %g becomes %g, want %g; gap %g, want %g", c.device, c.given, got, c.allowed, gap, c.gap)
