@@ -151,10 +151,10 @@ func oneSplit(t *testing.T, checkpoint, typ string, o ggml.Options) {
 	}
 }
 
-// TestTypesAsOnCPU bounds how far logits are from those of the CPU's kernels
+// TestTypesNearCPU bounds how far logits are from those of the CPU's kernels
 // (docs/devices.md), on models whose widths are below the block size of the K types: the
 // worst case.
-func TestTypesAsOnCPU(t *testing.T) {
+func TestTypesNearCPU(t *testing.T) {
 	for typ, limit := range map[string]float64{"f32": 1e-5, "f16": 0.005, "bf16": 0.03, "q8_0": 0.1, "q4_k_m": 0.1} {
 		for _, name := range checkpoints {
 			path := convertTo(t, name, typ)
