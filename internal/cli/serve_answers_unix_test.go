@@ -21,27 +21,33 @@ import (
 	"paligemma/internal/model"
 )
 
-// Sixteen requests at once, of all kinds, with three adapters or none, get what the command
-// line gives for each alone with --lora.
-func TestServedWithAdapters(t *testing.T) {
-	path, picture := fixture(t, "MODEL"), filepath.Join(fixture(t, "IMAGES"), "scene.png")
+// randomAdapter writes an adapter of a model into a folder.
+func randomAdapter(t *testing.T, path string, o random.Options) (dir string) {
+	t.Helper()
 	file, err := gguf.Open(path, gguf.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer file.Close()
 	config, err := model.ReadConfig(file.Header)
-	file.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir = filepath.Join(t.TempDir(), "adapter")
+	if err := random.Write(dir, config, o); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Sixteen requests at once, of all kinds, with three adapters or none, get what the command
+// line gives for each alone with --lora.
+func TestServedWithAdapters(t *testing.T) {
+	path, picture := fixture(t, "MODEL"), filepath.Join(fixture(t, "IMAGES"), "scene.png")
 	args, dirs := []string{"--port", "0", "-m", path, "--parallel", "8"}, map[string]string{}
 	dirs["peft"] = filepath.Join(fixture(t, "ADAPTERS"), "rslora") // which PEFT has written
 	for i, name := range []string{"text", "tower"} {
-		dirs[name] = filepath.Join(t.TempDir(), name)
-		o := random.Options{Rank: 2 + i, Seed: uint64(i), Spread: 0.1, Text: name == "text", Tower: name == "tower"}
-		if err := random.Write(dirs[name], config, o); err != nil {
-			t.Fatal(err)
-		}
+		dirs[name] = randomAdapter(t, path, random.Options{Rank: 2 + i, Seed: uint64(i), Spread: 0.1, Text: name == "text", Tower: name == "tower"})
 	}
 	for _, name := range []string{"text", "tower", "peft"} {
 		args = append(args, "--adapter", name+"="+dirs[name])

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +17,6 @@ import (
 
 	"paligemma/internal/adapter/random"
 	"paligemma/internal/ggml"
-	"paligemma/internal/gguf"
-	"paligemma/internal/model"
 	"paligemma/internal/testdevice"
 )
 
@@ -99,21 +96,9 @@ func (a *asked) end() {
 func TestDeviceLost(t *testing.T) {
 	server, env := startDevice(t)
 	path := fixture(t, "MODEL")
-	file, err := gguf.Open(path, gguf.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := model.ReadConfig(file.Header)
-	file.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
 	args := []string{"--port", "0", "-m", path, "--parallel", "8", "--device", "rpc0"}
 	for i, name := range []string{"a", "b"} {
-		dir := filepath.Join(t.TempDir(), name)
-		if err := random.Write(dir, config, random.Options{Rank: 2 + i, Seed: uint64(i), Spread: 0.1, Text: true, Tower: i == 1}); err != nil {
-			t.Fatal(err)
-		}
+		dir := randomAdapter(t, path, random.Options{Rank: 2 + i, Seed: uint64(i), Spread: 0.1, Text: true, Tower: i == 1})
 		args = append(args, "--adapter", name+"="+dir)
 	}
 	s := startServe(t, env, args...)

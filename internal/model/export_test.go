@@ -1,8 +1,9 @@
 package model
 
 import (
-	"paligemma/internal/ggml"
 	"slices"
+
+	"paligemma/internal/ggml"
 )
 
 // Joined is the number of layers whose Q, K and V are one matrix, and of all.
