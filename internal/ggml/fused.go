@@ -210,18 +210,6 @@ func (g *Graph) half(x Tensor) Tensor {
 	return Tensor{C.ggml_cast(g.ctx, x.c, C.GGML_TYPE_F16)}
 }
 
-// Likeliest returns the index of the largest of each row of logits [n, T], I32 [T], and
-// the sum of each row, F32 [1, T]: NaN or infinite if one of its values is.
-func (g *Graph) Likeliest(logits Tensor) (best, sums Tensor) {
-	if !g.okContiguous("likeliest", logits) {
-		return Tensor{}, Tensor{}
-	}
-	if logits.Dim(2)*logits.Dim(3) != 1 {
-		return g.fail("likeliest: of %v", logits), Tensor{}
-	}
-	return Tensor{C.ggml_argmax(g.ctx, logits.c)}, Tensor{C.ggml_sum_rows(g.ctx, logits.c)}
-}
-
 // Repeat is n times the row of a, F32 or F16.
 func (g *Graph) Repeat(a Tensor, n int64) Tensor {
 	if !g.ok(a) {

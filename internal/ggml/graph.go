@@ -257,24 +257,8 @@ func (g *Graph) upload() {
 
 // Read copies the values of a contiguous F32 output after Compute.
 func (g *Graph) Read(t Tensor) ([]float32, error) {
-	out := make([]float32, t.Elements())
-	return out, g.read(t, gguf.TypeF32, unsafe.Pointer(unsafe.SliceData(out)))
-}
-
-// ReadInt32s copies the values of a contiguous I32 output after Compute.
-func (g *Graph) ReadInt32s(t Tensor) ([]int32, error) {
-	out := make([]int32, t.Elements())
-	return out, g.read(t, gguf.TypeI32, unsafe.Pointer(unsafe.SliceData(out)))
-}
-
-// read copies an output of a type.
-func (g *Graph) read(t Tensor, typ gguf.Type, to unsafe.Pointer) error {
 	if g.err != nil {
-		return g.err
+		return nil, g.err
 	}
-	if !t.Valid() || t.Type() != typ || !t.contiguous() || t.c.data == nil {
-		return fmt.Errorf("graph: cannot read %v", t)
-	}
-	g.backend.download(t, to)
-	return nil
+	return g.backend.Read(t)
 }

@@ -48,7 +48,7 @@ func (h *hostMemory) close() {
 	*h = hostMemory{}
 }
 
-// Read copies the values of a contiguous F32 tensor of a Store.
+// Read copies the values of a contiguous F32 tensor, of a Store or a computed graph.
 func (b *Backend) Read(t Tensor) ([]float32, error) {
 	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil {
 		return nil, fmt.Errorf("cannot read %v", t)
@@ -74,4 +74,32 @@ func (b *Backend) download(t Tensor, to unsafe.Pointer) {
 	}
 	C.ggml_backend_tensor_get(t.c, at, 0, C.size_t(size))
 	C.memcpy(to, at, C.size_t(size))
+}
+
+// downloadAll copies the values of several small tensors, and waits for a device once.
+func (b *Backend) downloadAll(tensors []Tensor, to []unsafe.Pointer) {
+	size := int64(0)
+	for _, t := range tensors {
+		size += aligned(t.size())
+	}
+	var at unsafe.Pointer
+	if !b.cpuOnly() && len(b.devices) == 1 {
+		at = b.pinned.reserve(b.at(0), size)
+	}
+	if at == nil {
+		for i, t := range tensors {
+			b.download(t, to[i])
+		}
+		return
+	}
+	from := at
+	for _, t := range tensors {
+		C.ggml_backend_tensor_get_async(b.at(0), t.c, from, 0, C.size_t(t.size()))
+		from = unsafe.Add(from, aligned(t.size()))
+	}
+	C.ggml_backend_synchronize(b.at(0))
+	for i, t := range tensors {
+		C.memcpy(to[i], at, C.size_t(t.size()))
+		at = unsafe.Add(at, aligned(t.size()))
+	}
 }

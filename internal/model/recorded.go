@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"slices"
 
 	"paligemma/internal/ggml"
@@ -14,7 +15,7 @@ type pass struct {
 	hidden []ggml.Tensor
 	logits ggml.Tensor
 
-	best, sums ggml.Tensor // of each row of logits the index of the largest, and the sum; or none
+	likeliest ggml.Likeliest // of each row of logits; or none
 
 	slab *slab // that keeps the graph; nil: none
 	key  stepKey
@@ -79,13 +80,11 @@ func (m *Model) record(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pa
 		x = wanted(g, x, b.outputs)
 	}
 	p.logits = m.head(g, x)
-	outputs := slices.Concat(p.hidden, p.step.weights, []ggml.Tensor{p.logits})
-	if m.backend.Attention(m.options) == ggml.AttentionMasked {
-		p.best, p.sums = g.Likeliest(p.logits)
-		outputs = append(outputs, p.best, p.sums)
-	}
-	for _, t := range outputs {
+	for _, t := range slices.Concat(p.hidden, p.step.weights, []ggml.Tensor{p.logits}) {
 		g.Output(t)
+	}
+	if m.backend.Attention(m.options) == ggml.AttentionMasked {
+		p.likeliest = g.Likeliest(p.logits)
 	}
 	return p
 }
@@ -136,16 +135,15 @@ func (p *pass) fail() {
 // read fetches the results of the computed graph; where only the likeliest tokens are asked
 // for, the logits only where those cannot be told.
 func (p *pass) read(greedy bool) (out output, err error) {
-	if p.sums.Valid() {
-		sums, err := p.graph.Read(p.sums)
-		if err != nil {
-			return out, err
-		}
-		if !finite(sums) {
+	if p.likeliest.Valid() {
+		best, err := p.graph.ReadLikeliest(p.likeliest)
+		switch {
+		case errors.Is(err, ggml.ErrNotFinite):
 			p.spoil()
-		} else if greedy {
-			out.best, err = p.graph.ReadInt32s(p.best)
+		case err != nil:
 			return out, err
+		case greedy:
+			return output{best: best}, nil
 		}
 	}
 	if out.logits, err = p.graph.Read(p.logits); err != nil {

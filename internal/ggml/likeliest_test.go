@@ -1,0 +1,60 @@
+package ggml
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+)
+
+// TestLikeliest searches rows of many lengths, the largest value being anywhere in them.
+func TestLikeliest(t *testing.T) {
+	b := newDevice(t)
+	for _, n := range []int64{1, 2, 251, 256, 257, 514, 1000, 257216} { // 251 and 257 are prime
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			const rows = 3
+			x := random(int(n)*rows, 1)
+			var want []int32
+			for row := range rows {
+				at := int64(row) * (n - 1) / (rows - 1) // the first, one in the middle, the last
+				x[int64(row)*n+at] = 100
+				want = append(want, int32(at))
+			}
+			got, err := likeliest(t, b, x, n)
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%v, %v, want %v", got, err, want)
+			}
+			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+				x[n] = float32(bad)
+				if got, err := likeliest(t, b, x, n); !errors.Is(err, ErrNotFinite) {
+					t.Errorf("with %v: %v, %v", bad, got, err)
+				}
+			}
+		})
+	}
+}
+
+// TestLikeliestOfEqual finds the first of two equal values in different parts.
+func TestLikeliestOfEqual(t *testing.T) {
+	x := make([]float32, 1024)
+	x[700], x[300] = 1, 1
+	if got, err := likeliest(t, newDevice(t), x, 1024); err != nil || got[0] != 300 {
+		t.Errorf("%v, %v, want 300", got, err)
+	}
+}
+
+func likeliest(t *testing.T, b *Backend, x []float32, n int64) ([]int32, error) {
+	t.Helper()
+	g := b.NewGraph(GraphOptions{})
+	defer g.Close()
+	l := g.Likeliest(g.Float32s(x, n, int64(len(x))/n))
+	if _, err := g.ReadLikeliest(l); err == nil {
+		t.Error("read before it was computed: no error")
+	}
+	if err := g.Compute(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return g.ReadLikeliest(l)
+}
