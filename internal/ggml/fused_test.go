@@ -286,6 +286,36 @@ func TestClearRows(t *testing.T) {
 	}
 }
 
+// TestReadRows reads rows of a tensor that outlives graphs, and asks for some that it lacks.
+func TestReadRows(t *testing.T) {
+	b := newDevice(t)
+	const width, rows = 8192, 4 // two rows are more than what goes without pinned memory
+	table, _ := newCells(t, b, gguf.TypeF32, width, rows)
+	want := random(width*rows, 1)
+	if _, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
+		at := g.Int64s([]int64{2, 3, 0, 1}, rows)
+		g.Run(g.WriteRows(g.Reshape(g.Float32s(slices.Concat(want[2*width:], want[:2*width]), width, rows), width, 1, rows), table, at))
+		return g.Float32s([]float32{1}, 1)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for from := range int64(rows) {
+		for n := range rows - from + 1 {
+			if got, err := b.ReadRows(table, from, n); err != nil || !slices.Equal(got, want[from*width:(from+n)*width]) {
+				t.Errorf("rows [%d, %d+%d) are wrong (%v)", from, from, n, err)
+			}
+		}
+	}
+	for _, bad := range [][2]int64{{-1, 1}, {0, -1}, {0, rows + 1}, {rows, 1}, {1, math.MaxInt64}} {
+		if _, err := b.ReadRows(table, bad[0], bad[1]); err == nil {
+			t.Errorf("rows %v: no error", bad)
+		}
+	}
+	if _, err := b.ReadRows(Tensor{}, 0, 1); err == nil {
+		t.Error("rows of nothing: no error")
+	}
+}
+
 // TestLooksUp asks for tables of every type.
 func TestLooksUp(t *testing.T) {
 	b := newDevice(t)

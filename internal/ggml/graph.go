@@ -260,5 +260,10 @@ func (g *Graph) Read(t Tensor) ([]float32, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
-	return g.backend.Read(t)
+	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil {
+		return nil, fmt.Errorf("graph: cannot read %v", t)
+	}
+	out := make([]float32, t.Elements())
+	g.backend.download(t, 0, t.size(), unsafe.Pointer(unsafe.SliceData(out)))
+	return out, nil
 }

@@ -48,31 +48,31 @@ func (h *hostMemory) close() {
 	*h = hostMemory{}
 }
 
-// Read copies the values of a contiguous F32 tensor, of a Store or a computed graph.
-func (b *Backend) Read(t Tensor) ([]float32, error) {
-	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil {
-		return nil, fmt.Errorf("cannot read %v", t)
+// ReadRows copies n rows of a contiguous F32 tensor [w, h] of a Store, from the first one
+// named on.
+func (b *Backend) ReadRows(t Tensor, from, n int64) ([]float32, error) {
+	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil || from < 0 || n < 0 || from > t.Dim(1)-n {
+		return nil, fmt.Errorf("cannot read rows [%d, %d+%d) of %v", from, from, n, t)
 	}
-	out := make([]float32, t.Elements())
-	b.download(t, unsafe.Pointer(unsafe.SliceData(out)))
+	out := make([]float32, n*t.Dim(0))
+	b.download(t, from*t.stride(1), n*t.stride(1), unsafe.Pointer(unsafe.SliceData(out)))
 	return out, nil
 }
 
 // pinnedLeast is from how many bytes on a result is read through pinned memory.
 const pinnedLeast = 64 << 10
 
-// download copies the values of a tensor.
-func (b *Backend) download(t Tensor, to unsafe.Pointer) {
-	size := t.size()
+// download copies bytes of a tensor.
+func (b *Backend) download(t Tensor, from, size int64, to unsafe.Pointer) {
 	var at unsafe.Pointer
 	if size >= pinnedLeast && !b.cpuOnly() {
 		at = b.pinned.reserve(b.at(b.Place(t)), size)
 	}
 	if at == nil {
-		C.ggml_backend_tensor_get(t.c, to, 0, C.size_t(size))
+		C.ggml_backend_tensor_get(t.c, to, C.size_t(from), C.size_t(size))
 		return
 	}
-	C.ggml_backend_tensor_get(t.c, at, 0, C.size_t(size))
+	C.ggml_backend_tensor_get(t.c, at, C.size_t(from), C.size_t(size))
 	C.memcpy(to, at, C.size_t(size))
 }
 
@@ -88,7 +88,7 @@ func (b *Backend) downloadAll(tensors []Tensor, to []unsafe.Pointer) {
 	}
 	if at == nil {
 		for i, t := range tensors {
-			b.download(t, to[i])
+			b.download(t, 0, t.size(), to[i])
 		}
 		return
 	}

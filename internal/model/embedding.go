@@ -60,6 +60,28 @@ type placed struct {
 	n       int
 }
 
+// shelf is which rows of the shelf it is; nil where the image is not shelved.
+func (p placed) shelf() []int32 {
+	if !p.image.shelved() {
+		return nil
+	}
+	rows := make([]int32, p.n)
+	for i := range rows {
+		rows[i] = int32(p.image.seat.row + p.row + i)
+	}
+	return rows
+}
+
+// tensor is the rows as a graph of the images' model takes them: [hidden, n]. shelf is what
+// the method of that name returns, and an input of the graph.
+func (p placed) tensor(g *ggml.Graph, m *Model, shelf []int32) ggml.Tensor {
+	if shelf != nil {
+		return g.GetRows(m.shelf.rows, g.Int32s(shelf, int64(p.n)))
+	}
+	hidden := m.config.Text.Hidden
+	return g.Float32s(p.image.here()[p.row*hidden:][:p.n*hidden], int64(hidden), int64(p.n))
+}
+
 // place finds the tokens of a prompt that stand for rows of its images.
 func (m *Model) place(p Prompt) (all []placed, err error) {
 	image, row, left := 0, 0, 0
@@ -108,6 +130,9 @@ func (m *Model) checkIDs(ids []int) error {
 type lookup struct {
 	ids  []int32   // nil: they are in rows
 	rows []float32 // [T, hidden]
+	// shelf is, of each of the batch's images, the rows of the shelf that it is in; nil: it
+	// is not shelved. A kept graph is for other images once the values are others.
+	shelf [][]int32
 }
 
 // lookUp checks the tokens of a batch, and finds their embeddings unless the device does.
@@ -116,7 +141,11 @@ func (m *Model) lookUp(b batch) (l lookup, err error) {
 		return l, err
 	}
 	if m.onDevice {
-		return lookup{ids: int32s(b.ids)}, nil
+		l.ids = int32s(b.ids)
+		for _, p := range b.images {
+			l.shelf = append(l.shelf, p.shelf())
+		}
+		return l, nil
 	}
 	hidden := m.config.Text.Hidden
 	l.rows = make([]float32, len(b.ids)*hidden)
@@ -168,11 +197,11 @@ func (m *Model) embeddings(g *ggml.Graph, b batch, l lookup) ggml.Tensor {
 		}
 		at += rows.Dim(1)
 	}
-	for _, p := range b.images {
+	for i, p := range b.images {
 		if n := int64(p.at) - at; n > 0 {
 			add(g.Slice(found, 1, at, n))
 		}
-		add(g.Slice(p.image.tensor(g, hidden), 1, int64(p.row), int64(p.n)))
+		add(p.tensor(g, m, l.shelf[i]))
 	}
 	if n := tokens - at; n > 0 {
 		add(g.Slice(found, 1, at, n))

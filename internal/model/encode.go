@@ -71,29 +71,55 @@ func (m *Model) encodePass(ctx context.Context, images [][]float32, a *Adapters)
 	if err != nil {
 		return nil, err
 	}
-	patches := make([]float32, 0, len(images)*len(images[0]))
-	for _, pixels := range images {
-		patches = appendPatches(patches, pixels, v)
-	}
-	g := m.backend.NewGraph(m.options)
-	defer g.Close()
-	g.Update(m.updatesWith(a)...)
-	g.Near(m.weights.Vision.Position)
-	out := m.weights.Projector.Mul(g, m.tower(g, g.Float32s(patches, int64(v.PatchDim()), int64(len(images)*v.ImageTokens))))
-	if m.onDevice {
-		for i, f := range all {
-			g.Run(g.Copy(g.Slice(out, 1, int64(i*f.Tokens), int64(f.Tokens)), f.seat.kept))
-		}
-	} else {
-		g.Output(out)
-	}
-	if err := g.Compute(ctx); err != nil {
+	e := m.newEncoding(len(images), a)
+	defer e.graph.Close()
+	e.fill(v, images, all)
+	if err := e.graph.Compute(ctx); err != nil {
 		return nil, fmt.Errorf("vision tower: %w", err)
 	}
 	if m.onDevice {
 		return all, nil
 	}
-	return all, readFeatures(g, out, all)
+	return all, readFeatures(e.graph, e.out, all)
+}
+
+// encoding is the graph of a pass of the tower. What tells one pass from the next is in its
+// inputs.
+type encoding struct {
+	graph   *ggml.Graph
+	patches []float32   // of all images
+	rows    []int64     // of the shelf, where the features go
+	out     ggml.Tensor // the features [hidden, N], to be read where they do not stay on the device
+}
+
+// newEncoding records the graph for a number of images.
+func (m *Model) newEncoding(images int, a *Adapters) *encoding {
+	v, g := m.config.Vision, m.backend.NewGraph(m.options)
+	tokens := images * v.ImageTokens
+	e := &encoding{graph: g, patches: make([]float32, tokens*v.PatchDim())}
+	g.Update(m.updatesWith(a)...)
+	g.Near(m.weights.Vision.Position)
+	e.out = m.weights.Projector.Mul(g, m.tower(g, g.Float32s(e.patches, int64(v.PatchDim()), int64(tokens))))
+	if !m.onDevice {
+		g.Output(e.out)
+		return e
+	}
+	e.rows = make([]int64, tokens)
+	g.Run(g.WriteRows(g.Reshape(e.out, e.out.Dim(0), 1, int64(tokens)), m.shelf.rows, g.Int64s(e.rows, int64(tokens))))
+	return e
+}
+
+// fill sets the inputs to images and to the seats of their features.
+func (e *encoding) fill(v VisionConfig, images [][]float32, all []Features) {
+	patches, rows := e.patches[:0], e.rows[:0]
+	for i, pixels := range images {
+		patches = appendPatches(patches, pixels, v)
+		if s := all[i].seat; s != nil {
+			for row := range v.ImageTokens {
+				rows = append(rows, int64(s.row+row))
+			}
+		}
+	}
 }
 
 // newFeatures makes the features of some images, whose values are to come: with a seat on the

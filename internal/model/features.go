@@ -20,14 +20,16 @@ type Features struct {
 // It is the model's, and used where the model is.
 type seat struct {
 	model  *Model
-	kept   ggml.Tensor // of the model's shelf, or the zero Tensor
-	values []float32   // nil: in kept
+	kept   bool      // in rows of the model's shelf
+	row    int       // the first of them
+	values []float32 // nil: in the shelf only
 }
 
 // shelf is where a device keeps the features of some images.
 type shelf struct {
 	store *ggml.Store
-	seats []weak.Pointer[seat] // who has each tensor; what nobody knows any more is not fetched
+	rows  ggml.Tensor          // [hidden, places·tokens]
+	seats []weak.Pointer[seat] // who has each place; what nobody knows any more is not fetched
 	next  int                  // the one that was taken the longest ago
 }
 
@@ -53,20 +55,20 @@ func (f Features) Read() ([]float32, error) {
 // fetch copies the values from the device, unless that was done.
 func (s *seat) fetch() (err error) {
 	if s.values == nil {
-		s.values, err = s.model.backend.Read(s.kept)
+		s.values, err = s.model.backend.ReadRows(s.model.shelf.rows, int64(s.row), int64(s.model.config.Vision.ImageTokens))
 	}
 	return err
 }
 
-// tensor is the features as a graph of their model takes them: [hidden, Tokens].
-func (f Features) tensor(g *ggml.Graph, hidden int64) ggml.Tensor {
-	switch {
-	case f.seat == nil:
-		return g.Float32s(f.Values, hidden, int64(f.Tokens))
-	case f.seat.kept.Valid():
-		return f.seat.kept
+// shelved reports whether the features are in rows of their model's shelf.
+func (f Features) shelved() bool { return f.seat != nil && f.seat.kept }
+
+// here are the values of features that are not shelved.
+func (f Features) here() []float32 {
+	if f.seat == nil {
+		return f.Values
 	}
-	return g.Float32s(f.seat.values, hidden, int64(f.Tokens))
+	return f.seat.values
 }
 
 // of returns features as a prompt of a model takes them: those that another one's device has
@@ -101,24 +103,21 @@ func (m *Model) takeSeat() (*seat, error) {
 		if err := old.fetch(); err != nil {
 			return nil, err
 		}
-		old.kept = ggml.Tensor{}
+		old.kept = false
 	}
-	taken := &seat{model: m, kept: s.store.Tensors()[at]}
+	taken := &seat{model: m, kept: true, row: at * m.config.Vision.ImageTokens}
 	s.seats[at] = weak.Make(taken)
 	return taken, nil
 }
 
 func (m *Model) newShelf() (*shelf, error) {
 	hidden, tokens := m.config.Text.Hidden, m.config.Vision.ImageTokens
-	specs := make([]ggml.Spec, max(2, m.ImagesPerPass(), min(mostKeptImages, mostKeptBytes/(floatSize*hidden*tokens))))
-	for i := range specs {
-		specs[i] = ggml.Spec{Name: "image", Shape: []int64{int64(hidden), int64(tokens)}} // F32
-	}
-	store, err := m.backend.NewStore(specs)
+	places := max(2, m.ImagesPerPass(), min(mostKeptImages, mostKeptBytes/(floatSize*hidden*tokens)))
+	store, err := m.backend.NewStore([]ggml.Spec{{Name: "images", Shape: []int64{int64(hidden), int64(places * tokens)}}}) // F32
 	if err != nil {
 		return nil, fmt.Errorf("room for images: %w", err)
 	}
-	return &shelf{store: store, seats: make([]weak.Pointer[seat], len(specs))}, nil
+	return &shelf{store: store, rows: store.Tensors()[0], seats: make([]weak.Pointer[seat], places)}, nil
 }
 
 func (s *shelf) close() {
