@@ -216,20 +216,23 @@ func fused(g *Graph, keys, values Tensor, width, queries, masked int64) Tensor {
 // TestKeep computes a graph again and again with other inputs, and others in between.
 func TestKeep(t *testing.T) { testKeep(t, newDevice(t)) }
 
-func testKeep(t *testing.T, b *Backend) {
+// testKeep also reports whether an input was changed where a device fetches it from.
+func testKeep(t *testing.T, b *Backend) (staged bool) {
 	t.Helper()
 	x, row := []float32{1, 2, 3}, []uint16{0x3c00, 0x4000, 0xc000} // 1, 2, −2
 	g := b.NewGraph(GraphOptions{})
 	defer g.Close()
-	rows := g.Repeat(g.Float16s(row, 3), 2)
-	y := g.SoftMax(g.Repeat(g.Float32s(x, 3), 2), rows, 1)
+	mask, scores := g.Float16s(row, 3), g.Float32s(x, 3)
+	y := g.SoftMax(g.Repeat(scores, 2), g.Repeat(mask, 2), 1)
 	likeliest := g.Likeliest(y)
 	g.Output(y)
 	g.Keep()
 	b.TakeCounts()
 	for i := range 5 {
 		x[2] = float32(i)
-		row[0] = [...]uint16{0xc000, 0x3c00}[i%2]
+		values := g.StagedFloat16s(mask)
+		values[0] = [...]uint16{0xc000, 0x3c00}[i%2]
+		staged = &values[0] != &row[0]
 		if i == 4 {
 			x[1] = float32(math.NaN())
 		}
@@ -267,6 +270,10 @@ func testKeep(t *testing.T, b *Backend) {
 	if got, want := b.TakeCounts(), (Counts{Computed: 9, Built: 4, Splits: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+	if g.StagedFloat16s(scores) != nil || g.StagedFloat16s(y) != nil {
+		t.Error("values of what is no input in half precision")
+	}
+	return staged
 }
 
 // TestClearRows clears some rows of a tensor and no others.

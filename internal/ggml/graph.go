@@ -48,6 +48,7 @@ type input struct {
 	tensor Tensor
 	data   unsafe.Pointer
 	size   int64
+	staged unsafe.Pointer // of a kept graph: where the device fetches the values from; or nil
 }
 
 // GraphOptions say how a graph computes what its operations ask for.
@@ -192,7 +193,7 @@ func (g *Graph) input(typ gguf.Type, data unsafe.Pointer, n, elementSize int, sh
 	}
 	t := Tensor{C.ggml_new_tensor(g.ctx, C.enum_ggml_type(typ), 4, &ne[0])}
 	C.ggml_set_input(t.c)
-	g.inputs = append(g.inputs, input{t, data, size})
+	g.inputs = append(g.inputs, input{tensor: t, data: data, size: size})
 	return t
 }
 

@@ -20,7 +20,11 @@ static int pg_references(struct ggml_cgraph * graph) {
 */
 import "C"
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"paligemma/internal/gguf"
+)
 
 // kept is what a graph has of its own that is computed more than once: a scheduler, and
 // with it memory for its tensors, which stay where they are. Devices notice that it is the
@@ -59,6 +63,23 @@ func (k *kept) plan(g *Graph) (sched C.ggml_backend_sched_t, ok bool) {
 	return k.sched, true
 }
 
+// StagedFloat16s returns the values of an input in half precision that the next computation
+// of a kept graph takes, for the caller to change in place of the slice that they were given
+// in: where a device fetches them from pinned memory, they lie there, and large ones that
+// change little need not be copied. They are gone with the graph; a computation must not be
+// under way.
+func (g *Graph) StagedFloat16s(t Tensor) []uint16 {
+	for i := range g.inputs {
+		if in := &g.inputs[i]; in.tensor == t && t.Type() == gguf.TypeF16 {
+			if in.staged != nil {
+				in.data = in.staged
+			}
+			return unsafe.Slice((*uint16)(in.data), in.size/2)
+		}
+	}
+	return nil
+}
+
 // upload copies the inputs to memory from which the device fetches them while the graph
 // is started. Among several devices they are written as those of other graphs are.
 func (k *kept) upload(g *Graph) {
@@ -71,13 +92,17 @@ func (k *kept) upload(g *Graph) {
 		}
 		at = k.staging.reserve(device, size)
 	}
-	for _, in := range g.inputs {
+	for i := range g.inputs {
+		in := &g.inputs[i]
 		switch {
 		case in.tensor.c.buffer == nil: // no output depends on it
 		case at == nil:
 			in.tensor.write(in.data, in.size)
 		default:
-			C.memcpy(at, in.data, C.size_t(in.size))
+			if in.data != at {
+				C.memcpy(at, in.data, C.size_t(in.size))
+			}
+			in.staged = at
 			C.ggml_backend_tensor_set_async(device, in.tensor.c, at, 0, C.size_t(in.size))
 			at = unsafe.Add(at, aligned(in.size))
 		}

@@ -101,9 +101,9 @@ func TestKeepStaged(t *testing.T) {
 	for names, want := range map[string]bool{"fake0": true, "fake0,fake1": false} {
 		t.Run(names, func(t *testing.T) {
 			b, before := on(t, names), testdevice.Sent()
-			testKeep(t, b)
-			if got := testdevice.Sent() - before; (got > 0) != want {
-				t.Errorf("%d inputs were sent", got)
+			staged := testKeep(t, b)
+			if got := testdevice.Sent() - before; (got > 0) != want || staged != want {
+				t.Errorf("%d inputs were sent, changed where they are fetched from: %v", got, staged)
 			}
 		})
 	}

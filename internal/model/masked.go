@@ -1,6 +1,10 @@
 package model
 
-import "paligemma/internal/ggml"
+import (
+	"slices"
+
+	"paligemma/internal/ggml"
+)
 
 // masked is attention on other devices than the CPU: every token meets the cells [0, n) of
 // the one slab, and a mask hides those of others. What differs from one step to the next is
@@ -20,14 +24,25 @@ type masked struct {
 }
 
 // maskRows are rows of a mask in half precision [n, T], 0 where a token sees a cell and −Inf
-// where not; one row where all tokens see the same cells.
+// where not; one row where all tokens see the same cells. They are long, and differ in few
+// cells from one step to the next.
 type maskRows struct {
 	values []uint16
+	seen   []seenCells // of each row, what values show
 	window int
-	mask   ggml.Tensor
+
+	input ggml.Tensor // the values
+	mask  ggml.Tensor // of all tokens
 }
 
-const hiddenCell = 0xfc00 // −Inf in half precision
+// seenCells are the cells of the slab that a token sees: shared ones, and its sequence's
+// own. The two do not overlap.
+type seenCells [2]ggml.CellRange
+
+const (
+	shownCell  = 0
+	hiddenCell = 0xfc00 // −Inf in half precision
+)
 
 func newMasked(g *ggml.Graph, s *step) *masked {
 	k := &masked{step: s, slab: s.parts[0].seq.own.slab, index: make([]int64, s.tokens), n: int64(cellsInUse(s.parts))}
@@ -35,9 +50,9 @@ func newMasked(g *ggml.Graph, s *step) *masked {
 	if p := s.parts[0]; len(s.parts) == 1 && p.seq.length == 0 && p.tokens == p.seq.prompt {
 		rows = 1 // of a prompt, all of which sees all of it
 	}
-	k.full.values = make([]uint16, rows*k.n)
-	if k.near.window = s.config.SlidingWindow; k.near.window > 0 {
-		k.near.values = make([]uint16, rows*k.n)
+	k.full = newMaskRows(rows, k.n, 0)
+	if window := s.config.SlidingWindow; window > 0 {
+		k.near = newMaskRows(rows, k.n, window)
 	}
 	k.fill()
 	k.at = g.Int64s(k.index, s.tokens)
@@ -76,43 +91,79 @@ func (k *masked) fill() {
 			k.index[p.from+i] = int64(first + i)
 		}
 	}
-	k.full.fill(k.parts, int(k.n))
-	k.near.fill(k.parts, int(k.n))
+	k.full.show(k.parts)
+	k.near.show(k.parts)
 }
 
 // move sets the inputs of a kept graph to another step, whose tokens are as many and whose
 // cells lie as far up.
-func (k *masked) move(b batch) {
+func (k *masked) move(g *ggml.Graph, b batch) {
 	k.rotary.Move(b.positions())
 	k.parts = b.parts
+	k.full.stage(g)
+	k.near.stage(g)
 	k.fill()
 }
 
-// fill writes the rows of all tokens, or the one row of a prompt.
-func (r *maskRows) fill(parts []*part, n int) {
-	rows := len(r.values) / n
-	for i := range r.values {
-		r.values[i] = hiddenCell
+// newMaskRows makes rows that hide all of n cells.
+func newMaskRows(rows, n int64, window int) maskRows {
+	return maskRows{
+		values: slices.Repeat([]uint16{hiddenCell}, int(rows*n)),
+		seen:   make([]seenCells, rows),
+		window: window,
 	}
+}
+
+// show has the rows show what the tokens of a step see, or the one row what those of a
+// prompt do. It writes where that differs from what they show.
+func (r *maskRows) show(parts []*part) {
 	for _, p := range parts {
 		for i := range p.tokens {
-			if row := p.from + i; row < rows {
-				p.seq.show(r.values[row*n:][:n], i, r.window)
+			at := p.from + i
+			if at >= len(r.seen) {
+				return
 			}
+			n := len(r.values) / len(r.seen)
+			seen := p.seq.seen(i, r.window)
+			seen.replace(r.seen[at], r.values[at*n:][:n])
+			r.seen[at] = seen
 		}
 	}
 }
 
-// show marks in a row of a mask what the i-th token after the sequence's last sees.
-func (s *Sequence) show(row []uint16, i, window int) {
-	q := s.cells(s.length+i, 1)[0]
-	seen := visibleRange(q, s.prompt, window)
-	from, to := int(seen.From), int(seen.To)
-	if from < s.inherited {
-		clear(row[s.shared.first+from : s.shared.first+min(to, s.inherited)])
+// seen are the cells that the i-th token after the sequence's last sees.
+func (s *Sequence) seen(i, window int) (seen seenCells) {
+	r := visibleRange(s.cell(s.length+i), s.prompt, window)
+	inherited := int32(s.inherited)
+	if r.From < inherited {
+		first := int32(s.shared.first)
+		seen[0] = ggml.CellRange{From: first + r.From, To: first + min(r.To, inherited)}
 	}
-	if to > s.inherited {
-		clear(row[s.own.first+max(from, s.inherited)-s.inherited : s.own.first+to-s.inherited])
+	if r.To > inherited {
+		first := int32(s.own.first) - inherited
+		seen[1] = ggml.CellRange{From: first + max(r.From, inherited), To: first + r.To}
+	}
+	return seen
+}
+
+// replace has a row show what is seen, where it showed what was seen before. Cells are
+// shown after others are hidden: a sequence may have been given those of another.
+func (seen seenCells) replace(before seenCells, row []uint16) {
+	for i := range seen {
+		markOutside(row, before[i], seen[i], hiddenCell)
+	}
+	for i := range seen {
+		markOutside(row, seen[i], before[i], shownCell)
+	}
+}
+
+// markOutside marks the cells of a range that are outside another.
+func markOutside(row []uint16, cells, other ggml.CellRange, mark uint16) {
+	for i := cells.From; i < min(cells.To, other.From); i++ {
+		row[i] = mark
+	}
+	for i := max(cells.From, other.To); i < cells.To; i++ {
+		row[i] = mark
 	}
 }
 
@@ -121,10 +172,18 @@ func (r *maskRows) upload(g *ggml.Graph, n, tokens int64) {
 	if r.values == nil {
 		return
 	}
-	rows := int64(len(r.values)) / n
-	if r.mask = g.Float16s(r.values, n, rows); rows < tokens {
+	rows := int64(len(r.seen))
+	r.input = g.Float16s(r.values, n, rows)
+	if r.mask = r.input; rows < tokens {
 		r.mask = g.Repeat(r.mask, tokens)
 		g.Run(r.mask) // here, not where the first layer needs it: that may be another device's
+	}
+}
+
+// stage has the rows of a kept graph written where a device fetches them from.
+func (r *maskRows) stage(g *ggml.Graph) {
+	if r.values != nil {
+		r.values = g.StagedFloat16s(r.input)
 	}
 }
 

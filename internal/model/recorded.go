@@ -114,7 +114,7 @@ func (m *Model) head(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 func (p *pass) move(b batch, rows lookup) {
 	copy(p.rows.ids, rows.ids)
 	copy(p.rows.rows, rows.rows)
-	p.step.cells.(*masked).move(b)
+	p.step.cells.(*masked).move(p.graph, b)
 }
 
 // close frees the graph, unless it is kept.

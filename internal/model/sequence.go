@@ -134,10 +134,13 @@ func (s *Sequence) move(ctx context.Context, from *span, n, cells int) error {
 func (s *Sequence) cells(from, n int) []cell {
 	cells := make([]cell, n)
 	for i := range cells {
-		cells[i] = cell{pos: int32(from + i + 1), prefix: from+i < s.prompt}
+		cells[i] = s.cell(from + i)
 	}
 	return cells
 }
+
+// cell is the i-th token, as the attention mask sees it.
+func (s *Sequence) cell(i int) cell { return cell{pos: int32(i + 1), prefix: i < s.prompt} }
 
 // check reports why a sequence cannot be computed with by m.
 func (s *Sequence) check(m *Model) error {

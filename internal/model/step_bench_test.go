@@ -100,39 +100,53 @@ func benchmarkStep(b *testing.B, m *model.Model, n int, forks bool) {
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
 
-// BenchmarkStepOfDevice makes steps of a model of 18 layers that is next to nothing to
-// compute, as a device gets them: host-ms is the median of what a step takes besides its
-// computation.
+// BenchmarkStepOfDevice makes steps of a model that is next to nothing to compute, as a
+// device gets them, of one text and of many: host-ms is the median of what a step takes
+// besides its computation.
 func BenchmarkStepOfDevice(b *testing.B) {
-	file := zeros(b, narrow(18, 8, 1))
-	defer file.Close()
+	for _, c := range []struct{ sequences, layers, prompt, room int }{{1, 18, 3, 4096}, {64, 2, 264, 320}} {
+		b.Run(fmt.Sprintf("sequences=%d", c.sequences), func(b *testing.B) {
+			m, backend := deviceModel(b, c.layers)
+			cache, err := m.NewCache(c.sequences * c.room)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer cache.Close()
+			tokens := make([]model.Token, c.sequences)
+			for i := range tokens {
+				tokens[i] = model.Token{Sequence: cache.NewSequence(c.room), ID: 7, Greedy: true}
+				if _, err := m.Prefill(b.Context(), tokens[i].Sequence, model.Prompt{IDs: slices.Repeat([]int{14}, c.prompt)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			var host []time.Duration
+			for b.Loop() {
+				start, before := time.Now(), backend.Busy()
+				if _, err := m.Next(b.Context(), tokens); err != nil {
+					b.Fatal(err)
+				}
+				host = append(host, time.Since(start)-(backend.Busy()-before))
+			}
+			slices.Sort(host)
+			b.ReportMetric(host[len(host)/2].Seconds()*1e3, "host-ms")
+		})
+	}
+}
+
+// deviceModel is a model of zeros, computed as a device does.
+func deviceModel(b *testing.B, layers int) (*model.Model, *ggml.Backend) {
+	b.Helper()
+	file := zeros(b, narrow(layers, 8, 1))
+	b.Cleanup(func() { file.Close() })
 	backend, err := ggml.NewBackend(ggml.Options{Device: "cpu", Plain: true, Threads: 1})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer backend.Close()
+	b.Cleanup(backend.Close)
 	m, err := model.Load(file, backend)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer m.Close()
-	cache, err := m.NewCache(4096)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer cache.Close()
-	s := cache.NewSequence(4096)
-	if _, err := m.Prefill(b.Context(), s, model.Prompt{IDs: []int{2, 14, 15}}); err != nil {
-		b.Fatal(err)
-	}
-	var host []time.Duration
-	for b.Loop() {
-		start, before := time.Now(), backend.Busy()
-		if _, err := m.Next(b.Context(), []model.Token{{Sequence: s, ID: 7, Greedy: true}}); err != nil {
-			b.Fatal(err)
-		}
-		host = append(host, time.Since(start)-(backend.Busy()-before))
-	}
-	slices.Sort(host)
-	b.ReportMetric(host[len(host)/2].Seconds()*1e3, "host-ms")
+	b.Cleanup(m.Close)
+	return m, backend
 }
