@@ -113,6 +113,16 @@ func (d Device) Memory() (free, total int64) {
 	return int64(f), int64(t)
 }
 
+// Roomy reports whether each device that says how much memory it has left has so many bytes.
+func (b *Backend) Roomy(bytes int64) bool {
+	for _, d := range b.devices {
+		if free, total := d.Memory(); total > 0 && free < bytes {
+			return false
+		}
+	}
+	return true
+}
+
 // capabilities are what a device can do.
 func (d Device) capabilities() C.struct_ggml_backend_dev_caps {
 	var props C.struct_ggml_backend_dev_props

@@ -31,8 +31,10 @@ type slab struct {
 	keyDim       int           // the dimension of the keys' cells
 	valueDim     int           // and of the values'
 	cells        int
-	reserved     []*span // ascending
-	steps        []*pass // graphs of steps with these cells, the latest last
+	reserved     []*span    // ascending
+	steps        keptPasses // graphs of steps with these cells
+	prompts      keptPasses // and of prompts
+	latest       passKey    // of the last prompt's graph
 }
 
 // span is a run of cells that one sequence writes, and that its forks read.

@@ -89,7 +89,7 @@ func (m *Model) compute(ctx context.Context, b batch, rows lookup, o ggml.GraphO
 	p := m.passOf(b, rows, o, t)
 	err := p.graph.Compute(ctx)
 	slab := b.parts[0].seq.own.slab
-	if len(slab.steps) == 0 || !errors.Is(err, ggml.ErrMemory) {
+	if len(slab.steps)+len(slab.prompts) == 0 || !errors.Is(err, ggml.ErrMemory) {
 		return p, err
 	}
 	p.close()

@@ -47,8 +47,8 @@ const (
 func newMasked(g *ggml.Graph, s *step) *masked {
 	k := &masked{step: s, slab: s.parts[0].seq.own.slab, index: make([]int64, s.tokens), n: int64(cellsInUse(s.parts))}
 	rows := s.tokens
-	if p := s.parts[0]; len(s.parts) == 1 && p.seq.length == 0 && p.tokens == p.seq.prompt {
-		rows = 1 // of a prompt, all of which sees all of it
+	if (batch{parts: s.parts}).prompt() {
+		rows = 1
 	}
 	k.full = newMaskRows(rows, k.n, 0)
 	if window := s.config.SlidingWindow; window > 0 {
@@ -237,12 +237,4 @@ func (s *span) clear() {
 		s.slab.keys[layer].ClearRows(int64(s.first), int64(s.cells))
 		s.slab.values[layer].ClearRows(int64(s.first), int64(s.cells))
 	}
-}
-
-// forget closes the graphs of steps.
-func (s *slab) forget() {
-	for _, p := range s.steps {
-		p.graph.Close()
-	}
-	s.steps = nil
 }

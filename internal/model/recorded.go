@@ -17,43 +17,8 @@ type pass struct {
 
 	likeliest ggml.Likeliest // of each row of logits; or none
 
-	slab *slab // that keeps the graph; nil: none
-	key  stepKey
-}
-
-// stepKey is what the graphs of two steps have in common where one graph does for both.
-type stepKey struct {
-	tokens, cells int
-	options       ggml.GraphOptions
-}
-
-const (
-	maxSteps = 4  // kept graphs; each has memory for a step's results
-	mostKept = 64 // of a graph that is kept
-)
-
-// passOf returns the graph of a batch: that of a step before, where it does for this one,
-// else a new one. Those with adapters differ from step to step.
-func (m *Model) passOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pass {
-	if !b.step || b.tokens() > mostKept || adapted(b.parts) || m.backend.Attention(m.options) != ggml.AttentionMasked {
-		return m.record(b, rows, o, t)
-	}
-	slab, key := b.parts[0].seq.own.slab, stepKey{b.tokens(), cellsInUse(b.parts), o}
-	if i := slices.IndexFunc(slab.steps, func(p *pass) bool { return p.key == key }); i >= 0 {
-		p := slab.steps[i]
-		slab.steps = append(slices.Delete(slab.steps, i, i+1), p)
-		p.move(b, rows)
-		return p
-	}
-	p := m.record(b, rows, o, t)
-	p.graph.Keep()
-	p.slab, p.key = slab, key
-	if slab.steps = append(slab.steps, p); len(slab.steps) > maxSteps {
-		oldest := slab.steps[0]
-		oldest.fail()
-		oldest.close()
-	}
-	return p
+	kept *keptPasses // that keep the graph; nil: none
+	key  passKey
 }
 
 // record records the graph of a batch.
@@ -108,28 +73,6 @@ func (m *Model) head(g *ggml.Graph, x ggml.Tensor) ggml.Tensor {
 		logits = g.SoftCap(logits, limit)
 	}
 	return logits
-}
-
-// move makes the graph that of another step.
-func (p *pass) move(b batch, rows lookup) {
-	copy(p.rows.ids, rows.ids)
-	copy(p.rows.rows, rows.rows)
-	p.step.cells.(*masked).move(p.graph, b)
-}
-
-// close frees the graph, unless it is kept.
-func (p *pass) close() {
-	if p.slab == nil {
-		p.graph.Close()
-	}
-}
-
-// fail has the graph kept no longer.
-func (p *pass) fail() {
-	if p.slab != nil {
-		p.slab.steps = slices.DeleteFunc(p.slab.steps, func(q *pass) bool { return q == p })
-		p.slab = nil
-	}
 }
 
 // read fetches the results of the computed graph; where only the likeliest tokens are asked
