@@ -130,6 +130,12 @@ func (d Device) capabilities() C.struct_ggml_backend_dev_caps {
 	return props.caps
 }
 
+// onCUDA reports whether one of the devices computes with ggml-cuda, some of whose kernels are
+// to be had or avoided by the shapes of what they get.
+func (b *Backend) onCUDA() bool {
+	return slices.ContainsFunc(b.devices, func(d Device) bool { return strings.EqualFold(d.Backend, "cuda") })
+}
+
 // Names lists the names of devices as FindDevices takes them: "cuda0,cpu".
 func Names(devices []Device) string {
 	names := make([]string, len(devices))

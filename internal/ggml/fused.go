@@ -14,8 +14,6 @@ import "C"
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"paligemma/internal/gguf"
 )
@@ -97,7 +95,7 @@ func (b *Backend) supports(name string, operation func(*Graph) Tensor) bool {
 // has kernels for tensor cores from SigLIP's 72 on with the next multiple of 16 only.
 func (b *Backend) headWidth(d int64) int64 {
 	const siglip, padded = 72, 80
-	if d == siglip && slices.ContainsFunc(b.devices, func(d Device) bool { return strings.EqualFold(d.Backend, "cuda") }) {
+	if d == siglip && b.onCUDA() {
 		return padded
 	}
 	return d

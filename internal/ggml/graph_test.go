@@ -190,3 +190,24 @@ func TestGraphMemory(t *testing.T) {
 		t.Errorf("a graph at %p, want %p; %p is left", third.memory, p, b.spare)
 	}
 }
+
+// TestScaleParts scales tensors without gaps, of which dimensions of one element have other
+// strides than ggml asserts.
+func TestScaleParts(t *testing.T) {
+	b := newDevice(t)
+	for name, part := range map[string]func(*Graph, Tensor) Tensor{ // the first six of x
+		"rows":     func(g *Graph, x Tensor) Tensor { return g.Slice(g.Reshape(x, 3, 4), 1, 0, 2) },
+		"matrices": func(g *Graph, x Tensor) Tensor { return g.Slice(g.Reshape(x, 3, 2, 2), 2, 0, 1) },
+		"moved": func(g *Graph, x Tensor) Tensor {
+			return g.Permute(g.Slice(g.Reshape(x, 6, 2), 1, 0, 1), [4]int{0, 2, 3, 1})
+		},
+	} {
+		got, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
+			return g.ScaleBias(g.Scale(part(g, g.Float32s([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 12)), 2), 3, 1)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, name, got, []float64{7, 13, 19, 25, 31, 37}, 1e-6)
+	}
+}

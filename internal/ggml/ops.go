@@ -70,7 +70,7 @@ func (g *Graph) okContiguous(op string, t Tensor) bool {
 
 // Scale is s·a.
 func (g *Graph) Scale(a Tensor, s float32) Tensor {
-	if !g.okContiguous("scale", a) {
+	if a = g.packed("scale", a); !a.Valid() {
 		return Tensor{}
 	}
 	return Tensor{C.ggml_scale(g.ctx, a.c, C.float(s))}
@@ -78,10 +78,24 @@ func (g *Graph) Scale(a Tensor, s float32) Tensor {
 
 // ScaleBias is s·a + b.
 func (g *Graph) ScaleBias(a Tensor, s, b float32) Tensor {
-	if !g.okContiguous("scale", a) {
+	if a = g.packed("scale", a); !a.Valid() {
 		return Tensor{}
 	}
 	return Tensor{C.ggml_scale_bias(g.ctx, a.c, C.float(s), C.float(b))}
+}
+
+// packed is an F32 operand without gaps, with the strides that ggml's scaling asserts: those
+// of dimensions of one element, as a part of rows has, can be any else.
+func (g *Graph) packed(op string, a Tensor) Tensor {
+	if !g.okContiguous(op, a) {
+		return Tensor{}
+	}
+	for i := 1; i < 4; i++ {
+		if a.stride(i) != a.stride(i-1)*a.Dim(i-1) {
+			return g.Reshape(a, a.Dim(0), a.Dim(1), a.Dim(2), a.Dim(3))
+		}
+	}
+	return a
 }
 
 // Sqr is a².

@@ -14,7 +14,7 @@ import "paligemma/internal/gguf"
 func (g *Graph) MulMat(a, b Tensor) Tensor {
 	y := g.mulMat(a, b)
 	if y.Valid() {
-		C.ggml_prec_set_acc(y.c, precisionF32) // custom operations do not take it
+		C.ggml_prec_set_acc(y.c, precisionF32) // what is no product of ggml's does not take it
 	}
 	return y
 }
@@ -42,6 +42,9 @@ func (g *Graph) mulMat(a, b Tensor, update ...Tensor) Tensor {
 		return Tensor{C.pg_product(g.ctx, a.c, b.c, C.int(g.backend.threads), &list[0], n)}
 	}
 	g.native += cost
+	if g.tiled(a, b) {
+		return g.mulPadded(a, b)
+	}
 	y := C.ggml_mul_mat(g.ctx, a.c, b.c)
 	C.ggml_prec_set_acc(y, precision(a.Type(), b.Dim(1)))
 	return Tensor{y}

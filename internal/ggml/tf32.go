@@ -1,0 +1,56 @@
+package ggml
+
+/*
+#include "ggml.h"
+*/
+import "C"
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"paligemma/internal/gguf"
+)
+
+// ggml-cuda has cuBLAS multiply F32 in TF32, of which 10 bits of the fraction are left, and
+// so do its own tiles. transformers, as PyTorch comes, multiplies F32 in F32.
+
+// tf32Override is the variable by which NVIDIA's libraries are told: 0 is F32.
+const tf32Override = "NVIDIA_TF32_OVERRIDE"
+
+// leaveTF32 has cuBLAS, which reads the variable later, multiply F32 in F32 for the plug-in
+// at a path. What the user has set stays, the empty value included.
+func leaveTF32(path string) error {
+	if _, set := os.LookupEnv(tf32Override); set || !strings.HasPrefix(filepath.Base(path), "libggml-cuda-") {
+		return nil
+	}
+	return os.Setenv(tf32Override, "0") // in C's environment, too
+}
+
+// Tiles of ggml-cuda multiply that many rows in TF32 whatever the variable says (mmf.cu:
+// ggml_cuda_should_use_mmf), if the weights have F32 in rows and columns of multiples of
+// tileUnit. Fewer rows are multiplied as vectors (mmvf.cu), more by cuBLAS.
+const (
+	tileLeast, tileMost = 4, 16
+	tileUnit            = 32
+)
+
+// tiled reports whether CUDA would multiply a with the rows of b in tiles of TF32.
+func (g *Graph) tiled(a, b Tensor) bool {
+	rows := b.Dim(1)
+	return g.backend.onCUDA() && a.Type() == gguf.TypeF32 && a.Dim(0)%tileUnit == 0 && a.Dim(1)%tileUnit == 0 &&
+		rows >= tileLeast && rows <= tileMost
+}
+
+// mulPadded is the product of F32 with rows of b that are padded with zeros until they are
+// too many for tiles, of which no result is left.
+func (g *Graph) mulPadded(a, b Tensor) Tensor {
+	rows := b.Dim(1)
+	padded := C.ggml_pad(g.ctx, b.c, 0, C.int(tileMost+1-rows), 0, 0)
+	y := g.Slice(Tensor{C.ggml_mul_mat(g.ctx, a.c, padded)}, 1, 0, rows)
+	if !g.ok(y) || y.contiguous() {
+		return y
+	}
+	return g.Cont(y)
+}

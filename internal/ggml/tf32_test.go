@@ -1,0 +1,128 @@
+package ggml
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"paligemma/internal/gguf"
+)
+
+// TestTiled compares products that are padded as for CUDA with the same products as they
+// are: of weights, of heads that share keys, of cells that lie apart, of images, of a part
+// of a matrix, and of rows that lie apart.
+func TestTiled(t *testing.T) {
+	plain, padded := newDevice(t), newDevice(t)
+	plain.devices[0].Backend, padded.devices[0].Backend = "other", "CUDA"
+	for name, c := range map[string]struct {
+		a, b   [4]int64
+		typ    gguf.Type
+		apart  bool // rows of b, as those of queries by token
+		padded bool
+	}{
+		"weights":          {a: [4]int64{64, 96, 1, 1}, b: [4]int64{64, 4, 1, 1}, padded: true},
+		"most rows":        {a: [4]int64{32, 32, 1, 1}, b: [4]int64{32, 16, 1, 1}, padded: true},
+		"heads share keys": {a: [4]int64{32, 256, 2, 1}, b: [4]int64{32, 7, 8, 1}, apart: true, padded: true},
+		"images":           {a: [4]int64{64, 32, 2, 3}, b: [4]int64{64, 9, 2, 3}, padded: true},
+		"shared by images": {a: [4]int64{64, 32, 1, 1}, b: [4]int64{64, 9, 2, 3}, apart: true, padded: true},
+		"vectors":          {a: [4]int64{64, 96, 1, 1}, b: [4]int64{64, 3, 1, 1}},
+		"vectors apart":    {a: [4]int64{64, 96, 1, 1}, b: [4]int64{64, 1, 9, 1}},
+		"cuBLAS":           {a: [4]int64{64, 96, 1, 1}, b: [4]int64{64, 17, 1, 1}},
+		"odd width":        {a: [4]int64{72, 96, 1, 1}, b: [4]int64{72, 8, 1, 1}},
+		"odd height":       {a: [4]int64{64, 8, 1, 1}, b: [4]int64{64, 8, 1, 1}},
+		"f16":              {a: [4]int64{64, 96, 1, 1}, b: [4]int64{64, 8, 1, 1}, typ: gguf.TypeF16},
+	} {
+		t.Run(name, func(t *testing.T) {
+			product := func(b *Backend) []float32 {
+				got, err := computeWith(t, b, GraphOptions{Exact: true}, func(g *Graph) Tensor {
+					w := g.Float32s(random(int(c.a[0]*c.a[1]*c.a[2]*c.a[3]), 1), c.a[:]...)
+					if c.typ == gguf.TypeF16 {
+						w = g.half(w)
+					}
+					x := g.Float32s(random(int(c.b[0]*c.b[1]*c.b[2]*c.b[3]), 2), c.b[:]...)
+					if c.apart {
+						x = g.Permute(g.Cont(g.Permute(x, [4]int{0, 2, 1, 3})), [4]int{0, 2, 1, 3})
+					}
+					if got := g.tiled(w, x); got != (c.padded && b == padded) {
+						t.Errorf("in tiles: %v", got)
+					}
+					y := g.MulMat(w, x)
+					if want := [4]int64{c.a[1], c.b[1], c.b[2], c.b[3]}; g.Err() == nil && (y.shape() != want || !y.contiguous()) {
+						t.Errorf("%v, want %v without gaps", y, want)
+					}
+					return y
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return got
+			}
+			near(t, "product", product(padded), float64s(product(plain)), 1e-6)
+		})
+	}
+}
+
+// TestTiledOutput keeps a product that was cut back from more rows while others that come
+// after it are computed.
+func TestTiledOutput(t *testing.T) {
+	b := newDevice(t)
+	b.devices[0].Backend = "CUDA"
+	g := b.NewGraph(GraphOptions{Exact: true})
+	defer g.Close()
+	const n, rows = 64, 5
+	w, x := g.Float32s(random(n*n, 1), n, n), g.Float32s(random(n*rows, 2), n, rows)
+	first := g.MulWeights(w, x)
+	g.Output(first)
+	y := first
+	for range 4 {
+		y = g.Scale(g.MulWeights(w, y), 0.1)
+	}
+	g.Output(y)
+	if err := g.Compute(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := g.Read(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := computeWith(t, b, GraphOptions{Exact: true}, func(g *Graph) Tensor {
+		return g.MulWeights(g.Float32s(random(n*n, 1), n, n), g.Float32s(random(n*rows, 2), n, rows))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "the first product", got, float64s(want), 1e-6)
+}
+
+// TestLeaveTF32 makes sure of when cuBLAS is told to leave TF32: for CUDA's plug-in, and
+// where the user has said nothing.
+func TestLeaveTF32(t *testing.T) {
+	const cuda, other = "libggml-cuda-0123456789ab.so", "libggml-vulkan-0123456789ab.so"
+	for i, c := range []struct {
+		plugin, before string
+		set            bool // before
+		after          string
+		isSet          bool
+	}{
+		{cuda, "", false, "0", true},
+		{cuda, "", true, "", true},
+		{cuda, "1", true, "1", true},
+		{other, "", false, "", false},
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Setenv(tf32Override, c.before) // which puts back what was
+			if !c.set {
+				if err := os.Unsetenv(tf32Override); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := leaveTF32(filepath.Join("/usr/lib/paligemma", c.plugin)); err != nil {
+				t.Fatal(err)
+			}
+			if got, set := os.LookupEnv(tf32Override); got != c.after || set != c.isSet {
+				t.Errorf("%q, set %v; want %q, %v", got, set, c.after, c.isSet)
+			}
+		})
+	}
+}
