@@ -44,20 +44,27 @@ func (b *Backend) Attention(o GraphOptions) Attention {
 	return AttentionRanges
 }
 
-// Fuses reports whether FusedAttention is there for heads queries of d values and kv keys.
-// The devices that have it round to F16 on the way, whatever the type of the cells: exact
-// graphs do without.
-func (g *Graph) Fuses(d, heads, kv int64) bool {
+// Fuses reports whether FusedAttention is there for heads queries of d values and kv keys,
+// with a soft-cap or without (0). The devices that have it round to F16 on the way, whatever
+// the type of the cells: exact graphs do without.
+func (g *Graph) Fuses(d, heads, kv int64, softcap float32) bool {
 	b := g.backend
-	if !g.options.Plain || g.options.Exact || b.written {
+	if !g.options.Plain || g.options.Exact || b.written || !b.caps(d, softcap) {
 		return false
 	}
 	width := b.headWidth(d)
-	return b.supports(fmt.Sprint("attention ", width, heads, kv), func(g *Graph) Tensor {
+	return b.supports(fmt.Sprint("attention ", width, heads, kv, softcap), func(g *Graph) Tensor {
 		cells := g.Scratch(gguf.TypeF16, width*kv, CellUnit)
 		k := g.Heads(cells, width, 0, CellUnit)
-		return g.fused(g.Scratch(gguf.TypeF32, width, 1, heads), k, k, g.Scratch(gguf.TypeF16, CellUnit, 1), 1, 0)
+		return g.fused(g.Scratch(gguf.TypeF32, width, 1, heads), k, k, g.Scratch(gguf.TypeF16, CellUnit, 1), 1, softcap)
 	})
+}
+
+// caps reports whether attention with a soft-cap can be one operation for heads of d values.
+// ggml-cuda says that it has it for all that it has without one, but its kernels (fattn-vec.cuh,
+// fattn-mma-f16.cuh, fattn-tile.cuh) end the process for others than these.
+func (b *Backend) caps(d int64, softcap float32) bool {
+	return softcap == 0 || !b.onCUDA() || d == 128 || d == 256 || d == 512
 }
 
 // CellUnit is what the number of cells that FusedAttention takes is best a multiple of: CUDA

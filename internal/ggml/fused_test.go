@@ -43,7 +43,7 @@ func newCells(t *testing.T, b *Backend, typ gguf.Type, row, n int64) (keys, valu
 func TestFusedAttention(t *testing.T) {
 	const n = 2 * CellUnit
 	b := newDevice(t)
-	for _, h := range []heads{newHeads(16, 5, 300, 4, 2, 0), newHeads(64, 1, 200, 8, 1, 3), newHeads(256, 70, 300, 2, 1, 50)} {
+	for _, h := range []heads{newHeads(16, 5, 300, 4, 2, 0), newHeads(64, 1, 200, 8, 1, 3), newHeads(64, 1, 200, 8, 1, 0), newHeads(128, 1, 200, 4, 2, 3), newHeads(256, 70, 300, 2, 1, 50)} {
 		t.Run(fmt.Sprint(h.d, h.tokens, h.softcap), func(t *testing.T) {
 			keys, values := newCells(t, b, gguf.TypeF16, h.d*h.kv, n)
 			place := make([]int64, h.keys) // of each key: apart, and with unused cells between
@@ -63,7 +63,7 @@ func TestFusedAttention(t *testing.T) {
 				}
 			}
 			got, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
-				if !g.Fuses(h.d, h.heads, h.kv) {
+				if !g.Fuses(h.d, h.heads, h.kv, h.softcap) {
 					t.Skip("not on this device")
 				}
 				at := g.Int64s(place, h.keys)
@@ -83,13 +83,11 @@ func TestFusedAttention(t *testing.T) {
 // TestFusedHeads compares SigLIP's heads, as they are and padded as for CUDA.
 func TestFusedHeads(t *testing.T) {
 	h := newHeads(72, 100, 100, 4, 4, 0)
-	for name, backend := range map[string]string{"as they are": "", "padded": "CUDA"} {
+	for name, backend := range map[string]string{"as they are": "other", "padded": "CUDA"} {
 		t.Run(name, func(t *testing.T) {
 			b := newDevice(t)
-			if backend != "" {
-				b.devices[0].Backend = backend
-			}
-			if want := map[string]int64{"": 72, "CUDA": 80}[backend]; b.headWidth(72) != want || b.headWidth(256) != 256 {
+			b.devices[0].Backend = backend
+			if want := map[string]int64{"other": 72, "CUDA": 80}[backend]; b.headWidth(72) != want || b.headWidth(256) != 256 {
 				t.Fatalf("heads of 72 are %d wide, and those of 256 %d", b.headWidth(72), b.headWidth(256))
 			}
 			var want []float64
@@ -137,13 +135,38 @@ func TestFuses(t *testing.T) {
 		"plain":        {newKernels(t), GraphOptions{Plain: true}, true, AttentionMasked},
 	} {
 		g := c.b.NewGraph(c.options)
-		if got := g.Fuses(64, 4, 1); got != c.want || c.b.Attention(c.options) != c.kind {
+		if got := g.Fuses(64, 4, 1, 0); got != c.want || c.b.Attention(c.options) != c.kind {
 			t.Errorf("%s: %v, kind %d", name, got, c.b.Attention(c.options))
 		}
 		g.Close()
 	}
 	if got := b.TakeCounts().Built; got != 2 {
 		t.Errorf("%d graphs built, want 2: questions to the device do not count", got)
+	}
+}
+
+// TestFusesCapped makes sure that CUDA is not given soft-caps for heads that its kernels end
+// the process for, and that all else is as elsewhere.
+func TestFusesCapped(t *testing.T) {
+	for _, backend := range []string{"CUDA", "other"} {
+		b := newDevice(t)
+		able := map[int64]bool{}
+		for _, d := range []int64{40, 64, 72, 80, 96, 112, 128, 256} {
+			g := b.NewGraph(GraphOptions{})
+			able[d] = g.Fuses(b.headWidth(d), 4, 1, 0)
+			g.Close()
+		}
+		b.devices[0].Backend = backend
+		for d, able := range able {
+			g := b.NewGraph(GraphOptions{})
+			if got, want := g.Fuses(d, 4, 1, 50), able && (backend != "CUDA" || d == 128 || d == 256); got != want {
+				t.Errorf("%s, heads of %d with a soft-cap: %v, want %v", backend, d, got, want)
+			}
+			if got := g.Fuses(d, 4, 1, 0); got != able {
+				t.Errorf("%s, heads of %d: %v, want %v", backend, d, got, able)
+			}
+			g.Close()
+		}
 	}
 }
 

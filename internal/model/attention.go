@@ -64,7 +64,7 @@ func (a attention) flash(g *ggml.Graph, q, k, v ggml.Tensor, bias ...ggml.Tensor
 // fused is apply by one operation of the device, where it has it: v lies as k does.
 func (a attention) fused(g *ggml.Graph, q, k, v ggml.Tensor) ggml.Tensor {
 	d, heads, tokens := q.Dim(0), q.Dim(1), q.Dim(2)
-	if !g.Fuses(d, heads, k.Dim(2)) {
+	if !g.Fuses(d, heads, k.Dim(2), a.softcap) {
 		out, _ := a.apply(g, q, k, g.Cont(g.Transpose(v)), false)
 		return out
 	}

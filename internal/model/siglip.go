@@ -41,7 +41,7 @@ func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.
 		return g.Reshape(g.Add(t, g.Reshape(bias, d, heads)), d, heads, n, h.Dim(1)/n)
 	}
 	q, k, u = biased(q, l.QBias), biased(k, l.KBias), biased(u, l.VBias)
-	if g.Fuses(d, heads, heads) {
+	if g.Fuses(d, heads, heads, 0) {
 		return g.FusedHeads(q, k, u, a.scale)
 	}
 	out, _ := a.apply(g, q, g.Permute(k, [4]int{0, 2, 1, 3}), g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)
