@@ -92,10 +92,11 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 
 // TestJoin multiplies with matrices that lie side by side as with one.
 func TestJoin(t *testing.T) {
+	const width = 64 // rows of 256 bytes, which devices put one right behind the other
 	e := newBackend(t)
 	store, err := e.NewWeights([]Spec{
-		randomWeights(t, gguf.TypeF32, 8, 4, 1), randomWeights(t, gguf.TypeF32, 8, 2, 2),
-		randomWeights(t, gguf.TypeF32, 8, 1, 3), randomWeights(t, gguf.TypeF16, 8, 4, 4),
+		randomWeights(t, gguf.TypeF32, width, 4, 1), randomWeights(t, gguf.TypeF32, width, 2, 2),
+		randomWeights(t, gguf.TypeF32, width, 1, 3), randomWeights(t, gguf.TypeF16, width, 4, 4),
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -108,15 +109,15 @@ func TestJoin(t *testing.T) {
 	}
 	for i, want := range []bool{true, false, false, false, false, true} {
 		if joined[i].Valid() != want {
-			t.Errorf("group %d is joined: %v", i, !want)
+			t.Fatalf("group %d is joined: %v", i, !want)
 		}
 	}
-	x := random(8*3, 9)
+	x := random(width*3, 9)
 	product := func(w ...Tensor) []float32 {
 		got, err := compute(t, e, func(g *Graph) Tensor {
-			y := g.MulMat(w[0], g.Float32s(x, 8, 3))
+			y := g.MulMat(w[0], g.Float32s(x, width, 3))
 			for _, t := range w[1:] {
-				y = g.Concat(y, g.MulMat(t, g.Float32s(x, 8, 3)), 0)
+				y = g.Concat(y, g.MulMat(t, g.Float32s(x, width, 3)), 0)
 			}
 			return y
 		})

@@ -130,7 +130,7 @@ func adjacent(group []Tensor) (spec Spec, ok bool) {
 	rows, end := int64(0), uintptr(first.c.data)
 	for _, t := range group {
 		if t.c.buffer == nil || t.c.buffer != first.c.buffer || uintptr(t.c.data) != end ||
-			t.Type() != first.Type() || t.Dim(0) != first.Dim(0) || t.Dim(2)*t.Dim(3) != 1 || !t.contiguous() {
+			t.Type() != first.Type() || t.Dim(0) != first.Dim(0) || t.Dim(2)*t.Dim(3) != 1 || !t.contiguous() || t.Padded() {
 			return spec, false
 		}
 		rows += t.Dim(1)

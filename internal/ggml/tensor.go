@@ -50,9 +50,16 @@ func (t Tensor) shape() [4]int64 {
 // stride is the distance in bytes between neighbors in dimension i.
 func (t Tensor) stride(i int) int64 { return int64(t.c.nb[i]) }
 
-// contiguous reports whether the elements lie in order without gaps.
+// size is the bytes that the elements take, gaps between them included.
 func (t Tensor) size() int64 { return int64(C.ggml_nbytes(t.c)) }
 
+// Padded reports whether the device keeps more memory for an allocated tensor than its
+// elements take, as CUDA does behind quantized rows that are no multiple of 512 values.
+func (t Tensor) Padded() bool {
+	return int64(C.ggml_backend_buffer_get_alloc_size(t.c.buffer, t.c)) != t.size()
+}
+
+// contiguous reports whether the elements lie in order without gaps.
 func (t Tensor) contiguous() bool { return bool(C.ggml_is_contiguous(t.c)) }
 
 // denseRows reports whether the elements of each row lie side by side.

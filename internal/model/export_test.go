@@ -6,10 +6,13 @@ import (
 	"paligemma/internal/ggml"
 )
 
-// Joined is the number of layers whose Q, K and V are one matrix, and of all.
+// Joined is the number of layers whose Q, K and V are one matrix, and of all whose matrices
+// could be: those of which the device keeps padding behind the rows cannot.
 func (m *Model) Joined() (joined, layers int) {
 	for _, w := range m.projections() {
-		layers++
+		if !w.Q.tensor.Padded() && !w.K.tensor.Padded() && !w.V.tensor.Padded() {
+			layers++
+		}
 		if w.joined.tensor.Valid() {
 			joined++
 		}
