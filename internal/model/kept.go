@@ -13,6 +13,7 @@ type keptPasses []*pass
 // passKey is what the graphs of two passes have in common where one graph does for both.
 type passKey struct {
 	tokens, cells int
+	slides        bool
 	options       ggml.GraphOptions
 	prompt        bool   // of one sequence, else a step
 	images        string // where they are in the prompt
@@ -61,7 +62,7 @@ func (m *Model) keyOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) (key
 	if t != (tracing{}) || adapted(b.parts) || m.backend.Attention(m.options) != ggml.AttentionMasked {
 		return key, false
 	}
-	key = passKey{tokens: b.tokens(), cells: cellsInUse(b.parts), options: o}
+	key = passKey{tokens: b.tokens(), cells: cellsInUse(b.parts), slides: slides(b.parts, m.config.Text.SlidingWindow), options: o}
 	if b.step {
 		return key, key.tokens <= mostKept
 	}

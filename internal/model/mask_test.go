@@ -113,3 +113,24 @@ func TestVisibleRange(t *testing.T) {
 		}
 	}
 }
+
+// TestSlides compares what two kinds of layers see of a text's tokens.
+func TestSlides(t *testing.T) {
+	for prompt := range 5 {
+		for window := range 9 {
+			for length := range 7 {
+				for tokens := 1; tokens < 4; tokens++ {
+					if length < prompt && length+tokens != prompt {
+						continue // prompts are computed whole
+					}
+					p := &part{seq: &Sequence{prompt: prompt, length: length}, tokens: tokens}
+					queries, _ := p.cells()
+					all, near := visibleRanges(queries, prompt, 0), visibleRanges(queries, prompt, window)
+					if got, want := slides([]*part{p}, window), !slices.Equal(all, near); got != want {
+						t.Errorf("prompt %d, window %d, tokens %d after %d: %v", prompt, window, tokens, length, got)
+					}
+				}
+			}
+		}
+	}
+}

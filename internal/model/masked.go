@@ -18,7 +18,7 @@ type masked struct {
 	slab  *slab
 	index []int64 // the cell that each token's key and value go to
 	full  maskRows
-	near  maskRows // through the sliding window, where the model has one
+	near  maskRows // through the sliding window, where it hides any cells
 	at    ggml.Tensor
 	n     int64
 }
@@ -51,7 +51,7 @@ func newMasked(g *ggml.Graph, s *step) *masked {
 		rows = 1
 	}
 	k.full = newMaskRows(rows, k.n, 0)
-	if window := s.config.SlidingWindow; window > 0 {
+	if window := s.config.SlidingWindow; slides(s.parts, window) {
 		k.near = newMaskRows(rows, k.n, window)
 	}
 	k.fill()
@@ -71,6 +71,14 @@ func cellsInUse(parts []*part) int {
 		end = max(end, p.end())
 	}
 	return roundUp(end, ggml.CellUnit)
+}
+
+// slides reports whether a sliding window hides cells from any of the parts' tokens: those
+// of prompts see all of them, as do the first of texts.
+func slides(parts []*part, window int) bool {
+	return window > 0 && slices.ContainsFunc(parts, func(p *part) bool {
+		return p.seq.length+p.tokens > max(window, p.seq.prompt)
+	})
 }
 
 // end is after which cell of the slab a part has no more.

@@ -240,8 +240,7 @@ func (m *Model) next(ctx context.Context, tokens []Token, greedy bool) ([]Next, 
 
 // stepParts collects the tokens of each sequence.
 func (m *Model) stepParts(tokens []Token) ([]*part, error) {
-	var parts []*part
-	seen := map[*Sequence]bool{}
+	parts, seen := make([]*part, 0, len(tokens)), make(map[*Sequence]bool, len(tokens))
 	for _, t := range tokens {
 		if n := len(parts); n > 0 && parts[n-1].seq == t.Sequence {
 			parts[n-1].tokens++
