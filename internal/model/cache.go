@@ -31,10 +31,10 @@ type slab struct {
 	keyDim       int           // the dimension of the keys' cells
 	valueDim     int           // and of the values'
 	cells        int
-	reserved     []*span    // ascending
-	steps        keptPasses // graphs of steps with these cells
-	prompts      keptPasses // and of prompts
-	latest       passKey    // of the last prompt's graph
+	reserved     []*span // ascending
+	steps        passes  // graphs of steps with these cells
+	prompts      passes  // and of prompts
+	latest       passKey // of the last prompt's graph
 }
 
 // span is a run of cells that one sequence writes, and that its forks read.

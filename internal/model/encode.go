@@ -66,15 +66,18 @@ func (m *Model) EncodeAll(ctx context.Context, images [][]float32, a *Adapters) 
 
 // encodePass encodes images in one pass.
 func (m *Model) encodePass(ctx context.Context, images [][]float32, a *Adapters) ([]Features, error) {
-	v := m.config.Vision
 	all, err := m.newFeatures(len(images))
 	if err != nil {
 		return nil, err
 	}
-	e := m.newEncoding(len(images), a)
-	defer e.graph.Close()
-	e.fill(v, images, all)
-	if err := e.graph.Compute(ctx); err != nil {
+	e, err := computeRecorded(ctx, func(keep bool) *encoding {
+		e := m.encodingOf(len(images), a, keep)
+		e.fill(m.config.Vision, images, all)
+		return e
+	}, m.giveUpEncodings)
+	defer m.encodings.release(e)
+	if err != nil {
+		m.encodings.drop(e)
 		return nil, fmt.Errorf("vision tower: %w", err)
 	}
 	if m.onDevice {
@@ -90,6 +93,37 @@ type encoding struct {
 	patches []float32   // of all images
 	rows    []int64     // of the shelf, where the features go
 	out     ggml.Tensor // the features [hidden, N], to be read where they do not stay on the device
+}
+
+func (e *encoding) recorded() *ggml.Graph { return e.graph }
+
+// maxEncodings is how many graphs of the tower are kept: of one image, and of the most.
+const maxEncodings = 2
+
+// encodingOf returns the graph of a pass: that of a pass before, where it does for this one,
+// else a new one, which is kept where features stay on the device. Adapters that change the
+// tower come and go, and so do their graphs.
+func (m *Model) encodingOf(images int, a *Adapters, keep bool) *encoding {
+	if !keep || !m.onDevice || a.Vision() != "" {
+		return m.newEncoding(images, a)
+	}
+	if e, ok := m.encodings.find(images); ok {
+		return e
+	}
+	e := m.newEncoding(images, nil)
+	m.encodings.keep(images, e, maxEncodings)
+	return e
+}
+
+// giveUpEncodings closes the graph of a pass that got no memory, and those that are kept, if
+// there are any.
+func (m *Model) giveUpEncodings(e *encoding) bool {
+	if len(m.encodings.all) == 0 {
+		return false
+	}
+	m.encodings.release(e)
+	m.encodings.forget()
+	return true
 }
 
 // newEncoding records the graph for a number of images.

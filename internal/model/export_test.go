@@ -51,10 +51,16 @@ func (m *Model) Masked() bool { return m.backend.Attention(m.options) == ggml.At
 // Steps is the number of graphs that are kept for steps.
 func (c *Cache) Steps() (n int) {
 	for _, s := range c.slabs {
-		n += len(s.steps)
+		n += len(s.steps.all)
 	}
 	return n
 }
+
+// OnDevice reports whether features stay on the device that computed them.
+func (m *Model) OnDevice() bool { return m.onDevice }
+
+// Encodings is the number of graphs that are kept for passes of the tower.
+func (m *Model) Encodings() int { return len(m.encodings.all) }
 
 // Backend returns what the model computes on.
 func (m *Model) Backend() *ggml.Backend { return m.backend }

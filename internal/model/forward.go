@@ -83,19 +83,24 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 	return p.read(b.greedy)
 }
 
-// compute computes the graph of a batch. Those that are kept have memory of their own: where
-// a device has no more, they are given up, and this one is not kept.
+// compute computes the graph of a batch. Where a device has no memory for it, the graphs that
+// are kept are given up.
 func (m *Model) compute(ctx context.Context, b batch, rows lookup, o ggml.GraphOptions, t tracing) (*pass, error) {
-	p := m.passOf(b, rows, o, t)
-	err := p.graph.Compute(ctx)
 	slab := b.parts[0].seq.own.slab
-	if len(slab.steps)+len(slab.prompts) == 0 || !errors.Is(err, ggml.ErrMemory) {
-		return p, err
-	}
-	p.close()
-	slab.forget()
-	p = m.record(b, rows, o, t)
-	return p, p.graph.Compute(ctx)
+	return computeRecorded(ctx, func(keep bool) *pass {
+		if keep {
+			return m.passOf(b, rows, o, t)
+		}
+		return m.record(b, rows, o, t)
+	}, func(p *pass) bool {
+		if len(slab.steps.all)+len(slab.prompts.all)+len(m.encodings.all) == 0 {
+			return false
+		}
+		p.close()
+		slab.forget()
+		m.encodings.forget()
+		return true
+	})
 }
 
 // prefix makes the batch of a prompt for an empty sequence; outputs are the

@@ -1,151 +1,81 @@
 package model
 
 import (
-	"fmt"
+	"context"
+	"errors"
 	"slices"
 
 	"paligemma/internal/ggml"
 )
 
-// keptPasses are graphs that are computed again for passes like theirs, the latest last.
-type keptPasses []*pass
-
-// passKey is what the graphs of two passes have in common where one graph does for both.
-type passKey struct {
-	tokens, cells int
-	slides        bool
-	options       ggml.GraphOptions
-	prompt        bool   // of one sequence, else a step
-	images        string // where they are in the prompt
+// recording is a graph with its inputs and results.
+type recording interface {
+	comparable
+	recorded() *ggml.Graph
 }
 
-const (
-	maxSteps   = 4       // kept graphs of steps; each has memory for a step's results
-	mostKept   = 64      // tokens of one
-	maxPrompts = 2       // kept graphs of prompts
-	mostPrompt = 2048    // tokens of one
-	promptRoom = 1 << 30 // bytes that a device has to have left for one
-)
-
-// passOf returns the graph of a batch: that of one before, where it does for this one, else
-// a new one. That of a prompt is kept when another like it follows.
-func (m *Model) passOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pass {
-	key, ok := m.keyOf(b, rows, o, t)
-	if !ok {
-		return m.record(b, rows, o, t)
-	}
-	slab := b.parts[0].seq.own.slab
-	passes, most := &slab.steps, maxSteps
-	if key.prompt {
-		passes, most = &slab.prompts, maxPrompts
-	}
-	if p := passes.find(key); p != nil {
-		p.move(b, rows)
-		return p
-	}
-	p := m.record(b, rows, o, t)
-	if key.prompt {
-		again := key == slab.latest
-		if slab.latest = key; !again || !m.backend.Roomy(promptRoom) {
-			return p
-		}
-	}
-	p.graph.Keep()
-	p.key = key
-	passes.add(p, most)
-	return p
+// recordings are graphs that are kept, by what those have in common that one of them does
+// for. The latest used is the last. Each has memory of its own.
+type recordings[K comparable, R recording] struct {
+	keys []K
+	all  []R
 }
 
-// keyOf describes the graph of a batch, if one like it may be kept: that of a step, or of a
-// prompt whose images the device has. Those with adapters differ from pass to pass.
-func (m *Model) keyOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) (key passKey, ok bool) {
-	if t != (tracing{}) || adapted(b.parts) || m.backend.Attention(m.options) != ggml.AttentionMasked {
-		return key, false
-	}
-	key = passKey{tokens: b.tokens(), cells: cellsInUse(b.parts), slides: slides(b.parts, m.config.Text.SlidingWindow), options: o}
-	if b.step {
-		return key, key.tokens <= mostKept
-	}
-	key.prompt = true
-	for i, p := range b.images {
-		if rows.shelf == nil || rows.shelf[i] == nil {
-			return key, false
-		}
-		key.images += fmt.Sprint(p.at, "+", p.n, " ")
-	}
-	last := len(b.outputs) == 1 && b.outputs[0] == key.tokens-1
-	return key, m.onDevice && b.prompt() && last && key.tokens <= mostPrompt
-}
-
-// prompt reports whether the batch is the whole prompt of one sequence, all of which sees
-// all of it.
-func (b batch) prompt() bool {
-	p := b.parts[0]
-	return len(b.parts) == 1 && p.seq.length == 0 && p.tokens == p.seq.prompt
-}
-
-// move makes the graph that of another batch.
-func (p *pass) move(b batch, rows lookup) {
-	copy(p.rows.ids, rows.ids)
-	copy(p.rows.rows, rows.rows)
-	for i, shelf := range rows.shelf {
-		copy(p.rows.shelf[i], shelf)
-	}
-	p.step.cells.(*masked).move(p.graph, b)
-}
-
-// close frees the graph, unless it is kept.
-func (p *pass) close() {
-	if p.kept == nil {
-		p.graph.Close()
-	}
-}
-
-// fail has the graph kept no longer.
-func (p *pass) fail() {
-	if p.kept != nil {
-		p.kept.drop(p)
-	}
-}
-
-// find returns the graph for a key, which is then the latest, or nil.
-func (k *keptPasses) find(key passKey) *pass {
-	i := slices.IndexFunc(*k, func(p *pass) bool { return p.key == key })
+// find returns the one that is kept for a key, if any, and makes it the latest.
+func (s *recordings[K, R]) find(key K) (r R, ok bool) {
+	i := slices.Index(s.keys, key)
 	if i < 0 {
-		return nil
+		return r, false
 	}
-	p := (*k)[i]
-	*k = append(slices.Delete(*k, i, i+1), p)
-	return p
+	r = s.all[i]
+	s.drop(r)
+	s.add(key, r)
+	return r, true
 }
 
-// add keeps a graph, and closes the oldest where there are more than so many.
-func (k *keptPasses) add(p *pass, most int) {
-	p.kept = k
-	if *k = append(*k, p); len(*k) > most {
-		oldest := (*k)[0]
-		k.drop(oldest)
-		oldest.close()
+// keep keeps r, which is not computed yet. The oldest beyond most is closed.
+func (s *recordings[K, R]) keep(key K, r R, most int) {
+	r.recorded().Keep()
+	if s.add(key, r); len(s.all) > most {
+		oldest := s.all[0]
+		s.drop(oldest)
+		s.release(oldest)
 	}
 }
 
-// drop keeps a graph no longer.
-func (k *keptPasses) drop(p *pass) {
-	p.kept = nil
-	*k = slices.DeleteFunc(*k, func(q *pass) bool { return q == p })
-}
+func (s *recordings[K, R]) add(key K, r R) { s.keys, s.all = append(s.keys, key), append(s.all, r) }
 
-// forget closes all graphs.
-func (k *keptPasses) forget() {
-	for _, p := range *k {
-		p.graph.Close()
+// drop keeps r no longer.
+func (s *recordings[K, R]) drop(r R) {
+	if i := slices.Index(s.all, r); i >= 0 {
+		s.keys, s.all = slices.Delete(s.keys, i, i+1), slices.Delete(s.all, i, i+1)
 	}
-	*k = nil
 }
 
-// forget closes all graphs that are kept for the slab's cells.
-func (s *slab) forget() {
-	s.steps.forget()
-	s.prompts.forget()
-	s.latest = passKey{}
+// release closes the graph of r, unless it is kept.
+func (s *recordings[K, R]) release(r R) {
+	if !slices.Contains(s.all, r) {
+		r.recorded().Close()
+	}
+}
+
+// forget closes all.
+func (s *recordings[K, R]) forget() {
+	for _, r := range s.all {
+		r.recorded().Close()
+	}
+	s.keys, s.all = nil, nil
+}
+
+// computeRecorded computes what record returns, which may be kept. Where the devices have no
+// memory for it, and giveUp frees some, what record returns for false is computed in its
+// place: that is not kept.
+func computeRecorded[R recording](ctx context.Context, record func(keep bool) R, giveUp func(R) bool) (R, error) {
+	r := record(true)
+	err := r.recorded().Compute(ctx)
+	if !errors.Is(err, ggml.ErrMemory) || !giveUp(r) {
+		return r, err
+	}
+	r = record(false)
+	return r, r.recorded().Compute(ctx)
 }

@@ -23,8 +23,9 @@ type Model struct {
 	embedding embedding
 	blocks    []block // weights.Gemma or weights.Gemma2
 	options   ggml.GraphOptions
-	onDevice  bool   // embeddings are looked up by the device, where features of images stay
-	shelf     *shelf // of such features; nil before the first
+	onDevice  bool                       // embeddings are looked up by the device, where features of images stay
+	shelf     *shelf                     // of such features; nil before the first
+	encodings recordings[int, *encoding] // by the number of images
 }
 
 // Load binds the tensors of a file, and what adapters change in them, to a model that
@@ -198,6 +199,7 @@ func (m *Model) Options() ggml.GraphOptions { return m.options }
 
 // Close frees what the model placed; the file and the backend stay open.
 func (m *Model) Close() {
+	m.encodings.forget()
 	for a := range m.adapters {
 		a.Close()
 	}

@@ -17,8 +17,7 @@ type pass struct {
 
 	likeliest ggml.Likeliest // of each row of logits; or none
 
-	kept *keptPasses // that keep the graph; nil: none
-	key  passKey
+	kept *passes // that keep the graph; nil: none
 }
 
 // record records the graph of a batch.

@@ -1,0 +1,105 @@
+package model_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"paligemma/internal/ggml"
+	"paligemma/internal/model"
+)
+
+// TestKeptPrompts computes prompts of the same layout, of other pictures and words: from
+// the second on one graph does, and all are as on a cache that keeps none.
+func TestKeptPrompts(t *testing.T) {
+	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
+		t.Run(name, func(t *testing.T) {
+			m := openOn(t, convertTo(t, name, "f32"), otherDevice(t))
+			backend := m.Backend()
+			cache := newCache(t, m, 600)
+			tokens := m.Config().Tokens
+			prompt := func(i, pictures int) (p model.Prompt) {
+				for j := range pictures {
+					f, err := m.Encode(t.Context(), picture(m, 2*i+j+1))
+					if err != nil {
+						t.Fatal(err)
+					}
+					p.Images = append(p.Images, f)
+					p.IDs = append(p.IDs, slices.Repeat([]int{tokens.Image}, f.Tokens)...)
+				}
+				p.IDs = append(p.IDs, tokens.BOS, 5+i, 9)
+				return p
+			}
+			for _, c := range []struct {
+				what     string
+				pictures int
+				built    []int // graphs, of each prompt in turn
+			}{
+				{"words", 0, []int{1, 1, 0, 0, 0}},
+				{"a picture", 1, []int{1, 1, 0, 0, 0, 0}},
+				{"two pictures", 2, []int{1, 1, 0, 0}},
+				{"a picture again", 1, []int{0, 0}},
+				{"words, of which the graph is gone", 0, []int{1, 1, 0}},
+			} {
+				for i, built := range c.built {
+					p := prompt(i, c.pictures)
+					want := prefill(t, m, newCache(t, m, 600), p)
+					backend.TakeCounts()
+					got := prefill(t, m, cache, p)
+					if n := backend.TakeCounts(); n != (ggml.Counts{Computed: 1, Built: built, Splits: 1}) {
+						t.Errorf("%s, prompt %d: %+v, want %d built", c.what, i, n, built)
+					}
+					if !slices.Equal(got, want) {
+						t.Errorf("%s, prompt %d: other logits than on a new cache", c.what, i)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestKeptPromptCanceled cancels prompts whose graph is kept: it is kept no longer, and those
+// after them are right.
+func TestKeptPromptCanceled(t *testing.T) {
+	m := openOn(t, convertTo(t, "pg1-tiny", "f32"), otherDevice(t))
+	cache := newCache(t, m, 64)
+	want := prefill(t, m, newCache(t, m, 64), model.Prompt{IDs: []int{2, 8, 9}})
+	for i := range 4 {
+		for range 3 {
+			if got := prefill(t, m, cache, model.Prompt{IDs: []int{2, 8, 9}}); !slices.Equal(got, want) {
+				t.Fatalf("round %d: other logits", i)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		s := cache.NewSequence(8)
+		if _, err := m.Prefill(ctx, s, model.Prompt{IDs: []int{2, 7, 7}}); err == nil {
+			t.Fatal("canceled: no error")
+		}
+		s.Release()
+	}
+}
+
+// prefill returns the logits after a prompt, whose sequence is released.
+func prefill(t *testing.T, m *model.Model, cache *model.Cache, p model.Prompt) []float32 {
+	t.Helper()
+	s := cache.NewSequence(len(p.IDs))
+	defer s.Release()
+	logits, err := m.Prefill(t.Context(), s, p)
+	if err != nil {
+		t.Fatal(fmt.Errorf("a prompt of %d tokens: %w", len(p.IDs), err))
+	}
+	return logits
+}
+
+// newCache makes a cache that is closed after the test.
+func newCache(t *testing.T, m *model.Model, tokens int) *model.Cache {
+	t.Helper()
+	cache, err := m.NewCache(tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	return cache
+}
