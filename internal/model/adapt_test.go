@@ -16,6 +16,7 @@ import (
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/safetensors"
+	"paligemma/internal/testdevice"
 )
 
 // adapted is a model with adapters, and what PEFT's unmerged model gives.
@@ -122,6 +123,7 @@ func TestAdaptersAsPEFT(t *testing.T) {
 				features, logits := results(t, m, c.Checkpoint)
 				want := adaptedGolden(t, name+".logits")
 				logits = logits[len(logits)-len(want):]
+				limit := testdevice.Chosen(t).TypeTolerance(typ, limit)
 				if typ == "f32" {
 					compare(t, "image features", features, adaptedGolden(t, name+".image_features"), limit)
 					compare(t, "logits", logits, want, limit)

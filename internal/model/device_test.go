@@ -175,7 +175,7 @@ func TestTypesNearCPU(t *testing.T) {
 				worst = max(worst, relativeL2(logits(device), logits(cpu)))
 			}
 			t.Logf("%s %s: %.2g relative L2", name, typ, worst)
-			if !(worst <= testdevice.Chosen(t).Tolerance(limit)) {
+			if limit := testdevice.Chosen(t).TypeTolerance(typ, limit); !(worst <= limit) {
 				t.Errorf("%s %s: %.2g relative L2, want %.2g", name, typ, worst, limit)
 			}
 		}

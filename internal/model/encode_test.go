@@ -39,7 +39,7 @@ func encodeAll(t *testing.T, typ string, tolerance float64) {
 		if all[i].Tokens != want.Tokens {
 			t.Errorf("image %d: %d tokens, want %d", i, all[i].Tokens, want.Tokens)
 		}
-		compare(t, fmt.Sprint("image ", i), values(t, all[i]), values(t, want), testdevice.Chosen(t).Tolerance(tolerance))
+		compare(t, fmt.Sprint("image ", i), values(t, all[i]), values(t, want), testdevice.Chosen(t).TypeTolerance(typ, tolerance))
 	}
 	if _, err := m.EncodeAll(t.Context(), append(images[:1:1], images[1][:5]), nil); err == nil {
 		t.Error("an image of 5 values: no error")

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -278,10 +279,10 @@ func evenly(t *testing.T, f *gguf.File, b *ggml.Backend) model.Plan {
 }
 
 // compare fails unless got is within tolerance of want, in parts of want's
-// largest magnitude. GPUs are allowed more.
+// largest magnitude, as results of f32 files are. Some GPUs are allowed more.
 func compare(t *testing.T, what string, got, want []float32, tolerance float64) {
 	t.Helper()
-	tolerance = testdevice.Chosen(t).Tolerance(tolerance)
+	tolerance = testdevice.Chosen(t).TypeTolerance("f32", tolerance)
 	if want == nil {
 		return
 	}
@@ -299,6 +300,17 @@ func compare(t *testing.T, what string, got, want []float32, tolerance float64) 
 	}
 	if !(worst <= tolerance*largest) {
 		t.Errorf("%s: off by %.2g of the largest magnitude, want %.2g", what, worst/largest, tolerance)
+	}
+}
+
+// alike fails unless rows of one step that were computed of the same are the same: to the
+// bit, or on a GPU within what files of the type are allowed.
+func alike(t *testing.T, what, typ string, got, want []float32) {
+	t.Helper()
+	if d := testdevice.Chosen(t); !d.SameRows() {
+		compare(t, what, got, want, d.TypeTolerance(typ, 0))
+	} else if !slices.Equal(got, want) {
+		t.Errorf("%s differs", what)
 	}
 }
 

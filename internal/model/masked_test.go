@@ -9,6 +9,7 @@ import (
 
 	"paligemma/internal/ggml"
 	"paligemma/internal/model"
+	"paligemma/internal/testdevice"
 )
 
 // written is otherDevice with attention written out.
@@ -24,7 +25,11 @@ func written(t *testing.T) ggml.Options {
 // likeliest tokens are the same where the choice is clear. In steps ggml's CPU backend adds
 // up values of F16 in F16.
 func TestFusedAsWritten(t *testing.T) {
-	const pass, steps, clear = 2e-3, 1e-2, 1e-2
+	const steps, clear = 1e-2, 1e-2
+	pass := 2e-3
+	if !testdevice.Chosen(t).SameRows() {
+		pass = 3e-3 // CUDA adds up values, of F16 cells, in F16 where attention is written out
+	}
 	for _, name := range []string{"", "pg1-tiny", "pg2-tiny"} { // "": the built-in model
 		t.Run(name, func(t *testing.T) {
 			opened := func(o ggml.Options) *model.Model {
@@ -181,7 +186,7 @@ func TestSpoiledCells(t *testing.T) {
 			}
 			bad.Release()
 			next, got := begin(sound)
-			compare(t, "logits after NaN", got, want, f32Tolerance)
+			compare(t, "logits after NaN", got, want, testdevice.Chosen(t).TypeTolerance(typ, f32Tolerance))
 			after, err := m.Step(t.Context(), []model.Token{{Sequence: next, ID: 5}})
 			if err != nil || after[0][0] != after[0][0] {
 				t.Errorf("%v after a step (%v)", after[0][0], err)

@@ -222,7 +222,7 @@ func TestTypes(t *testing.T) {
 				worst = max(worst, relativeL2(got.Logits[len(got.Logits)-len(logits):], logits))
 			}
 			t.Logf("%s %s: %.2f %% relative L2", name, typ, 100*worst)
-			if !(worst <= limit) {
+			if limit := testdevice.Chosen(t).TypeTolerance(typ, limit); !(worst <= limit) {
 				t.Errorf("%s %s: %.2f %% relative L2, want %.2f %%", name, typ, 100*worst, 100*limit)
 			}
 		}
@@ -248,7 +248,7 @@ func TestJoined(t *testing.T) {
 			}
 			joined := trace()
 			m.Separate()
-			compare(t, name+" "+typ, joined.Logits, trace().Logits, 1e-6)
+			compare(t, name+" "+typ, joined.Logits, trace().Logits, testdevice.Chosen(t).TypeTolerance(typ, 1e-6))
 		}
 	}
 }

@@ -33,6 +33,25 @@ func (d Device) Tolerance(onCPU float64) float64 {
 	return onCPU
 }
 
+// TypeTolerance is Tolerance for results of files of a type, where it is less or more: CUDA
+// multiplies F32 in F32, and many rows of f16 files in BF16, which has the range of F32.
+func (d Device) TypeTolerance(typ string, onCPU float64) float64 {
+	const f32, bf16 = 1e-5, 0.03 // as docs/devices.md has them
+	switch {
+	case !strings.Contains(d.Name, "cuda") || strings.Contains(d.Name, "vulkan"):
+		return d.Tolerance(onCPU)
+	case typ == "f32":
+		return max(onCPU, f32)
+	case typ == "f16":
+		return max(onCPU, bf16)
+	}
+	return d.Tolerance(onCPU)
+}
+
+// SameRows reports whether equal rows of one product have equal bits: a GPU may take the sum
+// of each in other parts.
+func (d Device) SameRows() bool { return !d.onGPU() }
+
 // Gap returns how far the best logit must be above the second for the choice to be sure.
 func (d Device) Gap() float64 {
 	if d.onGPU() {

@@ -4,7 +4,10 @@
 
 package testdevice
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestTolerance has lists, too: one GPU among several devices has a GPU's tolerances, wherever
 // in the list it is.
@@ -26,6 +29,13 @@ func TestTolerance(t *testing.T) {
 		{Device{Name: "cpu,cuda0"}, 1e-5, 3e-3, 1e-2},
 		{Device{Name: "cpu,vulkan1"}, 1e-5, 5e-3, 1e-2},
 	} {
+		wantF32, wantF16 := c.allowed, max(c.allowed, c.given)
+		if strings.Contains(c.device.Name, "cuda") {
+			wantF32, wantF16 = 1e-5, 0.03
+		}
+		if f32, f16 := c.device.TypeTolerance("f32", c.given), c.device.TypeTolerance("f16", c.given); f32 != wantF32 || f16 != wantF16 {
+			t.Errorf("%+v: %g of f32 and f16 become %g and %g, want %g and %g", c.device, c.given, f32, f16, wantF32, wantF16)
+		}
 		if got, gap := c.device.Tolerance(c.given), c.device.Gap(); got != c.allowed || gap != c.gap {
 			t.Errorf("%+v: %g becomes %g, want %g; gap %g, want %g", c.device, c.given, got, c.allowed, gap, c.gap)
 		}

@@ -203,7 +203,7 @@ func TestFaults(t *testing.T) {
 		"bench that fails":        {"FAKE_BENCH", "paligemma: kaput", "speed", "exit status 1: paligemma: kaput", missed},
 		"a machine too small":     {"FAKE_BENCH", "paligemma: not enough memory: needs 9 GB", "speed", "needs 9 GB", leftOut},
 		"logits far off":          {"FAKE_LOGITS", "far", "logits", "0.45", missed},
-		"logits off without TF32": {"FAKE_LOGITS", "near", "logits", "f32 without TF32, relative L2", missed},
+		"logits off in F32":       {"FAKE_LOGITS", "near", "logits", "f32, relative L2", missed},
 		"a full disk":             {"FAKE_ROOM", "1", "logits", "-scratch names another folder", leftOut},
 		"other marks":             {"FAKE_TEXT", "words", "marks", "absent 0.0 for 100.0", missed},
 		"memory: two lines":       {"FAKE_HUGE", "a\\nb\\n", "memory", "exit status 1, 2 lines", missed},

@@ -87,7 +87,7 @@ func (t testCounts) finding(what, why string, cutOff bool) finding {
 func (c *check) testBinary(name, match string, skip []string) child {
 	p := c.paligemma("-test.v", "-test.run", match, "-test.skip", "^("+strings.Join(skip, "|")+")$", "-test.timeout", testLimit.String())
 	p.path, p.dir = filepath.Join(c.programs, "bin", name+".test"), filepath.Join(c.repository, "internal", name)
-	p.env = append(p.env, "PALIGEMMA_TEST_DEVICE="+c.device, "NVIDIA_TF32_OVERRIDE=0")
+	p.env = append(p.env, "PALIGEMMA_TEST_DEVICE="+c.device)
 	return p
 }
 
