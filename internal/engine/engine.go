@@ -336,6 +336,10 @@ func (e *Engine) DeviceBytes() int64 {
 	return n
 }
 
+// KeepsGraphs reports whether the device has graphs kept for it, so that the first passes
+// of a kind take longer than those after them.
+func (e *Engine) KeepsGraphs() bool { return e.model.KeepsGraphs() }
+
 // Threads returns the number of CPU threads, and how many more the system
 // refused to start.
 func (e *Engine) Threads() (n, refused int) { return e.backend.Threads(), e.backend.Refused() }

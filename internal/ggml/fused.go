@@ -190,17 +190,37 @@ func (g *Graph) FusedHeads(q, k, v Tensor, scale float32) Tensor {
 	if !g.okContiguous("attention", q) || !g.okContiguous("attention", k) || !g.okContiguous("attention", v) {
 		return Tensor{}
 	}
-	d, width, tokens := q.Dim(0), g.backend.headWidth(q.Dim(0)), q.Dim(2)*q.Dim(3)
-	heads := func(x Tensor) Tensor { return g.Permute(g.widen(x, width), [4]int{0, 2, 1, 3}) } // [width, T, heads]
-	y := g.FusedAttention(heads(q), heads(g.half(g.widen(k, width))), heads(g.half(g.widen(v, width))), Tensor{}, scale, 0)
-	if d < width {
-		y = g.Slice(y, 0, 0, d)
-	}
-	return g.Cont(y, d*q.Dim(1), tokens)
+	return g.fusedHeads(g.widen(q), g.half(g.widen(k)), g.half(g.widen(v)), q.Dim(0), scale)
 }
 
-// widen appends zeros to rows of F32.
-func (g *Graph) widen(x Tensor, width int64) Tensor {
+// FusedQKV is FusedHeads of one tensor of all: [d, 3·heads, T, images], queries first, then
+// keys and values. That takes fewer operations: all are rounded at once, and queries, whose
+// rounded values nobody needs, with them, since devices are slower on a part of each row.
+func (g *Graph) FusedQKV(qkv Tensor, scale float32) Tensor {
+	if !g.okContiguous("attention", qkv) {
+		return Tensor{}
+	}
+	if qkv.Dim(1)%3 != 0 {
+		return g.fail("attention: %v are not queries, keys and values", qkv)
+	}
+	wide, heads := g.widen(qkv), qkv.Dim(1)/3
+	rounded := g.half(wide)
+	return g.fusedHeads(g.Slice(wide, 1, 0, heads), g.Slice(rounded, 1, heads, heads), g.Slice(rounded, 1, 2*heads, heads), qkv.Dim(0), scale)
+}
+
+// fusedHeads is FusedHeads for heads [width, heads, T, images] of d values, and zeros.
+func (g *Graph) fusedHeads(q, k, v Tensor, d int64, scale float32) Tensor {
+	byHead := [4]int{0, 2, 1, 3} // [width, T, heads]
+	y := g.FusedAttention(g.Permute(q, byHead), g.Permute(k, byHead), g.Permute(v, byHead), Tensor{}, scale, 0)
+	if d < q.Dim(0) {
+		y = g.Slice(y, 0, 0, d)
+	}
+	return g.Cont(y, d*q.Dim(1), q.Dim(2)*q.Dim(3))
+}
+
+// widen appends zeros to heads of F32, where that is better for the devices.
+func (g *Graph) widen(x Tensor) Tensor {
+	width := g.backend.headWidth(x.Dim(0))
 	if !g.ok(x) || x.Dim(0) == width {
 		return x
 	}

@@ -80,7 +80,8 @@ func TestFusedAttention(t *testing.T) {
 	}
 }
 
-// TestFusedHeads compares SigLIP's heads, as they are and padded as for CUDA.
+// TestFusedHeads compares SigLIP's heads, as they are and padded as for CUDA: apart, and as
+// one tensor, which has the same bits.
 func TestFusedHeads(t *testing.T) {
 	h := newHeads(72, 100, 100, 4, 4, 0)
 	for name, backend := range map[string]string{"as they are": "other", "padded": "CUDA"} {
@@ -96,16 +97,25 @@ func TestFusedHeads(t *testing.T) {
 					want = append(want, h.attend(head, i, 0, h.keys)...)
 				}
 			}
+			q, k, v := byToken(h.q, h.d, h.keys, h.kv, 0), byToken(h.k, h.d, h.keys, h.kv, 0), byToken(h.v, h.d, h.keys, h.kv, 0)
 			got, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
-				input := func(values []float32) Tensor {
-					return g.Float32s(byToken(values, h.d, h.keys, h.kv, 0), h.d, h.kv, h.keys)
-				}
-				return g.FusedHeads(input(h.q), input(h.k), input(h.v), h.scale)
+				input := func(values []float32) Tensor { return g.Float32s(values, h.d, h.kv, h.keys) }
+				return g.FusedHeads(input(q), input(k), input(v), h.scale)
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			near(t, "attention", got, want, 4e-3)
+			var all []float32
+			for row := h.d * h.heads; len(q) > 0; q, k, v = q[row:], k[row:], v[row:] {
+				all = append(append(append(all, q[:row]...), k[:row]...), v[:row]...)
+			}
+			one, err := computeWith(t, b, GraphOptions{}, func(g *Graph) Tensor {
+				return g.FusedQKV(g.Float32s(all, h.d, 3*h.heads, h.keys), h.scale)
+			})
+			if err != nil || !slices.Equal(one, got) {
+				t.Errorf("as one tensor heads have other bits (%v)", err)
+			}
 		})
 	}
 }
@@ -210,9 +220,13 @@ func TestFusedRefuses(t *testing.T) {
 		"heads apart": func(g *Graph) Tensor {
 			return g.WriteRows(g.Permute(g.Float32s(make([]float32, 32), 8, 2, 2), [4]int{0, 2, 1, 3}), keys, g.Int64s([]int64{1, 2}, 2))
 		},
-		"heads of 5":          func(g *Graph) Tensor { return g.Heads(keys, 5, 0, 1) },
-		"cells beyond":        func(g *Graph) Tensor { return g.Heads(keys, 8, 1, CellUnit) },
-		"no cells":            func(g *Graph) Tensor { return g.Heads(keys, 8, 0, 0) },
+		"heads of 5":   func(g *Graph) Tensor { return g.Heads(keys, 5, 0, 1) },
+		"cells beyond": func(g *Graph) Tensor { return g.Heads(keys, 8, 1, CellUnit) },
+		"no cells":     func(g *Graph) Tensor { return g.Heads(keys, 8, 0, 0) },
+		"no three":     func(g *Graph) Tensor { return g.FusedQKV(g.Float32s(make([]float32, 32), 8, 4), 1) },
+		"three apart": func(g *Graph) Tensor {
+			return g.FusedQKV(g.Permute(g.Float32s(make([]float32, 48), 8, 2, 3), [4]int{0, 2, 1, 3}), 1)
+		},
 		"cells of F32":        func(g *Graph) Tensor { return fused(g, exact, exact, 8, 3, 3) },
 		"mask of other cells": func(g *Graph) Tensor { return fused(g, keys, values, 8, 3, 4) },
 		"other width":         func(g *Graph) Tensor { return fused(g, keys, values, 4, 3, 3) },

@@ -27,6 +27,24 @@ func (m *Model) Separate() {
 	}
 }
 
+// JoinedBiases is the number of layers of the tower whose biases of Q, K and V are one
+// tensor.
+func (m *Model) JoinedBiases() (joined int) {
+	for i := range m.weights.Vision.Layers {
+		if m.weights.Vision.Layers[i].bias.Valid() {
+			joined++
+		}
+	}
+	return joined
+}
+
+// SeparateBiases undoes that.
+func (m *Model) SeparateBiases() {
+	for i := range m.weights.Vision.Layers {
+		m.weights.Vision.Layers[i].bias = ggml.Tensor{}
+	}
+}
+
 // Used is the number of cells in use.
 func (c *Cache) Used() int {
 	n := 0
@@ -44,9 +62,6 @@ func (c *Cache) Used() int {
 func (m *Model) SameInCompany() bool {
 	return m.options.Exact || m.backend.Attention(m.options) == ggml.AttentionRanges && slices.Contains([]string{"avx512_vnni", "avx512_bf16"}, ggml.ISA())
 }
-
-// Masked reports whether attention takes the cells of all sequences, and a mask.
-func (m *Model) Masked() bool { return m.backend.Attention(m.options) == ggml.AttentionMasked }
 
 // Steps is the number of graphs that are kept for steps.
 func (c *Cache) Steps() (n int) {

@@ -50,6 +50,10 @@ func LoadPlan(f *gguf.File, e *ggml.Backend, p Plan, changes ...Change) (*Model,
 		m.Close()
 		return nil, err
 	}
+	if err := m.joinBiases(); err != nil {
+		m.Close()
+		return nil, err
+	}
 	m.onDevice = len(e.Devices()) == 1 && e.Attention(m.options) == ggml.AttentionMasked && !m.embedding.changed && e.LooksUp(m.weights.Embedding.tensor)
 	return m, nil
 }
@@ -103,6 +107,24 @@ func (m *Model) join() error {
 	}
 	for i, w := range layers {
 		w.joined.tensor = joined[i]
+	}
+	return nil
+}
+
+// joinBiases makes one tensor of the biases of each layer's Q, K and V where they lie side by
+// side, after adapters have put others in their places.
+func (m *Model) joinBiases() error {
+	layers := m.weights.Vision.Layers
+	groups := make([][]ggml.Tensor, len(layers))
+	for i := range layers {
+		groups[i] = []ggml.Tensor{layers[i].QBias, layers[i].KBias, layers[i].VBias}
+	}
+	joined, err := m.store.Join(groups)
+	if err != nil {
+		return err
+	}
+	for i := range layers {
+		layers[i].bias = joined[i]
 	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"paligemma/internal/ggml"
@@ -250,6 +252,60 @@ func TestJoined(t *testing.T) {
 			m.Separate()
 			compare(t, name+" "+typ, joined.Logits, trace().Logits, testdevice.Chosen(t).TypeTolerance(typ, 1e-6))
 		}
+	}
+}
+
+// TestJoinedBiases compares attention of the tower with its biases as one tensor with that of
+// three, which has the same bits: with those of the file, and with some that adapters replace.
+func TestJoinedBiases(t *testing.T) {
+	biases := func(layers []string, names ...string) (all []model.Change) {
+		for _, layer := range layers {
+			for _, name := range names {
+				all = append(all, model.Change{Tensor: "v.blk." + layer + ".attn_" + name + ".bias"})
+			}
+		}
+		return all
+	}
+	path := convertTo(t, "pg1-tiny", "f16")
+	specs := specsOf(t, path)
+	d := dice{rand.New(rand.NewPCG(5, 6))}
+	var features [][]float32
+	for _, c := range []struct {
+		name    string
+		changes []model.Change
+		apart   int // layers whose biases cannot be one tensor
+	}{
+		{"of the file", nil, 0},
+		{"keys of one layer", biases([]string{"1"}, "k"), 1},
+		{"values of all layers", biases([]string{"0", "1"}, "v"), 2},
+		{"all", biases([]string{"0", "1"}, "q", "k", "v"), 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for i := range c.changes {
+				c.changes[i].Values = d.values(specs[c.changes[i].Tensor].Shape[0], 0.5)
+			}
+			joined, apart := openOn(t, path, otherDevice(t), c.changes...), openOn(t, path, otherDevice(t), c.changes...)
+			layers := joined.Config().Vision.Layers
+			if n := joined.JoinedBiases(); n < layers-c.apart || c.name != "all" && n != layers-c.apart {
+				t.Errorf("%d of %d layers have one tensor of biases", n, layers)
+			}
+			apart.SeparateBiases()
+			encode := func(m *model.Model) []float32 {
+				f, err := m.Encode(t.Context(), picture(m, 3))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return values(t, f)
+			}
+			got := encode(joined)
+			if !slices.Equal(got, encode(apart)) {
+				t.Error("features have other bits with biases in one tensor")
+			}
+			if slices.ContainsFunc(features, func(other []float32) bool { return slices.Equal(got, other) }) {
+				t.Error("biases change nothing")
+			}
+			features = append(features, got)
+		})
 	}
 }
 

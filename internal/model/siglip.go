@@ -31,17 +31,23 @@ func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig) ggml
 // attend lets every patch see every patch of its image: h [vh, N] to [vh, N].
 func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.Tensor {
 	d, heads, n := int64(v.HeadDim()), int64(v.Heads), int64(v.ImageTokens)
-	q, k, u := l.QKV.Mul(g, h, v.HeadDim())
 	a := attention{scale: float32(1 / math.Sqrt(float64(d)))}
 	if g.Tiles(n) {
+		q, k, u := l.QKV.Mul(g, h, v.HeadDim())
 		swap := [4]int{0, 2, 1, 3} // [d, n, heads]
 		return a.flash(g, q, g.Permute(k, swap), g.Permute(u, swap), l.QBias, l.KBias, l.VBias)
+	}
+	fuses := g.Fuses(d, heads, heads, 0)
+	if joined := l.QKV.joined; fuses && joined.tensor.Valid() && l.bias.Valid() {
+		qkv := g.Add(joined.Mul(g, h), g.Reshape(l.bias, l.bias.Elements()))
+		return g.FusedQKV(g.Reshape(qkv, d, 3*heads, n, h.Dim(1)/n), a.scale)
 	}
 	biased := func(t, bias ggml.Tensor) ggml.Tensor { // [d, heads, n, images]
 		return g.Reshape(g.Add(t, g.Reshape(bias, d, heads)), d, heads, n, h.Dim(1)/n)
 	}
+	q, k, u := l.QKV.Mul(g, h, v.HeadDim())
 	q, k, u = biased(q, l.QBias), biased(k, l.KBias), biased(u, l.VBias)
-	if g.Fuses(d, heads, heads, 0) {
+	if fuses {
 		return g.FusedHeads(q, k, u, a.scale)
 	}
 	out, _ := a.apply(g, q, g.Permute(k, [4]int{0, 2, 1, 3}), g.Cont(g.Permute(u, [4]int{1, 2, 0, 3})), false)

@@ -52,6 +52,7 @@ type SiglipLayer struct {
 	QBias ggml.Tensor `gguf:"attn_q.bias" shape:"vh"`
 	KBias ggml.Tensor `gguf:"attn_k.bias" shape:"vh"`
 	VBias ggml.Tensor `gguf:"attn_v.bias" shape:"vh"`
+	bias  ggml.Tensor // of QKV, [vh, 3]: the three; the zero Tensor where they are apart
 	Out   Linear      `gguf:"attn_out" shape:"vh,vh"`
 	Norm2 LayerNorm   `gguf:"ln2" shape:"vh"`
 	Up    Linear      `gguf:"ffn_up" shape:"vh,vmlp"`
