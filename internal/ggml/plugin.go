@@ -122,9 +122,6 @@ func loadPlugin(path string) error {
 	if err := checkPlugin(f, info.Size()); err != nil {
 		return err
 	}
-	if err := leaveTF32(path); err != nil {
-		return err
-	}
 	cPath := C.CString(path)
 	defer C.free(unsafe.Pointer(cPath))
 	var text [1024]C.char

@@ -5,32 +5,13 @@ package ggml
 */
 import "C"
 
-import (
-	"os"
-	"path/filepath"
-	"strings"
+import "paligemma/internal/gguf"
 
-	"paligemma/internal/gguf"
-)
-
-// ggml-cuda has cuBLAS multiply F32 in TF32, of which 10 bits of the fraction are left, and
-// so do its own tiles. transformers, as PyTorch comes, multiplies F32 in F32.
-
-// tf32Override is the variable by which NVIDIA's libraries are told: 0 is F32.
-const tf32Override = "NVIDIA_TF32_OVERRIDE"
-
-// leaveTF32 has cuBLAS, which reads the variable later, multiply F32 in F32 for the plug-in
-// at a path. What the user has set stays, the empty value included.
-func leaveTF32(path string) error {
-	if _, set := os.LookupEnv(tf32Override); set || !strings.HasPrefix(filepath.Base(path), "libggml-cuda-") {
-		return nil
-	}
-	return os.Setenv(tf32Override, "0") // in C's environment, too
-}
-
-// Tiles of ggml-cuda multiply that many rows in TF32 whatever the variable says (mmf.cu:
-// ggml_cuda_should_use_mmf), if the weights have F32 in rows and columns of multiples of
-// tileUnit. Fewer rows are multiplied as vectors (mmvf.cu), more by cuBLAS.
+// transformers multiplies F32 in F32, as PyTorch comes. The plug-in keeps cuBLAS from TF32, of
+// which 10 bits of the fraction are left (third_party/ggml/plugin.c). Tiles of ggml-cuda
+// multiply so many rows in TF32 (mmf.cu: ggml_cuda_should_use_mmf), if the weights have F32 in
+// rows and columns of multiples of tileUnit. Fewer rows are multiplied as vectors (mmvf.cu),
+// more by cuBLAS.
 const (
 	tileLeast, tileMost = 4, 16
 	tileUnit            = 32

@@ -1,9 +1,6 @@
 package ggml
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"paligemma/internal/gguf"
@@ -93,36 +90,4 @@ func TestTiledOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	near(t, "the first product", got, float64s(want), 1e-6)
-}
-
-// TestLeaveTF32 makes sure of when cuBLAS is told to leave TF32: for CUDA's plug-in, and
-// where the user has said nothing.
-func TestLeaveTF32(t *testing.T) {
-	const cuda, other = "libggml-cuda-0123456789ab.so", "libggml-vulkan-0123456789ab.so"
-	for i, c := range []struct {
-		plugin, before string
-		set            bool // before
-		after          string
-		isSet          bool
-	}{
-		{cuda, "", false, "0", true},
-		{cuda, "", true, "", true},
-		{cuda, "1", true, "1", true},
-		{other, "", false, "", false},
-	} {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			t.Setenv(tf32Override, c.before) // which puts back what was
-			if !c.set {
-				if err := os.Unsetenv(tf32Override); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := leaveTF32(filepath.Join("/usr/lib/paligemma", c.plugin)); err != nil {
-				t.Fatal(err)
-			}
-			if got, set := os.LookupEnv(tf32Override); got != c.after || set != c.isSet {
-				t.Errorf("%q, set %v; want %q, %v", got, set, c.after, c.isSet)
-			}
-		})
-	}
 }

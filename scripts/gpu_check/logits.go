@@ -68,7 +68,7 @@ func (c *check) logits(ctx context.Context, typ, what string, tf32 bool, limit f
 	defer os.Remove(got)
 	var env []string
 	if tf32 {
-		env = append(env, "NVIDIA_TF32_OVERRIDE=")
+		env = append(env, "PALIGEMMA_TF32=1")
 	}
 	if err := c.forward(ctx, file, c.computes(), got, env...); err != nil {
 		return err
