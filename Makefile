@@ -71,6 +71,8 @@ ifneq ($(and $(CROSS),$(strip $(PLUGINS))),)
 $(error GPU plug-ins are built on the machine they are for: leave ARCH=$(ARCH) out, or CUDA=1 and VULKAN=1)
 endif
 CUDA_HOME ?= $(or $(patsubst %/bin/nvcc,%,$(shell command -v nvcc 2>/dev/null)),/usr/local/cuda)
+# Not all shells know a ~ after an = sign, and dist and CMake work in other folders.
+override CUDA_HOME := $(abspath $(patsubst ~/%,$(HOME)/%,$(CUDA_HOME)))
 ifneq ($(and $(strip $(PLUGINS)),$(filter-out Linux,$(OS))),)
 $(error plug-ins are for Linux; Macs have Metal, which is linked in)
 endif

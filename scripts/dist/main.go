@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 )
@@ -32,6 +33,14 @@ type options struct {
 
 // binary returns the path of the program.
 func (o options) binary() string { return filepath.Join(o.stage, "bin", "paligemma") }
+
+// tools returns what the program was built with, next to Go.
+func (o options) tools() []tool {
+	if !o.library {
+		return []tool{{o.cxx, ""}, {"cmake", ""}}
+	}
+	return []tool{{o.cxx, ""}, {"rustc", ""}, {"cmake", ""}}
+}
 
 func main() {
 	var o options
@@ -109,5 +118,9 @@ func (t tree) complete(o options) error {
 	}
 	sum := t["bin/paligemma"].sha256()
 	program := component{name: "paligemma", version: o.version, license: "Apache-2.0", download: none, sha256: sum}
-	return t.addBill(o, "sbom.spdx.json", []product{{program, "APPLICATION", components}})
+	tools, err := versions(o.tools()...)
+	if err != nil {
+		return err
+	}
+	return t.addBill(o, "sbom.spdx.json", []product{{program, "APPLICATION", components}}, append([]string{runtime.Version()}, tools...))
 }

@@ -16,16 +16,54 @@ import (
 // nvidiaTerms is the license of CUDA's toolkit, in bills of materials.
 const nvidiaTerms = "LicenseRef-NVIDIA-CUDA-Toolkit"
 
-// backend is what a plug-in has in it next to ggml, and what it asks the system for.
+// backend is what a plug-in has in it next to ggml, what it asks the system for, and
+// what makes it.
 type backend struct {
 	title     string
 	parts     func(options) ([]component, error)
 	libraries *regexp.Regexp
+	compiler  func(options) tool
+	note      func(log string) (string, error) // what PLUGINS.md says of its code, by the log of CMake
 }
 
 var backends = map[string]backend{
-	"cuda":   {"NVIDIA GPUs (CUDA)", cudaParts, regexp.MustCompile(`^lib(cuda\.so\.1|cublas(Lt)?\.so\.[0-9]+)$`)},
-	"vulkan": {"other GPUs (Vulkan)", vulkanParts, regexp.MustCompile(`^libvulkan\.so\.1$`)},
+	"cuda": {
+		"NVIDIA GPUs (CUDA)", cudaParts, regexp.MustCompile(`^lib(cuda\.so\.1|cublas(Lt)?\.so\.[0-9]+)$`),
+		func(o options) tool { return tool{filepath.Join(o.cuda, "bin", "nvcc"), "release "} }, architectures,
+	},
+	"vulkan": {
+		"other GPUs (Vulkan)", vulkanParts, regexp.MustCompile(`^libvulkan\.so\.1$`),
+		func(options) tool { return tool{"glslc", "shaderc "} }, shaders,
+	},
+}
+
+var builtFor = regexp.MustCompile(`(?m)^-- Using CMAKE_CUDA_ARCHITECTURES=(\S+)`)
+
+// architectures says which cards the code of a plug-in for CUDA is for.
+func architectures(log string) (string, error) {
+	match := builtFor.FindStringSubmatch(log)
+	if match == nil {
+		return "", fmt.Errorf("the log of CUDA's plug-in does not name the architectures that it was built for")
+	}
+	list := strings.ReplaceAll(match[1], ";", ", ")
+	return "Its code is for the architectures " + list + ": 90-real is compute capability 9.0, 75-virtual is 7.5 and later ones, 80 alone is both.", nil
+}
+
+var unknownToGlslc = regexp.MustCompile(`(?m)^-- (GL_\w+) not supported by glslc`)
+
+// shaders says what the compiler of shaders did not know.
+func shaders(log string) (string, error) {
+	if !strings.Contains(log, "supported by glslc") {
+		return "", fmt.Errorf("the log of Vulkan's plug-in does not name what glslc supports")
+	}
+	var missing []string
+	for _, m := range unknownToGlslc.FindAllStringSubmatch(log, -1) {
+		missing = append(missing, m[1])
+	}
+	if missing == nil {
+		return "", nil
+	}
+	return "Its shaders were compiled without " + strings.Join(missing, ", ") + ", which the compiler did not know: GPUs that have these are slower than with a plug-in that a newer glslc made.", nil
 }
 
 // pluginFolders are where plug-ins look for libraries before the system does.
@@ -35,23 +73,27 @@ var pluginFolders = regexp.MustCompile(`^(\$ORIGIN|/usr/local/cuda(-[0-9]+)?/lib
 var pluginName = regexp.MustCompile(`^lib/paligemma/libggml-([a-z]+)-[0-9a-f]{12}\.so$`)
 
 // pluginText is what PLUGINS.md says of a plug-in.
-type pluginText struct{ File, Title, Glibc, GCC, Libraries, Folders string }
+type pluginText struct{ File, Title, Note, Glibc, GCC, Libraries, Folders string }
 
 // completePlugins adds to plug-ins their licenses, a bill of materials and instructions.
 func (t tree) completePlugins(o options) error {
 	var products []product
 	var texts []pluginText
+	tools := []tool{{o.cxx, ""}, {"cmake", ""}}
 	for _, name := range slices.Sorted(maps.Keys(t)) {
-		match := pluginName.FindStringSubmatch(name)
-		if match == nil {
-			return fmt.Errorf("%s is not called as plug-ins are", name)
-		}
-		b, known := backends[match[1]]
-		if !known {
-			return fmt.Errorf("%s: what is linked into it is unknown to this script: extend backends", name)
+		kind, b, err := backendOf(name)
+		if err != nil {
+			return err
 		}
 		text, err := b.describe(filepath.Join(o.stage, filepath.FromSlash(name)))
 		if err != nil {
+			return err
+		}
+		log, err := os.ReadFile(filepath.Join("build", "plugin-"+kind, "cmake.log"))
+		if err != nil {
+			return err
+		}
+		if text.Note, err = b.note(string(log)); err != nil {
 			return err
 		}
 		parts, err := collect(o, ggml, cxxRuntime, b.parts)
@@ -59,7 +101,7 @@ func (t tree) completePlugins(o options) error {
 			return err
 		}
 		file := component{name: path.Base(name), version: o.version, license: "Apache-2.0", download: none, sha256: t[name].sha256()}
-		products, texts = append(products, product{file, "LIBRARY", parts}), append(texts, text)
+		products, texts, tools = append(products, product{file, "LIBRARY", parts}), append(texts, text), append(tools, b.compiler(o))
 	}
 	for _, p := range products {
 		t.addLicenses(p.parts)
@@ -67,7 +109,24 @@ func (t tree) completePlugins(o options) error {
 	if err := t.addText("PLUGINS.md", pluginsText, map[string]any{"Version": o.version, "Arch": o.arch, "Plugins": texts}); err != nil {
 		return err
 	}
-	return t.addBill(o, "sbom-plugins.spdx.json", products)
+	madeBy, err := versions(tools...)
+	if err != nil {
+		return err
+	}
+	return t.addBill(o, "sbom-plugins.spdx.json", products, madeBy)
+}
+
+// backendOf returns the backend of a plug-in, and what it is called, by its path in the archive.
+func backendOf(name string) (kind string, b backend, err error) {
+	match := pluginName.FindStringSubmatch(name)
+	if match == nil {
+		return "", b, fmt.Errorf("%s is not called as plug-ins are", name)
+	}
+	b, known := backends[match[1]]
+	if !known {
+		return "", b, fmt.Errorf("%s: what is linked into it is unknown to this script: extend backends", name)
+	}
+	return match[1], b, nil
 }
 
 // describe returns what is to be said of a plug-in, which must name nothing of this machine.
@@ -84,7 +143,10 @@ func (b backend) describe(file string) (pluginText, error) {
 	if err != nil {
 		return pluginText{}, err
 	}
-	return pluginText{filepath.Base(file), b.title, n.glibc, n.gcc, strings.Join(libraries, ", "), strings.Join(folders, ", ")}, nil
+	return pluginText{
+		File: filepath.Base(file), Title: b.title, Glibc: n.glibc, GCC: n.gcc,
+		Libraries: strings.Join(libraries, ", "), Folders: strings.Join(folders, ", "),
+	}, nil
 }
 
 // cudaParts returns what the compiler takes from CUDA's toolkit: the runtime library and

@@ -118,12 +118,7 @@ func toolkit(t *testing.T, core string, without ...string) string {
 	for _, name := range without {
 		delete(files, name)
 	}
-	for name, text := range files {
-		file := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, dir, files)
 	return dir
 }
 
@@ -162,5 +157,102 @@ func TestCUDAPartsRefuses(t *testing.T) {
 				t.Errorf("%v, want %q", err, want)
 			}
 		})
+	}
+}
+
+// write makes files in a folder.
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestVulkanParts reads the headers as they lie in cargo's cache, behind a link.
+func TestVulkanParts(t *testing.T) {
+	files := map[string]string{
+		"crate/include/vulkan/vulkan_core.h": "#define VK_HEADER_VERSION 279\n#define VK_HEADER_VERSION_COMPLETE 1\n",
+		"crate/LICENSE.md":                   "two licenses",
+		"crate/LICENSES/MIT.txt":             mitText,
+		"third_party/vulkan/Cargo.toml":      "[dependencies]\nllama_cpp_sys = \"=0.3.2\"\n",
+		"build/vulkan-src-fetch/Cargo.lock":  "name = \"llama_cpp_sys\"\nversion = \"0.3.2\"\nsource = \"registry\"\nchecksum = \"" + strings.Repeat("0a", 32) + "\"\n",
+	}
+	for without, wantErr := range map[string]string{
+		"":                                   "",
+		"crate/include/vulkan/vulkan_core.h": "no such file",
+		"crate/LICENSE.md":                   "no such file",
+		"third_party/vulkan/Cargo.toml":      "no such file",
+		"build/vulkan-src-fetch/Cargo.lock":  "no such file",
+	} {
+		t.Run("without "+without, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, files)
+			if err := os.Symlink(filepath.Join(dir, "crate", "include"), filepath.Join(dir, "build", "vulkan-src")); err != nil {
+				t.Fatal(err)
+			}
+			t.Chdir(dir)
+			if without != "" {
+				if err := os.Remove(without); err != nil {
+					t.Fatal(err)
+				}
+			}
+			parts, err := vulkanParts(options{})
+			if wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), wantErr) {
+					t.Errorf("%v, want %q", err, wantErr)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := slices.Sorted(maps.Keys(parts[0].texts))
+			if want := []string{"LICENSE.md", "LICENSES/MIT.txt"}; !slices.Equal(names, want) || parts[0].version != "1.3.279" || parts[0].sha256 != strings.Repeat("0a", 32) {
+				t.Errorf("%+v with %q, want %q", parts[0], names, want)
+			}
+		})
+	}
+}
+
+// TestNotes reads from CMake's logs what PLUGINS.md says of the code.
+func TestNotes(t *testing.T) {
+	for _, test := range []struct{ name, kind, log, want, wantErr string }{
+		{"two architectures", "cuda", "-- CUDA Toolkit found\n-- Using CMAKE_CUDA_ARCHITECTURES=86-real;90-real CMAKE_CUDA_ARCHITECTURES_NATIVE=No\n", "architectures 86-real, 90-real: ", ""},
+		{"no architecture", "cuda", "-- CUDA Toolkit found\n", "", "does not name the architectures"},
+		{"an old compiler of shaders", "vulkan", "-- GL_A_b not supported by glslc\n-- GL_C supported by glslc\n-- GL_D not supported by glslc\n", "without GL_A_b, GL_D, which", ""},
+		{"a new one", "vulkan", "-- GL_A_b supported by glslc\n", "", ""},
+		{"no compiler of shaders", "vulkan", "-- Vulkan found\n", "", "what glslc supports"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			note, err := backends[test.kind].note(test.log)
+			if test.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), test.wantErr) {
+					t.Errorf("%v, want %q", err, test.wantErr)
+				}
+			} else if err != nil || !strings.Contains(note, test.want) || (note == "") != (test.want == "") {
+				t.Errorf("%q, %v, want %q", note, err, test.want)
+			}
+		})
+	}
+}
+
+// TestVersions names the compilers of plug-ins, too, whose first line says nothing.
+func TestVersions(t *testing.T) {
+	dir := t.TempDir()
+	nvcc := "#!/bin/sh\necho 'nvcc: NVIDIA (R) Cuda compiler driver'\necho 'Cuda compilation tools, release 13.0, V13.0.88'\n"
+	write(t, dir, map[string]string{"cuda/bin/nvcc": nvcc, "glslc": "#!/bin/sh\necho shaderc 2023.2-1\necho glslang 11\n", "c++": "#!/bin/sh\necho g++ 12\necho Copyright\n", "broken": "#!/bin/sh\nexit 1\n"})
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	o := options{cuda: filepath.Join(dir, "cuda")}
+	list, err := versions(tool{"c++", ""}, backends["cuda"].compiler(o), backends["vulkan"].compiler(o))
+	if want := []string{"g++ 12", "Cuda compilation tools, release 13.0, V13.0.88", "shaderc 2023.2-1"}; err != nil || !slices.Equal(list, want) {
+		t.Errorf("%q, %v, want %q", list, err, want)
+	}
+	for _, tool := range []tool{{"broken", ""}, {"glslc", "release "}, {"missing-compiler", ""}} {
+		if list, err := versions(tool); err == nil {
+			t.Errorf("%v: %q", tool, list)
+		}
 	}
 }

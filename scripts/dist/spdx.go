@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -119,9 +119,9 @@ func (c component) listed(id, purpose string) spdxPackage {
 // spdxName matches what identifiers may not have.
 var spdxName = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
 
-// addBill adds the bill of materials of products that the tree has already.
-func (t tree) addBill(o options, name string, products []product) error {
-	text, err := json.MarshalIndent(bill(o, products, toolchain(o)), "", "  ")
+// addBill adds the bill of materials of products that the tree has already, made by these tools.
+func (t tree) addBill(o options, name string, products []product, tools []string) error {
+	text, err := json.MarshalIndent(bill(o, products, "Built with "+strings.Join(tools, ", ")), "", "  ")
 	if err != nil {
 		return err
 	}
@@ -129,14 +129,25 @@ func (t tree) addBill(o options, name string, products []product) error {
 	return nil
 }
 
-// toolchain names the versions of the compilers, with which a build gives the same bytes.
-func toolchain(o options) string {
-	versions := []string{runtime.Version()}
-	for _, command := range [][]string{{o.cxx, "--version"}, {"rustc", "--version"}, {"cmake", "--version"}} {
-		if text, err := output(command[0], command[1:]...); err == nil {
-			first, _, _ := strings.Cut(text, "\n")
-			versions = append(versions, first)
+// tool is a program on whose version it depends which bytes a build gives.
+type tool struct {
+	command string
+	marks   string // what the line has, of those that --version prints, that is to be named; "" is the first
+}
+
+// versions returns what tools say of their versions, each in a line.
+func versions(tools ...tool) (list []string, err error) {
+	for _, tool := range tools {
+		text, err := output(tool.command, "--version")
+		if err != nil {
+			return nil, err
 		}
+		lines := strings.Split(text, "\n")
+		i := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, tool.marks) })
+		if i < 0 {
+			return nil, fmt.Errorf("%s --version names none: no line of it has %q", tool.command, tool.marks)
+		}
+		list = append(list, strings.TrimSpace(lines[i]))
 	}
-	return "Built with " + strings.Join(versions, ", ")
+	return list, nil
 }
