@@ -189,7 +189,9 @@ CUDA_NATIVE = $(if $(filter ON,$(call onoff,$(NATIVE))),$(shell nvidia-smi -L 2>
 # Split at spaces: no path among them may have one.
 PLUGIN_CUDA   = -DCUDAToolkit_ROOT=$(CUDA_HOME) -DCMAKE_CUDA_COMPILER=$(CUDA_HOME)/bin/nvcc -DGGML_NATIVE=$(call onoff,$(CUDA_NATIVE)) \
   -DRELEASE=$(if $(RELEASE),ON,OFF) $(if $(CUDA_ARCH),-DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCH),-UCMAKE_CUDA_ARCHITECTURES)
-PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR=$$(cd $(B)/vulkan-src && pwd -P)
+# With the version, which nothing asks for: another one makes all shaders anew.
+PLUGIN_VULKAN = -DVulkan_INCLUDE_DIR=$$(cd $(B)/vulkan-src && pwd -P) -DVulkan_GLSLC_EXECUTABLE=$$(command -v glslc) \
+  -DSHADERC=$$(glslc --version | sed -n 's/^shaderc *//p' | tr ' ' ,)
 
 plugin-cuda plugin-vulkan: plugin-%: $(B)/plugin-%$(PLUGIN_SRC)/built bin/paligemma
 	@rm -f bin/libggml-$*-*.so
@@ -203,6 +205,8 @@ $(B)/plugin-%$(PLUGIN_SRC)/built: third_party/ggml/CMakeLists.txt third_party/gg
 	  -DGGML_SRC="$$(cat $(GGML_BUILD)/source)" -DPLUGIN=$* -DTREE=$$tree -DTREE_SHORT=$${tree:0:12} \
 	  $$(cat $(@D)/options) > $(@D)/cmake.log 2>&1 || { tail -n 20 $(@D)/cmake.log >&2; exit 1; }
 	@cmake --build $(@D) -j $(JOBS) --target plugin >> $(@D)/cmake.log 2>&1 || { tail -n 30 $(@D)/cmake.log >&2; exit 1; }
+	@! grep -q '^-- GL_KHR_cooperative_matrix not supported' $(@D)/cmake.log || \
+	  echo "make: this glslc knows no cooperative matrices: the plug-in works, and on GPUs that have them is slower than one made with glslang 13 or newer" >&2
 	@touch $@
 
 $(B)/plugin-cuda$(PLUGIN_SRC)/options: force
@@ -213,7 +217,7 @@ $(B)/plugin-cuda$(PLUGIN_SRC)/options: force
 $(B)/plugin-vulkan$(PLUGIN_SRC)/options: $(B)/vulkan-src.stamp force
 	$(call need,glslc,install glslc, the headers and loader of Vulkan, and SPIRV-Headers (docs/install.md))
 	@mkdir -p $(@D)
-	@echo "$(PLUGIN_VULKAN)" | cmp -s - $@ || echo "$(PLUGIN_VULKAN)" > $@
+	@echo "$(PLUGIN_VULKAN)" | cmp -s - $@ || { rm -rf $(@D) && mkdir $(@D) && echo "$(PLUGIN_VULKAN)" > $@; }
 
 # --- the tokenizers library -------------------------------------------------
 

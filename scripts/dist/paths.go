@@ -12,7 +12,8 @@ import (
 )
 
 // machineFolders returns the folders of this machine that builds could write into what
-// they make: this one, those of the modules and crates, and CUDA's toolkit.
+// they make: this one, those of the modules and crates, CUDA's toolkit, and the user's,
+// unless it is one that programs name on any machine, such as /root or /tmp.
 func machineFolders(o options) ([]string, error) {
 	here, err := os.Getwd()
 	if err != nil {
@@ -29,6 +30,9 @@ func machineFolders(o options) ([]string, error) {
 	folders := []string{here, modules, filepath.Join(cmp.Or(os.Getenv("CARGO_HOME"), filepath.Join(home, ".cargo")), "registry")}
 	if toolkit, err := filepath.Abs(o.cuda); err == nil && !strings.HasPrefix(toolkit, "/usr/local/cuda") {
 		folders = append(folders, toolkit)
+	}
+	if strings.Count(filepath.Clean(home), "/") > 1 {
+		folders = append(folders, filepath.Clean(home))
 	}
 	return folders, nil
 }

@@ -41,4 +41,13 @@ func TestMachineFolders(t *testing.T) {
 			t.Errorf("%s: %q, %v", cuda, folders, err)
 		}
 	}
+	// Go's cache of modules is below the user's folder, unless it is elsewhere.
+	t.Setenv("GOMODCACHE", "/elsewhere/mod")
+	for home, counts := range map[string]bool{"/home/user/": true, "/root": false, "/tmp/": false, "/": false} {
+		t.Setenv("HOME", home)
+		folders, err := machineFolders(options{cuda: "/usr/local/cuda"})
+		if err != nil || slices.Contains(folders, filepath.Clean(home)) != counts {
+			t.Errorf("home %s: %q, %v", home, folders, err)
+		}
+	}
 }
