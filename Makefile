@@ -85,9 +85,9 @@ TAG_LIST   := $(if $(filter ON,$(call onoff,$(HEIF))),heif nodynamic) $(if $(fil
 TAGS       := $(if $(strip $(TAG_LIST)),-tags '$(strip $(TAG_LIST))')
 GO_BUILD   := $(GO_ENV) $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native plugin-cuda plugin-vulkan demo docs eval test test-plain test-rpc race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force test-qemu dist package
+.PHONY: all native tools-cuda tools-vulkan plugin-cuda plugin-vulkan demo docs eval test test-plain test-rpc race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force test-qemu dist package
 
-all: bin/paligemma $(PLUGINS:%=plugin-%)
+all: $(PLUGINS:%=tools-%) bin/paligemma $(PLUGINS:%=plugin-%)
 
 bin/paligemma: native force
 	@mkdir -p bin
@@ -106,6 +106,12 @@ tools:
 	$(if $(CROSS),$(call need,$(TRIPLE)-g++,install a cross compiler: g++-$(TRIPLE)))
 	$(call need,$(firstword $(CGO_CC)),install a C compiler)
 	$(call need,c++,install a C++ compiler)
+
+tools-cuda:
+	@test -x '$(CUDA_HOME)/bin/nvcc' || { echo "make: $(CUDA_HOME)/bin/nvcc is missing: set CUDA_HOME, or fetch a toolkit with scripts/cudatoolkit DIR" >&2; exit 1; }
+
+tools-vulkan:
+	$(call need,glslc,install it with Vulkan's headers and loader and with SPIRV-Headers: docs/install.md)
 
 native: $(B)/link.stamp $(if $(filter ON,$(call onoff,$(RPC))),$(B)/rpc.stamp)
 
@@ -209,13 +215,11 @@ $(B)/plugin-%$(PLUGIN_SRC)/built: third_party/ggml/CMakeLists.txt third_party/gg
 	  echo "make: this glslc knows no cooperative matrices: the plug-in works, and on GPUs that have them is slower than one made with glslang 13 or newer" >&2
 	@touch $@
 
-$(B)/plugin-cuda$(PLUGIN_SRC)/options: force
-	@test -x '$(CUDA_HOME)/bin/nvcc' || { echo "make: $(CUDA_HOME)/bin/nvcc is missing: set CUDA_HOME, or fetch a toolkit with scripts/cudatoolkit DIR" >&2; exit 1; }
+$(B)/plugin-cuda$(PLUGIN_SRC)/options: force | tools-cuda
 	@mkdir -p $(@D)
 	@echo "$(PLUGIN_CUDA)" | cmp -s - $@ || echo "$(PLUGIN_CUDA)" > $@
 
-$(B)/plugin-vulkan$(PLUGIN_SRC)/options: $(B)/vulkan-src.stamp force
-	$(call need,glslc,install glslc, the headers and loader of Vulkan, and SPIRV-Headers (docs/install.md))
+$(B)/plugin-vulkan$(PLUGIN_SRC)/options: $(B)/vulkan-src.stamp force | tools-vulkan
 	@mkdir -p $(@D)
 	@echo "$(PLUGIN_VULKAN)" | cmp -s - $@ || { rm -rf $(@D) && mkdir $(@D) && echo "$(PLUGIN_VULKAN)" > $@; }
 

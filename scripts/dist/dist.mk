@@ -12,9 +12,10 @@ COMMIT = $(shell $(GIT) rev-parse HEAD 2>/dev/null)
 DIST_WITHOUT := CFLAGS CXXFLAGS CPPFLAGS LDFLAGS CGO_CFLAGS CGO_CXXFLAGS CGO_CPPFLAGS CGO_LDFLAGS CC CXX GOEXPERIMENT RUSTFLAGS \
   CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH LIBRARY_PATH LD_RUN_PATH CUDACXX CUDAFLAGS CUDAARCHS CUDAHOSTCXX NVCC_CCBIN NVCC_PREPEND_FLAGS NVCC_APPEND_FLAGS
 
-dist: | tools
+dist: $(PLUGINS:%=tools-%) | tools
 	@$(GIT) rev-parse --verify --quiet HEAD >/dev/null 2>&1 || { echo "make: a release is made of what git has: this folder is not a repository" >&2; exit 1; }
 	@git diff-index --quiet HEAD -- || { echo "make: commit what was changed first: a release is made of what is committed" >&2; exit 1; }
+	$(if $(filter cuda,$(PLUGINS)),@$(GO) run ./scripts/dist -toolkit -cuda '$(CUDA_HOME)')
 	@[ "$$(cat $(DIST)/commit 2>/dev/null)" = $(COMMIT) ] || { rm -rf $(DIST) && mkdir -p $(DIST)/source && \
 	  git archive $(COMMIT) | tar -x -C $(DIST)/source && echo $(COMMIT) > $(DIST)/commit; }
 	@rm -rf $(DIST)/source/$(B)/archives $(DIST)/source/bin

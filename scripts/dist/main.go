@@ -52,14 +52,19 @@ func main() {
 	flag.StringVar(&o.tags, "tags", "", "build tags of the binary")
 	flag.StringVar(&o.cxx, "cxx", "c++", "C++ compiler of the binary")
 	flag.StringVar(&o.cuda, "cuda", "/usr/local/cuda", "`folder` of the toolkit that a plug-in for CUDA was built with")
+	toolkit := flag.Bool("toolkit", false, "only look whether the toolkit has the licenses of what it puts into a plug-in")
 	flag.BoolVar(&o.library, "library", true, "the tokenizers library is linked in")
 	flag.StringVar(&o.out, "out", "", "`folder` of the archives")
 	flag.Parse()
-	if o.stage == "" || o.name == "" || o.out == "" || flag.NArg() > 0 {
+	if !*toolkit && (o.stage == "" || o.name == "" || o.out == "") || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(o); err != nil {
+	work := run
+	if *toolkit {
+		work = func(o options) error { _, err := cudaParts(o); return err }
+	}
+	if err := work(o); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
 		os.Exit(1)
 	}
