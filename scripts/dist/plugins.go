@@ -37,7 +37,10 @@ var backends = map[string]backend{
 	},
 }
 
-var builtFor = regexp.MustCompile(`(?m)^-- Using CMAKE_CUDA_ARCHITECTURES=(\S+)`)
+var (
+	builtFor     = regexp.MustCompile(`(?m)^-- Using CMAKE_CUDA_ARCHITECTURES=(\S+)`)
+	architecture = regexp.MustCompile(`^([0-9]+)([0-9])[af]?(-real|-virtual)?$`)
+)
 
 // architectures says which cards the code of a plug-in for CUDA is for.
 func architectures(log string) (string, error) {
@@ -45,8 +48,21 @@ func architectures(log string) (string, error) {
 	if match == nil {
 		return "", fmt.Errorf("the log of CUDA's plug-in does not name the architectures that it was built for")
 	}
-	list := strings.ReplaceAll(match[1], ";", ", ")
-	return "Its code is for the architectures " + list + ": 90-real is compute capability 9.0, 75-virtual is 7.5 and later ones, 80 alone is both.", nil
+	var list []string
+	var later string
+	for name := range strings.SplitSeq(match[1], ";") {
+		parts := architecture.FindStringSubmatch(name)
+		if parts == nil {
+			return "", fmt.Errorf("%s is not one architecture of CUDA: name those of a release with CUDA_ARCH, such as 90-real", name)
+		}
+		capability := parts[1] + "." + parts[2]
+		if parts[3] != "-real" {
+			capability += " and later"
+			later = " For later ones the driver compiles it when it is first used, which takes a while, and keeps what it made."
+		}
+		list = append(list, capability)
+	}
+	return "Its code is for GPUs of compute capability " + strings.Join(list, ", ") + "." + later, nil
 }
 
 var unknownToGlslc = regexp.MustCompile(`(?m)^-- (GL_\w+) not supported by glslc`)
