@@ -72,7 +72,8 @@ $(error GPU plug-ins are built on the machine they are for: leave ARCH=$(ARCH) o
 endif
 CUDA_HOME ?= $(or $(patsubst %/bin/nvcc,%,$(shell command -v nvcc 2>/dev/null)),/usr/local/cuda)
 # Not all shells know a ~ after an = sign, and dist and CMake work in other folders.
-override CUDA_HOME := $(abspath $(patsubst ~/%,$(HOME)/%,$(CUDA_HOME)))
+override CUDA_HOME := $(patsubst ~/%,$(HOME)/%,$(CUDA_HOME))
+override CUDA_HOME := $(if $(filter /%,$(CUDA_HOME)),,$(CURDIR)/)$(CUDA_HOME)
 ifneq ($(and $(strip $(PLUGINS)),$(filter-out Linux,$(OS))),)
 $(error plug-ins are for Linux; Macs have Metal, which is linked in)
 endif
