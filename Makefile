@@ -70,9 +70,10 @@ PLUGINS := $(if $(filter ON,$(call onoff,$(CUDA))),cuda) $(if $(filter ON,$(call
 ifneq ($(and $(CROSS),$(strip $(PLUGINS))),)
 $(error GPU plug-ins are built on the machine they are for: leave ARCH=$(ARCH) out, or CUDA=1 and VULKAN=1)
 endif
-CUDA_HOME ?= $(or $(patsubst %/bin/nvcc,%,$(shell command -v nvcc 2>/dev/null)),/usr/local/cuda)
-# Not all shells know a ~ after an = sign, and dist and CMake work in other folders.
-override CUDA_HOME := $(patsubst ~/%,$(HOME)/%,$(CUDA_HOME))
+# Empty: where nvcc is, or else where NVIDIA puts it. Not all shells know a ~ after an = sign,
+# and dist and CMake work in other folders.
+CUDA_HOME ?=
+override CUDA_HOME := $(or $(patsubst ~/%,$(HOME)/%,$(CUDA_HOME)),$(patsubst %/bin/nvcc,%,$(shell command -v nvcc 2>/dev/null)),/usr/local/cuda)
 override CUDA_HOME := $(if $(filter /%,$(CUDA_HOME)),,$(CURDIR)/)$(CUDA_HOME)
 ifneq ($(and $(strip $(PLUGINS)),$(filter-out Linux,$(OS))),)
 $(error plug-ins are for Linux; Macs have Metal, which is linked in)
