@@ -52,8 +52,9 @@ func architectures(log string) (string, error) {
 	var later string
 	for name := range strings.SplitSeq(match[1], ";") {
 		parts := architecture.FindStringSubmatch(name)
-		if parts == nil {
-			return "", fmt.Errorf("%s is not one architecture of CUDA: name those of a release with CUDA_ARCH, such as 90-real", name)
+		if parts == nil { // such as all-major
+			list = append(list, name)
+			continue
 		}
 		capability := parts[1] + "." + parts[2]
 		if parts[3] != "-real" {

@@ -222,7 +222,7 @@ func TestNotes(t *testing.T) {
 	for _, test := range []struct{ name, kind, log, want, wantErr string }{
 		{"two architectures", "cuda", "-- CUDA Toolkit found\n-- Using CMAKE_CUDA_ARCHITECTURES=86-real;121a-real CMAKE_CUDA_ARCHITECTURES_NATIVE=No\n", "compute capability 8.6, 12.1.", ""},
 		{"later ones, too", "cuda", "-- Using CMAKE_CUDA_ARCHITECTURES=75-virtual;80;90-real CMAKE_CUDA_ARCHITECTURES_NATIVE=\n", "7.5 and later, 8.0 and later, 9.0. For later ones", ""},
-		{"those of another machine", "cuda", "-- Using CMAKE_CUDA_ARCHITECTURES=native CMAKE_CUDA_ARCHITECTURES_NATIVE=\n", "", "native is not one architecture"},
+		{"CMake's words", "cuda", "-- Using CMAKE_CUDA_ARCHITECTURES=all-major CMAKE_CUDA_ARCHITECTURES_NATIVE=\n", "compute capability all-major.", ""},
 		{"no architecture", "cuda", "-- CUDA Toolkit found\n", "", "does not name the architectures"},
 		{"an old compiler of shaders", "vulkan", "-- GL_A_b not supported by glslc\n-- GL_C supported by glslc\n-- GL_D not supported by glslc\n", "without GL_A_b, GL_D, which", ""},
 		{"a new one", "vulkan", "-- GL_A_b supported by glslc\n", "", ""},
