@@ -114,6 +114,7 @@ tools-cuda:
 
 tools-vulkan:
 	$(call need,glslc,install it with Vulkan's headers and loader and with SPIRV-Headers: docs/install.md)
+	@glslc --version > /dev/null || { echo "make: glslc does not run" >&2; exit 1; }
 
 native: $(B)/link.stamp $(if $(filter ON,$(call onoff,$(RPC))),$(B)/rpc.stamp)
 
