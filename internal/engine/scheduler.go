@@ -141,9 +141,9 @@ func (o *owner) prefill(g *generation) bool {
 	}
 	start := time.Now()
 	o.backend.TakeCounts()
-	logits, err := o.begin(g)
+	next, err := o.begin(g)
 	if errors.Is(err, ErrMemory) && o.prefixes.dropAll() {
-		logits, err = o.begin(g)
+		next, err = o.begin(g)
 	}
 	g.decoding.PrefillGraphs = o.backend.TakeCounts()
 	g.decoding.PrefillTokens, g.decoding.Prefill = len(g.prompt.IDs), time.Since(start)
@@ -152,12 +152,12 @@ func (o *owner) prefill(g *generation) bool {
 		g.end(err)
 		return false
 	}
-	return o.accept(g, model.Next{Logits: logits})
+	return o.accept(g, next)
 }
 
-// begin makes the sequence of a generation, which has its prompt, and returns the
-// logits of the next token. It may be called again after an error.
-func (o *owner) begin(g *generation) (logits []float32, err error) {
+// begin makes the sequence of a generation, which has its prompt, and returns what is
+// known of the next token. It may be called again after an error.
+func (o *owner) begin(g *generation) (next model.Next, err error) {
 	if g.seq != nil {
 		g.seq.Release()
 		g.seq = nil
@@ -165,13 +165,13 @@ func (o *owner) begin(g *generation) (logits []float32, err error) {
 	n := len(g.prompt.IDs)
 	if o.cache == nil {
 		if o.cache, err = o.model.NewCache(n + g.limit); err != nil {
-			return nil, err
+			return next, err
 		}
 	}
 	bytes := o.SequenceMemory(n) + int64(4*o.config.Text.Vocab)
 	if o.prefixes == nil || bytes+int64(len(g.images))*o.ImageBytes() > o.prefixes.most {
 		g.seq = o.cache.NewSequence(n + g.limit)
-		return o.model.Prefill(g.ctx, g.seq, g.prompt)
+		return o.model.First(g.ctx, g.seq, g.prompt, g.decoding.Greedy())
 	}
 	key := prefixKey(g.prompt.IDs, g.images, g.adapters)
 	found := o.prefixes.find(key)
@@ -180,14 +180,14 @@ func (o *owner) begin(g *generation) (logits []float32, err error) {
 		found = &prefix{key: key, images: g.images, adapters: g.adapters, seq: o.cache.NewSequence(n), bytes: bytes}
 		if found.logits, err = o.model.Prefill(g.ctx, found.seq, g.prompt); err != nil {
 			found.seq.Release()
-			return nil, err
+			return next, err
 		}
 		o.prefixes.keep(found)
 	}
 	if g.seq, err = found.seq.Fork(g.ctx, g.limit); err != nil {
-		return nil, err
+		return next, err
 	}
-	return slices.Clone(found.logits), g.seq.Reserve(g.ctx) // now: in a step it would be an error of all
+	return model.Next{Logits: slices.Clone(found.logits)}, g.seq.Reserve(g.ctx) // now: in a step it would be an error of all
 }
 
 // step decodes a token of each generation, and leaves those that go on.

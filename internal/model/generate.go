@@ -151,12 +151,11 @@ func (m *Model) Generate(ctx context.Context, p Prompt, o GenerateOptions) (Gene
 	}
 	defer cache.Close()
 	seq, start := cache.NewSequence(room), time.Now()
-	logits, err := m.Prefill(ctx, seq, p)
+	next, err := m.First(ctx, seq, p, d.Greedy())
 	d.PrefillTokens, d.Prefill = len(p.IDs), time.Since(start)
 	if err != nil {
 		return d.Generation, err
 	}
-	next := Next{Logits: logits}
 	for start := time.Now(); ; {
 		id, done, err := d.Accept(next)
 		if done || err != nil {

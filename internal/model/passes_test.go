@@ -81,6 +81,23 @@ func TestKeptPromptCanceled(t *testing.T) {
 	}
 }
 
+// TestFirstGreedy has the likeliest token after a prompt chosen where it is computed: it is
+// that of the logits, and on devices no logits come with it.
+func TestFirstGreedy(t *testing.T) {
+	m := openOn(t, convertTo(t, "pg2-tiny", "f32"), otherDevice(t))
+	cache := newCache(t, m, 64)
+	for i := range 4 {
+		p := model.Prompt{IDs: []int{2, 8 + i, 9}}
+		logits := prefill(t, m, cache, p)
+		s := cache.NewSequence(8)
+		next, err := m.First(t.Context(), s, p, true)
+		if err != nil || next.Logits != nil || next.Best != ggml.Largest(logits) {
+			t.Errorf("prompt %d: token %d, %d logits (%v), want %d", i, next.Best, len(next.Logits), err, ggml.Largest(logits))
+		}
+		s.Release()
+	}
+}
+
 // prefill returns the logits after a prompt, whose sequence is released.
 func prefill(t *testing.T, m *model.Model, cache *model.Cache, p model.Prompt) []float32 {
 	t.Helper()

@@ -156,17 +156,24 @@ func (s *Sequence) check(m *Model) error {
 // Prefill computes a prompt, the first tokens of an empty sequence, and returns the
 // logits of the token after it. All of the prompt sees all of it.
 func (m *Model) Prefill(ctx context.Context, s *Sequence, p Prompt) ([]float32, error) {
+	next, err := m.First(ctx, s, p, false)
+	return next.Logits, err
+}
+
+// First is Prefill for decoding: where greedy, a device may choose the likeliest token by
+// itself, and logits stay there.
+func (m *Model) First(ctx context.Context, s *Sequence, p Prompt, greedy bool) (Next, error) {
 	b, err := m.prefix(s, p)
 	if err != nil {
-		return nil, err
+		return Next{}, err
 	}
-	b.outputs = []int{b.tokens() - 1}
+	b.outputs, b.greedy = []int{b.tokens() - 1}, greedy
 	out, err := m.forward(ctx, b, m.options, tracing{})
 	if err != nil {
-		return nil, err
+		return Next{}, err
 	}
 	b.commit()
-	return out.logits, nil
+	return out.next(m.config.Text.Vocab)[0], nil
 }
 
 // Token is a token that a step appends to a sequence.
