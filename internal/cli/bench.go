@@ -41,8 +41,9 @@ Without IMAGE a synthetic picture of 1024x768 pixels is read.
 
 Each repetition opens the model anew and writes a caption of 20 tokens, timed
 from before the model is opened. The parts are then measured by themselves, with
-a prompt of random tokens after the image. One repetition more, before all
-others, warms up.
+a prompt of random tokens after the image; on a GPU, which has graphs kept for
+it, after four turns that do not count. One repetition more, before all others,
+warms up.
 
 With --sequences 1,2,4 each repetition also decodes one, two and four sequences
 together, all with that prompt, and times a step, which gives a token to each of

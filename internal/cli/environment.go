@@ -106,7 +106,7 @@ func limitKernels(lookup func(string) (string, bool)) error {
 
 // noteVariables notes variables that are most likely misspelled.
 func (a *app) noteVariables(root *cobra.Command, environ []string) {
-	known, unknown := []string{envPrefix + maxISA, ggml.PluginFolders}, []string(nil)
+	known, unknown := []string{envPrefix + maxISA, ggml.PluginFolders, ggml.TF32Variable}, []string(nil)
 	for _, cmd := range append(root.Commands(), root) {
 		add := func(flag *pflag.Flag) { known = append(known, envName(flag.Name)) }
 		cmd.LocalFlags().VisitAll(add)

@@ -7,6 +7,10 @@ import "C"
 
 import "paligemma/internal/gguf"
 
+// TF32Variable is the variable by which a user asks for TF32, with 1: the plug-in for CUDA
+// reads it.
+const TF32Variable = "PALIGEMMA_TF32"
+
 // transformers multiplies F32 in F32, as PyTorch comes. The plug-in keeps cuBLAS from TF32, of
 // which 10 bits of the fraction are left (third_party/ggml/plugin.c). Tiles of ggml-cuda
 // multiply so many rows in TF32 (mmf.cu: ggml_cuda_should_use_mmf), if the weights have F32 in
