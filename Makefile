@@ -313,12 +313,13 @@ ubsan: native
 	@CGO_CFLAGS='-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS='-fsanitize=undefined' $(GO) test ./internal/ggml/
 
 # The tests of some packages on an emulated processor: make NATIVE=0 test-qemu, make ARCH=arm64 test-qemu.
-# scripts/emulated says why they do not run in one process.
+# scripts/emulated runs each in a process of its own, and one on each core: so packages come one by one.
 QEMU_PACKAGES ?= ./internal/ggml ./internal/model ./internal/tokenizer ./internal/gguf ./internal/pillow ./internal/preprocess
-QEMU_FLAGS    ?= -short
+QEMU_FLAGS    ?=
 test-qemu: native
 	$(call need,$(firstword $(QEMU)),install Debian's qemu-user)
-	@$(GO_ENV) $(GO) test $(TAGS) -exec '$(CURDIR)/scripts/emulated $(QEMU)' -count=1 -timeout 2h $(QEMU_FLAGS) $(QEMU_PACKAGES)
+	@$(GO_ENV) $(GO) build $(TAGS) $(QEMU_PACKAGES)
+	@$(GO_ENV) $(GO) test $(TAGS) -p 1 -exec '$(CURDIR)/scripts/emulated $(QEMU)' -count=1 -timeout 2h $(QEMU_FLAGS) $(QEMU_PACKAGES)
 
 fuzz: native
 	@./scripts/fuzz $(FUZZTIME)
