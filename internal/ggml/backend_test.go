@@ -262,13 +262,13 @@ func TestAfterOutOfMemory(t *testing.T) {
 // gone afterwards.
 func TestProgress(t *testing.T) {
 	e := newHost(t)
-	const products = 1000
+	const products, side = 1000, 128
 	g := e.NewGraph(GraphOptions{})
 	defer g.Close()
-	x := g.Float32s(random(256*256, 5), 256, 256)
+	x := g.Float32s(random(side*side, 5), side, side)
 	y := x
 	for range products {
-		y = g.MulMat(x, g.Reshape(y, 256, 256)) // a view is not an operation
+		y = g.MulMat(x, g.Reshape(y, side, side)) // a view is not an operation
 	}
 	g.Output(y)
 	if p := e.Progress(); p != (Progress{}) {
