@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"paligemma/internal/emulated"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,7 +46,7 @@ func child(end, path string, nameless bool) {
 // startChild returns when the child has begun its files.
 func startChild(t *testing.T, path, kind string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], path, kind)
+	cmd := emulated.Command(os.Args[0], path, kind)
 	cmd.Env = append(os.Environ(), childVariable+"=wait")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -141,7 +142,7 @@ func TestStale(t *testing.T) {
 func TestRemoveAll(t *testing.T) {
 	for _, kind := range []string{"nameless", "named"} {
 		dir := t.TempDir()
-		cmd := exec.Command(os.Args[0], filepath.Join(dir, "out"), kind)
+		cmd := emulated.Command(os.Args[0], filepath.Join(dir, "out"), kind)
 		cmd.Env = append(os.Environ(), childVariable+"=RemoveAll")
 		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %q, %v", kind, out, err)

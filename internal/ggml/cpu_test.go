@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"paligemma/internal/emulated"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -35,7 +36,7 @@ int main(void) { return 0; }`
 	}
 	cc(slices.Concat(flags, []string{"-c", "../../third_party/ggml/built_for.c", "-o", object})...)
 	cc(source, "cpu.c", object, "-o", program)
-	out, err := emulated(program).Output()
+	out, err := emulated.Command(program).Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -44,16 +45,6 @@ int main(void) { return 0; }`
 		code = exit.ExitCode()
 	}
 	return string(out), code
-}
-
-// emulator is the variable with the command that emulates the processor of the tests.
-const emulator = "PALIGEMMA_TEST_EMULATOR"
-
-// emulated is the command that runs a program of this processor: where the tests run on
-// an emulated one (make test-qemu), by the same emulator.
-func emulated(program string, args ...string) *exec.Cmd {
-	words := slices.Concat(strings.Fields(os.Getenv(emulator)), []string{program}, args)
-	return exec.Command(words[0], words[1:]...)
 }
 
 func compiler() string {
@@ -125,7 +116,7 @@ func TestLineOfTheProcessor(t *testing.T) {
 // whether every system would. It knows nothing of a processor that is emulated.
 func kernelSays(t *testing.T, name string) (has, known bool) {
 	t.Helper()
-	if os.Getenv(emulator) != "" {
+	if emulated.Processor() {
 		return false, false
 	}
 	info, err := os.ReadFile("/proc/cpuinfo")

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"paligemma/internal/emulated"
 	"paligemma/internal/gguf"
 )
 
@@ -170,7 +171,7 @@ func TestStopProcess(t *testing.T) {
 		computeUntilEOF(t)
 		return
 	}
-	cmd := emulated(os.Args[0], "-test.run=^TestStopProcess$")
+	cmd := emulated.Command(os.Args[0], "-test.run=^TestStopProcess$")
 	cmd.Env = append(os.Environ(), "PALIGEMMA_TEST_COMPUTE=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {

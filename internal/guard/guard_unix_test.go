@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"paligemma/internal/emulated"
 	"paligemma/internal/quote"
 )
 
@@ -155,7 +155,7 @@ func TestFaults(t *testing.T) {
 			if err := os.WriteFile(path, make([]byte, pages*page), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(os.Args[0], path)
+			cmd := emulated.Command(os.Args[0], path)
 			cmd.Env = append(os.Environ(), childVariable+"="+name)
 			var errs bytes.Buffer
 			cmd.Stderr = &errs

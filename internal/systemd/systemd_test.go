@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
+	"paligemma/internal/emulated"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -45,7 +45,7 @@ func service() int {
 // start starts the service with files that it inherits.
 func start(t *testing.T, pid, fds string, files ...*os.File) (output func() string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
+	cmd := emulated.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "SERVICE=1", "LISTEN_PID="+pid, "LISTEN_FDS="+fds)
 	cmd.ExtraFiles = files
 	var b strings.Builder
