@@ -314,7 +314,8 @@ ubsan: native
 
 # The tests of some packages on an emulated processor: make NATIVE=0 test-qemu, make ARCH=arm64 test-qemu.
 # scripts/emulated runs each in a process of its own, and one on each core: so packages come one by one.
-QEMU_PACKAGES ?= ./internal/ggml ./internal/model ./internal/tokenizer ./internal/gguf ./internal/pillow ./internal/preprocess
+QEMU_PACKAGES ?= $(addprefix ./internal/,ggml model tokenizer gguf pillow preprocess adapter atomicfile ccitt convert draw drawing guard half \
+  jpeg mask nearest npz result safetensors sentencepiece systemd typeset)
 QEMU_FLAGS    ?=
 test-qemu: native
 	$(call need,$(firstword $(QEMU)),install Debian's qemu-user)
