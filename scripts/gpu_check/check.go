@@ -30,6 +30,10 @@ type check struct {
 	torch      string      // what is missing to run transformers; "" where nothing is
 	peer       string      // device of transformers
 	files      *modelFiles // nil: not begun
+	ofCPU      struct {    // what it computed last in f32
+		question question
+		logits   []float32
+	}
 }
 
 // step is a part of the check, or one of several.
@@ -93,7 +97,7 @@ func (c *check) steps() []step {
 	first := c.models[0]
 	steps := []step{{part: "machine", what: "driver and devices", need: 20 * time.Second, always: true, run: c.machine}}
 	steps = append(steps, c.testSteps()...)
-	steps = append(steps, c.filesStep())
+	steps = append(steps, c.builtInStep(), c.filesStep())
 	steps = append(steps, c.speedSteps(first, true)...)
 	steps = append(steps, c.logitSteps()...)
 	for _, model := range c.models[1:] {

@@ -17,12 +17,12 @@ var fakes = map[string]string{
 	"bin/paligemma": `
 here=$(dirname "$0")
 device=cpu; output=; model=
-command=$1; file=$3
+command=$1; second=$2; file=$3
 while [ $# -gt 0 ]; do
 	case "$1" in
 	--device) device=$2;;
 	--output) output=$2;;
-	--synthetic) model=$2;;
+	--synthetic|--model) model=$2;;
 	esac
 	shift
 done
@@ -39,9 +39,17 @@ bench)
 	echo '{"open_ms":900,"vision_ms":4,"prefill_ms":5,"decode_tok_s":'${FAKE_DECODE-420}',"sequences":[{"n":64,"tok_s":9000}],
 "graphs":{"encode":{"splits":1},"prefill":{"splits":1},"decode":{"splits":'${FAKE_SPLITS-1}',"built":'${FAKE_BUILT-2}'}}}';;
 convert) echo weights > $file;;
+quantize)
+	[ $file != --type ] || file=$second
+	echo $(basename $file) >> $here/quantized
+	[ -z "$FAKE_QUANTIZE" ] || [ $file = $second ] || { echo "$FAKE_QUANTIZE" >&2; exit 1; }
+	echo weights > $file;;
 forward)
-	from=same
-	[ $device = cpu ] || from=${FAKE_LOGITS-same}
+	case "$device $model" in
+	cpu*) from=${FAKE_LOGITS_CPU-same};;
+	*/exact.gguf) from=same;;
+	*) from=${FAKE_LOGITS-same};;
+	esac
 	cp $here/$from.safetensors $output;;
 generate)
 	text=
@@ -203,7 +211,10 @@ func TestFaults(t *testing.T) {
 		"bench that fails":        {"FAKE_BENCH", "paligemma: kaput", "speed", "exit status 1: paligemma: kaput", missed},
 		"a machine too small":     {"FAKE_BENCH", "paligemma: not enough memory: needs 9 GB", "speed", "needs 9 GB", leftOut},
 		"logits far off":          {"FAKE_LOGITS", "far", "logits", "0.45", missed},
-		"logits off in F32":       {"FAKE_LOGITS", "near", "logits", "f32, relative L2", missed},
+		"logits off in F32":       {"FAKE_LOGITS", "near", "logits", "3b-224 f32, relative L2 to the CPU", missed},
+		"and those built in":      {"FAKE_LOGITS", "far", "logits", "built-in q4_k_m, relative L2 to exact arithmetic 0.45; the CPU's 0; to the CPU 0.45 ≤ 0.02", missed},
+		"a CPU that is far off":   {"FAKE_LOGITS_CPU", "far", "logits", "q8_0, relative L2 to exact arithmetic 0; the CPU's 0.45; to the CPU 0.32 ≤ 0.56, 1.25 times the CPU's", met},
+		"no exact weights":        {"FAKE_QUANTIZE", "paligemma: kaput", "logits", "logits of 3b-224 q8_0   exit status 1: paligemma: kaput", missed},
 		"a full disk":             {"FAKE_ROOM", "1", "logits", "-scratch names another folder", leftOut},
 		"other marks":             {"FAKE_TEXT", "words", "marks", "absent 0.0 for 100.0", missed},
 		"memory: two lines":       {"FAKE_HUGE", "a\\nb\\n", "memory", "exit status 1, 2 lines", missed},
@@ -217,7 +228,7 @@ func TestFaults(t *testing.T) {
 			o, programs := fakeCheck(t)
 			o.only = []string{"speed", c.part} // peers are compared with speeds
 			findings, err := reportOf(t, o, programs)
-			if want := c.verdict == missed; errors.Is(err, errMissed) != want {
+			if want := c.verdict == missed; c.verdict != met && errors.Is(err, errMissed) != want {
 				t.Errorf("error %v", err)
 			}
 			found := false
@@ -227,6 +238,40 @@ func TestFaults(t *testing.T) {
 			}
 			if !found {
 				t.Errorf("no such finding in %+v", findings)
+			}
+		})
+	}
+}
+
+// TestExactWeights looks at which files are made to compute in f32, and that none is left.
+func TestExactWeights(t *testing.T) {
+	for name, c := range map[string]struct {
+		checkpoint, types string
+		want              int
+	}{
+		"random weights":  {"", "bf16,q8_0,f32", 1}, // f32 is what bf16 would give
+		"without f32":     {"", "bf16,q8_0", 2},
+		"of a checkpoint": {"checkpoint", "bf16,q8_0,f32", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("FAKE_DEVICE", "cuda0")
+			o, programs := fakeCheck(t)
+			if o.checkpoint = c.checkpoint; o.checkpoint != "" {
+				if err := os.Mkdir(o.checkpoint, 0o777); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o.only, o.compared = []string{"logits"}, list(c.types)
+			if findings, err := reportOf(t, o, programs); err != nil {
+				t.Errorf("%v: %+v", err, findings)
+			}
+			made, err := os.ReadFile(filepath.Join(programs, "bin", "quantized"))
+			const builtIn = 4
+			if n := strings.Count(string(made), "exact.gguf"); err != nil || n != builtIn+c.want {
+				t.Errorf("%v: %d files, want %d:\n%s", err, n, builtIn+c.want, made)
+			}
+			if left, _ := filepath.Glob(filepath.Join(o.scratch, "*")); len(left) > 0 {
+				t.Errorf("left in the scratch folder: %v", left)
 			}
 		})
 	}

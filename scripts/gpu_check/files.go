@@ -57,7 +57,10 @@ func (f *modelFiles) of(typ string) error {
 	default:
 		return leftOutError("its file is not ready")
 	}
-	if err := f.errs[typ]; err != nil {
+	switch err, asked := f.errs[typ]; {
+	case !asked:
+		return leftOutError("no file was asked for")
+	case err != nil:
 		return leftOutError("no file: " + err.Error())
 	}
 	return nil
@@ -90,12 +93,19 @@ func (c *check) convert(ctx context.Context, checkpoint, typ string) error {
 	if err != nil {
 		return err
 	}
-	need, free := int64(float64(size)*weightBytes[typ]/weightBytes["bf16"]), room(c.scratch)
-	if need > free {
-		return fmt.Errorf("%s has room for %s, and it takes %s: -scratch names another folder", c.scratch, gigabytes(free), gigabytes(need))
+	if err := c.roomFor(float64(size) * weightBytes[typ] / weightBytes["bf16"]); err != nil {
+		return err
 	}
 	_, err = c.works(ctx, c.paligemma("convert", checkpoint, c.file(typ), "--type", typ, "--quiet", "--overwrite"))
 	return err
+}
+
+// roomFor makes sure that the scratch folder has room.
+func (c *check) roomFor(bytes float64) error {
+	if free := room(c.scratch); bytes > float64(free) {
+		return fmt.Errorf("%s has room for %s, and it takes %s: -scratch names another folder", c.scratch, gigabytes(free), gigabytes(int64(bytes)))
+	}
+	return nil
 }
 
 // filesStep waits for the files.

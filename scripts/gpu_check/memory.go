@@ -104,7 +104,7 @@ func (c *check) lacksSanitizer() string {
 
 // sanitize looks for reads and writes out of bounds while the built-in model answers.
 func (c *check) sanitize(ctx context.Context) error {
-	p := c.paligemma("detect", "ring ; star", filepath.Join(c.repository, "testdata", "scenes", "demo.png"), "--device", c.device, "--max-tokens", "4", "--quiet")
+	p := c.paligemma("detect", "ring ; star", c.scene(), "--device", c.device, "--max-tokens", "4", "--quiet")
 	p.args = append([]string{"--tool", "memcheck", "--report-api-errors", "no", "--error-exitcode", "99", p.path}, p.args...)
 	p.path = sanitizer()
 	e, err := c.exec(ctx, p)

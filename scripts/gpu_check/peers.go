@@ -117,6 +117,11 @@ func (c *check) picture() string {
 	return filepath.Join(c.repository, "testdata", "photos", "rocket.jpg")
 }
 
+// scene is a picture as the built-in model knows them.
+func (c *check) scene() string {
+	return filepath.Join(c.repository, "testdata", "scenes", "demo.png")
+}
+
 func cutLast(s, sep string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
 		return s[:i], s[i+len(sep):], true

@@ -39,6 +39,7 @@ func TestRelativeL2(t *testing.T) {
 		"same":       {[]float32{3, 4}, []float32{3, 4}, 0},
 		"a fifth":    {[]float32{3, 5}, []float32{3, 4}, 0.2},
 		"NaN":        {[]float32{3, nan}, []float32{3, 4}, math.Inf(1)},
+		"another":    {[]float32{3}, []float32{3, 4}, math.Inf(1)},
 		"of nothing": {[]float32{1}, []float32{0}, math.Inf(1)},
 	} {
 		if d := relativeL2(c.got, c.want); d != c.distance {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -123,7 +124,12 @@ func (c *check) lacksHopper() string {
 const openingLimit = 1500 // ms
 
 // opening times how long a file takes that the system has in memory.
-func (c *check) opening(ctx context.Context, file string, size int64) error {
+func (c *check) opening(ctx context.Context, file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	size := info.Size()
 	r, err := c.bench(ctx, "--model", file, "--decode-tokens", "1")
 	if err != nil {
 		return err
