@@ -30,6 +30,7 @@ type check struct {
 	torch      string      // what is missing to run transformers; "" where nothing is
 	peer       string      // device of transformers
 	files      *modelFiles // nil: not begun
+	marking    *marking    // nil: not begun
 	ofCPU      struct {    // what it computed last in f32
 		question question
 		logits   []float32
@@ -77,6 +78,7 @@ func newCheck(o options, programs string) (*check, error) {
 
 func (c *check) close() {
 	c.files.end()
+	c.marking.end()
 	c.log.Close()
 }
 
@@ -97,7 +99,8 @@ func (c *check) steps() []step {
 	first := c.models[0]
 	steps := []step{{part: "machine", what: "driver and devices", need: 20 * time.Second, always: true, run: c.machine}}
 	steps = append(steps, c.testSteps()...)
-	steps = append(steps, c.builtInStep(), c.filesStep())
+	steps = append(steps, c.builtInStep(), c.filesStep(),
+		step{part: "marks", what: "marks of the CPU", need: 10 * time.Second, run: c.waitMarks})
 	steps = append(steps, c.speedSteps(first, true)...)
 	steps = append(steps, c.logitSteps()...)
 	for _, model := range c.models[1:] {
@@ -107,7 +110,7 @@ func (c *check) steps() []step {
 	steps = append(steps, c.peerSteps(first)...)
 	steps = append(steps,
 		step{part: "memory", what: "out of memory is one line", need: 20 * time.Second, lacks: c.lacksBalloon, run: c.outOfMemory},
-		step{part: "marks", what: "marks of the built-in model", need: 90 * time.Second, run: c.marks},
+		step{part: "marks", what: "marks of the built-in model", need: 20 * time.Second, run: c.marks},
 		step{part: "sanitizer", what: "compute-sanitizer", need: 45 * time.Second, lacks: c.lacksSanitizer, run: c.sanitize})
 	for _, model := range c.models[1:] {
 		steps = append(steps, c.peerSteps(model)...)

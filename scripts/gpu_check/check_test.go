@@ -53,7 +53,13 @@ forward)
 	cp $here/$from.safetensors $output;;
 generate)
 	text=
-	[ $device = cpu ] || text=$FAKE_TEXT
+	if [ $device = cpu ]; then
+		eval "$FAKE_CPU"
+	else
+		text=$FAKE_TEXT
+		[ ! -e $here/asked ] || eval "$FAKE_SECOND"
+		touch $here/asked
+	fi
 	sed "s/}\$/,\"text\":\"$text\"}/" > $output;;
 esac`,
 	"bin/randomcheckpoint": `mkdir -p $4; echo weights > $4/model.safetensors; [ -z "$FAKE_ROOM" ] || truncate -s 4T $4/model.safetensors`,
@@ -281,7 +287,7 @@ func TestTimeLimit(t *testing.T) {
 	t.Setenv("FAKE_DEVICE", "cuda0")
 	t.Setenv("FAKE_SLOW", "1")
 	o, programs := fakeCheck(t)
-	o.minutes, o.only = 31.0/60, []string{"speed", "marks"} // enough to begin with, for the speeds
+	o.minutes, o.only = 31.0/60, []string{"speed", "peers"} // enough to begin with, for the speeds
 	c, err := newCheck(o, programs)
 	if err != nil {
 		t.Fatal(err)
@@ -293,7 +299,7 @@ func TestTimeLimit(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	text := c.report.markdown()
-	for _, want := range []string{"left out: it was cut off by the time limit", "left out: it takes about 1m30s, and 3"} {
+	for _, want := range []string{"left out: it was cut off by the time limit", "left out: it takes about 45s, and 3"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in %s", want, text)
 		}

@@ -29,6 +29,9 @@ func (c *check) machine(ctx context.Context) error {
 	if c.absent == "" && c.wants("logits") {
 		c.beginFiles(ctx)
 	}
+	if c.absent == "" && c.wants("marks") {
+		c.beginMarks(ctx)
+	}
 	return nil
 }
 
