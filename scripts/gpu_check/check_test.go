@@ -77,6 +77,18 @@ for test in TestC TestD TestE; do
 done
 exit $failed`,
 	"tools/nvidia-smi": `echo "${FAKE_SMI-NVIDIA H100 80GB HBM3, 580.1, 81559 MiB, 81000 MiB}"; exit ${FAKE_SMI_EXIT-0}`,
+	"tools/compute-sanitizer": `
+case "$*" in
+--help) echo "${FAKE_SANITIZER---dump-kernel-launches}"; exit;;
+*ggml.test*)
+	[ "$PALIGEMMA_TEST_FAULT" != 1 ] || echo "========= ${FAKE_FOUND-Invalid __global__ read of size 4 bytes}"
+	echo "========= ERROR SUMMARY: 1 error"
+	exit 99;;
+*--dump-kernel-launches*)
+	echo '========= Launch #1'
+	[ -z "$GGML_CUDA_DISABLE_GRAPHS" ] || echo '========= Launch #2';;
+esac
+echo "========= ERROR SUMMARY: ${FAKE_ERRORS-0 errors}"`,
 	"tools/python3": `case "$*" in
 *sysconfig*) echo /nowhere;;
 *"import torch, transformers"*) [ -z "$FAKE_TORCH" ] || { echo "$FAKE_TORCH" >&2; exit 1; }; echo 2.11 5.17 True;;
@@ -158,7 +170,7 @@ func TestAllMet(t *testing.T) {
 		if f.Verdict == missed {
 			t.Errorf("%+v", f)
 		}
-		if f.Verdict == leftOut && f.What != "plug-in for CUDA" && f.Part != "sanitizer" {
+		if f.Verdict == leftOut && f.What != "plug-in for CUDA" {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -201,32 +213,38 @@ func TestFaults(t *testing.T) {
 		part, want string // of the finding: in what, got, or why
 		verdict    verdict
 	}{
-		"a driver without a word": {"FAKE_SMI", "", "machine", "nvidia-smi: exit status 0 without a word", leftOut},
-		"a driver that fails":     {"FAKE_SMI_EXIT", "9", "machine", "nvidia-smi: NVIDIA H100", leftOut},
-		"a driver without memory": {"FAKE_SMI", "NVIDIA H100 80GB HBM3, 580.1, [N/A], [N/A]", "machine", "580.1, [N/A], [N/A]", shown},
-		"two cards":               {"FAKE_SMI", "NVIDIA L4, 580.1, 1 MiB, 1 MiB\nNVIDIA L4, 580.1, 1 MiB, 1 MiB", "machine", "1 MiB; NVIDIA L4", shown},
-		"a part of a card":        {"FAKE_CARD", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "speed", "the aim is for a whole H100", shown},
-		"another card":            {"FAKE_CARD", "NVIDIA L4", "speed", "the aim is for a whole H100", shown},
-		"a failing test":          {"FAKE_FAIL", "1", "tests", "TestD", missed},
-		"tests that abort":        {"FAKE_CRASH", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status -1: ggml.c:1: assert", missed},
-		"tests that hang":         {"FAKE_HANG", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status 2: panic: test timed out", missed},
-		"slow decoding":           {"FAKE_DECODE", "340", "speed", "≥ 350 tokens/s", missed},
-		"slower than compiled":    {"FAKE_DECODE", "290", "peers", "0.967", missed},
-		"two splits":              {"FAKE_SPLITS", "2", "speed", "splits of a graph", missed},
-		"many graphs":             {"FAKE_BUILT", "100", "speed", "graphs built for 100 tokens", missed},
-		"bench that fails":        {"FAKE_BENCH", "paligemma: kaput", "speed", "exit status 1: paligemma: kaput", missed},
-		"a machine too small":     {"FAKE_BENCH", "paligemma: not enough memory: needs 9 GB", "speed", "needs 9 GB", leftOut},
-		"logits far off":          {"FAKE_LOGITS", "far", "logits", "0.45", missed},
-		"logits off in F32":       {"FAKE_LOGITS", "near", "logits", "3b-224 f32, relative L2 to the CPU", missed},
-		"and those built in":      {"FAKE_LOGITS", "far", "logits", "built-in q4_k_m, relative L2 to exact arithmetic 0.45; the CPU's 0; to the CPU 0.45 ≤ 0.02", missed},
-		"a CPU that is far off":   {"FAKE_LOGITS_CPU", "far", "logits", "q8_0, relative L2 to exact arithmetic 0; the CPU's 0.45; to the CPU 0.32 ≤ 0.56, 1.25 times the CPU's", met},
-		"no exact weights":        {"FAKE_QUANTIZE", "paligemma: kaput", "logits", "logits of 3b-224 q8_0   exit status 1: paligemma: kaput", missed},
-		"a full disk":             {"FAKE_ROOM", "1", "logits", "-scratch names another folder", leftOut},
-		"other marks":             {"FAKE_TEXT", "words", "marks", "absent 0.0 for 100.0", missed},
-		"memory: two lines":       {"FAKE_HUGE", "a\\nb\\n", "memory", "exit status 1, 2 lines", missed},
-		"memory: a signal":        {"FAKE_EXIT", "134", "memory", "exit status 134", missed},
-		"no torch":                {"FAKE_TORCH", "ModuleNotFoundError: No module named 'torch'", "peers", "No module named 'torch'", leftOut},
-		"transformers that fails": {"FAKE_PEER", "torch.X.RuntimeError: kernel\n\nSet A=1 for more", "peers", "transformers: torch.X.RuntimeError: kernel", leftOut},
+		"a driver without a word":   {"FAKE_SMI", "", "machine", "nvidia-smi: exit status 0 without a word", leftOut},
+		"a driver that fails":       {"FAKE_SMI_EXIT", "9", "machine", "nvidia-smi: NVIDIA H100", leftOut},
+		"a driver without memory":   {"FAKE_SMI", "NVIDIA H100 80GB HBM3, 580.1, [N/A], [N/A]", "machine", "580.1, [N/A], [N/A]", shown},
+		"two cards":                 {"FAKE_SMI", "NVIDIA L4, 580.1, 1 MiB, 1 MiB\nNVIDIA L4, 580.1, 1 MiB, 1 MiB", "machine", "1 MiB; NVIDIA L4", shown},
+		"a part of a card":          {"FAKE_CARD", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "speed", "the aim is for a whole H100", shown},
+		"another card":              {"FAKE_CARD", "NVIDIA L4", "speed", "the aim is for a whole H100", shown},
+		"a failing test":            {"FAKE_FAIL", "1", "tests", "TestD", missed},
+		"tests that abort":          {"FAKE_CRASH", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status -1: ggml.c:1: assert", missed},
+		"tests that hang":           {"FAKE_HANG", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status 2: panic: test timed out", missed},
+		"slow decoding":             {"FAKE_DECODE", "340", "speed", "≥ 350 tokens/s", missed},
+		"slower than compiled":      {"FAKE_DECODE", "290", "peers", "0.967", missed},
+		"two splits":                {"FAKE_SPLITS", "2", "speed", "splits of a graph", missed},
+		"many graphs":               {"FAKE_BUILT", "100", "speed", "graphs built for 100 tokens", missed},
+		"bench that fails":          {"FAKE_BENCH", "paligemma: kaput", "speed", "exit status 1: paligemma: kaput", missed},
+		"a machine too small":       {"FAKE_BENCH", "paligemma: not enough memory: needs 9 GB", "speed", "needs 9 GB", leftOut},
+		"logits far off":            {"FAKE_LOGITS", "far", "logits", "0.45", missed},
+		"logits off in F32":         {"FAKE_LOGITS", "near", "logits", "3b-224 f32, relative L2 to the CPU", missed},
+		"and those built in":        {"FAKE_LOGITS", "far", "logits", "built-in q4_k_m, relative L2 to exact arithmetic 0.45; the CPU's 0; to the CPU 0.45 ≤ 0.02", missed},
+		"a CPU that is far off":     {"FAKE_LOGITS_CPU", "far", "logits", "q8_0, relative L2 to exact arithmetic 0; the CPU's 0.45; to the CPU 0.32 ≤ 0.56, 1.25 times the CPU's", met},
+		"no exact weights":          {"FAKE_QUANTIZE", "paligemma: kaput", "logits", "logits of 3b-224 q8_0   exit status 1: paligemma: kaput", missed},
+		"a full disk":               {"FAKE_ROOM", "1", "logits", "-scratch names another folder", leftOut},
+		"other marks":               {"FAKE_TEXT", "words", "marks", "absent 0.0 for 100.0", missed},
+		"memory: two lines":         {"FAKE_HUGE", "a\\nb\\n", "memory", "exit status 1, 2 lines", missed},
+		"memory: a signal":          {"FAKE_EXIT", "134", "memory", "exit status 134", missed},
+		"kernels that are counted":  {"FAKE_FOUND", outOfBounds, "sanitizer", "caption by the built-in model 0 errors, launches of kernels: 1", met},
+		"and without CUDA's graphs": {"FAKE_FOUND", outOfBounds, "sanitizer", "detect by the built-in model, without CUDA's graphs 0 errors, launches of kernels: 2", met},
+		"kernels that are not":      {"FAKE_SANITIZER", "--tool", "sanitizer", "caption by the built-in model 0 errors 0 errors", met},
+		"errors of kernels":         {"FAKE_ERRORS", "3 errors", "sanitizer", "3 errors", missed},
+		"a sanitizer that is blind": {"FAKE_FOUND", "nothing", "sanitizer", "does not find a read out of bounds", leftOut},
+		"a card unknown to it":      {"FAKE_FOUND", "Device not supported", "sanitizer", "does not know the device", leftOut},
+		"no torch":                  {"FAKE_TORCH", "ModuleNotFoundError: No module named 'torch'", "peers", "No module named 'torch'", leftOut},
+		"transformers that fails":   {"FAKE_PEER", "torch.X.RuntimeError: kernel\n\nSet A=1 for more", "peers", "transformers: torch.X.RuntimeError: kernel", leftOut},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("FAKE_DEVICE", "cuda0")

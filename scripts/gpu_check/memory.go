@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 )
 
@@ -79,47 +76,4 @@ func (c *check) inflate(ctx context.Context) (release func(), err error) {
 		return nil, leftOutError("the card's memory could not be filled: " + exception(d.stderr.String(), fmt.Sprint(err)))
 	}
 	return func() { d.end() }, nil
-}
-
-// sanitizer finds compute-sanitizer; "" where it is not.
-func sanitizer() string {
-	folders := append(filepath.SplitList(os.Getenv("PATH")), filepath.Join(os.Getenv("CUDA_HOME"), "bin"), "/usr/local/cuda/bin")
-	for _, folder := range folders {
-		if path, err := exec.LookPath(filepath.Join(folder, "compute-sanitizer")); err == nil && filepath.IsAbs(path) {
-			return path
-		}
-	}
-	return ""
-}
-
-func (c *check) lacksSanitizer() string {
-	switch {
-	case !strings.HasPrefix(c.device, "cuda"):
-		return "it is for CUDA"
-	case sanitizer() == "":
-		return "compute-sanitizer is not there"
-	}
-	return ""
-}
-
-// sanitize looks for reads and writes out of bounds while the built-in model answers.
-func (c *check) sanitize(ctx context.Context) error {
-	p := c.paligemma("detect", "ring ; star", c.scene(), "--device", c.device, "--max-tokens", "4", "--quiet")
-	p.args = append([]string{"--tool", "memcheck", "--report-api-errors", "no", "--error-exitcode", "99", p.path}, p.args...)
-	p.path = sanitizer()
-	e, err := c.exec(ctx, p)
-	if err != nil {
-		return err
-	}
-	summary := ""
-	for _, line := range nonEmpty(e.stdout + "\n" + e.stderr) {
-		if _, found, ok := strings.Cut(line, "ERROR SUMMARY: "); ok {
-			summary = found
-		}
-	}
-	if strings.Contains(e.stdout+e.stderr, "Device not supported") {
-		return leftOutError("compute-sanitizer does not know the device")
-	}
-	c.judge("sanitizer", "compute-sanitizer memcheck, built-in model", lastOf(summary, e.lastLine()), "0 errors", e.code == 0 && summary == "0 errors")
-	return nil
 }
