@@ -119,9 +119,9 @@ func parse(args []string) (options, error) {
 	f.StringVar(&compared, "logits", "bf16,q4_k_m,q8_0,f32", "types whose logits are compared")
 	f.StringVar(&only, "only", "", "parts to do, of "+strings.Join(parts, ",")+"; all if empty")
 	f.IntVar(&o.repetitions, "repetitions", 3, "of each measurement")
-	f.IntVar(&o.scenes, "scenes", 1000, "drawn scenes to mark the built-in model on")
+	f.IntVar(&o.scenes, "scenes", 1000, "drawn scenes to mark the built-in model on, at most")
 	f.StringVar(&o.python, "python", "python3", "the `PYTHON` that has torch and transformers")
-	f.StringVar(&o.scratch, "scratch", "", "a `DIR` for model files, 30 GB for a 3B; default: in memory where there is a lot, else that for temporary files")
+	f.StringVar(&o.scratch, "scratch", "", "a `DIR` for model files, 30 GB for a 3B, 5 more with -checkpoint; default: in memory where there is a lot, else that for temporary files")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "the `DIR` of a checkpoint whose logits are compared, in place of random weights of the first model")
 	f.StringVar(&o.oversized, "oversized", "", "a `MODEL:TYPE` that cannot fit; default: the first model, with the card's memory filled by torch")
 	if err := f.Parse(args); err != nil {
