@@ -217,9 +217,6 @@ func (g *Graph) Scratch(typ gguf.Type, shape ...int64) Tensor {
 func (g *Graph) Output(t Tensor) {
 	if g.ok(t) {
 		C.ggml_set_output(t.c)
-		if of := t.c.view_src; of != nil && of.op != C.GGML_OP_NONE {
-			C.ggml_set_output(of) // ggml gives its memory away as soon as nobody needs the view
-		}
 		g.Run(t)
 	}
 }

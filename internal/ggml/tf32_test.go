@@ -7,8 +7,7 @@ import (
 )
 
 // TestTiled compares products that are padded as for CUDA with the same products as they
-// are: of weights, of heads that share keys, of cells that lie apart, of images, of a part
-// of a matrix, and of rows that lie apart.
+// are: of weights, of heads that share keys, of images, and of rows that lie apart.
 func TestTiled(t *testing.T) {
 	plain, padded := newDevice(t), newDevice(t)
 	plain.devices[0].Backend, padded.devices[0].Backend = "other", "CUDA"
@@ -45,6 +44,9 @@ func TestTiled(t *testing.T) {
 						t.Errorf("in tiles: %v", got)
 					}
 					y := g.MulMat(w, x)
+					if g.Err() == nil && g.tiled(w, multiplied(y)) {
+						t.Errorf("%v is multiplied in tiles", multiplied(y))
+					}
 					if want := [4]int64{c.a[1], c.b[1], c.b[2], c.b[3]}; g.Err() == nil && (y.shape() != want || !y.contiguous()) {
 						t.Errorf("%v, want %v without gaps", y, want)
 					}
@@ -60,8 +62,17 @@ func TestTiled(t *testing.T) {
 	}
 }
 
-// TestTiledOutput keeps a product that was cut back from more rows while others that come
-// after it are computed.
+// multiplied are the rows of the product that y is a part of.
+func multiplied(y Tensor) Tensor {
+	product := y.c
+	for product.src[1] == nil {
+		product = product.src[0]
+	}
+	return Tensor{product.src[1]}
+}
+
+// TestTiledOutput keeps a product that was cut back from more rows while others that need it
+// are computed: ggml keeps the memory of what an output is a view of.
 func TestTiledOutput(t *testing.T) {
 	b := newDevice(t)
 	b.devices[0].Backend = "CUDA"
