@@ -23,8 +23,10 @@ type Likeliest struct {
 	sums   Tensor // F32 [1, parts·T]: of all values, NaN or infinite if one of them is
 }
 
-// mostParts bounds the parts of a row.
-const mostParts = 256
+const (
+	mostParts = 256  // of a row
+	mostLogit = 1e38 // less than FLT_MAX
+)
 
 // Likeliest finds the largest of each row of logits [n, T]. What it makes are outputs.
 func (g *Graph) Likeliest(logits Tensor) Likeliest {
@@ -39,8 +41,11 @@ func (g *Graph) Likeliest(logits Tensor) Likeliest {
 	n, rows := logits.Dim(0)/parts, parts*logits.Dim(1)
 	l := Likeliest{width: n, parts: parts}
 	x := g.Reshape(logits, n, rows)
-	l.best, l.sums = Tensor{C.ggml_argmax(g.ctx, x.c)}, Tensor{C.ggml_sum_rows(g.ctx, x.c)}
-	l.values = Tensor{C.ggml_get_rows(g.ctx, g.Reshape(x, 1, n, rows).c, g.Reshape(l.best, 1, rows).c)}
+	// CUDA's index of the largest is −1 where none is more than −FLT_MAX, as where all are NaN:
+	// its value would be read from before the row. Clamped, NaN is a number.
+	finite := Tensor{C.ggml_clamp(g.ctx, x.c, -mostLogit, mostLogit)}
+	l.best, l.sums = Tensor{C.ggml_argmax(g.ctx, finite.c)}, Tensor{C.ggml_sum_rows(g.ctx, x.c)}
+	l.values = Tensor{C.ggml_get_rows(g.ctx, g.Reshape(finite, 1, n, rows).c, g.Reshape(l.best, 1, rows).c)}
 	for _, t := range []Tensor{l.best, l.values, l.sums} {
 		g.Output(t)
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"unsafe"
 )
 
 // TestLikeliest searches rows of many lengths, the largest value being anywhere in them.
@@ -42,6 +43,30 @@ func TestLikeliestOfEqual(t *testing.T) {
 	x[700], x[300] = 1, 1
 	if got, err := likeliest(t, newDevice(t), x, 1024); err != nil || got[0] != 300 {
 		t.Errorf("%v, %v, want 300", got, err)
+	}
+}
+
+// TestLikeliestOfNone makes sure that devices read a value of the row where it has no largest.
+func TestLikeliestOfNone(t *testing.T) {
+	b := newDevice(t)
+	for _, bad := range []float64{math.NaN(), math.Inf(-1)} {
+		g := b.NewGraph(GraphOptions{})
+		l := g.Likeliest(g.Float32s(slices.Repeat([]float32{float32(bad)}, 1024), 1024, 1))
+		if err := g.Compute(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		best := make([]int32, l.parts)
+		b.download(l.best, 0, l.best.size(), unsafe.Pointer(&best[0]))
+		values, err := g.Read(l.values)
+		if err != nil || len(values) != len(best) {
+			t.Fatalf("%d values of %d parts, %v", len(values), len(best), err)
+		}
+		for i, v := range values {
+			if best[i] < 0 || int64(best[i]) >= l.width || math.Abs(float64(v)) != float64(float32(mostLogit)) {
+				t.Fatalf("all are %v: part %d has %v at %d", bad, i, v, best[i])
+			}
+		}
+		g.Close()
 	}
 }
 
