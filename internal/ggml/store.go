@@ -92,8 +92,9 @@ func (s *Store) Clear() {
 }
 
 // Join makes one matrix of each group's rows where the group's matrices have one
-// type and width and lie in one memory, one right behind the other; its
-// place in the result is the zero Tensor where not. Nothing is copied.
+// type and width and lie in one memory, one right behind the other without
+// padding, which the result would need, too; its place in the result is the
+// zero Tensor where not. Nothing is copied.
 func (s *Store) Join(groups [][]Tensor) ([]Tensor, error) {
 	var specs []Spec
 	var at []int
@@ -110,9 +111,6 @@ func (s *Store) Join(groups [][]Tensor) ([]Tensor, error) {
 	joined := make([]Tensor, len(groups))
 	for i, t := range tensors {
 		first := groups[at[i]][0].c
-		if C.ggml_backend_buffer_get_alloc_size(first.buffer, t.c) != C.ggml_nbytes(t.c) {
-			continue // it would need more than its rows behind it
-		}
 		if C.ggml_backend_tensor_alloc(first.buffer, t.c, first.data) != C.GGML_STATUS_SUCCESS {
 			return nil, errors.New("ggml does not take one tensor in place of several")
 		}
@@ -134,7 +132,7 @@ func adjacent(group []Tensor) (spec Spec, ok bool) {
 			return spec, false
 		}
 		rows += t.Dim(1)
-		end += uintptr(C.ggml_nbytes(t.c))
+		end += uintptr(t.size())
 	}
 	return Spec{Name: "joined", Type: first.Type(), Shape: []int64{first.Dim(0), rows}}, true
 }
