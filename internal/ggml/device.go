@@ -113,7 +113,7 @@ func (d Device) Memory() (free, total int64) {
 	return int64(f), int64(t)
 }
 
-// Roomy reports whether each device that says how much memory it has left has so many bytes.
+// Roomy reports whether each device has at least bytes of memory left, as far as it says.
 func (b *Backend) Roomy(bytes int64) bool {
 	for _, d := range b.devices {
 		if free, total := d.Memory(); total > 0 && free < bytes {

@@ -84,8 +84,8 @@ func (g *Graph) ScaleBias(a Tensor, s, b float32) Tensor {
 	return Tensor{C.ggml_scale_bias(g.ctx, a.c, C.float(s), C.float(b))}
 }
 
-// packed is an F32 operand without gaps, with the strides that ggml's scaling asserts: those
-// of dimensions of one element, as a part of rows has, can be any else.
+// packed is an F32 operand without gaps, with the strides that ggml's scaling asserts. In a
+// part of a tensor, those of dimensions of one element can be others.
 func (g *Graph) packed(op string, a Tensor) Tensor {
 	if !g.okContiguous(op, a) {
 		return Tensor{}
