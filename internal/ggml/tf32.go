@@ -13,9 +13,9 @@ const TF32Variable = "PALIGEMMA_TF32"
 
 // transformers multiplies F32 in F32, as PyTorch comes. The plug-in keeps cuBLAS from TF32, of
 // which 10 bits of the fraction are left (third_party/ggml/plugin.c). Tiles of ggml-cuda
-// multiply so many rows in TF32 (mmf.cu: ggml_cuda_should_use_mmf), if the weights have F32 in
-// rows and columns of multiples of tileUnit. Fewer rows are multiplied as vectors (mmvf.cu),
-// more by cuBLAS.
+// multiply tileLeast to tileMost rows in TF32 (mmf.cu: ggml_cuda_should_use_mmf), if the
+// weights have F32 in rows and columns of multiples of tileUnit. Fewer rows are multiplied as
+// vectors (mmvf.cu), more by cuBLAS.
 const (
 	tileLeast, tileMost = 4, 16
 	tileUnit            = 32

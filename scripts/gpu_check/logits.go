@@ -20,7 +20,7 @@ const keptLogits = 32
 // weights give in f32.
 var distances = []struct {
 	typ   string
-	tf32  bool // cuBLAS may use it, as where the user sets the variable to nothing
+	tf32  bool // cuBLAS may use it, as users can ask
 	limit float64
 	need  time.Duration
 }{
