@@ -25,9 +25,9 @@ func refused(t *testing.T, what string, err error) {
 	}
 }
 
-// TestDeviceRefuses has a device refuse memory for each thing that asks for some: that is one
-// typed error, texts under way go on as they are alone, and once there is memory again,
-// all is as before.
+// TestDeviceRefuses has a device refuse memory for each thing that asks for some, more than
+// graphs that are kept leave when they are given up: that is one typed error, texts under way
+// go on as they are alone, and once there is memory again, all is as before.
 func TestDeviceRefuses(t *testing.T) {
 	for _, device := range []string{"fake0", "fake0,fake1", "cpu,fake0"} {
 		t.Run(device, func(t *testing.T) { deviceRefuses(t, onDevices(t, device)) })
@@ -47,7 +47,7 @@ func onDevices(t *testing.T, names string) Options {
 func deviceRefuses(t *testing.T, o Options) {
 	e := openTinyWith(t, o)
 	t.Cleanup(func() { testdevice.Room(-1) })
-	spec := randomAdapter(t, e, random.Options{Rank: 3, Seed: 1, Spread: 0.2, Text: true, Tower: true})
+	spec := randomAdapter(t, e, random.Options{Rank: 300, Seed: 1, Spread: 0.2, Text: true, Tower: true})
 	whole := textOf(0)
 	whole.MaxTokens = 500
 	text := func() []int {
@@ -64,6 +64,8 @@ func deviceRefuses(t *testing.T, o Options) {
 	}
 	long := textOf(1)
 	long.Text = strings.Repeat("x ", 300)
+	scored := long.Prompt
+	scored.Text = strings.Repeat("x ", 1000)
 	beams := textOf(2)
 	beams.Beams = 20
 	for _, c := range []struct {
@@ -75,7 +77,7 @@ func deviceRefuses(t *testing.T, o Options) {
 		{"a long prompt", generate(long), false},
 		{"beams", generate(beams), false},
 		{"scores", func() error {
-			_, err := e.Score(t.Context(), long.Prompt, []string{"a", "b"})
+			_, err := e.Score(t.Context(), scored, []string{"a", "b"})
 			return err
 		}, false},
 		{"adapters", func() error {

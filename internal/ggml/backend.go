@@ -87,9 +87,10 @@ type Backend struct {
 	single       *C.struct_ggml_threadpool // of the calling thread alone
 	team         *C.struct_pg_team         // of as many threads as pool has, or nil
 	watch        watch
-	spare        unsafe.Pointer  // memory for the next graph, or nil
-	topology     uint64          // of the graph that the scheduler's memory plan was made for
-	pinned       hostMemory      // that results are read into
+	spare        unsafe.Pointer // memory for the next graph, or nil
+	topology     uint64         // of the graph that the scheduler's memory plan was made for
+	pinned       hostMemory     // that results are read into
+	kept         map[*Graph]struct{}
 	able         map[string]bool // what the device said that it can do
 	counts       Counts
 	busy         time.Duration
@@ -114,7 +115,7 @@ func NewBackend(opts Options) (*Backend, error) {
 	}
 	b := &Backend{
 		devices: devices, threads: granted(threads, startable), plain: opts.Plain, all: opts.All,
-		written: opts.Written, tiles: cmp.Or(opts.Tiles, tileQueries),
+		written: opts.Written, tiles: cmp.Or(opts.Tiles, tileQueries), kept: map[*Graph]struct{}{},
 	}
 	b.refused = threads - b.threads
 	if err := b.open(); err != nil {

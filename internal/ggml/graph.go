@@ -123,6 +123,7 @@ func (g *Graph) Close() {
 	g.owned = nil
 	g.kept.close()
 	g.kept = nil
+	delete(g.backend.kept, g)
 }
 
 // Err returns the first error of the operations so far.

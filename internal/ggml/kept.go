@@ -21,6 +21,7 @@ static int pg_references(struct ggml_cgraph * graph) {
 import "C"
 
 import (
+	"errors"
 	"unsafe"
 
 	"paligemma/internal/gguf"
@@ -35,11 +36,29 @@ type kept struct {
 }
 
 // Keep has the graph computed any number of times, each with what is then in the slices
-// of its inputs. It takes memory of its own, until it is closed.
+// of its inputs. It takes memory of its own until it is closed, which [Backend.MakeRoom] may
+// do at any time that something else needs memory.
 func (g *Graph) Keep() {
 	if g.kept == nil {
 		g.kept = &kept{}
+		g.backend.kept[g] = struct{}{}
 	}
+}
+
+// Closed reports whether the graph was closed.
+func (g *Graph) Closed() bool { return g.ctx == nil }
+
+// MakeRoom does what needs memory of a device, such as to record and compute a graph. Where
+// that is refused, all graphs that are kept are closed, and f is called again.
+func (b *Backend) MakeRoom(f func() error) error {
+	err := f()
+	if !errors.Is(err, ErrMemory) || len(b.kept) == 0 {
+		return err
+	}
+	for g := range b.kept {
+		g.Close()
+	}
+	return f()
 }
 
 // plan makes the scheduler at the first computation.

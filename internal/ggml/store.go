@@ -189,7 +189,7 @@ func (b *Backend) NewStore(specs []Spec) (*Store, error) {
 }
 
 // place adds tensors to the memories of their devices; those that their device cannot
-// compute with to the CPU's.
+// compute with to the CPU's. Graphs that are kept make room.
 func (b *Backend) place(specs []Spec, fits func(Spec) bool, add func(*Store, []Spec, backendHandle) ([]Tensor, error)) (*Store, error) {
 	if len(specs) > MaxStored {
 		return nil, fmt.Errorf("%d tensors, at most %d can be used", len(specs), MaxStored)
@@ -205,6 +205,16 @@ func (b *Backend) place(specs []Spec, fits func(Spec) bool, add func(*Store, []S
 		}
 		at[n] = append(at[n], i)
 	}
+	var s *Store
+	err := b.MakeRoom(func() (err error) {
+		s, err = b.fill(at, specs, add)
+		return err
+	})
+	return s, err
+}
+
+// fill makes a store of specs, of which at has the indices of those of each backend.
+func (b *Backend) fill(at [][]int, specs []Spec, add func(*Store, []Spec, backendHandle) ([]Tensor, error)) (*Store, error) {
 	s := &Store{tensors: make([]Tensor, len(specs))}
 	for n, indices := range at {
 		if len(indices) == 0 {

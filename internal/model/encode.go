@@ -70,11 +70,11 @@ func (m *Model) encodePass(ctx context.Context, images [][]float32, a *Adapters)
 	if err != nil {
 		return nil, err
 	}
-	e, err := computeRecorded(ctx, func(keep bool) *encoding {
+	e, err := computeRecorded(ctx, m.backend, func(keep bool) *encoding {
 		e := m.encodingOf(len(images), a, keep)
 		e.fill(m.config.Vision, images, all)
 		return e
-	}, m.giveUpEncodings)
+	})
 	defer m.encodings.release(e)
 	if err != nil {
 		m.encodings.drop(e)
@@ -101,7 +101,7 @@ func (e *encoding) recorded() *ggml.Graph { return e.graph }
 const maxEncodings = 2
 
 // encodingOf returns the graph of a pass: that of a pass before, where it does for this one,
-// else a new one, which is kept where features stay on the device. Adapters that change the
+// else a new one, which is kept where features stay on the device and it has room. Adapters that change the
 // tower come and go, and so do their graphs.
 func (m *Model) encodingOf(images int, a *Adapters, keep bool) *encoding {
 	if !keep || !m.onDevice || a.Vision() != "" {
@@ -111,19 +111,10 @@ func (m *Model) encodingOf(images int, a *Adapters, keep bool) *encoding {
 		return e
 	}
 	e := m.newEncoding(images, nil)
-	m.encodings.keep(images, e, maxEncodings)
-	return e
-}
-
-// giveUpEncodings closes the graph of a pass that got no memory, and those that are kept, if
-// there are any.
-func (m *Model) giveUpEncodings(e *encoding) bool {
-	if len(m.encodings.all) == 0 {
-		return false
+	if m.backend.Roomy(keptRoom) {
+		m.encodings.keep(images, e, maxEncodings)
 	}
-	m.encodings.release(e)
-	m.encodings.forget()
-	return true
+	return e
 }
 
 // newEncoding records the graph for a number of images.

@@ -66,7 +66,17 @@ func (m *Model) SameInCompany() bool {
 // Steps is the number of graphs that are kept for steps.
 func (c *Cache) Steps() (n int) {
 	for _, s := range c.slabs {
+		s.steps.purge()
 		n += len(s.steps.all)
+	}
+	return n
+}
+
+// Prompts is the number of graphs that are kept for prompts.
+func (c *Cache) Prompts() (n int) {
+	for _, s := range c.slabs {
+		s.prompts.purge()
+		n += len(s.prompts.all)
 	}
 	return n
 }
@@ -75,7 +85,10 @@ func (c *Cache) Steps() (n int) {
 func (m *Model) OnDevice() bool { return m.onDevice }
 
 // Encodings is the number of graphs that are kept for passes of the tower.
-func (m *Model) Encodings() int { return len(m.encodings.all) }
+func (m *Model) Encodings() int {
+	m.encodings.purge()
+	return len(m.encodings.all)
+}
 
 // Backend returns what the model computes on.
 func (m *Model) Backend() *ggml.Backend { return m.backend }

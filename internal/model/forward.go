@@ -83,23 +83,14 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 	return p.read(b.greedy)
 }
 
-// compute computes the graph of a batch. Where a device has no memory for it, the graphs that
-// are kept are given up.
+// compute computes the graph of a batch.
 func (m *Model) compute(ctx context.Context, b batch, rows lookup, o ggml.GraphOptions, t tracing) (*pass, error) {
-	slab := b.parts[0].seq.own.slab
-	return computeRecorded(ctx, func(keep bool) *pass {
+	return computeRecorded(ctx, m.backend, func(keep bool) *pass {
 		if keep {
 			return m.passOf(b, rows, o, t)
 		}
+		b.parts[0].seq.own.slab.latest = passKey{} // the next prompt is no second one
 		return m.record(b, rows, o, t)
-	}, func(p *pass) bool {
-		if len(slab.steps.all)+len(slab.prompts.all)+len(m.encodings.all) == 0 {
-			return false
-		}
-		p.close()
-		slab.forget()
-		m.encodings.forget()
-		return true
 	})
 }
 

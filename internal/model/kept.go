@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"paligemma/internal/ggml"
@@ -23,6 +22,7 @@ type recordings[K comparable, R recording] struct {
 
 // find returns the one that is kept for a key, if any, and makes it the latest.
 func (s *recordings[K, R]) find(key K) (r R, ok bool) {
+	s.purge()
 	i := slices.Index(s.keys, key)
 	if i < 0 {
 		return r, false
@@ -35,6 +35,7 @@ func (s *recordings[K, R]) find(key K) (r R, ok bool) {
 
 // keep keeps r, which is not computed yet. The oldest beyond most is closed.
 func (s *recordings[K, R]) keep(key K, r R, most int) {
+	s.purge()
 	r.recorded().Keep()
 	if s.add(key, r); len(s.all) > most {
 		oldest := s.all[0]
@@ -67,15 +68,32 @@ func (s *recordings[K, R]) forget() {
 	s.keys, s.all = nil, nil
 }
 
-// computeRecorded computes what record returns, which may be kept. Where the devices have no
-// memory for it, and giveUp frees some, what record returns for false is computed in its
-// place: that is not kept.
-func computeRecorded[R recording](ctx context.Context, record func(keep bool) R, giveUp func(R) bool) (R, error) {
-	r := record(true)
-	err := r.recorded().Compute(ctx)
-	if !errors.Is(err, ggml.ErrMemory) || !giveUp(r) {
-		return r, err
+// purge drops those that were closed to make room for something else.
+func (s *recordings[K, R]) purge() {
+	for _, r := range slices.Clone(s.all) {
+		if r.recorded().Closed() {
+			s.drop(r)
+		}
 	}
-	r = record(false)
-	return r, r.recorded().Compute(ctx)
+}
+
+// keptRoom is how many bytes a device has to have left before a graph of a prompt or of a pass
+// of the tower is kept. The plan of a model does not count their memory, and CUDA ends the
+// process where kernels find no memory for themselves.
+const keptRoom = 1 << 30
+
+// computeRecorded computes what record returns, which may be kept. Where the devices have no
+// memory for it, even without the graphs that are kept, what record returns for false is
+// computed in its place: that is not kept.
+func computeRecorded[R recording](ctx context.Context, b *ggml.Backend, record func(keep bool) R) (r R, err error) {
+	keep := true
+	err = b.MakeRoom(func() error {
+		if !keep {
+			r.recorded().Close()
+		}
+		r = record(keep)
+		keep = false
+		return r.recorded().Compute(ctx)
+	})
+	return r, err
 }

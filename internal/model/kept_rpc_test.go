@@ -3,44 +3,255 @@
 package model_test
 
 import (
+	"context"
+	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/testdevice"
 )
 
-// TestDeviceRefusesToKeepTower has a device refuse memory for the graph of a pass of the tower:
-// the one that is kept is given up, the pass is computed all the same, and the next one after
-// there is memory again is kept.
-func TestDeviceRefusesToKeepTower(t *testing.T) {
-	t.Cleanup(func() { testdevice.Room(-1) })
-	path := convertTo(t, "pg1-tiny", "f16")
+// onFake are options for a device that tests make.
+func onFake(t *testing.T, name string) ggml.Options {
+	t.Helper()
 	o := onCPU(t)
-	o.Device, o.Plain = testdevice.Named(t, "fake0").Name, false
+	o.Device, o.Plain = testdevice.Named(t, name).Name, false
+	t.Cleanup(func() { testdevice.Room(-1) })
+	return o
+}
+
+// openPasses is newPasses on a device that tests make.
+func openPasses(t *testing.T, checkpoint, typ string, o ggml.Options) *passes {
+	t.Helper()
+	path := convertTo(t, checkpoint, typ)
 	f, err := gguf.Open(path, gguf.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m, backend := loadOn(t, f, o)
-	p := &passes{t, path, m, backend}
-	want := p.encode(openOn(t, path, o), nil, 1, 2)
+	return &passes{t, path, m, backend}
+}
+
+// TestDeviceRefusesToKeepTower has a device refuse memory for the graph of a pass of the tower:
+// the one that is kept is given up, the pass is computed all the same, and the next one after
+// there is memory again is kept.
+func TestDeviceRefusesToKeepTower(t *testing.T) {
+	o := onFake(t, "fake0")
+	p := openPasses(t, "pg1-tiny", "f16", o)
+	want := p.encode(openOn(t, p.path, o), nil, 1, 2)
 	long := model.Prompt{IDs: slices.Repeat([]int{9}, 600)} // for the memory of a pass
-	if _, err := m.Trace(t.Context(), long, nil, model.TraceOptions{LogitsToKeep: 1}); err != nil {
+	if _, err := p.m.Trace(t.Context(), long, nil, model.TraceOptions{LogitsToKeep: 1}); err != nil {
 		t.Fatal(err)
 	}
-	p.encode(m, nil, 1)
+	p.encode(p.m, nil, 1)
 	p.backend.TakeCounts()
 	testdevice.Room(0)
 	for range 2 {
-		if got := p.encode(m, nil, 1, 2); !slices.Equal(got, want) {
+		if got := p.encode(p.m, nil, 1, 2); !slices.Equal(got, want) {
 			t.Error("other features where no graph can be kept")
 		}
 	}
 	testdevice.Room(-1)
-	if got := p.encode(m, nil, 1, 2); !slices.Equal(got, want) {
+	if got := p.encode(p.m, nil, 1, 2); !slices.Equal(got, want) {
 		t.Error("other features once there is memory")
 	}
 	p.built(5, 1)
+}
+
+// TestKeptGraphsMakeRoom has a device without any more memory asked for some: graphs that are
+// kept are given up for it, and kept again once there is memory.
+func TestKeptGraphsMakeRoom(t *testing.T) {
+	o := onFake(t, "fake0")
+	for _, c := range []struct {
+		name string
+		ask  func(p *passes, cache *model.Cache) error
+	}{
+		{"a cache", func(p *passes, _ *model.Cache) error {
+			cache, err := p.m.NewCache(32)
+			if err == nil {
+				cache.Close()
+			}
+			return err
+		}},
+		{"cells", func(p *passes, cache *model.Cache) error {
+			s := cache.NewSequence(300) // of 256
+			defer s.Release()
+			return s.Reserve(p.Context())
+		}},
+		{"adapters", func(p *passes, _ *model.Cache) error {
+			const name = "blk.0.attn_q.weight"
+			d := dice{rand.New(rand.NewPCG(3, 4))}
+			a, err := p.m.NewAdapters([]model.Change{{Tensor: name, LowRank: []model.LowRank{d.update(specsOf(p.T, p.path)[name], 3, 0.7)}}})
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			return a.Place()
+		}},
+		{"a prompt", func(p *passes, cache *model.Cache) error {
+			s := cache.NewSequence(250)
+			defer s.Release()
+			_, err := p.m.Prefill(p.Context(), s, model.Prompt{IDs: slices.Repeat([]int{7}, 250)})
+			return err
+		}},
+		{"a pass of the tower", func(p *passes, _ *model.Cache) error {
+			_, err := p.m.EncodeAll(p.Context(), [][]float32{picture(p.m, 1), picture(p.m, 2)}, nil)
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := openPasses(t, "pg1-tiny", "f32", o)
+			cache := newCache(t, p.m, 256)
+			features := p.encode(p.m, nil, 5)
+			var logits []float32
+			keep := func() {
+				if got := p.encode(p.m, nil, 5); !slices.Equal(got, features) {
+					t.Error("other features")
+				}
+				for range 2 {
+					got := prefill(t, p.m, cache, model.Prompt{IDs: slices.Repeat([]int{9}, 200)})
+					if logits == nil {
+						logits = got
+					}
+					if !slices.Equal(got, logits) {
+						t.Error("other logits")
+					}
+				}
+				if p.m.Encodings() != 1 || cache.Prompts() != 1 {
+					t.Errorf("the graphs of %d passes and %d prompts are kept, want one each", p.m.Encodings(), cache.Prompts())
+				}
+			}
+			keep()
+			testdevice.Room(0)
+			if err := c.ask(p, cache); err != nil {
+				t.Error(err)
+			}
+			if p.m.Encodings() > 0 || cache.Prompts() > 0 {
+				t.Errorf("the graphs of %d passes and %d prompts are kept", p.m.Encodings(), cache.Prompts())
+			}
+			testdevice.Room(-1)
+			keep()
+		})
+	}
+}
+
+// TestLittleRoom computes passes and prompts on a device that has little memory left: their
+// graphs are not kept.
+func TestLittleRoom(t *testing.T) {
+	p := openPasses(t, "pg1-tiny", "f32", onFake(t, "fake2"))
+	cache := newCache(t, p.m, 64)
+	for range 3 {
+		p.encode(p.m, nil, 5)
+		prefill(t, p.m, cache, model.Prompt{IDs: []int{2, 8, 9}})
+	}
+	if p.m.Encodings() > 0 || cache.Prompts() > 0 {
+		t.Errorf("the graphs of %d passes and %d prompts are kept", p.m.Encodings(), cache.Prompts())
+	}
+}
+
+// TestKeptGraphsInACrowd does all kinds of things with sequences whose prompts are of few
+// layouts, of pictures that come and go, while passes are canceled and the device refuses
+// memory: all texts are what they are on another model, alone.
+func TestKeptGraphsInACrowd(t *testing.T) {
+	o := onFake(t, "fake0")
+	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
+		for seed := range uint64(3) {
+			p := openPasses(t, name, "f32", o)
+			other := openOn(t, p.path, o)
+			c := &faulty{newCrowd(t, p.m, picturePrompts(t, p.m), seed), 0}
+			for _, prompt := range picturePrompts(t, other) {
+				c.lone = append(c.lone, lone{other, prompt})
+			}
+			for range 200 {
+				c.act()
+			}
+			c.compare()
+			if c.refused == 0 {
+				t.Errorf("%s, seed %d: memory was never refused", name, seed)
+			}
+		}
+	}
+}
+
+// picturePrompts are prompts of four layouts, of more pictures than a device keeps.
+func picturePrompts(t *testing.T, m *model.Model) (all []model.Prompt) {
+	tokens := m.Config().Tokens
+	for i := range 24 {
+		var p model.Prompt
+		for j := range i % 3 {
+			f, err := m.Encode(t.Context(), picture(m, 2*i+j+1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Images = append(p.Images, f)
+			p.IDs = append(p.IDs, slices.Repeat([]int{tokens.Image}, f.Tokens)...)
+		}
+		if i%4 == 1 {
+			p.IDs = append(p.IDs, 4)
+		}
+		all = append(all, model.Prompt{IDs: append(p.IDs, tokens.BOS, 5+i, 9), Images: p.Images})
+	}
+	return all
+}
+
+// faulty is a crowd on a device with faults.
+type faulty struct {
+	*crowd
+	refused int
+}
+
+// act does what a crowd does, or lets it fail.
+func (c *faulty) act() {
+	switch n := c.random.IntN(16); {
+	case n < 3:
+		c.try(c.canceled())
+	case n < 6:
+		testdevice.Room(int64(c.random.IntN(20_000)))
+		c.try(c.Context())
+		testdevice.Room(-1)
+	case n < 10 && len(c.texts) < 12:
+		c.admit()
+	default:
+		c.crowd.act()
+	}
+}
+
+func (c *faulty) canceled() context.Context {
+	ctx, cancel := context.WithCancel(c.Context())
+	cancel()
+	return ctx
+}
+
+// try computes a step of all texts, a prompt, or a picture.
+func (c *faulty) try(ctx context.Context) {
+	var err error
+	switch n := c.random.IntN(3); {
+	case n == 0 && len(c.texts) > 0:
+		var tokens []model.Token
+		for _, x := range c.texts {
+			tokens = append(tokens, model.Token{Sequence: x.seq, ID: 8})
+		}
+		var logits [][]float32
+		if logits, err = c.m.Step(ctx, tokens); err == nil {
+			for i, x := range c.texts {
+				x.steps, x.logits = append(x.steps, []int{8}), append(x.logits, logits[i])
+			}
+		}
+	case n == 1:
+		_, err = c.m.Encode(ctx, picture(c.m, 1+c.random.IntN(200)))
+	default:
+		s := c.cache.NewSequence(c.random.IntN(90))
+		_, err = c.m.Prefill(ctx, s, c.prompts[c.random.IntN(len(c.prompts))])
+		s.Release()
+	}
+	switch {
+	case errors.Is(err, ggml.ErrMemory):
+		c.refused++
+	case err != nil && !errors.Is(err, context.Canceled):
+		c.Fatal(err)
+	}
 }

@@ -148,14 +148,18 @@ func (d *MaskDecoder) decode(ctx context.Context, masks [][]int) ([][]float32, e
 	if err != nil {
 		return nil, err
 	}
-	g := d.backend.NewGraph(ggml.GraphOptions{Exact: true})
-	defer g.Close()
-	y := d.forward(g, g.Float32s(x, maskGrid, maskGrid, maskVector, int64(len(masks))))
-	g.Output(y)
-	if err := g.Compute(ctx); err != nil {
-		return nil, err
-	}
-	values, err := g.Read(y)
+	var values []float32
+	err = d.backend.MakeRoom(func() (err error) {
+		g := d.backend.NewGraph(ggml.GraphOptions{Exact: true})
+		defer g.Close()
+		y := d.forward(g, g.Float32s(x, maskGrid, maskGrid, maskVector, int64(len(masks))))
+		g.Output(y)
+		if err := g.Compute(ctx); err != nil {
+			return err
+		}
+		values, err = g.Read(y)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

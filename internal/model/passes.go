@@ -21,11 +21,10 @@ type passKey struct {
 }
 
 const (
-	maxSteps   = 4       // kept graphs of steps; each has memory for a step's results
-	mostKept   = 64      // tokens of one
-	maxPrompts = 2       // kept graphs of prompts
-	mostPrompt = 2048    // tokens of one
-	promptRoom = 1 << 30 // bytes that a device has to have left for one
+	maxSteps   = 4    // kept graphs of steps; each has memory for a step's results
+	mostKept   = 64   // tokens of one
+	maxPrompts = 2    // kept graphs of prompts
+	mostPrompt = 2048 // tokens of one
 )
 
 // KeepsGraphs reports whether graphs are kept for passes like theirs, as on other devices
@@ -53,7 +52,7 @@ func (m *Model) passOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pa
 	p := m.record(b, rows, o, t)
 	if key.prompt {
 		again := key == slab.latest
-		if slab.latest = key; !again || !m.backend.Roomy(promptRoom) {
+		if slab.latest = key; !again || !m.backend.Roomy(keptRoom) {
 			return p
 		}
 	}
