@@ -177,7 +177,7 @@ func TestKeptGraphsInACrowd(t *testing.T) {
 	}
 }
 
-// picturePrompts are prompts of four layouts, of more pictures than a device keeps.
+// picturePrompts are prompts of few layouts, of more pictures than a device keeps.
 func picturePrompts(t *testing.T, m *model.Model) (all []model.Prompt) {
 	tokens := m.Config().Tokens
 	for i := range 24 {
@@ -190,10 +190,13 @@ func picturePrompts(t *testing.T, m *model.Model) (all []model.Prompt) {
 			p.Images = append(p.Images, f)
 			p.IDs = append(p.IDs, slices.Repeat([]int{tokens.Image}, f.Tokens)...)
 		}
-		if i%4 == 1 {
-			p.IDs = append(p.IDs, 4)
+		words := []int{tokens.BOS, 5 + i, 9}
+		if i%4 == 1 { // as many tokens, the pictures elsewhere
+			p.IDs = append(words, p.IDs...)
+		} else {
+			p.IDs = append(p.IDs, words...)
 		}
-		all = append(all, model.Prompt{IDs: append(p.IDs, tokens.BOS, 5+i, 9), Images: p.Images})
+		all = append(all, p)
 	}
 	return all
 }

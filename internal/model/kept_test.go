@@ -118,6 +118,9 @@ func TestKeptGraphAfterFaults(t *testing.T) {
 		if i%4 == 0 && err == nil || err != nil && !errors.Is(err, context.Canceled) {
 			t.Fatalf("a canceled pass: %v", err)
 		}
+		if n := p.m.Encodings(); err != nil && n > 0 {
+			t.Fatalf("%d graphs are kept after a canceled pass", n)
+		}
 		p.encode(p.m, nil, 1+i)
 	}
 	p.check(6)

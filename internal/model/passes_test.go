@@ -19,7 +19,8 @@ func TestKeptPrompts(t *testing.T) {
 			backend := m.Backend()
 			cache := newCache(t, m, 600)
 			tokens := m.Config().Tokens
-			prompt := func(i, pictures int) (p model.Prompt) {
+			prompt := func(i, before, pictures int) (p model.Prompt) {
+				p.IDs = append(p.IDs, slices.Repeat([]int{8}, before)...)
 				for j := range pictures {
 					f, err := m.Encode(t.Context(), picture(m, 2*i+j+1))
 					if err != nil {
@@ -28,22 +29,23 @@ func TestKeptPrompts(t *testing.T) {
 					p.Images = append(p.Images, f)
 					p.IDs = append(p.IDs, slices.Repeat([]int{tokens.Image}, f.Tokens)...)
 				}
-				p.IDs = append(p.IDs, tokens.BOS, 5+i, 9)
+				p.IDs = append(p.IDs, slices.Repeat([]int{5 + i}, 3-before)...)
 				return p
 			}
 			for _, c := range []struct {
-				what     string
-				pictures int
-				built    []int // graphs, of each prompt in turn
+				what             string
+				before, pictures int   // words before pictures, which others follow
+				built            []int // graphs, of each prompt in turn
 			}{
-				{"words", 0, []int{1, 1, 0, 0, 0}},
-				{"a picture", 1, []int{1, 1, 0, 0, 0, 0}},
-				{"two pictures", 2, []int{1, 1, 0, 0}},
-				{"a picture again", 1, []int{0, 0}},
-				{"words, of which the graph is gone", 0, []int{1, 1, 0}},
+				{"words", 0, 0, []int{1, 1, 0, 0, 0}},
+				{"a picture", 0, 1, []int{1, 1, 0, 0, 0, 0}},
+				{"two pictures", 0, 2, []int{1, 1, 0, 0}},
+				{"a picture again", 0, 1, []int{0, 0}},
+				{"a picture among words", 1, 1, []int{1, 1, 0}},
+				{"words, of which the graph is gone", 0, 0, []int{1, 1, 0}},
 			} {
 				for i, built := range c.built {
-					p := prompt(i, c.pictures)
+					p := prompt(i, c.before, c.pictures)
 					want := prefill(t, m, newCache(t, m, 600), p)
 					backend.TakeCounts()
 					got := prefill(t, m, cache, p)
@@ -78,6 +80,9 @@ func TestKeptPromptCanceled(t *testing.T) {
 			t.Fatal("canceled: no error")
 		}
 		s.Release()
+		if n := cache.Prompts(); n > 0 {
+			t.Errorf("round %d: the graphs of %d prompts are kept", i, n)
+		}
 	}
 }
 
