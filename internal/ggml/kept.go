@@ -45,6 +45,13 @@ func (g *Graph) Keep() {
 	}
 }
 
+// Release closes the graph, unless it is kept.
+func (g *Graph) Release() {
+	if g.kept == nil {
+		g.Close()
+	}
+}
+
 // Closed reports whether the graph was closed.
 func (g *Graph) Closed() bool { return g.ctx == nil }
 

@@ -75,9 +75,9 @@ func (m *Model) encodePass(ctx context.Context, images [][]float32, a *Adapters)
 		e.fill(m.config.Vision, images, all)
 		return e
 	})
-	defer m.encodings.release(e)
+	defer e.graph.Release()
 	if err != nil {
-		m.encodings.drop(e)
+		e.graph.Close()
 		return nil, fmt.Errorf("vision tower: %w", err)
 	}
 	if m.onDevice {

@@ -74,9 +74,9 @@ func (m *Model) forward(ctx context.Context, b batch, o ggml.GraphOptions, t tra
 		return output{}, err
 	}
 	p, err := m.compute(ctx, b, rows, o, t)
-	defer p.close()
+	defer p.graph.Release()
 	if err != nil {
-		p.fail()
+		p.graph.Close()
 		p.spoil() // what it wrote before is unknown
 		return output{}, fmt.Errorf("language model: %w", err)
 	}

@@ -40,7 +40,7 @@ func (s *recordings[K, R]) keep(key K, r R, most int) {
 	if s.add(key, r); len(s.all) > most {
 		oldest := s.all[0]
 		s.drop(oldest)
-		s.release(oldest)
+		oldest.recorded().Close()
 	}
 }
 
@@ -53,13 +53,6 @@ func (s *recordings[K, R]) drop(r R) {
 	}
 }
 
-// release closes the graph of r, unless it is kept.
-func (s *recordings[K, R]) release(r R) {
-	if !slices.Contains(s.all, r) {
-		r.recorded().Close()
-	}
-}
-
 // forget closes all.
 func (s *recordings[K, R]) forget() {
 	for _, r := range s.all {
@@ -68,7 +61,7 @@ func (s *recordings[K, R]) forget() {
 	s.keys, s.all = nil, nil
 }
 
-// purge drops those that were closed to make room for something else.
+// purge drops those that were closed: after errors, or to make room for something else.
 func (s *recordings[K, R]) purge() {
 	for _, r := range slices.Clone(s.all) {
 		if r.recorded().Closed() {

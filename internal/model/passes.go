@@ -56,7 +56,6 @@ func (m *Model) passOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pa
 			return p
 		}
 	}
-	p.kept = kept
 	kept.keep(key, p, most)
 	return p
 }
@@ -97,23 +96,6 @@ func (p *pass) move(b batch, rows lookup) {
 		copy(p.rows.shelf[i], shelf)
 	}
 	p.step.cells.(*masked).move(p.graph, b)
-}
-
-// close frees the graph, unless it is kept.
-func (p *pass) close() {
-	if p.kept == nil {
-		p.graph.Close()
-	} else {
-		p.kept.release(p)
-	}
-}
-
-// fail has the graph kept no longer.
-func (p *pass) fail() {
-	if p.kept != nil {
-		p.kept.drop(p)
-		p.kept = nil
-	}
 }
 
 // forget closes all graphs that are kept for the slab's cells.

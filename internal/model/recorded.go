@@ -16,8 +16,6 @@ type pass struct {
 	logits ggml.Tensor
 
 	likeliest ggml.Likeliest // of each row of logits; or none
-
-	kept *passes // that keep the graph; nil: none
 }
 
 // record records the graph of a batch.
