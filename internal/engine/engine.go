@@ -336,8 +336,8 @@ func (e *Engine) DeviceBytes() int64 {
 	return n
 }
 
-// KeepsGraphs reports whether the device has graphs kept for it, so that the first passes
-// of a kind take longer than those after them.
+// KeepsGraphs reports whether graphs are kept on the device, so that the first passes of a
+// kind take longer than those after them.
 func (e *Engine) KeepsGraphs() bool { return e.model.KeepsGraphs() }
 
 // Threads returns the number of CPU threads, and how many more the system

@@ -84,7 +84,7 @@ func (c *Cache) newSlab(cells int) (*slab, error) {
 	}
 	t := c.model.config.Text
 	s := &slab{cells: roundUp(cells, spanUnit)}
-	if c.masked() {
+	if c.model.masked() {
 		s.cells = roundUp(cells, ggml.CellUnit)
 	}
 	d, kv, n := int64(t.HeadDim), int64(t.KVHeads), int64(s.cells)
@@ -128,17 +128,16 @@ func (s *slab) close() {
 	s.store.Close()
 }
 
-// masked reports whether attention takes the cells of one slab only.
-func (c *Cache) masked() bool {
-	return c.model.backend.Attention(c.model.options) == ggml.AttentionMasked
-}
+// masked reports whether attention takes the cells of one slab only, as on other devices than
+// the CPU.
+func (m *Model) masked() bool { return m.backend.Attention(m.options) == ggml.AttentionMasked }
 
 func (c *Cache) addSlab(cells int) error {
 	s, err := c.newSlab(cells)
 	if err != nil {
 		return err
 	}
-	if c.masked() {
+	if c.model.masked() {
 		s.store.Clear() // cells that are hidden count 0 times, and 0 times what memory held before may be NaN
 	}
 	c.slabs = append(c.slabs, s)
@@ -164,7 +163,7 @@ func (c *Cache) reserve(ctx context.Context, cells int) (*span, error) {
 		}
 		have += s.cells
 	}
-	if c.masked() && have > 0 {
+	if c.model.masked() && have > 0 {
 		return c.grow(ctx, c.slabs[0], cells)
 	}
 	if err := c.addSlab(max(cells, min(have/2, maxCells))); err != nil {

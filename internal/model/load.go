@@ -54,7 +54,7 @@ func LoadPlan(f *gguf.File, e *ggml.Backend, p Plan, changes ...Change) (*Model,
 		m.Close()
 		return nil, err
 	}
-	m.onDevice = len(e.Devices()) == 1 && e.Attention(m.options) == ggml.AttentionMasked && !m.embedding.changed && e.LooksUp(m.weights.Embedding.tensor)
+	m.onDevice = len(e.Devices()) == 1 && m.masked() && !m.embedding.changed && e.LooksUp(m.weights.Embedding.tensor)
 	return m, nil
 }
 

@@ -175,7 +175,7 @@ func markOutside(row []uint16, cells, other ggml.CellRange, mark uint16) {
 	}
 }
 
-// upload makes the rows a mask for so many tokens.
+// upload makes the rows a mask of some tokens.
 func (r *maskRows) upload(g *ggml.Graph, n, tokens int64) {
 	if r.values == nil {
 		return

@@ -27,11 +27,9 @@ const (
 	mostPrompt = 2048 // tokens of one
 )
 
-// KeepsGraphs reports whether graphs are kept for passes like theirs, as on other devices
-// than the CPU.
-func (m *Model) KeepsGraphs() bool {
-	return m.backend.Attention(m.options) == ggml.AttentionMasked
-}
+// KeepsGraphs reports whether graphs are kept for passes that are like earlier ones, as on
+// other devices than the CPU.
+func (m *Model) KeepsGraphs() bool { return m.masked() }
 
 // passOf returns the graph of a batch: that of one before, where it does for this one, else
 // a new one. That of a prompt is kept when another like it follows.
@@ -63,7 +61,7 @@ func (m *Model) passOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pa
 // keyOf describes the graph of a batch, if one like it may be kept: that of a step, or of a
 // prompt whose images the device has. Those with adapters differ from pass to pass.
 func (m *Model) keyOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) (key passKey, ok bool) {
-	if t != (tracing{}) || adapted(b.parts) || !m.KeepsGraphs() {
+	if t != (tracing{}) || adapted(b.parts) || !m.masked() {
 		return key, false
 	}
 	key = passKey{tokens: b.tokens(), cells: cellsInUse(b.parts), slides: slides(b.parts, m.config.Text.SlidingWindow), options: o}

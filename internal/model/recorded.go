@@ -45,7 +45,7 @@ func (m *Model) record(b batch, rows lookup, o ggml.GraphOptions, t tracing) *pa
 	for _, t := range slices.Concat(p.hidden, p.step.weights, []ggml.Tensor{p.logits}) {
 		g.Output(t)
 	}
-	if m.backend.Attention(m.options) == ggml.AttentionMasked {
+	if m.masked() {
 		p.likeliest = g.Likeliest(p.logits)
 	}
 	return p
