@@ -162,8 +162,9 @@ func (b *bench) caption(ctx context.Context, e *engine.Engine, start time.Time, 
 }
 
 // keptTurns is how often parts are computed on devices that keep graphs, before they are
-// measured: the first time one is recorded, CUDA records it the second time it is computed,
-// and replays it from the third on, as it does for picture after picture.
+// measured: a prompt's graph is kept when the prompt comes a second time, CUDA records a kept
+// graph the second time it is computed, and replays it from the third on, as it does for
+// picture after picture.
 const keptTurns = 4
 
 // parts measures each part by itself, once it is warm.
@@ -183,6 +184,7 @@ func (b *bench) parts(ctx context.Context, e *engine.Engine, r *Run) (image *eng
 	return image, nil
 }
 
+// part computes and times each part once.
 func (b *bench) part(ctx context.Context, e *engine.Engine, image *engine.Image, r *Run) error {
 	if _, err := e.Encode(ctx, image, nil); err != nil {
 		return err

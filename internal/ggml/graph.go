@@ -262,7 +262,7 @@ func (g *Graph) Read(t Tensor) ([]float32, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
-	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil {
+	if !t.readable() {
 		return nil, fmt.Errorf("graph: cannot read %v", t)
 	}
 	out := make([]float32, t.Elements())

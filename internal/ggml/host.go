@@ -9,8 +9,6 @@ import "C"
 import (
 	"fmt"
 	"unsafe"
-
-	"paligemma/internal/gguf"
 )
 
 // hostMemory is memory of the host that a device reads and writes by itself ("pinned"),
@@ -51,7 +49,7 @@ func (h *hostMemory) close() {
 // ReadRows copies n rows of a contiguous F32 tensor [w, h] of a Store, from the first one
 // named on.
 func (b *Backend) ReadRows(t Tensor, from, n int64) ([]float32, error) {
-	if !t.Valid() || t.Type() != gguf.TypeF32 || !t.contiguous() || t.c.data == nil || from < 0 || n < 0 || from > t.Dim(1)-n {
+	if !t.readable() || from < 0 || n < 0 || from > t.Dim(1)-n {
 		return nil, fmt.Errorf("cannot read rows [%d, %d+%d) of %v", from, from, n, t)
 	}
 	out := make([]float32, n*t.Dim(0))

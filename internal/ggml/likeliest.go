@@ -14,7 +14,7 @@ import (
 
 // Likeliest is what a graph finds of the largest of each row of logits [n, T], of which
 // ReadLikeliest makes its index. A row is searched in parts, which a device does side by
-// side: CUDA has one block of threads for a row, and 257,216 logits take it 0.1 ms.
+// side: CUDA has one block of threads for a row, and 257,216 logits take that 0.1 ms on an H100.
 type Likeliest struct {
 	width  int64  // of a part
 	parts  int64  // of a row
@@ -65,8 +65,13 @@ func partsOf(n int64) int64 {
 // Valid reports whether a graph made l.
 func (l Likeliest) Valid() bool { return l.best.Valid() }
 
-// ErrNotFinite says that among some values are such that are not numbers.
+// ErrNotFinite says that some values are NaN or infinite.
 var ErrNotFinite = errors.New("NaN or infinite values")
+
+// Finite reports whether none of values is NaN or infinite.
+func Finite(values []float32) bool {
+	return !slices.ContainsFunc(values, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) })
+}
 
 // ReadLikeliest returns the index of the largest of each row after Compute, of equal ones
 // in different parts the first. The error is ErrNotFinite if a row has NaN or infinite values.
@@ -81,7 +86,7 @@ func (g *Graph) ReadLikeliest(l Likeliest) ([]int32, error) {
 	best, values, sums := make([]int32, n), make([]float32, n), make([]float32, n)
 	g.backend.downloadAll([]Tensor{l.best, l.values, l.sums},
 		[]unsafe.Pointer{unsafe.Pointer(&best[0]), unsafe.Pointer(&values[0]), unsafe.Pointer(&sums[0])})
-	if slices.ContainsFunc(sums, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
+	if !Finite(sums) {
 		return nil, ErrNotFinite
 	}
 	return l.join(best, values), nil

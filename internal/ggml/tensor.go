@@ -59,6 +59,11 @@ func (t Tensor) Padded() bool {
 	return int64(C.ggml_backend_buffer_get_alloc_size(t.c.buffer, t.c)) != t.size()
 }
 
+// readable reports whether the tensor has values of F32, which lie in order without gaps.
+func (t Tensor) readable() bool {
+	return t.Valid() && t.Type() == gguf.TypeF32 && t.contiguous() && t.c.data != nil
+}
+
 // contiguous reports whether the elements lie in order without gaps.
 func (t Tensor) contiguous() bool { return bool(C.ggml_is_contiguous(t.c)) }
 

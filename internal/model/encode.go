@@ -101,8 +101,8 @@ func (e *encoding) recorded() *ggml.Graph { return e.graph }
 const maxEncodings = 2
 
 // encodingOf returns the graph of a pass: that of a pass before, where it does for this one,
-// else a new one, which is kept where features stay on the device and it has room. Adapters that change the
-// tower come and go, and so do their graphs.
+// else a new one, which is kept where features stay on the device and it has room. Adapters
+// that change the tower come and go, and so do their graphs.
 func (m *Model) encodingOf(images int, a *Adapters, keep bool) *encoding {
 	if !keep || !m.onDevice || a.Vision() != "" {
 		return m.newEncoding(images, a)

@@ -140,15 +140,7 @@ func TestKeptGraphWithAdapters(t *testing.T) {
 	p := newPasses(t, "f32")
 	specs, d := specsOf(t, p.path), dice{rand.New(rand.NewPCG(3, 4))}
 	adapters := func(tensor string) *model.Adapters {
-		a, err := p.m.NewAdapters([]model.Change{{Tensor: tensor, LowRank: []model.LowRank{d.update(specs[tensor], 3, 0.7)}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := a.Place(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(a.Close)
-		return a
+		return placed(t, p.m, []model.Change{{Tensor: tensor, LowRank: []model.LowRank{d.update(specs[tensor], 3, 0.7)}}})
 	}
 	tower, text := adapters("v.blk.1.attn_k.weight"), adapters("blk.0.attn_q.weight")
 	p.backend.TakeCounts()

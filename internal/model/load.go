@@ -96,35 +96,32 @@ func (m *Model) bind(f *gguf.File, p Plan) error {
 
 // join makes one matrix of each layer's Q, K and V where they lie side by side.
 func (m *Model) join() error {
-	layers := m.projections()
-	groups := make([][]ggml.Tensor, len(layers))
-	for i, w := range layers {
-		groups[i] = w.tensors()
-	}
-	joined, err := m.store.Join(groups)
-	if err != nil {
-		return err
-	}
-	for i, w := range layers {
-		w.joined.tensor = joined[i]
-	}
-	return nil
+	return joinEach(m, m.projections(), (*QKV).tensors, func(w *QKV, joined ggml.Tensor) { w.joined.tensor = joined })
 }
 
 // joinBiases makes one tensor of the biases of each layer's Q, K and V where they lie side by
 // side, after adapters have put others in their places.
 func (m *Model) joinBiases() error {
-	layers := m.weights.Vision.Layers
+	var layers []*SiglipLayer
+	for i := range m.weights.Vision.Layers {
+		layers = append(layers, &m.weights.Vision.Layers[i])
+	}
+	return joinEach(m, layers, (*SiglipLayer).biases, func(l *SiglipLayer, joined ggml.Tensor) { l.bias = joined })
+}
+
+// joinEach joins some tensors of each layer, and sets what they are together: the zero Tensor
+// where they lie apart.
+func joinEach[L any](m *Model, layers []L, tensors func(L) []ggml.Tensor, set func(L, ggml.Tensor)) error {
 	groups := make([][]ggml.Tensor, len(layers))
-	for i := range layers {
-		groups[i] = []ggml.Tensor{layers[i].QBias, layers[i].KBias, layers[i].VBias}
+	for i, l := range layers {
+		groups[i] = tensors(l)
 	}
 	joined, err := m.store.Join(groups)
 	if err != nil {
 		return err
 	}
-	for i := range layers {
-		layers[i].bias = joined[i]
+	for i, l := range layers {
+		set(l, joined[i])
 	}
 	return nil
 }

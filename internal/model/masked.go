@@ -47,7 +47,7 @@ const (
 func newMasked(g *ggml.Graph, s *step) *masked {
 	k := &masked{step: s, slab: s.parts[0].seq.own.slab, index: make([]int64, s.tokens), n: int64(cellsInUse(s.parts))}
 	rows := s.tokens
-	if (batch{parts: s.parts}).prompt() {
+	if onePrompt(s.parts) {
 		rows = 1
 	}
 	k.full = newMaskRows(rows, k.n, 0)

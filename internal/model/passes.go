@@ -68,22 +68,25 @@ func (m *Model) keyOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) (key
 	if b.step {
 		return key, key.tokens <= mostKept
 	}
+	last := len(b.outputs) == 1 && b.outputs[0] == key.tokens-1
+	if !m.onDevice || !onePrompt(b.parts) || !last || key.tokens > mostPrompt {
+		return key, false
+	}
 	key.prompt = true
 	for i, p := range b.images {
-		if rows.shelf == nil || rows.shelf[i] == nil {
+		if rows.shelf[i] == nil {
 			return key, false
 		}
 		key.images += fmt.Sprint(p.at, "+", p.n, " ")
 	}
-	last := len(b.outputs) == 1 && b.outputs[0] == key.tokens-1
-	return key, m.onDevice && b.prompt() && last && key.tokens <= mostPrompt
+	return key, true
 }
 
-// prompt reports whether the batch is the whole prompt of one sequence, all of which sees
+// onePrompt reports whether the parts are the whole prompt of one sequence, all of which sees
 // all of it.
-func (b batch) prompt() bool {
-	p := b.parts[0]
-	return len(b.parts) == 1 && p.seq.length == 0 && p.tokens == p.seq.prompt
+func onePrompt(parts []*part) bool {
+	p := parts[0]
+	return len(parts) == 1 && p.seq.length == 0 && p.tokens == p.seq.prompt
 }
 
 // move makes the graph that of another batch.

@@ -3,7 +3,7 @@ package model
 import (
 	"context"
 	"fmt"
-	"math"
+	"paligemma/internal/ggml"
 )
 
 // selfTestRows is the number of an image's rows that SelfTest gives to the
@@ -27,7 +27,7 @@ func (m *Model) SelfTest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !finite(values) {
+	if !ggml.Finite(values) {
 		return fmt.Errorf("vision tower: %w", ErrNaN)
 	}
 	rows := min(selfTestRows, features.Tokens)
@@ -37,18 +37,8 @@ func (m *Model) SelfTest(ctx context.Context) error {
 	}
 	p.IDs = append(p.IDs, m.config.Tokens.BOS)
 	trace, err := m.Trace(ctx, p, nil, TraceOptions{LogitsToKeep: 1})
-	if err == nil && !finite(trace.Logits) {
+	if err == nil && !ggml.Finite(trace.Logits) {
 		err = ErrNaN
 	}
 	return err
-}
-
-// finite reports whether none of values is NaN or infinite.
-func finite(values []float32) bool {
-	for _, v := range values {
-		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return false
-		}
-	}
-	return true
 }

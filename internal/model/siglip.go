@@ -28,6 +28,9 @@ func (l *SiglipLayer) forward(g *ggml.Graph, x ggml.Tensor, v VisionConfig) ggml
 	return g.AddBias(x, l.Down.Weight.Mul(g, h), l.Down.Bias)
 }
 
+// biases are those of Q, K and V, in the order in which they lie.
+func (l *SiglipLayer) biases() []ggml.Tensor { return []ggml.Tensor{l.QBias, l.KBias, l.VBias} }
+
 // attend lets every patch see every patch of its image: h [vh, N] to [vh, N].
 func (l *SiglipLayer) attend(g *ggml.Graph, h ggml.Tensor, v VisionConfig) ggml.Tensor {
 	d, heads, n := int64(v.HeadDim()), int64(v.Heads), int64(v.ImageTokens)
