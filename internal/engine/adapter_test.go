@@ -20,7 +20,7 @@ func openAdapted(t testing.TB, path string, adapters ...adapter.Spec) *engine.En
 	for i, a := range adapters {
 		adapters[i].Path = filepath.Join(testdata, "adapters", a.Path)
 	}
-	e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Adapters: adapters})
+	e, err := engine.Open(path, engine.OnTestDevice(t, engine.Options{Adapters: adapters}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,14 +37,10 @@ func TestEnginesWithAdapters(t *testing.T) {
 		openAdapted(t, path, adapter.Spec{Path: "lora", Scale: 1}),
 		openAdapted(t, path, adapter.Spec{Path: "lora", Scale: 0.5}, adapter.Spec{Path: "rslora", Scale: -1}),
 	}
-	var want [3][]any
+	var want [3][]answer
 	for i, e := range engines {
 		for _, ask := range asks(t, e, nil) {
-			answer, err := ask(t.Context(), e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want[i] = append(want[i], answer)
+			want[i] = append(want[i], ask.alone(t, e))
 		}
 		if i > 0 && reflect.DeepEqual(want[i], want[i-1]) {
 			t.Errorf("engine %d answers as the one before", i)
@@ -53,18 +49,14 @@ func TestEnginesWithAdapters(t *testing.T) {
 	var all sync.WaitGroup
 	for i, e := range engines {
 		for j, ask := range asks(t, e, nil) {
-			all.Go(func() {
-				if answer, err := ask(t.Context(), e); err != nil || !reflect.DeepEqual(answer, want[i][j]) {
-					t.Errorf("engine %d, request %d: %v, %v, want %v", i, j, answer, err, want[i][j])
-				}
-			})
+			all.Go(func() { ask.check(t, e, want[i][j]) })
 		}
 	}
 	all.Wait()
 }
 
 // TestAdaptersTogether asks one engine with several adapters at once, each for some of the
-// requests: each gets, bit for bit, what an engine with its adapters alone gives.
+// requests: each gets, on the CPU bit for bit, what an engine with its adapters alone gives.
 func TestAdaptersTogether(t *testing.T) {
 	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
 		t.Run(name, func(t *testing.T) {
@@ -82,9 +74,9 @@ func TestAdaptersTogether(t *testing.T) {
 			both := write(random.Options{Rank: 3, Seed: 3, Spread: 0.1, Text: true, Tower: true})
 			both.Scale = -0.7
 			var requests []ask
-			var want []any
+			var want []answer
 			for i, specs := range [][]adapter.Spec{nil, {text}, {tower}, {text, both}} {
-				alone, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Adapters: specs})
+				alone, err := engine.Open(path, engine.OnTestDevice(t, engine.Options{Adapters: specs}))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -96,11 +88,7 @@ func TestAdaptersTogether(t *testing.T) {
 					}
 				}
 				for _, ask := range asks(t, alone, nil) {
-					got, err := ask(t.Context(), alone)
-					if err != nil {
-						t.Fatal(err)
-					}
-					want = append(want, got)
+					want = append(want, ask.alone(t, alone))
 				}
 				requests = append(requests, asks(t, e, adapters)...)
 				if n := len(want) / (i + 1); i > 0 && reflect.DeepEqual(want[i*n], want[(i-1)*n]) {
@@ -111,9 +99,7 @@ func TestAdaptersTogether(t *testing.T) {
 			for i := range 2 * len(requests) {
 				all.Go(func() {
 					n := i * 7 % len(requests)
-					if got, err := requests[n](t.Context(), e); err != nil || !reflect.DeepEqual(got, want[n]) {
-						t.Errorf("request %d: %v\n got %.300v\nwant %.300v", n, err, got, want[n])
-					}
+					requests[n].check(t, e, want[n])
 				})
 			}
 			all.Wait()
@@ -150,7 +136,7 @@ func TestAdapterErrors(t *testing.T) {
 		"DoRA":       {filepath.Join(testdata, "adapters", "dora"), "convert CHECKPOINT OUT.gguf --lora"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Adapters: []adapter.Spec{{Path: c.adapter, Scale: 1}}})
+			e, err := engine.Open(path, engine.OnTestDevice(t, engine.Options{Adapters: []adapter.Spec{{Path: c.adapter, Scale: 1}}}))
 			if err == nil {
 				e.Close()
 			}

@@ -14,7 +14,7 @@ import (
 // together by other devices, with a layer on each where there are several: texts that are
 // kept for when they come again, pictures, beams and scores are the CPU's.
 func TestAdaptersOnDevices(t *testing.T) {
-	cpu := openTinyWith(t, Options{})
+	cpu := openTinyWith(t, Options{Device: "cpu"})
 	specs := []random.Options{
 		{Rank: 3, Seed: 1, Spread: 0.2, Text: true},
 		{Rank: 2, Seed: 2, Spread: 0.2, Text: true, Tower: true},

@@ -123,32 +123,32 @@ func TestFeaturesOfAdapters(t *testing.T) {
 	spec := randomAdapter(t, e, random.Options{Rank: 2, Seed: 1, Spread: 0.2, Tower: true})
 	tower := loadAdapters(t, e, spec)
 	own := openTinyWith(t, Options{Adapters: []adapter.Spec{spec}})
-	want, err := own.Encode(t.Context(), gray(t, own, 9), nil)
-	if err != nil {
-		t.Fatal(err)
+	encode := func(e *Engine, image *Image, a *Adapters) []float32 {
+		t.Helper()
+		f, err := e.Encode(t.Context(), image, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return valuesOf(t, e, f)
 	}
 	image := gray(t, e, 9)
-	base, err := e.Encode(t.Context(), image, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	want, base := encode(own, gray(t, own, 9), nil), encode(e, image, nil)
 	for i, c := range []struct {
 		with *Adapters
 		want []float32
 		same bool // they are not computed again
-	}{{text, base.Values, true}, {tower, want.Values, false}, {tower, want.Values, true}, {nil, base.Values, false}, {text, base.Values, true}} {
-		got, err := e.Encode(t.Context(), image, c.with)
-		if err != nil || !slices.Equal(got.Values, c.want) {
-			t.Errorf("%d: other features, %v", i, err)
+	}{{text, base, true}, {tower, want, false}, {tower, want, true}, {nil, base, false}, {text, base, true}} {
+		if !Same(t, encode(e, image, c.with), c.want) {
+			t.Errorf("%d: other features", i)
 		}
 		before := image.EncodeGraphs()
 		image.graphs.Built = 99
-		if _, err := e.Encode(t.Context(), image, c.with); err != nil || image.EncodeGraphs().Built != 99 {
-			t.Errorf("%d: computed twice, %v", i, err)
+		if encode(e, image, c.with); image.EncodeGraphs().Built != 99 {
+			t.Errorf("%d: computed twice", i)
 		}
 		image.graphs = before
 	}
-	if slices.Equal(base.Values, want.Values) {
+	if Same(t, base, want) {
 		t.Error("the adapter does nothing")
 	}
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"reflect"
 	"runtime"
 	"slices"
 	"testing"
@@ -20,9 +19,10 @@ func openTiny(t *testing.T, parallel int) *Engine {
 	return openTinyWith(t, Options{Parallel: parallel})
 }
 
-// textOf makes a request of its own text for each number.
+// textOf makes a request of its own text for each number up to 19. For those up to 14 the best
+// logit of each token is 0.02 or more above the second, so that all devices write the same.
 func textOf(n int) Request {
-	return Request{Prompt: Prompt{Text: string(rune('a' + n))}, MaxTokens: steps, IgnoreEOS: true}
+	return Request{Prompt: Prompt{Text: "dofrskqlhipjnmgabcte"[n : n+1]}, MaxTokens: steps, IgnoreEOS: true}
 }
 
 // alone returns what requests get that have the engine to themselves.
@@ -116,7 +116,7 @@ func computing(e *Engine, done <-chan struct{}) {
 
 // Encoding stops in the middle of the tower; the image can be encoded afterwards.
 func TestCancelInTower(t *testing.T) {
-	e := openTiny(t, 1)
+	e := openTinyWith(t, onCPU(t))
 	size := e.config.Vision.ImageSize
 	newImage := func() *Image {
 		i := &Image{Pixels: make([]float32, 3*size*size), lock: make(chan struct{}, 1)}
@@ -125,11 +125,11 @@ func TestCancelInTower(t *testing.T) {
 		}
 		return i
 	}
-	want, err := e.Encode(t.Context(), newImage(), nil)
+	features, err := e.Encode(t.Context(), newImage(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	image := newImage()
+	image, want := newImage(), valuesOf(t, e, features)
 	for hit := false; !hit; image = newImage() { // it may be over before
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -144,8 +144,12 @@ func TestCancelInTower(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 		if hit {
-			if got, err := e.Encode(t.Context(), image, nil); err != nil || !reflect.DeepEqual(got, want) {
-				t.Errorf("encoded afterwards: %v", err)
+			got, err := e.Encode(t.Context(), image, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(valuesOf(t, e, got), want) {
+				t.Error("encoded afterwards: other features")
 			}
 		}
 	}
@@ -153,7 +157,7 @@ func TestCancelInTower(t *testing.T) {
 
 // A sequence is free when its prefill was canceled.
 func TestCancelInPrefill(t *testing.T) {
-	e := openTiny(t, 1)
+	e := openTinyWith(t, onCPU(t))
 	want := alone(t, e, 1)
 	owned(t, e, func(context.Context) error {
 		cache, err := e.model.NewCache(4096)

@@ -24,7 +24,7 @@ import (
 // one pass; who gives up is left out, and disturbs no other.
 func TestEncodeTogether(t *testing.T) {
 	e := openTinyWith(t, Options{Device: testdevice.Named(t, "fake0").Name})
-	alone := openTinyWith(t, Options{})
+	alone := openTinyWith(t, Options{Device: "cpu"})
 	const requests = 5
 	images := make([]*Image, requests)
 	for i := range images {

@@ -57,6 +57,7 @@ type Options struct {
 	Parallel int            // sequences decoded together, at most; 0: DefaultParallel
 	Adapters []adapter.Spec // added to the model, in this order
 	Outlive  bool           // a device that is gone is ErrLost for all requests, and not the end of the process
+	Plain    bool           // graphs are those of other devices: to test these on the CPU (ggml.Options.Plain)
 
 	// PrefillShare bounds the share of time, up to 1, that images and prompts of new
 	// requests take while texts are decoded: there is a step of all texts at least
@@ -231,7 +232,7 @@ func (e *Engine) bind(adapters []adapter.Loaded, o Options) error {
 	if e.tok, err = tokenizer.OpenGGUF(e.file.Header, o.Special); err != nil {
 		return &ModelError{fmt.Errorf("%s: %w", e.file.Path(), err)}
 	}
-	if e.backend, err = ggml.NewBackend(ggml.Options{Device: e.plan.Devices(), Threads: o.Threads}); err != nil {
+	if e.backend, err = ggml.NewBackend(ggml.Options{Device: e.plan.Devices(), Threads: o.Threads, Plain: o.Plain}); err != nil {
 		return err
 	}
 	if e.model, err = model.LoadPlan(e.file, e.backend, e.plan, changes...); err != nil {

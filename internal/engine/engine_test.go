@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -36,7 +35,7 @@ func converted(t testing.TB, name string) string {
 
 func open(t testing.TB, path string, parallel int) *engine.Engine {
 	t.Helper()
-	e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Parallel: parallel})
+	e, err := engine.Open(path, engine.OnTestDevice(t, engine.Options{Parallel: parallel}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,84 +60,15 @@ func newImage(t testing.TB, e *engine.Engine, name string) *engine.Image {
 	return image
 }
 
-// ask is a request of one kind or another, and its answer but for the times.
-type ask func(ctx context.Context, e *engine.Engine) (any, error)
-
-// asks are requests of all kinds, with adapters or nil; those with the same picture share
-// an image.
-func asks(t testing.TB, e *engine.Engine, adapters *engine.Adapters) []ask {
-	images := map[string]*engine.Image{}
-	prompt := func(text string, names ...string) engine.Prompt {
-		p := engine.Prompt{Text: text, Adapters: adapters}
-		for _, name := range names {
-			if images[name] == nil {
-				images[name] = newImage(t, e, name)
-			}
-			p.Images = append(p.Images, images[name])
-		}
-		return p
-	}
-	generate := func(r engine.Request) ask {
-		return func(ctx context.Context, e *engine.Engine) (any, error) {
-			r, streamed := r, strings.Builder{} // its own: asks run at the same time
-			if r.Beams == 0 {
-				r.OnToken = func(_ int, text string) error { streamed.WriteString(text); return nil }
-			}
-			got, err := e.Generate(ctx, r)
-			if err == nil && r.Beams == 0 && !r.StopRepeats && streamed.String()+got.Rest != got.Text {
-				err = fmt.Errorf("streamed %q and %q of %q", streamed.String(), got.Rest, got.Text)
-			}
-			if err == nil && r.Beams == 0 && (got.FirstToken.IsZero() != (len(got.Tokens) == 0) || got.LastToken.Before(got.FirstToken)) {
-				err = fmt.Errorf("%d tokens from %v to %v", len(got.Tokens), got.FirstToken, got.LastToken)
-			}
-			got.Prefill, got.Decode, got.FirstToken, got.LastToken = 0, 0, time.Time{}, time.Time{}
-			return got, err
-		}
-	}
-	sampling := func(seed uint64) model.Sampling { return model.Sampling{Temperature: 1.5, TopP: 1, Seed: seed} }
-	suffix := "a cat"
-	masks, err := e.NewMasks(maskTensors())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(masks.Close)
-	return []ask{
-		generate(engine.Request{Prompt: prompt("caption en", "scene.png"), MaxTokens: 40}),
-		generate(engine.Request{Prompt: prompt("x"), MaxTokens: 60, Sampling: sampling(1)}),
-		generate(engine.Request{Prompt: prompt("x"), MaxTokens: 60, Sampling: sampling(2), LogProbs: true}),
-		generate(engine.Request{Prompt: prompt("detect cat", "photo.jpg"), MaxTokens: 30, StopRepeats: true}),
-		generate(engine.Request{Prompt: prompt("what?", "scene.png", "photo.jpg"), MaxTokens: 12, TopLogProbs: 3}),
-		generate(engine.Request{Prompt: prompt("ocr", "gray.png"), MaxTokens: 25, IgnoreEOS: true}),
-		generate(engine.Request{Prompt: prompt("caption en", "scene.png"), MaxTokens: 8, Beams: 3}),
-		func(ctx context.Context, e *engine.Engine) (any, error) {
-			s, err := e.Score(ctx, prompt("caption en", "scene.png"), []string{"a cat", "two dogs", ""})
-			s.Took = 0
-			return s, err
-		},
-		func(ctx context.Context, e *engine.Engine) (any, error) {
-			t, err := e.Forward(ctx, prompt("caption en", "photo.jpg"), &suffix, model.TraceOptions{LogitsToKeep: 2})
-			t.Took = 0
-			return t, err
-		},
-		func(ctx context.Context, e *engine.Engine) (any, error) {
-			return engine.FindObjects(ctx, strings.Repeat(maskText+" ; "+boxText+" ; ", 3), engine.ObjectOptions{Size: image.Pt(40, 30), Masks: masks})
-		},
-	}
-}
-
-// Twenty requests of all kinds at once get what each gets alone, bit for bit.
+// Twenty requests of all kinds at once get what each gets alone, on the CPU bit for bit.
 func TestTogether(t *testing.T) {
 	for _, name := range []string{"pg1-tiny", "pg2-tiny"} {
 		t.Run(name, func(t *testing.T) {
 			path := converted(t, name)
 			alone := open(t, path, 1)
-			var want []any
+			var want []answer
 			for _, ask := range asks(t, alone, nil) {
-				got, err := ask(t.Context(), alone)
-				if err != nil {
-					t.Fatal(err)
-				}
-				want = append(want, got)
+				want = append(want, ask.alone(t, alone))
 			}
 			e := open(t, path, 5) // fewer than there are
 			all := asks(t, e, nil)
@@ -146,9 +76,7 @@ func TestTogether(t *testing.T) {
 			for i := range 2 * len(all) {
 				wg.Go(func() {
 					n := i % len(all)
-					if got, err := all[n](t.Context(), e); err != nil || !reflect.DeepEqual(got, want[n]) {
-						t.Errorf("request %d: %v\n got %.300v\nwant %.300v", n, err, got, want[n])
-					}
+					all[n].check(t, e, want[n])
 				})
 			}
 			wg.Wait()
@@ -235,7 +163,7 @@ func TestOnTokenFails(t *testing.T) {
 // Closing ends what is under way and what is asked later.
 func TestClose(t *testing.T) {
 	path := converted(t, "pg1-tiny")
-	e, err := engine.Open(path, engine.Options{Device: "cpu", Threads: 1, Parallel: 2})
+	e, err := engine.Open(path, engine.OnTestDevice(t, engine.Options{Parallel: 2}))
 	if err != nil {
 		t.Fatal(err)
 	}
