@@ -46,7 +46,7 @@ func TestOneStepOfAllAdapters(t *testing.T) {
 	a := loadAdapters(t, e, randomAdapter(t, e, random.Options{Rank: 3, Seed: 1, Spread: 0.2, Text: true}))
 	b := loadAdapters(t, e, randomAdapter(t, e, random.Options{Rank: 2, Seed: 2, Spread: 0.2, Text: true}))
 	owned(t, e, func(context.Context) error {
-		o := &owner{Engine: &Engine{file: e.file, backend: e.backend, model: e.model, tok: e.tok, config: e.config, ctx: e.ctx, parallel: 8}}
+		o := newOwner(e, 8)
 		for i, with := range []*Adapters{a, nil, b, a, nil, b, a} {
 			g, _ := begin(t, e, textWith(i, with))
 			o.admit(g)

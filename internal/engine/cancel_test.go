@@ -55,6 +55,11 @@ func begin(t *testing.T, e *Engine, r Request) (*generation, context.CancelFunc)
 	return g, cancel
 }
 
+// newOwner makes another owner of an engine's model, for what runs on the goroutine of the first.
+func newOwner(e *Engine, parallel int) *owner {
+	return &owner{Engine: &Engine{file: e.file, backend: e.backend, model: e.model, tok: e.tok, config: e.config, ctx: e.ctx, parallel: parallel}}
+}
+
 // released reports whether a generation has ended as canceled and its sequence is
 // free.
 func (g *generation) released() bool {

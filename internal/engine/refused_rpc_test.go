@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -147,6 +148,95 @@ func TestDeviceRefusesToKeep(t *testing.T) {
 			if got.DecodeGraphs.Built < 500 {
 				t.Errorf("%d graphs were built: some were kept", got.DecodeGraphs.Built)
 			}
+		})
+	}
+}
+
+// TestDeviceRefusesStep has a device refuse memory for steps of several texts, with different
+// adapters and without: fewer are computed together, and each is what it is alone.
+func TestDeviceRefusesStep(t *testing.T) {
+	for _, device := range []string{"fake0", "fake0,fake1", "cpu,fake0"} {
+		for sets := range 3 {
+			t.Run(fmt.Sprintf("%s, %d sets of adapters", device, sets), func(t *testing.T) {
+				e, other := openTinyWith(t, onDevices(t, device)), openTinyWith(t, onDevices(t, device))
+				t.Cleanup(func() { testdevice.Room(-1) })
+				adapters, others := []*Adapters{nil}, []*Adapters{nil}
+				for i := range sets {
+					spec := randomAdapter(t, e, random.Options{Rank: 30, Seed: uint64(i), Spread: 0.05, Text: true})
+					adapters, others = append(adapters, loadAdapters(t, e, spec)), append(others, loadAdapters(t, other, spec))
+				}
+				const texts = 12
+				owned(t, e, func(context.Context) error {
+					o := newOwner(e, texts)
+					var all []*generation
+					for i := range texts {
+						g, _ := begin(t, e, textWith(i, adapters[i%len(adapters)]))
+						o.admit(g)
+						all = append(all, g)
+					}
+					testdevice.Room(0)
+					for len(o.active) > 0 {
+						o.step()
+					}
+					testdevice.Room(-1)
+					o.cache.Close()
+					for i, g := range all {
+						want, err := other.Generate(t.Context(), textWith(i, others[i%len(others)]))
+						if err != nil {
+							t.Fatal(err)
+						}
+						if g.err != nil || !slices.Equal(g.decoding.Tokens, want.Tokens) {
+							t.Errorf("text %d is %v (%v), alone %v", i, g.decoding.Tokens, g.err, want.Tokens)
+						}
+					}
+					if s := o.stats.Stats; s.Tokens != texts*(steps-1) {
+						t.Errorf("%d tokens were counted, want %d", s.Tokens, texts*(steps-1))
+					}
+					return nil
+				})
+			})
+		}
+	}
+}
+
+// TestDeviceRefusesOne has a device refuse memory for the cells that one of two texts needs as
+// it grows: that one ends, and the other goes on.
+func TestDeviceRefusesOne(t *testing.T) {
+	for _, device := range []string{"fake0", "fake0,fake1", "cpu,fake0"} {
+		t.Run(device, func(t *testing.T) {
+			e, other := openTinyWith(t, onDevices(t, device)), openTinyWith(t, onDevices(t, device))
+			t.Cleanup(func() { testdevice.Room(-1) })
+			whole := textOf(0)
+			whole.MaxTokens = 180
+			want, err := other.Generate(t.Context(), whole)
+			if err != nil {
+				t.Fatal(err)
+			}
+			owned(t, e, func(context.Context) error {
+				o := newOwner(e, 2)
+				var err error
+				if o.cache, err = e.model.NewCache(ggml.CellUnit); err != nil {
+					return err
+				}
+				defer o.cache.Close()
+				lasting, _ := begin(t, e, whole)
+				growing, _ := begin(t, e, whole)
+				growing.limit = 8 // that cells are reserved for
+				o.admit(growing)
+				o.admit(lasting)
+				testdevice.Room(0)
+				for len(o.active) > 0 {
+					o.step()
+				}
+				refused(t, "the text that grows", growing.err)
+				if got := growing.decoding.Tokens; len(got) < 8 || !slices.Equal(got, want.Tokens[:len(got)]) {
+					t.Errorf("the text that grows is %v, alone %v", got, want.Tokens)
+				}
+				if lasting.err != nil || !slices.Equal(lasting.decoding.Tokens, want.Tokens) {
+					t.Errorf("the other is %v (%v), alone %v", lasting.decoding.Tokens, lasting.err, want.Tokens)
+				}
+				return nil
+			})
 		})
 	}
 }

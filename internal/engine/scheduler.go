@@ -207,18 +207,10 @@ func (o *owner) step() {
 	if len(o.active) == 1 {
 		ctx = o.active[0].ctx
 	}
-	tokens := make([]model.Token, len(o.active))
-	for i, g := range o.active {
-		tokens[i] = model.Token{Sequence: g.seq, ID: g.next, Greedy: g.decoding.Greedy()}
-	}
 	o.backend.TakeCounts()
-	next, err := o.model.Next(ctx, tokens)
+	next := o.next(ctx)
 	graphs := o.backend.TakeCounts()
-	if err = o.blame(err); err != nil {
-		for _, g := range o.active {
-			g.end(err)
-		}
-		o.active = nil
+	if len(o.active) == 0 {
 		return
 	}
 	o.countStep(o.active)
@@ -229,6 +221,38 @@ func (o *owner) step() {
 		g.decoding.DecodeGraphs.Add(graphs)
 		return o.accept(g, next[i])
 	})
+}
+
+// next computes a step of all generations, and returns what is known of the next token of
+// each. Those that it cannot be computed for end: where memory is refused, each is tried alone.
+func (o *owner) next(ctx context.Context) []model.Next {
+	next, err := o.nextOf(ctx, o.active)
+	if err == nil {
+		return next
+	}
+	alone := len(o.active) > 1 && errors.Is(err, ErrMemory)
+	o.active = keep(o.active, func(g *generation) bool {
+		if alone {
+			var own []model.Next
+			own, err = o.nextOf(ctx, []*generation{g})
+			next = append(next, own...)
+		}
+		if err != nil {
+			g.end(err)
+		}
+		return err == nil
+	})
+	return next
+}
+
+// nextOf computes a step of some generations.
+func (o *owner) nextOf(ctx context.Context, of []*generation) ([]model.Next, error) {
+	tokens := make([]model.Token, len(of))
+	for i, g := range of {
+		tokens[i] = model.Token{Sequence: g.seq, ID: g.next, Greedy: g.decoding.Greedy()}
+	}
+	next, err := o.model.Next(ctx, tokens)
+	return next, o.blame(err)
 }
 
 // accept chooses the next token of a generation, and reports whether it goes on.

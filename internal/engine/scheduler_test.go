@@ -193,10 +193,8 @@ func TestPrefillShare(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			e := openTinyWith(t, Options{PrefillShare: c.share, Parallel: 2})
 			owned(t, e, func(context.Context) error {
-				o := &owner{Engine: &Engine{
-					file: e.file, backend: e.backend, model: e.model, tok: e.tok, config: e.config, ctx: e.ctx, parallel: 2, share: e.share,
-					work: make(chan func(), 4), generations: make(chan *generation),
-				}}
+				o := newOwner(e, 2)
+				o.share, o.work, o.generations = e.share, make(chan func(), 4), make(chan *generation)
 				g, _ := begin(t, e, textOf(0))
 				o.admit(g)
 				ran := 0

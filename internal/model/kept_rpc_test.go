@@ -139,6 +139,73 @@ func TestKeptGraphsMakeRoom(t *testing.T) {
 	}
 }
 
+// TestStepsOfFewer has a device without any more memory compute more than it has memory for:
+// steps of texts, with different adapters and without, and choices of a prompt.
+// Fewer are computed together, and the results are the same.
+func TestStepsOfFewer(t *testing.T) {
+	o := onFake(t, "fake0")
+	prompt := model.Prompt{IDs: []int{2, 8, 9}}
+	texts := func(p *passes, sets ...*model.Adapters) func() []float32 {
+		cache := newCache(p.T, p.m, 256)
+		var tokens []model.Token
+		for i := range 12 {
+			s := cache.NewSequence(8)
+			q := prompt
+			q.Adapters = sets[i%len(sets)]
+			if _, err := p.m.Prefill(p.Context(), s, q); err != nil {
+				p.Fatal(err)
+			}
+			tokens = append(tokens, model.Token{Sequence: s, ID: 5 + i})
+		}
+		return func() []float32 {
+			logits, err := p.m.Step(p.Context(), tokens)
+			if err != nil {
+				p.Fatal(err)
+			}
+			return slices.Concat(logits...)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		prepare func(p *passes) func() []float32
+	}{
+		{"texts", func(p *passes) func() []float32 { return texts(p, nil) }},
+		{"texts with adapters", func(p *passes) func() []float32 {
+			sets := []*model.Adapters{nil}
+			for _, changes := range adapterSets(p.T, p.path) {
+				sets = append(sets, placed(p.T, p.m, changes))
+			}
+			return texts(p, sets...)
+		}},
+		{"choices", func(p *passes) func() []float32 {
+			return func() (all []float32) {
+				scores, err := p.m.Score(p.Context(), prompt, [][]int{slices.Repeat([]int{7}, 40), slices.Repeat([]int{8}, 40), slices.Repeat([]int{9}, 40)})
+				if err != nil {
+					p.Fatal(err)
+				}
+				for _, s := range scores {
+					all = append(all, float32(s.Sum))
+				}
+				return all
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := c.prepare(openPasses(t, "pg1-tiny", "f32", o))()
+			p := openPasses(t, "pg1-tiny", "f32", o)
+			compute := c.prepare(p)
+			defer testdevice.Room(-1)
+			testdevice.Room(0)
+			if c.name == "choices" {
+				testdevice.Room(p.m.SequenceMemory(ggml.CellUnit) + 1_200_000) // for its cells, and for passes of one or two choices
+			}
+			got := compute()
+			testdevice.Room(-1)
+			compare(t, c.name, got, want, f32Tolerance)
+		})
+	}
+}
+
 // TestLittleRoom computes passes and prompts on a device that has little memory left: their
 // graphs are not kept.
 func TestLittleRoom(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"paligemma/internal/ggml"
 )
 
 // Sequence is a text in a Cache: a prompt, and the tokens that steps append.
@@ -220,29 +222,41 @@ func (m *Model) next(ctx context.Context, tokens []Token, greedy bool) ([]Next, 
 	if err := extend(ctx, parts); err != nil {
 		return nil, err
 	}
-	options := m.options
-	options.Apart = true
-	all := make([]Next, 0, len(tokens))
+	all, most := make([]Next, 0, len(tokens)), len(parts)
 	for rest := parts; len(rest) > 0; {
-		n := m.passParts(rest)
-		b := batch{parts: rest[:n], greedy: greedy, step: true}
-		rest = rest[n:]
-		count := 0
-		for _, p := range b.parts {
-			count += p.tokens
-			b.step = b.step && p.tokens == 1
-		}
-		for i, t := range tokens[len(all):][:count] {
-			b.ids, b.outputs = append(b.ids, t.ID), append(b.outputs, i)
-		}
-		out, err := m.forward(ctx, b, options, tracing{})
-		if err != nil {
+		n := min(most, m.passParts(rest))
+		some, err := m.nextOf(ctx, rest[:n], tokens[len(all):], greedy)
+		switch {
+		case n > 1 && errors.Is(err, ggml.ErrMemory):
+			most = n / 2 // perhaps there is memory for fewer together
+			continue
+		case err != nil:
 			return nil, err
 		}
-		all = append(all, out.next(m.config.Text.Vocab)...)
+		all, rest = append(all, some...), rest[n:]
 	}
 	batch{parts: parts}.commit()
 	return all, nil
+}
+
+// nextOf is next for parts of a step in one pass, which are not committed. They have the first
+// of the tokens.
+func (m *Model) nextOf(ctx context.Context, parts []*part, tokens []Token, greedy bool) ([]Next, error) {
+	b, count := batch{parts: parts, greedy: greedy, step: true}, 0
+	for _, p := range parts {
+		count += p.tokens
+		b.step = b.step && p.tokens == 1
+	}
+	for i, t := range tokens[:count] {
+		b.ids, b.outputs = append(b.ids, t.ID), append(b.outputs, i)
+	}
+	options := m.options
+	options.Apart = true
+	out, err := m.forward(ctx, b, options, tracing{})
+	if err != nil {
+		return nil, err
+	}
+	return out.next(m.config.Text.Vocab), nil
 }
 
 // stepParts collects the tokens of each sequence.
