@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -164,7 +165,13 @@ func (c *Cache) reserve(ctx context.Context, cells int) (*span, error) {
 		have += s.cells
 	}
 	if c.model.masked() && have > 0 {
-		return c.grow(ctx, c.slabs[0], cells)
+		s := c.slabs[0]
+		grown, err := c.grow(ctx, s, cells)
+		if len(s.reserved) > 0 || !errors.Is(err, ggml.ErrMemory) {
+			return grown, err
+		}
+		s.close() // perhaps there is memory without it
+		c.slabs, have = nil, 0
 	}
 	if err := c.addSlab(max(cells, min(have/2, maxCells))); err != nil {
 		if cells >= have/2 || c.addSlab(cells) != nil { // perhaps there is memory for less
@@ -201,13 +208,23 @@ func (s *slab) copyFrom(ctx context.Context, m *Model, from *slab) error {
 	if len(from.reserved) == 0 {
 		return nil
 	}
-	g := m.backend.NewGraph(m.options)
-	defer g.Close()
-	for layer := range s.keys {
+	return m.copyCells(ctx, func(g *ggml.Graph, layer int) {
 		g.Run(g.Copy(from.keys[layer], g.Slice(s.keys[layer], s.keyDim, 0, int64(from.cells))))
 		g.Run(g.Copy(from.values[layer], g.Slice(s.values[layer], s.valueDim, 0, int64(from.cells))))
-	}
-	if err := g.Compute(ctx); err != nil {
+	})
+}
+
+// copyCells copies what record records of each layer's cells.
+func (m *Model) copyCells(ctx context.Context, record func(g *ggml.Graph, layer int)) error {
+	err := m.backend.MakeRoom(func() error {
+		g := m.backend.NewGraph(m.options)
+		defer g.Close()
+		for layer := range m.blocks {
+			record(g, layer)
+		}
+		return g.Compute(ctx)
+	})
+	if err != nil {
 		return fmt.Errorf("kv cache: %w", err)
 	}
 	return nil

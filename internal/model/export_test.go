@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"slices"
 
 	"paligemma/internal/ggml"
@@ -62,6 +63,9 @@ func (c *Cache) Used() int {
 func (m *Model) SameInCompany() bool {
 	return m.options.Exact || m.backend.Attention(m.options) == ggml.AttentionRanges && slices.Contains([]string{"avx512_vnni", "avx512_bf16"}, ggml.ISA())
 }
+
+// Grow makes room for n more tokens of a sequence, as a step does.
+func (s *Sequence) Grow(ctx context.Context, n int) error { return s.extend(ctx, n) }
 
 // Steps is the number of graphs that are kept for steps.
 func (c *Cache) Steps() (n int) {

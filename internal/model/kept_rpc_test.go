@@ -5,6 +5,7 @@ package model_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -135,6 +136,102 @@ func TestKeptGraphsMakeRoom(t *testing.T) {
 			}
 			testdevice.Room(-1)
 			keep()
+		})
+	}
+}
+
+// TestCopiedCells moves the cells of sequences on devices without any more memory: that takes
+// none, and graphs that are kept stay.
+func TestCopiedCells(t *testing.T) {
+	for _, devices := range []string{"fake0", "fake0,fake1", "cpu,fake0"} {
+		t.Run(devices, func(t *testing.T) {
+			p := openPasses(t, "pg1-tiny", "f32", onFake(t, devices))
+			cache, other := newCache(t, p.m, 2*ggml.CellUnit), newCache(t, p.m, 2*ggml.CellUnit)
+			texts := func(cache *model.Cache) (s, fork *model.Sequence) {
+				s = cache.NewSequence(8)
+				if _, err := p.m.Prefill(t.Context(), s, model.Prompt{IDs: []int{2, 8, 9}}); err != nil {
+					t.Fatal(err)
+				}
+				fork, err := s.Fork(t.Context(), 8)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s, fork
+			}
+			step := func(s *model.Sequence, n int) (logits []float32) {
+				for i := range n {
+					all, err := p.m.Step(t.Context(), []model.Token{{Sequence: s, ID: 5 + i}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					logits = all[0]
+				}
+				return logits
+			}
+			long, fork := texts(cache)
+			step(fork, 3)
+			kept := cache.Steps()
+			testdevice.Room(0)
+			defer testdevice.Room(-1)
+			second, err := fork.Fork(t.Context(), 8) // copies what the fork wrote
+			if err != nil {
+				t.Fatal(err)
+			}
+			step(long, 29) // of the 32 cells that it had, 3 are its prompt's
+			if err := long.Grow(t.Context(), 1); err != nil {
+				t.Error(err)
+			}
+			if n := cache.Steps(); n != kept || n == 0 {
+				t.Errorf("%d graphs are kept, before %d", n, kept)
+			}
+			got := [][]float32{step(long, 1), step(second, 1)}
+			testdevice.Room(-1)
+			alone, fork := texts(other)
+			step(alone, 29)
+			step(fork, 3)
+			for i, s := range []*model.Sequence{alone, fork} {
+				compare(t, fmt.Sprint("text ", i), got[i], step(s, 1), f32Tolerance)
+			}
+		})
+	}
+}
+
+// TestUnusedCells has a device without memory for more cells than there are, and these unused:
+// they are given up for others.
+func TestUnusedCells(t *testing.T) {
+	p := openPasses(t, "pg1-tiny", "f32", onFake(t, "fake0"))
+	cache := newCache(t, p.m, 4*ggml.CellUnit)
+	prompt := model.Prompt{IDs: []int{2, 8, 9}}
+	want := prefill(t, p.m, cache, prompt)
+	for _, c := range []struct {
+		name  string
+		used  int // cells
+		cells int
+		fails bool
+	}{
+		{"in use", 32, 4 * ggml.CellUnit, true},
+		{"too many", 0, 7 * ggml.CellUnit, true},
+		{"unused", 0, 5 * ggml.CellUnit, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cache := newCache(t, p.m, 4*ggml.CellUnit)
+			used, s := cache.NewSequence(c.used), cache.NewSequence(c.cells)
+			if c.used > 0 {
+				if err := used.Reserve(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			testdevice.Room(p.m.SequenceMemory(2 * ggml.CellUnit))
+			defer testdevice.Room(-1)
+			err := s.Reserve(t.Context())
+			if errors.Is(err, ggml.ErrMemory) != c.fails || !c.fails && err != nil {
+				t.Errorf("%v, want a refusal: %v", err, c.fails)
+			}
+			testdevice.Room(-1)
+			s.Release()
+			if got := prefill(t, p.m, cache, prompt); !slices.Equal(got, want) {
+				t.Error("other logits afterwards")
+			}
 		})
 	}
 }

@@ -3,7 +3,6 @@ package model
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"paligemma/internal/ggml"
@@ -117,15 +116,13 @@ func (s *Sequence) move(ctx context.Context, from *span, n, cells int) error {
 	if err != nil {
 		return err
 	}
-	g := s.cache.model.backend.NewGraph(s.cache.model.options)
-	defer g.Close()
-	for layer := range from.slab.keys {
+	err = s.cache.model.copyCells(ctx, func(g *ggml.Graph, layer int) {
 		g.Run(g.Copy(from.keys(g, layer, 0, n), to.keys(g, layer, 0, n)))
 		g.Run(g.Copy(from.values(g, layer, 0, n), to.values(g, layer, 0, n)))
-	}
-	if err := g.Compute(ctx); err != nil {
+	})
+	if err != nil {
 		s.cache.release(to)
-		return fmt.Errorf("kv cache: %w", err)
+		return err
 	}
 	to.spoiled = from.spoiled
 	s.own = to
