@@ -292,7 +292,7 @@ race: native
 
 # What other devices compute, on the CPU: graphs of ggml's own operations only.
 test-plain: native
-	@PALIGEMMA_TEST_DEVICE=plain $(GO) test ./internal/ggml/ ./internal/model/
+	@PALIGEMMA_TEST_DEVICE=plain $(GO) test ./internal/ggml/ ./internal/model/ ./internal/engine/
 
 # A device whose memory is apart from the program's: ggml's RPC backend, with a
 # server in the test's own process that computes on the CPU.

@@ -1,4 +1,4 @@
-// Package testdevice chooses what the tests of ggml and model compute on:
+// Package testdevice chooses what the tests of ggml, model and engine compute on:
 // $PALIGEMMA_TEST_DEVICE, "cpu" if it is not set.
 //
 // "plain" is the CPU with the graphs of other devices. "rpc0" is ggml's RPC backend
