@@ -51,10 +51,32 @@ type Resolution struct {
 // out; others multiply the low-rank updates: tensors that an adapter stores whole
 // replace the model's.
 func Resolve(c model.Config, adapters []Loaded) (*Resolution, error) {
+	return resolve(c, adapters, (*Adapter).values)
+}
+
+// Extents returns what adapters change of a model, from the headers of their files. What
+// Resolve refuses is an error here, too, values that are damaged left out.
+func Extents(c model.Config, adapters []Loaded) ([]model.Extent, error) {
+	none := func(*Adapter, safetensors.Tensor) ([]float32, error) { return []float32{}, nil }
+	r, err := resolve(c, adapters, none)
+	if err != nil {
+		return nil, err
+	}
+	var all []model.Extent
+	for _, e := range r.Edits {
+		x := e.Extent()
+		x.Values = e.Stored != nil
+		all = append(all, x)
+	}
+	return all, nil
+}
+
+// resolve is Resolve, with values that read returns.
+func resolve(c model.Config, adapters []Loaded, read func(*Adapter, safetensors.Tensor) ([]float32, error)) (*Resolution, error) {
 	m := newTarget(c)
 	sum := &sum{config: c, edits: edits{}, tie: true}
 	for _, l := range adapters {
-		r := resolver{target: m, adapter: l.Adapter, scale: l.Scale, edits: edits{}}
+		r := resolver{target: m, adapter: l.Adapter, scale: l.Scale, read: read, edits: edits{}}
 		if err := r.run(); err != nil {
 			return nil, l.fail(err)
 		}
@@ -99,6 +121,7 @@ type resolver struct {
 	*target
 	adapter *Adapter
 	scale   float64
+	read    func(*Adapter, safetensors.Tensor) ([]float32, error) // values of an update
 	edits   edits
 	active  bool // an update is not zero
 	notes   []string
@@ -267,7 +290,7 @@ func (r *resolver) apply(spec model.TensorSpec, u *update, shape []int64, rank i
 			return nil
 		}
 		var values []float32
-		values, err = r.adapter.values(t)
+		values, err = r.read(r.adapter, t)
 		return values
 	}
 	if u.embedding() {

@@ -28,6 +28,7 @@ type inspectOptions struct {
 	Verify  bool
 	Keys    bool
 	Tensors bool
+	LoRA    []string
 	devices deviceOptions
 }
 
@@ -51,7 +52,8 @@ form of the tokenizer in the file, or Hugging Face's library, which takes a
 second to start. Where the compiled form could be added, quantize does that.
 
 --split (or --gpu-layers) shows what each of several devices would hold and compute,
-and whether it has the memory for that. Nothing but the header of the file is read.
+and whether it has the memory for that, with the adapters of --lora. Nothing but the
+headers of the files is read.
 
 --verify reads everything: no number may be NaN or infinite, and a GGUF file of
 a PaliGemma must load, with its tokenizer, and compute an answer to a made-up
@@ -76,7 +78,10 @@ picture.`,
 	cmd.Flags().BoolVar(&o.Keys, "keys", false, "show the metadata")
 	cmd.Flags().BoolVar(&o.Tensors, "tensors", false, "show the tensors")
 	o.devices.flags(cmd.Flags())
+	cmd.Flags().StringArrayVar(&o.LoRA, "lora", nil, "with --split or --gpu-layers: plan for the adapter in `DIR[:SCALE]`, too; may be repeated")
+	annotate(cmd.Flags(), "lora", listVariable)
 	needs(cmd.Flags(), "device", "split", "gpu-layers")
+	needs(cmd.Flags(), "lora", "split", "gpu-layers")
 	return cmd
 }
 
@@ -96,6 +101,7 @@ type inspection struct {
 
 	// Plan is where the model's layers would lie.
 	Plan *model.Plan `json:"plan,omitempty"`
+	LoRA []string    `json:"lora,omitempty"` // adapters that it is made for, as they were typed
 
 	// Adapter is what is in an adapter.
 	Adapter *adapter.Summary `json:"adapter,omitempty"`
@@ -127,6 +133,9 @@ func (i *inspection) add(key, typ string, value any) {
 func (a *app) runInspect(ctx context.Context, o *inspectOptions) error {
 	if o.devices.Device != deviceAuto && !o.devices.splits() {
 		return usageError{errors.New("--device needs --split or --gpu-layers, which say what is planned")}
+	}
+	if len(o.LoRA) > 0 && !o.devices.splits() {
+		return usageError{errors.New("--lora needs --split or --gpu-layers: name the adapter in place of the model to see what is in it")}
 	}
 	if err := o.devices.check(); err != nil {
 		return err
@@ -231,7 +240,7 @@ func (i *inspection) write(out io.Writer, o *inspectOptions, histogram bool) err
 		}
 	}
 	if i.Plan != nil {
-		if err := writePlan(out, *i.Plan); err != nil {
+		if err := writePlan(out, *i.Plan, i.LoRA); err != nil {
 			return err
 		}
 	}

@@ -93,6 +93,7 @@ func TestJSON(t *testing.T) {
 		{"show", 0, []string{"show", "test/one"}},
 		{"inspect", 0, []string{"inspect"}},
 		{"inspect", 0, []string{"inspect", m, "--verify"}},
+		{"inspect", 0, []string{"inspect", m, "--split", "auto", "--device", "cpu", "--lora", filepath.Join(fixture(t, "ADAPTERS"), "lora")}},
 		{"inspect", 0, []string{"inspect", fixture(t, "CHECKPOINT")}},
 		{"inspect", 0, []string{"inspect", filepath.Join(dir, "a")}},
 		{"bench", 0, []string{"bench", "-m", m, "--repetitions", "1"}},

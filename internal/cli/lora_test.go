@@ -36,6 +36,7 @@ func TestAdaptersAreOpened(t *testing.T) {
 		"bench":    {image, "--repetitions", "1", "--no-probe", "-m", model},
 		"convert":  {fixture(t, "CHECKPOINT"), out},
 		"quantize": {model, out, "--type", "f16"},
+		"inspect":  {model, "--split", "auto", "--device", "cpu"},
 		"serve":    {"--port", "0", "-m", model},
 	}
 	for _, cmd := range (&app{}).rootCommand().Commands() {

@@ -7,6 +7,9 @@ import (
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
+	"paligemma/internal/gguf"
+	"paligemma/internal/model"
+	"paligemma/internal/regular"
 	"paligemma/internal/units"
 )
 
@@ -79,6 +82,33 @@ func (o modelOptions) open(parallel int) (*engine.Engine, error) {
 		return nil, err
 	}
 	return o.openWith(options)
+}
+
+// config reads the configuration of the model that the flags name, from the header of its
+// file.
+func (o modelOptions) config() (model.Config, error) {
+	if o.Model == "" {
+		file, err := demo.Open()
+		if err != nil {
+			return model.Config{}, err
+		}
+		defer file.Close()
+		return model.ReadConfig(file.Header)
+	}
+	path, err := modelPath(o.Model)
+	if err != nil {
+		return model.Config{}, err
+	}
+	file, err := regular.Open(path)
+	if err != nil {
+		return model.Config{}, err
+	}
+	defer file.Close()
+	h, err := gguf.Parse(file, file.Size())
+	if err != nil {
+		return model.Config{}, err
+	}
+	return model.ReadConfig(h)
 }
 
 // openWith opens the model with options of the engine.

@@ -121,19 +121,41 @@ func (o *servedOptions) offered() (all []server.Adapter, err error) {
 	return all, nil
 }
 
-// openOffered sees what kinds of adapters there are, now rather than for the first request.
-// Next to those of --lora, which every text of the model has, all are apart.
-func openOffered(adapters []server.Adapter, lora bool) error {
+// openOffered sees what kinds of adapters there are, and whether the model can have each of
+// them, as far as the headers of the files say: now rather than for the first request. Next
+// to those of --lora, which every text of the model has, all are apart.
+func openOffered(adapters []server.Adapter, m modelOptions) error {
 	for i := range adapters {
 		a := &adapters[i]
 		opened, err := adapter.Open(a.Path)
 		if err != nil {
-			return &engine.ModelError{Err: fmt.Errorf("--adapter %s: %w", quote.Short(a.Name), err)}
+			return offeredError(a, err)
 		}
-		a.Apart = lora || !opened.LowRankOnly()
+		a.Apart = len(m.LoRA) > 0 || !opened.LowRankOnly()
 		_ = opened.Close()
 	}
+	if len(adapters) == 0 {
+		return nil
+	}
+	config, err := m.config()
+	lora, err2 := adapterSpecs(m.LoRA)
+	if err == nil && err2 == nil {
+		_, err = engine.CheckAdapters(config, lora)
+	}
+	if err != nil || err2 != nil { // what is wrong without --adapter is told when the model is opened
+		return nil
+	}
+	for i := range adapters {
+		if _, err := engine.CheckAdapters(config, append(slices.Clone(lora), adapters[i].Spec)); err != nil {
+			return offeredError(&adapters[i], err)
+		}
+	}
 	return nil
+}
+
+// offeredError says which adapter of --adapter an error is about.
+func offeredError(a *server.Adapter, err error) error {
+	return &engine.ModelError{Err: fmt.Errorf("--adapter %s: %w", quote.Short(a.Name), err)}
 }
 
 // served returns the models that a server offers.
@@ -142,11 +164,12 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := openOffered(adapters, len(m.LoRA) > 0); err != nil {
-		return nil, err
-	}
 	named, err := o.named()
 	if err != nil {
+		return nil, err
+	}
+	m.Model = named[0].model
+	if err := openOffered(adapters, m); err != nil {
 		return nil, err
 	}
 	var all []server.Model
@@ -154,19 +177,20 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 		m.Model = s.model
 		offered := server.Model{
 			Name:  s.name,
-			Open:  a.opener(m, o),
 			Masks: func(e *engine.Engine) (*engine.Masks, error) { return openMasks(e, o.MaskDecoder) },
 		}
 		if i == 0 {
 			offered.Adapters = adapters
 		}
+		offered.Open = a.opener(m, o, offered.Adapters)
 		all = append(all, offered)
 	}
 	return all, nil
 }
 
 // opener returns what opens a model, with adapters of its own or none, after those of --lora.
-func (a *app) opener(m modelOptions, o *servedOptions) func(adapters []adapter.Spec) (*engine.Engine, error) {
+// Without any of its own it gets room for those that are offered.
+func (a *app) opener(m modelOptions, o *servedOptions, offered []server.Adapter) func(adapters []adapter.Spec) (*engine.Engine, error) {
 	return func(adapters []adapter.Spec) (*engine.Engine, error) {
 		options, err := m.options(o.parallel)
 		if err != nil {
@@ -175,10 +199,23 @@ func (a *app) opener(m modelOptions, o *servedOptions) func(adapters []adapter.S
 		options.Outlive = true
 		options.PrefillShare, options.PrefixBytes = o.PrefillShare, o.PrefixCache
 		options.Adapters = append(options.Adapters, adapters...)
+		if len(adapters) == 0 {
+			options.Offered, options.OfferedBytes = together(offered), o.AdapterCache
+		}
 		e, err := m.openWith(options)
 		if err == nil {
 			a.noteModel(e)
 		}
 		return e, err
 	}
+}
+
+// together returns the adapters that one engine has for all texts.
+func together(offered []server.Adapter) (specs []adapter.Spec) {
+	for _, a := range offered {
+		if !a.Apart {
+			specs = append(specs, a.Spec)
+		}
+	}
+	return specs
 }

@@ -1,10 +1,16 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"paligemma/internal/adapter"
 )
 
 // Models are served under names: those that are given, or else those of their files.
@@ -115,7 +121,7 @@ func TestRefusedFlags(t *testing.T) {
 // itself has adapters.
 func TestServedAdaptersApart(t *testing.T) {
 	dir := fixture(t, "ADAPTERS")
-	o := servedOptions{Adapters: []string{"a=" + filepath.Join(dir, "rslora"), "b=" + filepath.Join(dir, "lora") + ":0.5"}}
+	o := servedOptions{Models: []string{fixture(t, "MODEL")}, Adapters: []string{"a=" + filepath.Join(dir, "rslora"), "b=" + filepath.Join(dir, "lora") + ":0.5"}}
 	for name, c := range map[string]struct {
 		lora  []string
 		apart []bool
@@ -129,5 +135,63 @@ func TestServedAdaptersApart(t *testing.T) {
 				t.Errorf("%s: %+v, want apart %v", name, a, c.apart[i])
 			}
 		}
+	}
+}
+
+// Adapters that the first model cannot have, and those that are damaged, end the server
+// before it answers, with a line that names them.
+func TestServedAdaptersRefused(t *testing.T) {
+	dir, m := fixture(t, "ADAPTERS"), fixture(t, "MODEL")
+	damaged := func(change func(config, weights []byte) ([]byte, []byte)) string {
+		to := t.TempDir()
+		config, err1 := os.ReadFile(filepath.Join(dir, "lora", adapter.ConfigName))
+		weights, err2 := os.ReadFile(filepath.Join(dir, "lora", adapter.WeightsName))
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		config, weights = change(config, weights)
+		if err := errors.Join(os.WriteFile(filepath.Join(to, adapter.ConfigName), config, 0o600), os.WriteFile(filepath.Join(to, adapter.WeightsName), weights, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	short := damaged(func(c, w []byte) ([]byte, []byte) { return c, w[:len(w)-1] })
+	pointer := damaged(func(c, _ []byte) ([]byte, []byte) {
+		return c, []byte("version https://git-lfs.github.com/spec/v1\n")
+	})
+	config := damaged(func(c, w []byte) ([]byte, []byte) { return c[:len(c)/2], w })
+	rank := damaged(func(c, w []byte) ([]byte, []byte) {
+		return regexp.MustCompile(`"r": \d+`).ReplaceAll(c, []byte(`"r": 7`)), w
+	})
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"another family":       {[]string{"--adapter", "a=" + filepath.Join(dir, "pg2_lora")}, "has "},
+		"the built-in model":   {[]string{"-m", "", "--adapter", "a=" + filepath.Join(dir, "lora")}, "the adapter was made for a base of other dimensions"},
+		"DoRA":                 {[]string{"--adapter", "a=" + filepath.Join(dir, "dora")}, "DoRA"},
+		"the second of two":    {[]string{"--adapter", "b=" + filepath.Join(dir, "lora"), "--adapter", "a=" + filepath.Join(dir, "pg2_lora")}, "has "},
+		"a scale of 0":         {[]string{"--adapter", "a=" + filepath.Join(dir, "pg2_lora") + ":0"}, "has "},
+		"next to --lora":       {[]string{"--lora", filepath.Join(dir, "rslora"), "--adapter", "a=" + filepath.Join(dir, "pg2_lora")}, "has "},
+		"cut":                  {[]string{"--adapter", "a=" + short}, "invalid safetensors"},
+		"a pointer of Git LFS": {[]string{"--adapter", "a=" + pointer}, "Git LFS"},
+		"half a configuration": {[]string{"--adapter", "a=" + config}, adapter.ConfigName},
+		"another rank":         {[]string{"--adapter", "a=" + rank}, "has the rank"},
+		"no folder":            {[]string{"--adapter", "a=" + filepath.Join(dir, "missing")}, "no such file or folder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := slices.Concat([]string{"serve", "--port", "0"}, c.args)
+			if !slices.Contains(args, "-m") {
+				args = append(args, "-m", m)
+			} else {
+				args = slices.DeleteFunc(args, func(a string) bool { return a == "-m" || a == "" })
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // where it serves after all, it ends
+			code, _, errs := runArgs(t, ctx, false, args...)
+			if code != exitModel || !strings.HasPrefix(errs, `paligemma: --adapter "a": `) || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 || len(errs) > 500 {
+				t.Errorf("exit code %d: %s, want %s", code, errs, c.want)
+			}
+		})
 	}
 }

@@ -17,6 +17,22 @@ type Adapters struct {
 	notes  []string
 }
 
+// CheckAdapters makes sure that adapters, which are added up in this order, can be added to a
+// model of a configuration, as far as the headers of their files say, and returns what they
+// change.
+func CheckAdapters(c model.Config, specs []adapter.Spec) ([]model.Extent, error) {
+	loaded, err := adapter.OpenAll(specs)
+	if err != nil {
+		return nil, err
+	}
+	defer adapter.CloseAll(loaded)
+	extents, err := adapter.Extents(c, loaded)
+	if err == nil {
+		err = c.CheckExtents(extents)
+	}
+	return extents, err
+}
+
 // LoadAdapters reads adapters, which are added up in this order, into memory. Each must be
 // one that does nothing but add products of low rank (adapter.Adapter.LowRankOnly), and the
 // engine must have none of its own. The caller releases what it gets.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -189,6 +190,10 @@ func TestNoRoom(t *testing.T) {
 	_, err := Open(path, Options{Device: "fake2", Threads: 1})
 	if short := (*MemoryError)(nil); !errors.As(err, &short) || short.Device != "fake2" || short.Has != 100<<20 || short.Needs <= short.Has {
 		t.Errorf("%v, want a MemoryError of fake2", err)
+	}
+	_, err = Open(path, Options{Device: "fake2", Threads: 1, Adapters: []adapter.Spec{{Path: "../../testdata/adapters/lora", Scale: 1}}})
+	if with := (*MemoryError)(nil); !errors.As(err, &with) || with.Adapters != 4*15_232 || !strings.Contains(err.Error(), "(60.9 kB of it for adapters)") {
+		t.Errorf("with an adapter: %v", err)
 	}
 	if testdevice.Sent() != before {
 		t.Error("weights were sent before it was refused")

@@ -56,8 +56,14 @@ type Options struct {
 	Force    bool           // do not ask whether the memory will do
 	Parallel int            // sequences decoded together, at most; 0: DefaultParallel
 	Adapters []adapter.Spec // added to the model, in this order
-	Outlive  bool           // a device that is gone is ErrLost for all requests, and not the end of the process
-	Plain    bool           // graphs are those of other devices: to test these on the CPU (ggml.Options.Plain)
+
+	// Offered are adapters that LoadAdapters may be asked for, of which OfferedBytes are
+	// kept, or one: devices must have room for them.
+	Offered      []adapter.Spec
+	OfferedBytes int64
+
+	Outlive bool // a device that is gone is ErrLost for all requests, and not the end of the process
+	Plain   bool // graphs are those of other devices: to test these on the CPU (ggml.Options.Plain)
 
 	// PrefillShare bounds the share of time, up to 1, that images and prompts of new
 	// requests take while texts are decoded: there is a step of all texts at least
@@ -326,7 +332,8 @@ func (e *Engine) CellType() gguf.Type { return e.model.Options().CellType() }
 // Devices returns what the model is computed on.
 func (e *Engine) Devices() []ggml.Device { return e.backend.Devices() }
 
-// DeviceBytes returns the bytes of the weights on devices other than the CPU.
+// DeviceBytes returns the bytes of the weights on devices other than the CPU, without those
+// of adapters.
 func (e *Engine) DeviceBytes() int64 {
 	n := int64(0)
 	for _, s := range e.plan.Shares {

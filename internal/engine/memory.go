@@ -16,13 +16,18 @@ import (
 type MemoryError struct {
 	Needs, Has int64  // bytes
 	Device     string // whose memory it is; "": the machine's
+	Adapters   int64  // of the bytes that a device needs
 }
 
 // Error is the rest of a sentence that names the model.
 func (e *MemoryError) Error() string {
 	if e.Device != "" {
-		return fmt.Sprintf("not enough memory on %s: needs %s, has %s: put fewer layers on it (--split, --gpu-layers), or take a smaller --type (--force tries anyway)",
-			e.Device, units.Bytes(e.Needs), units.Bytes(e.Has))
+		adapters := ""
+		if e.Adapters > 0 {
+			adapters = fmt.Sprintf(" (%s of it for adapters)", units.Bytes(e.Adapters))
+		}
+		return fmt.Sprintf("not enough memory on %s: needs %s%s, has %s: put fewer layers on it (--split, --gpu-layers), or take a smaller --type (--force tries anyway)",
+			e.Device, units.Bytes(e.Needs), adapters, units.Bytes(e.Has))
 	}
 	return fmt.Sprintf("not enough memory: needs %s, has %s (--force tries anyway)", units.Bytes(e.Needs), units.Bytes(e.Has))
 }
@@ -54,8 +59,8 @@ func (n need) check(free limits.Memory) error {
 	return nil
 }
 
-// Plan places a model on the devices that the options name. It reads the header only. What
-// does not fit is no error.
+// Plan places a model, and the adapters that are added to it, on the devices that the
+// options name. It reads headers only. What does not fit is not an error.
 func (o Options) Plan(h *gguf.Header) (model.Plan, error) {
 	c, err := model.ReadConfig(h)
 	if err == nil {
@@ -64,11 +69,15 @@ func (o Options) Plan(h *gguf.Header) (model.Plan, error) {
 	if err != nil {
 		return model.Plan{}, err
 	}
-	return o.place(c, h)
+	extents, err := CheckAdapters(c, o.Adapters)
+	if err != nil {
+		return model.Plan{}, err
+	}
+	return o.place(c, h, extents)
 }
 
-// place is Plan for a header that was checked.
-func (o Options) place(c model.Config, h *gguf.Header) (model.Plan, error) {
+// place is Plan for a header that was checked, and for adapters of some extents.
+func (o Options) place(c model.Config, h *gguf.Header, extents []model.Extent) (model.Plan, error) {
 	devices, err := ggml.FindDevices(o.Device)
 	if err != nil {
 		return model.Plan{}, err
@@ -83,7 +92,13 @@ func (o Options) place(c model.Config, h *gguf.Header) (model.Plan, error) {
 		}
 	}
 	prompt := c.Vision.ImageTokens + promptTokens
-	return c.Plan(h.Lookup, places, o.Split, prompt, o.parallel()*(prompt+answerTokens))
+	room := model.Room{Prompt: prompt, Cells: o.parallel() * (prompt + answerTokens), Adapters: extents, Most: o.OfferedBytes}
+	for _, spec := range o.Offered {
+		if extents, err := CheckAdapters(c, []adapter.Spec{spec}); err == nil { // what is wrong is told to who asks for it
+			room.Offered = append(room.Offered, extents)
+		}
+	}
+	return c.Plan(h.Lookup, places, o.Split, room)
 }
 
 // parallel is how many texts are decoded together, at most.
@@ -102,12 +117,13 @@ func (o Options) plan(h *gguf.Header, size int64, adapters []adapter.Loaded) (mo
 		}
 		return model.Plan{}, o.checkHost(c, model.Plan{}, size, adapters)
 	}
-	plan, err := o.place(c, h)
+	extents, _ := adapter.Extents(c, adapters) // what is wrong with them is told when they are read
+	plan, err := o.place(c, h, extents)
 	if err != nil || o.Force {
 		return plan, err
 	}
 	if s, ok := plan.Short(); ok {
-		return plan, &MemoryError{s.Needs(), s.Free, s.Device}
+		return plan, &MemoryError{Needs: s.Needs(), Has: s.Free, Device: s.Device, Adapters: s.Adapters}
 	}
 	return plan, o.checkHost(c, plan, size, adapters)
 }

@@ -61,3 +61,44 @@ func TestNeed(t *testing.T) {
 		})
 	}
 }
+
+// TestPlannedAdapters counts what is added to the model, and what is offered as far as it is
+// kept; what cannot be opened is told to who asks for it.
+func TestPlannedAdapters(t *testing.T) {
+	dir := filepath.Join("..", "..", "testdata", "adapters")
+	lora, rslora := adapter.Spec{Path: filepath.Join(dir, "lora"), Scale: 1}, adapter.Spec{Path: filepath.Join(dir, "rslora"), Scale: 0.5}
+	e := openTinyWith(t, Options{})
+	planned := func(o Options) int64 {
+		t.Helper()
+		o.Device = "cpu"
+		p, err := o.Plan(e.file.Header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Shares[0].Adapters
+	}
+	const bytes = 4 * 15_232
+	other := planned(Options{Adapters: []adapter.Spec{rslora}})
+	for name, c := range map[string]struct {
+		o    Options
+		want int64
+	}{
+		"none":             {Options{}, 0},
+		"added":            {Options{Adapters: []adapter.Spec{lora}}, bytes},
+		"two":              {Options{Adapters: []adapter.Spec{lora, rslora}}, bytes + other},
+		"left out":         {Options{Adapters: []adapter.Spec{{Path: lora.Path}}}, 0},
+		"offered":          {Options{Adapters: []adapter.Spec{lora}, Offered: []adapter.Spec{rslora}, OfferedBytes: 1 << 30}, bytes + other},
+		"offered, missing": {Options{Offered: []adapter.Spec{{Path: "missing", Scale: 1}, rslora}, OfferedBytes: 1 << 30}, other},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := planned(c.o); got != c.want || other == 0 {
+				t.Errorf("%d bytes, want %d", got, c.want)
+			}
+		})
+	}
+	for name, spec := range map[string]adapter.Spec{"missing": {Path: "missing", Scale: 1}, "of another model": {Path: filepath.Join(dir, "pg2_lora"), Scale: 1}} {
+		if _, err := (Options{Device: "cpu", Adapters: []adapter.Spec{spec}}).Plan(e.file.Header); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

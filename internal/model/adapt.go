@@ -13,6 +13,17 @@ import (
 // checkChanges compares changes with the tensors of the configuration, which must be
 // valid: whatever does not fit or cannot be done to a model in memory is in the one error.
 func (c Config) checkChanges(changes []Change) error {
+	return checkEach(c, changes, func(change Change) string { return change.Tensor }, Change.check)
+}
+
+// CheckExtents reports what of changes cannot be done to a model in memory, as far as that
+// is known without their values.
+func (c Config) CheckExtents(extents []Extent) error {
+	return checkEach(c, extents, func(e Extent) string { return e.Tensor }, Extent.check)
+}
+
+// changeable returns the tensors that adapters may change.
+func (c Config) changeable() map[string]TensorSpec {
 	specs := map[string]TensorSpec{}
 	for _, spec := range c.Tensors() {
 		specs[spec.Name] = spec
@@ -20,22 +31,30 @@ func (c Config) checkChanges(changes []Change) error {
 	if c.Tied {
 		specs[TensorHead] = specs[TensorEmbedding]
 	}
+	return specs
+}
+
+// checkEach checks each of some changes against the tensor that it is of.
+func checkEach[C any](c Config, changes []C, tensor func(C) string, check func(C, TensorSpec) error) error {
+	specs, seen := c.changeable(), map[string]bool{}
 	var errs []error
 	var dora string
-	for i, change := range changes {
-		spec, ok := specs[change.Tensor]
+	for _, change := range changes {
+		name := tensor(change)
+		spec, ok := specs[name]
 		switch {
 		case !ok:
-			errs = append(errs, fmt.Errorf("an adapter changes the tensor %s, which is unknown", change.Tensor))
-		case slices.ContainsFunc(changes[:i], func(other Change) bool { return other.Tensor == change.Tensor }):
-			errs = append(errs, fmt.Errorf("tensor %s is changed twice", change.Tensor))
+			errs = append(errs, fmt.Errorf("an adapter changes the tensor %s, which is unknown", name))
+		case seen[name]:
+			errs = append(errs, fmt.Errorf("tensor %s is changed twice", name))
 		default:
-			if err := change.check(spec); errors.Is(err, errDoRA) {
-				dora = change.Tensor
+			if err := check(change, spec); errors.Is(err, errDoRA) {
+				dora = name
 			} else if err != nil {
-				errs = append(errs, fmt.Errorf("tensor %s: %w", change.Tensor, err))
+				errs = append(errs, fmt.Errorf("tensor %s: %w", name, err))
 			}
 		}
+		seen[name] = true
 	}
 	if dora != "" { // once, for there are many
 		errs = append(errs, fmt.Errorf("tensor %s: %w", dora, errDoRA))
@@ -47,23 +66,36 @@ var errDoRA = errors.New("an adapter scales its rows to a length (DoRA), which i
 
 // check compares a change with the tensor that it is of.
 func (c Change) check(spec TensorSpec) error {
-	in, out := spec.Shape[0], 1
-	for _, d := range spec.Shape[1:] {
-		out *= d
-	}
+	width, height := spec.matrix()
+	in, out := int(width), int(height)
 	if c.Values != nil && len(c.Values) != in*out {
 		return fmt.Errorf("an adapter replaces %d values by %d", in*out, len(c.Values))
 	}
 	if len(c.LowRank) > 0 && len(spec.Shape) != 2 {
-		return errors.New("an adapter treats it as a matrix, which it is not")
+		return errNoMatrix
 	}
-	if c.Bias != nil && (spec.Role != RoleMatrix || c.Tensor == TensorEmbedding || len(c.Bias) != out) {
+	if c.Bias != nil && len(c.Bias) != out {
 		return fmt.Errorf("an adapter's bias of %d values does not fit", len(c.Bias))
 	}
 	for _, u := range c.LowRank {
 		if err := u.check(in, out); err != nil {
 			return err
 		}
+	}
+	return c.Extent().check(spec)
+}
+
+var errNoMatrix = errors.New("an adapter treats it as a matrix, which it is not")
+
+// check compares what is known of a change with the tensor that it is of.
+func (e Extent) check(spec TensorSpec) error {
+	switch {
+	case e.Rank > 0 && len(spec.Shape) != 2:
+		return errNoMatrix
+	case e.Bias && (spec.Role != RoleMatrix || e.Tensor == TensorEmbedding):
+		return errors.New("an adapter's bias does not fit")
+	case e.DoRA:
+		return errDoRA
 	}
 	return nil
 }
@@ -77,8 +109,6 @@ func (u LowRank) check(in, out int) error {
 		return fmt.Errorf("an adapter of rank %d has %d and %d values, want %d and %d", u.Rank, len(u.A), len(u.B), u.Rank*in, out*u.Rank)
 	case math.IsNaN(float64(u.Scale)) || math.IsInf(float64(u.Scale), 0):
 		return fmt.Errorf("an adapter's scale is %v", u.Scale)
-	case u.Magnitude != nil:
-		return errDoRA
 	}
 	return nil
 }

@@ -17,6 +17,51 @@ type Change struct {
 	Bias []float32
 }
 
+// Extent is what is known of a Change before its values are read.
+type Extent struct {
+	Tensor string // as in Change
+	Rank   int    // of all its updates, those of scale 0 left out
+	Values bool   // it replaces the stored values
+	Bias   bool
+	DoRA   bool // an update has a Magnitude
+}
+
+// Extent returns what is known of the change without its values.
+func (c Change) Extent() Extent {
+	dora := slices.ContainsFunc(c.LowRank, func(u LowRank) bool { return u.Magnitude != nil })
+	e := Extent{Tensor: c.Tensor, Values: c.Values != nil, Bias: c.Bias != nil, DoRA: dora}
+	for _, u := range active(c.LowRank) {
+		e.Rank += u.Rank
+	}
+	return e
+}
+
+// bytes returns the memory that the values take on the device of a tensor. Of one that is
+// not a matrix the sum is placed.
+func (e Extent) bytes(spec TensorSpec) int64 {
+	in, out := spec.matrix()
+	n := int64(0)
+	if e.Values || e.Rank > 0 && spec.Role != RoleMatrix {
+		n += in * out
+	}
+	if spec.Role == RoleMatrix {
+		n += int64(e.Rank) * (in + out)
+	}
+	if e.Bias {
+		n += out
+	}
+	return floatSize * n
+}
+
+// matrix returns the length of the rows of a tensor, and their number.
+func (s TensorSpec) matrix() (in, out int64) {
+	out = 1
+	for _, d := range s.Shape[1:] {
+		out *= int64(d)
+	}
+	return int64(s.Shape[0]), out
+}
+
 // active returns the updates whose scale is not 0.
 func active(updates []LowRank) []LowRank {
 	return slices.DeleteFunc(slices.Clone(updates), func(u LowRank) bool { return u.Scale == 0 })

@@ -108,3 +108,39 @@ func (a *Adapters) Astray() (weights []ggml.Tensor) {
 	}
 	return weights
 }
+
+// ChangedBytes returns how many bytes what adapters bring takes.
+func (m *Model) ChangedBytes() (n int64) {
+	if m.changed == nil {
+		return 0
+	}
+	for _, t := range m.changed.Tensors() {
+		n += floatSize * t.Elements()
+	}
+	return n
+}
+
+// ZeroBytes returns how many of them are zeros that stand for updates and biases which
+// changes lack of one of Q, K and V that are one matrix.
+func (m *Model) ZeroBytes(changes []Change) (n int64) {
+	updated, biased := map[*Matrix]bool{}, map[*Matrix]bool{}
+	for _, c := range changes {
+		updated[m.slots[c.Tensor].matrix] = c.Extent().Rank > 0
+		biased[m.slots[c.Tensor].matrix] = c.Bias != nil
+	}
+	for _, w := range m.projections() {
+		if !w.joined.tensor.Valid() {
+			continue
+		}
+		parts := []*Matrix{&w.Q, &w.K, &w.V}
+		for _, p := range parts {
+			if !updated[p] && slices.ContainsFunc(parts, func(o *Matrix) bool { return updated[o] }) {
+				n += floatSize * (p.tensor.Dim(0) + p.tensor.Dim(1))
+			}
+			if !biased[p] && slices.ContainsFunc(parts, func(o *Matrix) bool { return biased[o] }) {
+				n += floatSize * p.tensor.Dim(1)
+			}
+		}
+	}
+	return n
+}

@@ -268,7 +268,7 @@ func evenly(t *testing.T, f *gguf.File, b *ggml.Backend) model.Plan {
 		places = append(places, model.Place{Name: d.Name, Host: d.Kind == ggml.KindCPU})
 		split.Shares = append(split.Shares, 1)
 	}
-	plan, err := c.Plan(f.Lookup, places, split, 100, 100)
+	plan, err := c.Plan(f.Lookup, places, split, model.Room{Prompt: 100, Cells: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,20 +34,21 @@ type Plan struct {
 // Share is what one device holds and computes: whole layers of the language model with
 // their keys and values.
 type Share struct {
-	Device  string `json:"device"`
-	First   int    `json:"first_layer"`
-	Layers  int    `json:"layers"`
-	Vision  bool   `json:"vision"`        // tower and projector
-	Head    bool   `json:"head"`          // final norm and logits
-	Weights int64  `json:"weights_bytes"` // this and the following in bytes
-	Cache   int64  `json:"cache_bytes"`
-	Compute int64  `json:"compute_bytes"`         // an estimate of all else that a computation needs
-	Free    int64  `json:"memory_free,omitempty"` // 0: the device does not say
-	Host    bool   `json:"-"`                     // the CPU
+	Device   string `json:"device"`
+	First    int    `json:"first_layer"`
+	Layers   int    `json:"layers"`
+	Vision   bool   `json:"vision"`        // tower and projector
+	Head     bool   `json:"head"`          // final norm and logits
+	Weights  int64  `json:"weights_bytes"` // this and the following in bytes
+	Adapters int64  `json:"adapters_bytes,omitempty"`
+	Cache    int64  `json:"cache_bytes"`
+	Compute  int64  `json:"compute_bytes"`         // an estimate of all else that a computation needs
+	Free     int64  `json:"memory_free,omitempty"` // 0: the device does not say
+	Host     bool   `json:"-"`                     // the CPU
 }
 
 // Needs returns the memory that the share takes, in bytes.
-func (s Share) Needs() int64 { return s.Weights + s.Cache + s.Compute }
+func (s Share) Needs() int64 { return s.Weights + s.Adapters + s.Cache + s.Compute }
 
 // missing is by how much that is more than there is.
 func (s Share) missing() int64 {
@@ -109,12 +110,23 @@ func (s TensorSpec) textLayer() int {
 	return s.Layer
 }
 
+// Room is what a plan makes room for next to the weights.
+type Room struct {
+	Prompt   int      // tokens of a prompt
+	Cells    int      // of the cache
+	Adapters []Extent // that are added to the model
+
+	// Offered are adapters that texts may ask for, of which no more than Most bytes are
+	// kept, unless one alone takes more.
+	Offered [][]Extent
+	Most    int64
+}
+
 // Plan places a model on devices, whose tensors lookup returns: all that the configuration
-// calls for must be there. It counts the memory for prompts of some tokens and a cache of
-// some cells. Devices that get nothing to compute are left out. What does not fit is left to
-// Short to tell.
-func (c Config) Plan(lookup func(name string) (gguf.Tensor, bool), places []Place, split Split, prompt, cells int) (Plan, error) {
-	n := c.needs(lookup, prompt, cells)
+// calls for must be there. Devices that get nothing to compute are left out. What does not
+// fit is left to Short to tell.
+func (c Config) Plan(lookup func(name string) (gguf.Tensor, bool), places []Place, split Split, room Room) (Plan, error) {
+	n := c.needs(lookup, room)
 	p := planner{places: places, needs: n, vision: max(0, slices.IndexFunc(places, func(p Place) bool { return !p.Host }))}
 	layers, err := split.deal(len(places), c.Text.Layers)
 	if err != nil {
@@ -169,44 +181,112 @@ func (s Split) deal(devices, layers int) ([]int, error) {
 	return dealt, nil
 }
 
+// parts are bytes of the parts of a model.
+type parts struct {
+	layers       []int64 // of the language model
+	vision, head int64
+}
+
+func (c Config) newParts() parts { return parts{layers: make([]int64, c.Text.Layers)} }
+
+// add adds bytes of a tensor.
+func (p *parts) add(spec TensorSpec, bytes int64) {
+	switch layer := spec.textLayer(); {
+	case layer >= 0:
+		p.layers[layer] += bytes
+	case spec.vision():
+		p.vision += bytes
+	default:
+		p.head += bytes
+	}
+}
+
+// of returns the bytes of the parts that a share has.
+func (p *parts) of(s Share) int64 {
+	n := int64(0)
+	for _, layer := range p.layers[s.First:][:s.Layers] {
+		n += layer
+	}
+	if s.Vision {
+		n += p.vision
+	}
+	if s.Head {
+		n += p.head
+	}
+	return n
+}
+
 // needs are the bytes that the parts of a model take.
 type needs struct {
-	layers       []int64 // weights of each
-	cache        int64   // of each layer
-	vision, head int64   // weights
-	work         int64   // results in a layer of the language model,
-	visionWork   int64   // of the tower, for an image,
-	images       int64   // that a device other than the CPU encodes at a time
-	logits       int64   // and after the last layer
+	weights, adapters parts
+	cache             int64 // of each layer
+	work              int64 // results in a layer of the language model,
+	visionWork        int64 // of the tower, for an image,
+	images            int64 // that a device other than the CPU encodes at a time
+	logits            int64 // and after the last layer
 }
 
 // needs counts the bytes of a model's parts.
-func (c Config) needs(lookup func(name string) (gguf.Tensor, bool), prompt, cells int) needs {
-	n := needs{layers: make([]int64, c.Text.Layers)}
+func (c Config) needs(lookup func(name string) (gguf.Tensor, bool), room Room) needs {
+	n := needs{weights: c.newParts(), adapters: c.adapterParts(room)}
 	cell := 2.0 // F16
 	exact := true
 	for _, spec := range c.Tensors() {
 		t, _ := lookup(spec.Name)
 		exact = exact && t.Type == gguf.TypeF32
-		switch layer := spec.textLayer(); {
-		case layer >= 0:
-			n.layers[layer] += t.Size
-		case spec.vision():
-			n.vision += t.Size
-		default:
-			n.head += t.Size
-		}
+		n.weights.add(spec, t.Size)
 	}
 	if exact {
 		cell = floatSize
 	}
 	bound := func(v float64) int64 { return int64(min(mostMemory, v)) }
 	t, v := c.Text, c.Vision
-	n.cache = bound(c.cacheMemory(float64(cells)) / float64(t.Layers) * cell / floatSize)
-	n.work = bound(c.textMemory(float64(prompt)) + scoreMemory(prompt, t.Heads))
+	n.cache = bound(c.cacheMemory(float64(room.Cells)) / float64(t.Layers) * cell / floatSize)
+	n.work = bound(c.textMemory(float64(room.Prompt)) + scoreMemory(room.Prompt, t.Heads))
 	n.visionWork, n.images = bound(c.visionMemory()+scoreMemory(v.ImageTokens, v.Heads)), int64(c.imagesPerPass())
 	n.logits = bound(c.logitMemory())
 	return n
+}
+
+// adapterParts counts the bytes of adapters, those that are offered as far as they are
+// kept.
+func (c Config) adapterParts(room Room) parts {
+	specs := c.changeable()
+	sum := c.newParts()
+	add := func(to *parts, extents []Extent) (bytes int64) {
+		for _, e := range extents {
+			spec, ok := specs[e.Tensor]
+			if !ok || e.Tensor == TensorEmbedding && !c.embeddingIsHead(extents) { // its rows are looked up by the host
+				continue
+			}
+			n := e.bytes(spec)
+			to.add(spec, n)
+			bytes += n
+		}
+		return bytes
+	}
+	add(&sum, room.Adapters)
+	offered := c.newParts()
+	var all, largest int64
+	for _, extents := range room.Offered {
+		n := add(&offered, extents)
+		all, largest = all+n, max(largest, n)
+	}
+	if kept := min(all, max(largest, room.Most)); kept > 0 {
+		share := float64(kept) / float64(all)
+		part := func(n int64) int64 { return int64(math.Ceil(share * float64(n))) }
+		for i, n := range offered.layers {
+			sum.layers[i] += part(n)
+		}
+		sum.vision += part(offered.vision)
+		sum.head += part(offered.head)
+	}
+	return sum
+}
+
+// embeddingIsHead reports whether the token embedding is the head, too, with changes.
+func (c Config) embeddingIsHead(extents []Extent) bool {
+	return c.Tied && !slices.ContainsFunc(extents, func(e Extent) bool { return e.Tensor == TensorHead })
 }
 
 // planner weighs ways to place a model.
@@ -223,19 +303,16 @@ const deviceMemory = 256 << 20
 // share is what a place has with n layers from the first-th on.
 func (p *planner) share(place, first, n int) Share {
 	at := p.places[place]
-	s := Share{Device: at.Name, Host: at.Host, Free: at.Free, First: first, Layers: n, Vision: place == p.vision, Head: n > 0 && first+n == len(p.layers)}
+	s := Share{Device: at.Name, Host: at.Host, Free: at.Free, First: first, Layers: n, Vision: place == p.vision, Head: n > 0 && first+n == len(p.weights.layers)}
 	if !s.used() {
 		return s
 	}
-	for _, layer := range p.layers[first:][:n] {
-		s.Weights += layer
-	}
+	s.Weights, s.Adapters = p.weights.of(s), p.adapters.of(s)
 	s.Cache = int64(n) * p.cache
 	if n > 0 {
 		s.Compute = p.work
 	}
 	if s.Vision {
-		s.Weights += p.needs.vision
 		work := p.visionWork
 		if !s.Host {
 			work *= p.images
@@ -243,7 +320,6 @@ func (p *planner) share(place, first, n int) Share {
 		s.Compute = max(s.Compute, work)
 	}
 	if s.Head {
-		s.Weights += p.head
 		s.Compute += p.logits
 	}
 	if !s.Host {
@@ -291,7 +367,7 @@ func (p *planner) fill() []int {
 		weight
 		dealt []int
 	}
-	all := len(p.layers)
+	all := len(p.weights.layers)
 	best := make([]*way, all+1) // by the layers that are placed
 	best[0] = &way{}
 	for place := range p.places {

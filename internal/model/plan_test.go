@@ -86,7 +86,7 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config, lookup := released(t, c.model, c.typ)
-			p, err := config.Plan(lookup, c.places, c.split, config.Vision.ImageTokens, 1024)
+			p, err := config.Plan(lookup, c.places, c.split, model.Room{Prompt: config.Vision.ImageTokens, Cells: 1024})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,7 +141,7 @@ func TestPlanRefuses(t *testing.T) {
 		"fewer than none":   {two, model.Split{Last: -1}, "-1 layers"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := config.Plan(lookup, c.places, c.split, 256, 1024); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := config.Plan(lookup, c.places, c.split, model.Room{Prompt: 256, Cells: 1024}); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
