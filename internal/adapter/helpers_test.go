@@ -119,6 +119,17 @@ func (f *files) changes(c model.Config, scale float64) ([]model.Change, []string
 	return Changes(c, []Loaded{{a, scale}})
 }
 
+// extents works out what is known of that from the headers.
+func (f *files) extents(c model.Config) ([]model.Extent, error) {
+	f.t.Helper()
+	a, err := Open(f.save())
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	return Extents(c, []Loaded{{a, 1}})
+}
+
 // refused wants an error of one bounded line that has all the parts.
 func refused(t *testing.T, err error, parts ...string) {
 	t.Helper()

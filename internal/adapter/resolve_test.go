@@ -38,6 +38,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, name := range []string{"lora", "rslora", "dora", "places", "dora_places", "bias_all", "bias_lora_only", "lora_bias", "norms"} {
 		whole := load(t, name)
+		sameExtents(t, whole)
 		for fault, apply := range faults {
 			t.Run(name+"/"+fault, func(t *testing.T) {
 				for i, d := range whole.tensors {
@@ -47,9 +48,29 @@ func TestFaults(t *testing.T) {
 					}
 					_, _, err := f.changes(tiny(), 1)
 					refused(t, err, place(fault, f, i, d.Name))
+					if fault != "NaN" && fault != "infinite" { // which headers do not tell
+						_, headers := f.extents(tiny())
+						refused(t, headers, err.Error()[strings.Index(err.Error(), ": "):]) // after the folder
+					}
 				}
 			})
 		}
+	}
+}
+
+// sameExtents makes sure that the headers of an adapter tell what its changes are.
+func sameExtents(t *testing.T, f *files) {
+	t.Helper()
+	changes, _, err := f.changes(tiny(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []model.Extent
+	for _, c := range changes {
+		want = append(want, c.Extent())
+	}
+	if got, err := f.extents(tiny()); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 }
 

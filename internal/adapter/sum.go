@@ -136,7 +136,8 @@ func (s *sum) staysTied(embedding, head *Edit) (bool, error) {
 }
 
 // sameUpdate reports whether two updates add the same, as they do where PEFT trained
-// one for the embedding and the head (ensure_weight_tying).
+// one for the embedding and the head (ensure_weight_tying). Of values that were not read
+// that is not known.
 func sameUpdate(a, b model.LowRank) bool {
-	return a.Scale == b.Scale && a.Magnitude == nil && b.Magnitude == nil && slices.Equal(a.A, b.A) && slices.Equal(a.B, b.B)
+	return len(a.A) > 0 && a.Scale == b.Scale && a.Magnitude == nil && b.Magnitude == nil && slices.Equal(a.A, b.A) && slices.Equal(a.B, b.B)
 }
