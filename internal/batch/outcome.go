@@ -52,29 +52,48 @@ func openOutcome(path string) (outcome, error) {
 	return o, nil
 }
 
-// addNumbered finds the numbered files of all parts: of each up to its last one, or one
-// that is missing.
+// addNumbered finds the numbered files of all parts: of each up to its last one, with those
+// that are missing before it, or one after those that are there.
 func (o *outcome) addNumbered(out output) error {
+	numbers, err := out.numbers()
+	if err != nil {
+		return err
+	}
 	n := min(max(1, o.job.Shards), maxParts)
 	for i := range n {
-		var part []files
-		for final := false; !final; {
-			f := out.numbered(int64(len(part)), Part{i, n})
-			part = append(part, f)
-			if !f.there() {
-				break
-			}
-			if f.complete() {
-				s, err := f.readStats()
-				if err != nil {
-					return err
-				}
-				final = s.Final
-			}
+		p := Part{i, n}
+		part, err := out.part(p, numbers[p.suffix()], o.job)
+		if err != nil {
+			return err
 		}
 		o.parts, o.files = append(o.parts, part), append(o.files, part...)
 	}
 	return nil
+}
+
+// part returns the numbered files of a part, of which some numbers are there.
+func (o output) part(p Part, numbers []int64, job Job) (part []files, err error) {
+	for _, n := range numbers {
+		f := o.numbered(n, p)
+		missing := n - int64(len(part))
+		switch {
+		case !f.there(), missing > 0 && f.complete() && !f.of(job):
+			continue // it is not of this job
+		case missing > maxOutputs:
+			return nil, fmt.Errorf("%s is there, and %d files before it are missing: move it away", f.path, missing)
+		}
+		for int64(len(part)) <= n {
+			part = append(part, o.numbered(int64(len(part)), p))
+		}
+		if !f.complete() {
+			continue
+		}
+		s, err := f.readStats()
+		if err != nil || s.Final {
+			return part, err
+		}
+	}
+	return append(part, o.numbered(int64(len(part)), p)), nil
 }
 
 // complete returns an error that names a file which is not complete.

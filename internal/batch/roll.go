@@ -20,31 +20,56 @@ import (
 
 // numbered returns the files of results with a number, from 0, of a part.
 func (o output) numbered(number int64, part Part) files {
-	return o.files(fmt.Sprintf("%05d", number), part)
+	return o.files(digits(number), part)
 }
 
 // there reports whether a run has begun the results.
 func (f *files) there() bool { return exists(f.path) || exists(f.journal) || exists(f.retry) }
 
-// numberedThere returns the groups of which a file is in the folder, in the order of
-// names.
-func (o output) numberedThere(part Part) (groups []group, err error) {
+// numbers returns the numbers of which a file is in the folder, ascending, by the suffixes of
+// parts.
+func (o output) numbers() (map[string][]int64, error) {
 	entries, err := os.ReadDir(o.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("--output %s: %w", quote.Short(o.path), atomicfile.Cause(err))
 	}
+	all := map[string][]int64{}
+	named := o.numbered(0, Part{})
 	for _, entry := range entries {
-		digits := entry.Name()[:len(entry.Name())-len(strings.TrimLeft(entry.Name(), "0123456789"))]
-		n, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil {
+		rest := strings.TrimLeft(entry.Name(), "0123456789")
+		n, err := strconv.ParseInt(strings.TrimSuffix(entry.Name(), rest), 10, 64)
+		if err != nil || digits(n)+rest != entry.Name() {
 			continue
 		}
-		f := o.numbered(n, part)
-		if slices.Contains(f.all(), filepath.Join(o.path, entry.Name())) {
-			groups = append(groups, group{files: f})
+		for _, path := range named.all() {
+			if suffix, ok := strings.CutSuffix(rest, strings.TrimPrefix(filepath.Base(path), digits(0))); ok {
+				all[suffix] = append(all[suffix], n)
+			}
 		}
 	}
-	return slices.CompactFunc(groups, func(a, b group) bool { return a.path == b.path }), nil
+	for suffix, numbers := range all {
+		slices.Sort(numbers)
+		all[suffix] = slices.Compact(numbers)
+	}
+	return all, nil
+}
+
+// digits is a number in the name of a file.
+func digits(n int64) string { return fmt.Sprintf("%05d", n) }
+
+// numberedThere returns the groups of a part of which a file is in the folder.
+func (o output) numberedThere(part Part) (groups []group, err error) {
+	numbers, err := o.numbers()
+	for _, n := range numbers[part.suffix()] {
+		groups = append(groups, group{files: o.numbered(n, part)})
+	}
+	return groups, err
+}
+
+// of reports whether complete results are a job's, by their statistics.
+func (f *files) of(job Job) bool {
+	s, ok := f.storedStats()
+	return ok && job.differences(s.Job) == ""
 }
 
 // roll writes the records of a part of the inputs into files of the same number of
@@ -55,6 +80,7 @@ type roll struct {
 	each  int64 // records of a file
 	queue *queue
 	kept  map[int64]keptFile // by their numbers
+	alien map[int64]bool     // numbers of files after a gap that this job is not known to have written
 
 	mu     sync.Mutex
 	opened []*rollFile // that are to be closed
@@ -82,7 +108,7 @@ type rollFile struct {
 
 // roll answers a part of the inputs into numbered files.
 func (r *run) roll(ctx context.Context, g group, named Part) error {
-	w := &roll{run: r, named: named, each: r.RecordsPerFile, kept: map[int64]keptFile{}}
+	w := &roll{run: r, named: named, each: r.RecordsPerFile, kept: map[int64]keptFile{}, alien: map[int64]bool{}}
 	all, err := w.scan(ctx, &g)
 	if err != nil || all {
 		return err
@@ -98,17 +124,27 @@ func (r *run) roll(ctx context.Context, g group, named Part) error {
 	return errors.Join(err, w.close())
 }
 
-// scan finds the files that stay as they are. The last one becomes a journal again where
-// inputs were added. all says that nothing else is to be done.
+// scan finds the files that stay as they are, also after some that are missing. The last one
+// becomes a journal again where inputs were added. all says that nothing else is to be done.
 func (w *roll) scan(ctx context.Context, g *group) (all bool, err error) {
-	pending := false
-	for n := int64(0); ; n++ {
+	numbers, err := w.output.numbers()
+	if err != nil {
+		return false, err
+	}
+	pending, next := false, int64(0)
+	for _, n := range numbers[w.named.suffix()] {
 		f := w.output.numbered(n, w.named)
+		if !f.there() {
+			continue
+		}
+		gap := n > next
+		pending, next = pending || gap, n+1
 		switch {
-		case !f.there():
-			return false, nil
 		case !f.complete() || exists(f.retry):
 			pending = true
+			continue
+		case gap && !f.of(w.Job):
+			w.alien[n] = true
 			continue
 		}
 		s, err := f.readStats()
@@ -131,6 +167,7 @@ func (w *roll) scan(ctx context.Context, g *group) (all bool, err error) {
 			return !pending, nil
 		}
 	}
+	return false, nil
 }
 
 // reopen makes the last file a journal again if inputs were added, and reports whether
@@ -156,12 +193,15 @@ func (w *roll) turn(number int64) (f *rollFile, more bool, err error) {
 		q.skip, q.last, q.prior, q.full = first+k.records, k.last, nil, true
 		return nil, true, nil
 	}
+	f = &rollFile{files: w.output.numbered(number, w.named), number: number}
+	if w.alien[number] {
+		return nil, false, fmt.Errorf("%s would be replaced, and %s does not say that this job wrote it: move it away (--overwrite starts anew)", f.path, filepath.Base(f.stats))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return nil, false, ErrStopped
 	}
-	f = &rollFile{files: w.output.numbered(number, w.named), number: number}
 	if f.journal, f.prior, err = w.begin(&f.files); err != nil {
 		return nil, false, err
 	}
@@ -214,8 +254,8 @@ func (w *roll) finish(final bool) error {
 func (w *roll) end() error {
 	q := w.queue
 	var kept int64
-	for _, k := range w.kept {
-		kept += k.records
+	for n, k := range w.kept {
+		kept = max(kept, n*w.each+k.records)
 	}
 	if q.index < kept {
 		return fewerInputs(kept, q.index)

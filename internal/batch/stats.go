@@ -82,9 +82,7 @@ func newStats(j *journal, shards []source.Shard, job Job, answered int64, took t
 // readStats returns the numbers of complete results, from their file, else from the
 // results themselves if they are lines.
 func (f *files) readStats() (Stats, error) {
-	var s Stats
-	data, err := os.ReadFile(f.stats)
-	if err == nil && json.Unmarshal(data, &s) == nil {
+	if s, ok := f.storedStats(); ok {
 		return s, nil
 	}
 	if f.format != formatLines {
@@ -92,9 +90,19 @@ func (f *files) readStats() (Stats, error) {
 	}
 	file, err := os.Open(f.path)
 	if err != nil {
-		return s, fmt.Errorf("%s: %w", f.path, atomicfile.Cause(err))
+		return Stats{}, fmt.Errorf("%s: %w", f.path, atomicfile.Cause(err))
 	}
 	defer file.Close()
-	s = Stats{}
-	return s, s.count(file)
+	s := Stats{}
+	if err := s.count(file); err != nil {
+		return s, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return s, nil
+}
+
+// storedStats returns the numbers of complete results that their file has.
+func (f *files) storedStats() (s Stats, ok bool) {
+	data, err := os.ReadFile(f.stats)
+	ok = err == nil && json.Unmarshal(data, &s) == nil
+	return s, ok
 }
