@@ -85,7 +85,11 @@ func (o *Options) Check() error {
 	if o.Output == Stdout {
 		return nil
 	}
-	groups := out.groups(shards, o.Part)
+	d, err := o.deal(out, shards)
+	if err != nil {
+		return err
+	}
+	groups := out.groups(shards, o.Part, d)
 	if o.RecordsPerFile > 0 {
 		if groups, err = out.numberedThere(o.Part); err != nil {
 			return err
@@ -150,9 +154,6 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 	if r.COCO != nil {
 		r.Job.Results = formatCOCO
 	}
-	if !r.Part.whole() {
-		r.Job.Shards, r.Job.Dealt = r.Part.N, len(shards) < r.Part.N
-	}
 	if err := r.output.prepare(&r.Job, r.DrawnSeed, r.Overwrite, there); err != nil {
 		return r.progress, err
 	}
@@ -177,14 +178,19 @@ func Run(ctx context.Context, e *engine.Engine, o Options) (Progress, error) {
 // groups returns the groups of this part, and those whose files may be there. It names
 // the files in the job.
 func (r *run) groups(shards []source.Shard) (groups, there []group, err error) {
+	d, err := r.deal(r.output, shards)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.note(&r.Job, r.Part)
 	if r.RecordsPerFile > 0 {
 		r.Job.RecordsPerFile = r.RecordsPerFile
-		mine, records := partShards(shards, r.Part)
+		mine, records := d.part(shards, r.Part)
 		there, err = r.output.numberedThere(r.Part)
 		return []group{{shards: mine, part: records}}, there, err
 	}
-	r.Job.Outputs = r.output.names(shards, r.Part.N)
-	groups = r.output.groups(shards, r.Part)
+	r.Job.Outputs = r.output.names(shards, r.Part.N, d)
+	groups = r.output.groups(shards, r.Part, d)
 	return groups, groups, nil
 }
 
@@ -267,7 +273,7 @@ func (r *run) done(ctx context.Context, g *group) (bool, error) {
 		return false, g.reopen()
 	}
 	r.add(s.Records, s.Failed)
-	return true, g.removeJournal()
+	return true, errors.Join(g.renew(s, r.Job), g.removeJournal())
 }
 
 // begin opens the journal of results, and those of an earlier run where its failures

@@ -89,6 +89,15 @@ func (g *group) added(ctx context.Context, task *Task, s Stats) (bool, error) {
 	return false, ctx.Err()
 }
 
+// renew notes in complete results that files without records were added to the inputs.
+func (g *group) renew(s Stats, job Job) error {
+	if job.Files == nil || s.Job.Files == nil || *job.Files == *s.Job.Files {
+		return nil
+	}
+	s.Sources, s.Job.Files = g.sources(), job.Files
+	return writeFile(g.stats, s, true)
+}
+
 // sources returns the files of records in a group.
 func (g *group) sources() []string {
 	paths := []string{}

@@ -52,6 +52,7 @@ type Job struct {
 	// added, so a job with others is the same one.
 	Outputs []string `json:"outputs,omitempty"`
 	Dealt   bool     `json:"dealt,omitempty"` // records are dealt out to the parts, not whole files of inputs
+	Files   *Shares  `json:"files,omitempty"` // these, where results of several are in one file
 	// RecordsPerFile is how many each numbered file has; 0: the files have other names.
 	RecordsPerFile int64 `json:"records_per_file,omitempty"`
 }
@@ -85,6 +86,7 @@ func (j Job) differences(other Job) string {
 	j.Model.Name, other.Model.Name = "", ""
 	j.Outputs, other.Outputs = nil, nil
 	j.Dealt, other.Dealt = false, false
+	j.Files, other.Files = nil, nil
 	mine, theirs := j.fields(), other.fields()
 	all := maps.Clone(mine)
 	maps.Copy(all, theirs)
@@ -175,8 +177,11 @@ func (j *Job) claim(path string, drawnSeed bool) error {
 	if d := j.differences(old); d != "" {
 		return result.RequestError{Err: fmt.Errorf("the output belongs to another job (--overwrite starts anew): %s", d)}
 	}
-	if !slices.Equal(old.Outputs, j.Outputs) || old.Dealt != j.Dealt {
-		old.Outputs, old.Dealt = j.Outputs, j.Dealt
+	switch {
+	case old.dealt() && !j.sameDealing(old):
+		return result.RequestError{Err: errors.New("another part has begun with other files of inputs: run it again")}
+	case !slices.Equal(old.Outputs, j.Outputs) || !j.sameDealing(old) || j.Files != nil && (old.Files == nil || *old.Files != *j.Files):
+		old.Outputs, old.Dealt, old.Files = j.Outputs, j.Dealt, j.Files
 		return writeFile(path, old, true)
 	}
 	return nil

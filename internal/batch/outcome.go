@@ -96,6 +96,23 @@ func (o output) part(p Part, numbers []int64, job Job) (part []files, err error)
 	return append(part, o.numbered(int64(len(part)), p)), nil
 }
 
+// dealtOther says what is wrong with complete results of inputs that were dealt out in another
+// way than the job's, and of those that lack what was added; the kind is "" if nothing is.
+func (o *outcome) dealtOther(f *files) (kind, message string) {
+	s, ok := f.storedStats()
+	switch {
+	case !ok || o.job.Shards < 2:
+		return "", ""
+	case !s.Job.sameDealing(o.job):
+		return FoundOther, "the inputs that were shared out to its part are not those of other parts"
+	case s.Job.Files == nil || o.job.Files == nil || s.Job.Files.All >= o.job.Files.All:
+		return "", ""
+	case f.path == o.files[len(o.files)-1].path:
+		return FoundIncomplete, "files were added to the inputs: run its command again"
+	}
+	return "", ""
+}
+
 // complete returns an error that names a file which is not complete.
 func (o *outcome) complete() error {
 	for i := range o.files {
@@ -105,6 +122,9 @@ func (o *outcome) complete() error {
 		}
 		if exists(f.retry) {
 			return fmt.Errorf("%s is not complete: its failures are being asked again", f.path)
+		}
+		if kind, message := o.dealtOther(f); kind != "" {
+			return fmt.Errorf("%s: %s", f.path, message)
 		}
 	}
 	return nil

@@ -84,10 +84,9 @@ type group struct {
 	part   Part // of its records
 }
 
-// groups returns the groups of a part of the inputs: whole shards, if there are enough
-// of them for each part to have one, else a part of each shard's records.
-func (o output) groups(shards []source.Shard, part Part) []group {
-	shards, records := partShards(shards, part)
+// groups returns the groups of a part of the inputs.
+func (o output) groups(shards []source.Shard, part Part, d dealing) []group {
+	shards, records := d.part(shards, part)
 	if !o.folder {
 		return []group{{o.files("", part), shards, records}}
 	}
@@ -103,16 +102,16 @@ const maxOutputs = 100_000
 
 // names returns the names of the files of all parts, in the order of the inputs as far
 // as parts have one; nil where they are too many.
-func (o output) names(shards []source.Shard, n int) (names []string) {
+func (o output) names(shards []source.Shard, n int, d dealing) (names []string) {
 	n = max(n, 1)
 	if n > maxOutputs || n*len(shards) > 16*maxOutputs {
 		return nil
 	}
-	if o.folder && len(shards) >= n { // whole shards
+	if o.folder && !d.records { // whole shards
 		n = 1
 	}
 	for i := range n {
-		for _, g := range o.groups(shards, Part{i, n}) {
+		for _, g := range o.groups(shards, Part{i, n}, d) {
 			names = append(names, filepath.Base(g.path))
 		}
 	}

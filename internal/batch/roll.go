@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"paligemma/internal/atomicfile"
-	"paligemma/internal/batch/source"
 	"paligemma/internal/quote"
 )
 
@@ -156,8 +155,12 @@ func (w *roll) scan(ctx context.Context, g *group) (all bool, err error) {
 			continue
 		}
 		if s.Final {
-			more, err := w.reopen(ctx, &group{f, g.shards, g.part}, n, s)
+			last := &group{f, g.shards, g.part}
+			more, err := w.reopen(ctx, last, n, s)
 			if more || err != nil {
+				return false, err
+			}
+			if err := last.renew(s, w.Job); err != nil {
 				return false, err
 			}
 		}
@@ -314,14 +317,4 @@ func (f *rollFile) close() error {
 		f.prior.close()
 	}
 	return f.journal.close()
-}
-
-// partShards returns the shards of a part, and the part of their records: whole shards
-// that follow each other, if there is one for each part, else a part of each one's records.
-func partShards(shards []source.Shard, part Part) ([]source.Shard, Part) {
-	n := max(1, part.N)
-	if len(shards) < n {
-		return shards, part
-	}
-	return shards[part.I*len(shards)/n : (part.I+1)*len(shards)/n], Part{}
 }

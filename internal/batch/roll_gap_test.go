@@ -56,6 +56,7 @@ func TestRecordsPerFileGap(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := rolled(e, 5, filepath.Join(t.TempDir(), "o"), some(t, c.first)...)
 			first, cancel := context.WithCancel(t.Context())
+			defer cancel()
 			begun := o
 			if c.stop > 0 {
 				stopAfter(&begun, c.stop, cancel)

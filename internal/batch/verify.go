@@ -20,6 +20,7 @@ const (
 	FoundFailed     = "failed"     // a record
 	FoundDouble     = "double"     // the id of a record
 	FoundDamaged    = "damaged"    // a line
+	FoundOther      = "other"      // a file of results: its part has other inputs than those that the job shared out
 )
 
 // Finding is what is wrong with results.
@@ -66,9 +67,15 @@ func Verify(ctx context.Context, path string, found func(Finding) error) (Verifi
 		return v.foundErr
 	}
 	for i := range o.files {
+		f := &o.files[i]
 		v.Files++
-		if err := v.file(&o.files[i]); err != nil {
+		if err := v.file(f); err != nil {
 			return v.Verified, err
+		}
+		if kind, message := o.dealtOther(f); kind != "" && f.complete() {
+			if err := v.found(Finding{Kind: kind, File: f.path, Message: message}); err != nil {
+				return v.Verified, err
+			}
 		}
 	}
 	return v.Verified, nil

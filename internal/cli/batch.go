@@ -21,6 +21,7 @@ import (
 	"paligemma/internal/limits"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
+	"paligemma/internal/result"
 	"paligemma/internal/task"
 )
 
@@ -161,7 +162,9 @@ func (a *app) batchRun(q *request) (o batch.Options, err error) {
 		o.COCO = &batch.COCO{Labels: q.labels}
 	}
 	o.Task, o.Job = q.batchTask(), q.batchJob()
-	if err := o.Check(); err != nil {
+	if err := o.Check(); errors.As(err, new(result.RequestError)) { // the inputs have changed
+		return o, err
+	} else if err != nil {
 		return o, usageError{err}
 	}
 	return o, nil
