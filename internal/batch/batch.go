@@ -322,5 +322,6 @@ func (r *run) answer(ctx context.Context, g *group, j *journal, prior *priors) e
 	if err != nil {
 		return err
 	}
+	s.Seen = q.saw()
 	return g.finish(j, s)
 }

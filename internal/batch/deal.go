@@ -25,6 +25,12 @@ type Shares struct {
 	All    int    `json:"all"`    // with those that were added
 }
 
+// Seen are inputs whose records are dealt out to parts: what all parts have to see.
+type Seen struct {
+	Records int64  `json:"records"`
+	SHA256  string `json:"sha256"` // of their ids, without folders
+}
+
 // sumNames returns a hash of the names of files.
 func sumNames(shards []source.Shard) string {
 	sum := sha256.New()

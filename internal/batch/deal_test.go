@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -221,7 +222,7 @@ func TestPartsLeft(t *testing.T) {
 				if _, err := batch.Verify(t.Context(), o.Output, func(f batch.Finding) error {
 					found = append(found, f.Kind+" "+f.Message)
 					return nil
-				}); err != nil || len(found) != 1 || found[0] != "incomplete files were added to the inputs: run its command again" {
+				}); err != nil || len(found) != 1 || found[0] != "incomplete inputs were added: run its command again" {
 					t.Errorf("%q, %v", found, err)
 				}
 				parts()
@@ -271,5 +272,66 @@ func TestPartsOfEarlierVersions(t *testing.T) {
 	o.Source.Args = paths[:3]
 	if _, err := batch.Run(t.Context(), e, o); err == nil || !strings.Contains(err.Error(), "which were 4") {
 		t.Error(err)
+	}
+}
+
+// TestPartsSaw: parts of records that were dealt out of different inputs are found.
+func TestPartsSaw(t *testing.T) {
+	e := open(t)
+	for _, c := range []struct {
+		name   string
+		n      [2]int // pictures that each part saw
+		remove string // before the second
+		want   []string
+	}{
+		{"the same", [2]int{6, 6}, "", nil},
+		{"one more, which is the first's", [2]int{6, 7}, "", []string{"incomplete 0"}},
+		{"one more, which is the second's", [2]int{5, 6}, "", nil},
+		{"two more", [2]int{6, 8}, "", []string{"incomplete 0"}},
+		{"as many others", [2]int{6, 7}, "0002.png", []string{"other 1"}},
+		{"none for the first", [2]int{0, 3}, "", []string{"incomplete 0"}},
+	} {
+		for _, output := range []string{"o.jsonl", "o", "numbered"} {
+			t.Run(c.name+"/"+output, func(t *testing.T) {
+				dir := t.TempDir()
+				o := newOptions(e, filepath.Join(t.TempDir(), output), dir)
+				if output == "numbered" {
+					o.RecordsPerFile = 2
+				}
+				have := 0
+				for i, n := range c.n {
+					for ; have < n; have++ {
+						put(t, filepath.Join(dir, fmt.Sprintf("%04d.png", have)), picture(t, have))
+					}
+					if i == 1 && c.remove != "" {
+						if err := os.Remove(filepath.Join(dir, c.remove)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					o.Part = batch.Part{I: i, N: 2}
+					run(t, e, o)
+				}
+				var found []string
+				if _, err := batch.Verify(t.Context(), o.Output, func(f batch.Finding) error {
+					if f.Kind != batch.FoundDouble {
+						found = append(found, f.Kind+" "+regexp.MustCompile(`-(\d)-of-2`).FindStringSubmatch(f.File)[1])
+					}
+					return nil
+				}); err != nil || !slices.Equal(found, c.want) {
+					t.Errorf("%q, %v, want %q", found, err, c.want)
+				}
+				if err := batch.Merge(t.Context(), o.Output, filepath.Join(t.TempDir(), "merged.jsonl"), false); (err == nil) != (c.want == nil) {
+					t.Error(err)
+				}
+				if c.remove != "" {
+					return
+				}
+				for i := range c.n {
+					o.Part = batch.Part{I: i, N: 2}
+					run(t, e, o)
+				}
+				verified(t, o.Output)
+			})
+		}
 	}
 }

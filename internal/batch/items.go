@@ -3,11 +3,15 @@ package batch
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"iter"
 	"os"
+	"strings"
 
 	"paligemma/internal/atomicfile"
 	"paligemma/internal/batch/source"
@@ -29,9 +33,10 @@ type queue struct {
 	each int64
 	full bool // what is not skipped is not to be asked: the file is complete
 
-	ordinal int64 // of the next record
-	index   int64 // of the next item
-	err     error // that ended the iteration
+	ordinal int64     // of the next record
+	sum     hash.Hash // of the records of all parts, where they are dealt out; nil: none was read
+	index   int64     // of the next item
+	err     error     // that ended the iteration
 }
 
 // want reports whether the bytes of the next record's images are needed.
@@ -46,7 +51,7 @@ func (q *queue) items(ctx context.Context) iter.Seq[*item] {
 		for i := range q.shards {
 			for rec := range q.shards[i].Records(ctx, q.want) {
 				mine := q.part.mine(q.ordinal)
-				q.ordinal++
+				q.see(rec.ID)
 				if mine && !q.expand(rec, yield) {
 					return
 				}
@@ -59,6 +64,30 @@ func (q *queue) items(ctx context.Context) iter.Seq[*item] {
 			q.err = fewerInputs(q.skip, q.index)
 		}
 	}
+}
+
+// see counts a record, of whatever part.
+func (q *queue) see(id string) {
+	q.ordinal++
+	if q.part.whole() {
+		return
+	}
+	if q.sum == nil {
+		q.sum = sha256.New()
+	}
+	fmt.Fprintf(q.sum, "%s\x00", id[strings.LastIndexAny(id, `/\`)+1:])
+}
+
+// saw returns the inputs of all parts after the iteration; nil where there is one part.
+func (q *queue) saw() *Seen {
+	if q.part.whole() {
+		return nil
+	}
+	s := &Seen{Records: q.ordinal}
+	if q.sum != nil {
+		s.SHA256 = hex.EncodeToString(q.sum.Sum(nil))
+	}
+	return s
 }
 
 // fewerInputs says that the output has more records than there are inputs.

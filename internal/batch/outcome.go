@@ -96,21 +96,67 @@ func (o output) part(p Part, numbers []int64, job Job) (part []files, err error)
 	return append(part, o.numbered(int64(len(part)), p)), nil
 }
 
-// dealtOther says what is wrong with complete results of inputs that were dealt out in another
-// way than the job's, and of those that lack what was added; the kind is "" if nothing is.
-func (o *outcome) dealtOther(f *files) (kind, message string) {
-	s, ok := f.storedStats()
-	switch {
-	case !ok || o.job.Shards < 2:
-		return "", ""
-	case !s.Job.sameDealing(o.job):
-		return FoundOther, "the inputs that were shared out to its part are not those of other parts"
-	case s.Job.Files == nil || o.job.Files == nil || s.Job.Files.All >= o.job.Files.All:
-		return "", ""
-	case f.path == o.files[len(o.files)-1].path:
-		return FoundIncomplete, "files were added to the inputs: run its command again"
+// dealtOther finds complete results of inputs that were dealt out in another way than those
+// of other parts, and those that lack what was added.
+func (o *outcome) dealtOther() (found []Finding) {
+	if o.job.Shards < 2 {
+		return nil
 	}
-	return "", ""
+	for i := range o.files {
+		f := &o.files[i]
+		s, ok := f.storedStats()
+		switch {
+		case !ok || !f.complete():
+		case !s.Job.sameDealing(o.job):
+			found = append(found, f.other())
+		case s.Job.Files != nil && o.job.Files != nil && s.Job.Files.All < o.job.Files.All && i == len(o.files)-1:
+			found = append(found, f.lacks())
+		}
+	}
+	if !o.job.Dealt || found != nil {
+		return found
+	}
+	for _, set := range o.sets() {
+		found = append(found, seenOther(set)...)
+	}
+	return found
+}
+
+// other is the finding that results are of other inputs than those of other parts.
+func (f *files) other() Finding {
+	return Finding{Kind: FoundOther, File: f.path, Message: "the inputs that were dealt out to its part are not those of other parts"}
+}
+
+// lacks is the finding that results lack inputs that were added.
+func (f *files) lacks() Finding {
+	return Finding{Kind: FoundIncomplete, File: f.path, Message: "inputs were added: run its command again"}
+}
+
+// seenOther finds the parts that saw other inputs than the one that saw most, and those that
+// lack some of these.
+func seenOther(set [][]files) (found []Finding) {
+	all := make([]*Seen, len(set))
+	var most *Seen
+	for i, part := range set {
+		last := &part[len(part)-1]
+		if s, ok := last.storedStats(); ok && last.complete() && s.Seen != nil {
+			all[i] = s.Seen
+			if most == nil || s.Seen.Records > most.Records {
+				most = s.Seen
+			}
+		}
+	}
+	for i, seen := range all {
+		last := &set[i][len(set[i])-1]
+		switch {
+		case seen == nil:
+		case seen.Records == most.Records && seen.SHA256 != most.SHA256:
+			found = append(found, last.other())
+		case (Part{i, len(set)}).count(seen.Records) < (Part{i, len(set)}).count(most.Records):
+			found = append(found, last.lacks())
+		}
+	}
+	return found
 }
 
 // complete returns an error that names a file which is not complete.
@@ -123,9 +169,9 @@ func (o *outcome) complete() error {
 		if exists(f.retry) {
 			return fmt.Errorf("%s is not complete: its failures are being asked again", f.path)
 		}
-		if kind, message := o.dealtOther(f); kind != "" {
-			return fmt.Errorf("%s: %s", f.path, message)
-		}
+	}
+	if found := o.dealtOther(); found != nil {
+		return fmt.Errorf("%s: %s", found[0].File, found[0].Message)
 	}
 	return nil
 }

@@ -19,6 +19,12 @@ func (p Part) whole() bool { return p.N <= 1 }
 // mine reports whether the input with an ordinal is of the part.
 func (p Part) mine(ordinal int64) bool { return p.whole() || ordinal%int64(p.N) == int64(p.I) }
 
+// count returns how many of some records are of the part, if they are dealt out.
+func (p Part) count(records int64) int64 {
+	n := int64(p.N)
+	return (records + n - 1 - int64(p.I)) / n
+}
+
 // suffix is what tells the outputs of parts apart.
 func (p Part) suffix() string {
 	if p.whole() {

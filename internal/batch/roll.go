@@ -245,7 +245,9 @@ func (w *roll) finish(final bool) error {
 	if err != nil {
 		return err
 	}
-	s.Final = final
+	if s.Final = final; final {
+		s.Seen = w.queue.saw()
+	}
 	if err := f.files.finish(f.journal, s); err != nil {
 		return err
 	}
@@ -279,7 +281,7 @@ func (w *roll) end() error {
 		if err != nil {
 			return err
 		}
-		s.Final = true
+		s.Final, s.Seen = true, q.saw()
 		if err := writeFile(f.stats, s, true); err != nil {
 			return err
 		}

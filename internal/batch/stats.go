@@ -24,6 +24,7 @@ type Stats struct {
 	Final         bool             `json:"final,omitempty"`    // of numbered files: it is the last one
 	Sources       []string         `json:"sources"`
 	LastID        json.RawMessage  `json:"last_id,omitempty"` // of the last record
+	Seen          *Seen            `json:"inputs,omitempty"`  // where records are dealt out to parts
 	Job           Job              `json:"job"`
 }
 

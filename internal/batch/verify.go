@@ -67,15 +67,14 @@ func Verify(ctx context.Context, path string, found func(Finding) error) (Verifi
 		return v.foundErr
 	}
 	for i := range o.files {
-		f := &o.files[i]
 		v.Files++
-		if err := v.file(f); err != nil {
+		if err := v.file(&o.files[i]); err != nil {
 			return v.Verified, err
 		}
-		if kind, message := o.dealtOther(f); kind != "" && f.complete() {
-			if err := v.found(Finding{Kind: kind, File: f.path, Message: message}); err != nil {
-				return v.Verified, err
-			}
+	}
+	for _, f := range o.dealtOther() {
+		if err := v.found(f); err != nil {
+			return v.Verified, err
 		}
 	}
 	return v.Verified, nil
