@@ -33,9 +33,8 @@ func (s *recordings[K, R]) find(key K) (r R, ok bool) {
 	return r, true
 }
 
-// keep keeps r, which is not computed yet. The oldest beyond most is closed.
+// keep keeps r, which is not computed yet and was not found. The oldest beyond most is closed.
 func (s *recordings[K, R]) keep(key K, r R, most int) {
-	s.purge()
 	r.recorded().Keep()
 	if s.add(key, r); len(s.all) > most {
 		oldest := s.all[0]
@@ -46,11 +45,10 @@ func (s *recordings[K, R]) keep(key K, r R, most int) {
 
 func (s *recordings[K, R]) add(key K, r R) { s.keys, s.all = append(s.keys, key), append(s.all, r) }
 
-// drop keeps r no longer.
+// drop keeps r, one of all, no longer.
 func (s *recordings[K, R]) drop(r R) {
-	if i := slices.Index(s.all, r); i >= 0 {
-		s.keys, s.all = slices.Delete(s.keys, i, i+1), slices.Delete(s.all, i, i+1)
-	}
+	i := slices.Index(s.all, r)
+	s.keys, s.all = slices.Delete(s.keys, i, i+1), slices.Delete(s.all, i, i+1)
 }
 
 // forget closes all.

@@ -68,7 +68,7 @@ func (m *Model) keyOf(b batch, rows lookup, o ggml.GraphOptions, t tracing) (key
 	if b.step {
 		return key, key.tokens <= mostKept
 	}
-	last := len(b.outputs) == 1 && b.outputs[0] == key.tokens-1
+	last := b.outputs[0] == key.tokens-1 // and no other
 	if !m.onDevice || !onePrompt(b.parts) || !last || key.tokens > mostPrompt {
 		return key, false
 	}
