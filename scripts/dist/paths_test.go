@@ -19,6 +19,12 @@ func TestAnonymous(t *testing.T) {
 		{"in a list", "$ORIGIN:/src:/lib", true},
 		{"part of a longer path", "ggml/src/ggml.c /src2/a x/src", false},
 		{"after a part of a longer path", "ggml/src/ggml.c:/src/a", true},
+		{"after a letter", "x/src", false},
+		{"before letters", "/srca:/srcz:/srcA:/srcZ:/src0:/src9:/src_:/src-:/src.", false},
+		{"before an accent", "/src`", true},
+		{"before a brace", "/src{", true},
+		{"before an at sign", "/src@", true},
+		{"before a bracket", "/src[", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := (tree{"LICENSE": {}, "bin/paligemma": {data: []byte(test.data)}}).anonymous([]string{"/elsewhere", "/src"})

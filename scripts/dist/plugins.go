@@ -266,14 +266,12 @@ func notices(dir string) ([]byte, error) {
 }
 
 // comments returns the comments before a header's first line of code: lines of // that
-// follow each other, and each of the other kind.
+// follow each other, and each of the other kind. Some are empty.
 func comments(header []byte) (list []string) {
 	var comment strings.Builder
 	end := func() {
-		if comment.Len() > 0 {
-			list = append(list, comment.String())
-			comment.Reset()
-		}
+		list = append(list, comment.String())
+		comment.Reset()
 	}
 	inside := false
 	for line := range bytes.Lines(header) {

@@ -86,13 +86,14 @@ func TestDescribeLibraries(t *testing.T) {
 	}
 }
 
-// TestCompletePlugins refuses files that are not called as plug-ins are, or of which it
-// is unknown what is linked into them.
+// TestCompletePlugins refuses files that are not called as plug-ins are, of which it
+// is unknown what is linked into them, or that cannot be read.
 func TestCompletePlugins(t *testing.T) {
 	for name, want := range map[string]string{
 		"lib/paligemma/libggml-cuda.so":              "not called as plug-ins are",
 		"lib/libggml-cuda-0123456789ab.so":           "not called as plug-ins are",
 		"lib/paligemma/libggml-sycl-0123456789ab.so": "extend backends",
+		"lib/paligemma/libggml-cuda-0123456789ab.so": "no such file",
 	} {
 		if err := (tree{name: {}}).completePlugins(options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
@@ -110,7 +111,7 @@ func toolkit(t *testing.T, core string, without ...string) string {
 		core + "/cuda/std/__cccl/version.h":         "// Copyright NVIDIA\n#define CCCL_VERSION 2007003\n",
 		core + "/cub/a.cuh":                         "/*****\n * Copyright Duane Merrill\n *   * Neither the name\n *****/\n#define A // Copyright of a line\n",
 		core + "/cub/sub/b.cuh":                     "/* Copyright  Duane Merrill\n * * Neither the name */\n",
-		core + "/cub/c.cuh":                         "// Copyright of another\n// in two lines\n/* \\file a\n */\n\n/* Copyright of a third\n\nand more */\n#include <a>\n/* Copyright within */\n",
+		core + "/cub/c.cuh":                         "// Copyright of another\n// in two lines\n\n// of a file\n/* \\file a\n */\n// Copyright of a third\n\n/* Copyright of a fourth\n\n/* and more */\n#include <a>\n/* Copyright within */\n",
 		core + "/thrust/d.h":                        "// Copyright Apache\n",
 		core + "/nv/target":                         "// Copyright LLVM\n",
 		core + "/thrust/detail/without_license.cuh": "int f();\n",
@@ -130,15 +131,15 @@ func TestCUDAParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if parts[0].version != "12.8" || parts[0].terms != "NVIDIA's terms" || string(parts[0].texts["EULA.txt"]) != "NVIDIA's terms" {
+		if parts[0].version != "12.8" || parts[0].purl != "pkg:generic/cuda-runtime@12.8" || parts[0].terms != "NVIDIA's terms" || string(parts[0].texts["EULA.txt"]) != "NVIDIA's terms" {
 			t.Errorf("%s: %+v", core, parts[0])
 		}
 		names := slices.Sorted(maps.Keys(parts[1].texts))
-		if want := []string{"LICENSE", "NOTICES-cub", "NOTICES-cuda", "NOTICES-nv", "NOTICES-thrust"}; parts[1].version != "2.7.3" || !slices.Equal(names, want) {
-			t.Errorf("%s: %s with %q, want %q", core, parts[1].version, names, want)
+		if want := []string{"LICENSE", "NOTICES-cub", "NOTICES-cuda", "NOTICES-nv", "NOTICES-thrust"}; parts[1].version != "2.7.3" || parts[1].purl != "pkg:github/NVIDIA/cccl@v2.7.3" || !slices.Equal(names, want) {
+			t.Errorf("%s: %s with %q, want %q", core, parts[1].purl, names, want)
 		}
 		line := strings.Repeat("-", 72)
-		want := line + "\n\nCopyright Duane Merrill\n  * Neither the name\n\n" + line + "\n\nCopyright of another\nin two lines\n\n" + line + "\n\nCopyright of a third\n\nand more\n\n"
+		want := line + "\n\nCopyright Duane Merrill\n  * Neither the name\n\n" + line + "\n\nCopyright of another\nin two lines\n\n" + line + "\n\nCopyright of a third\n\n" + line + "\n\nCopyright of a fourth\n\nand more\n\n"
 		if got := string(parts[1].texts["NOTICES-cub"]); got != want {
 			t.Errorf("%s: %q, want %q", core, got, want)
 		}
@@ -151,6 +152,7 @@ func TestCUDAPartsRefuses(t *testing.T) {
 		"include/cuda_runtime_api.h":        "no such file",
 		"include/nv/target":                 "no such file",
 		"include/cuda/std/__cccl/version.h": "no such file",
+		"include/thrust/d.h":                "no notice of copyright",
 	} {
 		t.Run(without, func(t *testing.T) {
 			if _, err := cudaParts(options{cuda: toolkit(t, "include", without)}); err == nil || !strings.Contains(err.Error(), want) {
@@ -180,29 +182,31 @@ func TestVulkanParts(t *testing.T) {
 		"third_party/vulkan/Cargo.toml":      "[dependencies]\nllama_cpp_sys = \"=0.3.2\"\n",
 		"build/vulkan-src-fetch/Cargo.lock":  "name = \"llama_cpp_sys\"\nversion = \"0.3.2\"\nsource = \"registry\"\nchecksum = \"" + strings.Repeat("0a", 32) + "\"\n",
 	}
-	for without, wantErr := range map[string]string{
-		"":                                   "",
-		"crate/include/vulkan/vulkan_core.h": "no such file",
-		"crate/LICENSE.md":                   "no such file",
-		"third_party/vulkan/Cargo.toml":      "no such file",
-		"build/vulkan-src-fetch/Cargo.lock":  "no such file",
+	for _, test := range []struct{ file, text, wantErr string }{ // no text: no file
+		{"nothing", "", ""},
+		{"crate/include/vulkan/vulkan_core.h", "", "no such file"},
+		{"crate/include/vulkan/vulkan_core.h", "#define VK_HEADER_VERSION_COMPLETE 1\n", "does not define VK_HEADER_VERSION"},
+		{"crate/LICENSE.md", "", "no such file"},
+		{"third_party/vulkan/Cargo.toml", "", "no such file"},
+		{"third_party/vulkan/Cargo.toml", "[dependencies]\n", "written otherwise"},
+		{"build/vulkan-src-fetch/Cargo.lock", "", "no such file"},
 	} {
-		t.Run("without "+without, func(t *testing.T) {
+		t.Run(test.file+" "+test.wantErr, func(t *testing.T) {
 			dir := t.TempDir()
-			write(t, dir, files)
-			if err := os.Symlink(filepath.Join(dir, "crate", "include"), filepath.Join(dir, "build", "vulkan-src")); err != nil {
+			changed := maps.Clone(files)
+			if delete(changed, test.file); test.text != "" {
+				changed[test.file] = test.text
+			}
+			write(t, dir, changed)
+			build, include := filepath.Join(dir, "build"), filepath.Join(dir, "crate", "include")
+			if err := errors.Join(os.MkdirAll(build, 0o755), os.MkdirAll(include, 0o755), os.Symlink(include, filepath.Join(build, "vulkan-src"))); err != nil {
 				t.Fatal(err)
 			}
 			t.Chdir(dir)
-			if without != "" {
-				if err := os.Remove(without); err != nil {
-					t.Fatal(err)
-				}
-			}
 			parts, err := vulkanParts(options{})
-			if wantErr != "" {
-				if err == nil || !strings.Contains(err.Error(), wantErr) {
-					t.Errorf("%v, want %q", err, wantErr)
+			if test.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), test.wantErr) {
+					t.Errorf("%v, want %q", err, test.wantErr)
 				}
 				return
 			}
@@ -210,7 +214,7 @@ func TestVulkanParts(t *testing.T) {
 				t.Fatal(err)
 			}
 			names := slices.Sorted(maps.Keys(parts[0].texts))
-			if want := []string{"LICENSE.md", "LICENSES/MIT.txt"}; !slices.Equal(names, want) || parts[0].version != "1.3.279" || parts[0].sha256 != strings.Repeat("0a", 32) {
+			if want := []string{"LICENSE.md", "LICENSES/MIT.txt"}; !slices.Equal(names, want) || parts[0].version != "1.3.279" || parts[0].purl != "pkg:cargo/llama_cpp_sys@0.3.2" || parts[0].sha256 != strings.Repeat("0a", 32) {
 				t.Errorf("%+v with %q, want %q", parts[0], names, want)
 			}
 		})
