@@ -103,5 +103,4 @@ func (p *pass) move(b batch, rows lookup) {
 func (s *slab) forget() {
 	s.steps.forget()
 	s.prompts.forget()
-	s.latest = passKey{}
 }
