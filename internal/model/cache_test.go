@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"context"
 	"testing"
 
 	"paligemma/internal/ggml"
@@ -57,5 +58,23 @@ func TestCacheGrows(t *testing.T) {
 				t.Errorf("plain %t, %d tokens: %d cells, want %d", plain, step.tokens, got, want)
 			}
 		}
+	}
+}
+
+// TestReleaseAfterClose releases a sequence whose cells a canceled prompt may have spoiled once
+// its cache is closed.
+func TestReleaseAfterClose(t *testing.T) {
+	m := openOn(t, convertTo(t, "pg1-tiny", "f32"), ggml.Options{Device: "cpu", Threads: 1, Plain: true})
+	cache := newCache(t, m, 64)
+	s := cache.NewSequence(8)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.Prefill(ctx, s, model.Prompt{IDs: []int{2, 7}}); err == nil {
+		t.Fatal("canceled: no error")
+	}
+	cache.Close()
+	s.Release()
+	if s.Len() > 0 {
+		t.Error("a released sequence has tokens")
 	}
 }

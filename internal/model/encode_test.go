@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"paligemma/internal/ggml"
 	"paligemma/internal/testdevice"
 )
 
@@ -12,9 +13,16 @@ func TestEncodeAll(t *testing.T) {
 	for typ, tolerance := range map[string]float64{"f32": 1e-5, "f16": 1e-3} { // f16: attention is one operation
 		t.Run(typ, func(t *testing.T) { encodeAll(t, typ, tolerance) })
 	}
-	cpu := load(t, "pg1-tiny", "f32")
-	if testDevice(t).Device == "cpu" && !testDevice(t).Plain && cpu.ImagesPerPass() != 1 {
-		t.Errorf("%d images in a pass of the CPU's kernels", cpu.ImagesPerPass())
+}
+
+// TestEncodeOnCPU has the CPU's kernels encode one image at a time, with a new graph for each.
+func TestEncodeOnCPU(t *testing.T) {
+	m := openOn(t, convertTo(t, "pg1-tiny", "f32"), ggml.Options{Device: "cpu", Threads: 1})
+	if n := m.ImagesPerPass(); n != 1 {
+		t.Errorf("%d images in a pass", n)
+	}
+	if _, err := m.Encode(t.Context(), picture(m, 1)); err != nil || m.Encodings() > 0 {
+		t.Errorf("%d graphs are kept (%v)", m.Encodings(), err)
 	}
 }
 

@@ -110,9 +110,15 @@ func (m *Model) takeSeat() (*seat, error) {
 	return taken, nil
 }
 
+// keptImages is how many places a shelf has.
+func (c Config) keptImages() int {
+	size := floatSize * c.Text.Hidden * c.Vision.ImageTokens
+	return max(2, c.imagesPerPass(), min(mostKeptImages, mostKeptBytes/size))
+}
+
 func (m *Model) newShelf() (*shelf, error) {
 	hidden, tokens := m.config.Text.Hidden, m.config.Vision.ImageTokens
-	places := max(2, m.ImagesPerPass(), min(mostKeptImages, mostKeptBytes/(floatSize*hidden*tokens)))
+	places := m.config.keptImages()
 	store, err := m.backend.NewStore([]ggml.Spec{{Name: "images", Shape: []int64{int64(hidden), int64(places * tokens)}}}) // F32
 	if err != nil {
 		return nil, fmt.Errorf("room for images: %w", err)

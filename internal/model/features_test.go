@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"paligemma/internal/model"
@@ -72,8 +73,8 @@ func TestFeaturesOfManyImages(t *testing.T) {
 		"too few":       {Tokens: 2, Values: make([]float32, m.Config().Text.Hidden)},
 		"of two widths": {Tokens: 1, Values: make([]float32, m.Config().Text.Hidden+1)},
 	} {
-		if _, err := m.Trace(t.Context(), model.Prompt{IDs: []int{tokens.Image}, Images: []model.Features{bad}}, nil, model.TraceOptions{}); err == nil {
-			t.Errorf("features %s: no error", name)
+		if _, err := m.Trace(t.Context(), model.Prompt{IDs: []int{tokens.Image}, Images: []model.Features{bad}}, nil, model.TraceOptions{}); err == nil || !strings.Contains(err.Error(), "an image of") {
+			t.Errorf("features %s: %v", name, err)
 		}
 	}
 	fetched, lost := encode(0), encode(1)

@@ -147,10 +147,8 @@ func (s *Sequence) seen(i, window int) (seen seenCells) {
 		first := int32(s.shared.first)
 		seen[0] = ggml.CellRange{From: first + r.From, To: first + min(r.To, inherited)}
 	}
-	if r.To > inherited {
-		first := int32(s.own.first) - inherited
-		seen[1] = ggml.CellRange{From: first + max(r.From, inherited), To: first + r.To}
-	}
+	first := int32(s.own.first) - inherited // of the token itself, too
+	seen[1] = ggml.CellRange{From: first + max(r.From, inherited), To: first + r.To}
 	return seen
 }
 

@@ -42,6 +42,44 @@ func TestMaskRow(t *testing.T) {
 	}
 }
 
+// TestCellsInUse has cells of forks below those that they share, and above them.
+func TestCellsInUse(t *testing.T) {
+	of := func(own, shared, inherited, length, tokens int) *part {
+		s := &Sequence{own: &span{first: own}, inherited: inherited, length: length}
+		if inherited > 0 {
+			s.shared = &span{first: shared}
+		}
+		return &part{seq: s, tokens: tokens}
+	}
+	for name, c := range map[string]struct {
+		parts []*part
+		want  int
+	}{
+		"up to a unit":     {[]*part{of(32, 0, 0, 200, 24)}, 256},
+		"one more":         {[]*part{of(32, 0, 0, 200, 25)}, 512},
+		"shared cells":     {[]*part{of(0, 256, 256, 300, 1)}, 512},
+		"one more shared":  {[]*part{of(0, 256, 257, 300, 1)}, 768},
+		"cells after them": {[]*part{of(256, 0, 50, 300, 6)}, 512},
+		"several":          {[]*part{of(0, 0, 0, 1, 1), of(600, 0, 0, 1, 1), of(300, 0, 0, 1, 1)}, 768},
+	} {
+		if got := cellsInUse(c.parts); got != c.want {
+			t.Errorf("%s: %d cells, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestImagesOfDevices counts the images that devices encode at a time, and that they keep.
+func TestImagesOfDevices(t *testing.T) {
+	for name, want := range map[string][2]int{
+		"3b-224": {8, 16}, "3b-448": {4, 8}, "3b-896": {1, 2}, "pg2-10b-448": {4, 4}, "pg2-10b-896": {1, 2},
+	} {
+		c, _ := Release(name)
+		if got := [2]int{c.imagesPerPass(), c.keptImages()}; got != want {
+			t.Errorf("%s: %d, want %d", name, got, want)
+		}
+	}
+}
+
 // rowsTest is the rows of a mask, and a slab of few cells without memory.
 type rowsTest struct {
 	*rand.Rand
