@@ -66,9 +66,9 @@ func encodedPNG(t *testing.T) (whole, data []byte) {
 	return whole, whole[at+4 : at+4+n]
 }
 
-// pngOf is a PNG with the header of whole and other chunks.
+// pngOf is a PNG with what whole begins with, signature and header, and other chunks.
 func pngOf(whole []byte, chunks ...string) []byte {
-	out := bytes.Clone(whole[:33])
+	out := bytes.Clone(whole[:min(33, len(whole))])
 	for _, c := range chunks {
 		out = binary.BigEndian.AppendUint32(out, uint32(len(c)-4))
 		out = append(out, c...)

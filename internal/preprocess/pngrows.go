@@ -149,7 +149,7 @@ func (d *pngDecoder) passes(img *RGB) error {
 		if w <= 0 {
 			continue
 		}
-		clear(d.last)
+		clear(d.row[:cap(d.row)]) // next takes it for the row above
 		for y := p.y; y < d.fh; y += p.dy {
 			if err := d.next(1 + (w*d.bitsPerPixel()+7)/8); err != nil {
 				return err
