@@ -4,7 +4,8 @@
 // prepare pictures with the former, and big_vision pastes masks with the latter
 // resize.
 //
-// Pillow up to 12 resizes horizontally first, and so does this package. Pillow 13
-// swaps the passes of some tall pictures, which may change an 8-bit sample by one
-// level and a float by its last bit.
+// The horizontal pass comes first, but for RGB that is more than a hundred times as
+// high as wide and becomes lower, as in Pillow since 12.2. Pillow 13 swaps the passes
+// of other tall pictures, too, which may change an 8-bit sample by a level or two and
+// a float by its last bit.
 package pillow

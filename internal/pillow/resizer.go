@@ -28,9 +28,8 @@ type Resizer struct {
 	dst        []byte // [h][w][3]
 	w, h       int
 	transposed bool // columns of the source are rows of the result
+	rowsFirst  bool // the pass along rows of the source comes before that along its columns
 
-	// The pass along rows of the source comes first for an upright picture, the
-	// pass along its columns for a transposed one.
 	rows    []taps[int32] // nil where the length of rows stays
 	columns columnPass
 
@@ -44,9 +43,12 @@ type Resizer struct {
 func NewResizer(srcW, srcH, orientation, w, h int) *Resizer {
 	r := &Resizer{srcW: srcW, dst: make([]byte, 3*w*h), w: w, h: h, transposed: orientation >= 5}
 	toW, toH := w, h
+	tall := verticalFirst(srcW, srcH, h)
 	if r.transposed {
 		toW, toH = h, w
+		tall = verticalFirst(srcH, srcW, h)
 	}
+	r.rowsFirst = r.transposed == tall
 	if toW != srcW || mirrored(orientation) {
 		if r.rows = bicubic8bpc(srcW, toW); mirrored(orientation) {
 			r.rows = mirror(r.rows, srcW)
@@ -57,12 +59,18 @@ func NewResizer(srcW, srcH, orientation, w, h int) *Resizer {
 		all = mirror(all, srcH)
 		slices.Reverse(all)
 	}
-	n := 3 * toW
-	if r.transposed {
-		n = 3 * srcW
+	n := 3 * srcW
+	if r.rowsFirst {
+		n = 3 * toW
 	}
 	r.columns = columnPass{all: all, reversed: upsideDown(orientation), n: n}
 	return r
+}
+
+// verticalFirst reports whether Image.resize makes an upright picture of srcW × srcH
+// pixels h high before it changes its width, and not after.
+func verticalFirst(srcW, srcH, h int) bool {
+	return srcH > 100*srcW && h < srcH
 }
 
 // mirrored reports whether the columns of a picture with that EXIF orientation are
@@ -92,11 +100,11 @@ func (r *Resizer) Room(n int) []byte {
 // Flush takes the next rows of the source, any number of whole ones, from a buffer
 // of [Resizer.Room] or another one.
 func (r *Resizer) Flush(rows []byte) {
-	if r.transposed {
-		r.columns.add(rows, r.putColumn)
+	if r.rowsFirst {
+		r.columns.add(r.resizeRows(rows), r.put)
 		return
 	}
-	r.columns.add(r.resizeRows(rows), r.putRow)
+	r.columns.add(rows, func(place int, line []byte) { r.put(place, r.resizeRows(line)) })
 }
 
 // resizeRows does the pass along rows.
@@ -116,17 +124,15 @@ func (r *Resizer) resizeRows(rows []byte) []byte {
 	return r.resized[:n*line]
 }
 
-// putRow copies a finished line into row y of the result.
-func (r *Resizer) putRow(y int, line []byte) {
-	copy(r.dst[len(line)*y:], line)
-}
-
-// putColumn does the pass along a line that the pass along columns has made, and
-// copies the pixels into column x of the result.
-func (r *Resizer) putColumn(x int, line []byte) {
-	line = r.resizeRows(line)
+// put copies a line that both passes have made into row place of the result, or
+// into that column.
+func (r *Resizer) put(place int, line []byte) {
+	if !r.transposed {
+		copy(r.dst[len(line)*place:], line)
+		return
+	}
 	for y := range r.h {
-		copy(r.dst[3*(r.w*y+x):][:3], line[3*y:])
+		copy(r.dst[3*(r.w*y+place):][:3], line[3*y:])
 	}
 }
 

@@ -3,6 +3,7 @@ package pillow
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"math/rand/v2"
 	"slices"
@@ -84,7 +85,7 @@ func oriented(src []byte, w, h, orientation int) (dst []byte, dstW, dstH int) {
 // TestResizer checks that rows in any portions, with any orientation, give what
 // orienting and resizing the whole picture gives.
 func TestResizer(t *testing.T) {
-	sizes := []image.Point{{1, 1}, {1, 9}, {9, 1}, {7, 5}, {33, 64}, {64, 33}, {200, 3}, {3, 200}, {130, 97}}
+	sizes := []image.Point{{1, 1}, {1, 9}, {9, 1}, {7, 5}, {33, 64}, {64, 33}, {200, 3}, {3, 200}, {130, 97}, {2, 201}, {301, 2}}
 	targets := []image.Point{{1, 1}, {5, 7}, {33, 64}, {64, 33}, {130, 97}}
 	for i, size := range sizes {
 		src := noise(uint64(i), size.X, size.Y)
@@ -105,6 +106,36 @@ func TestResizer(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestTall checks the order of the passes: pictures more than a hundred times as high
+// as wide become lower first and wider then, as in Pillow 12.3, whose checksums these are.
+func TestTall(t *testing.T) {
+	for _, c := range []struct {
+		srcW, srcH, w, h int
+		sum              uint32
+		vertical         bool
+	}{
+		{6, 1024, 56, 56, 0xaebb11f1, true},
+		{3, 301, 28, 300, 0x595c19b5, true},
+		{3, 300, 28, 56, 0x69b53599, false},
+		{3, 301, 28, 302, 0xded35513, false},
+	} {
+		t.Run(fmt.Sprintf("%d×%d to %d×%d", c.srcW, c.srcH, c.w, c.h), func(t *testing.T) {
+			src := make([]byte, 3*c.srcW*c.srcH)
+			for i := range src {
+				src[i] = byte(i * i >> 3 * 37)
+			}
+			got := Resize(src, c.srcW, c.srcH, c.w, c.h)
+			if sum := crc32.ChecksumIEEE(got); sum != c.sum {
+				t.Errorf("checksum %#x, Pillow's is %#x", sum, c.sum)
+			}
+			steps := Resize(Resize(src, c.srcW, c.srcH, c.srcW, c.h), c.srcW, c.h, c.w, c.h)
+			if bytes.Equal(got, steps) != c.vertical {
+				t.Errorf("the vertical pass is first: %t, want %t", !c.vertical, c.vertical)
+			}
+		})
 	}
 }
 
