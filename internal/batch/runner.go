@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"syscall"
 
 	"paligemma/internal/batch/source"
 	"paligemma/internal/engine"
@@ -191,11 +192,12 @@ func (it *item) bytes() (n int64) {
 }
 
 // fatal reports whether nothing can be answered after an error: the model or its
-// memory is gone, or the run was ended.
+// memory is gone, no more files can be opened, or the run was ended.
 func fatal(ctx context.Context, err error) bool {
 	var bad *engine.ModelError
 	switch {
-	case ctx.Err() != nil, errors.Is(err, engine.ErrClosed), errors.Is(err, ggml.ErrMemory):
+	case ctx.Err() != nil, errors.Is(err, engine.ErrClosed), errors.Is(err, ggml.ErrMemory),
+		errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return true
 	case errors.Is(err, model.ErrNaN):
 		return false
