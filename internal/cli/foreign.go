@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"paligemma/internal/convert"
 	"paligemma/internal/engine"
 	"paligemma/internal/nearest"
 	"paligemma/internal/preprocess"
@@ -64,6 +65,9 @@ func foreignFile(path string, onlyGGUF bool) string {
 	start, err := regular.ReadStart(path, foreignStart)
 	if err != nil || strings.HasPrefix(string(start), "GGUF") {
 		return ""
+	}
+	if strings.HasPrefix(string(start), "PK") && convert.IsBigVision(path) {
+		return "NumPy's arrays, as big_vision stores weights: `paligemma convert " + quote.Line(path, quote.Max) + " model.gguf` makes a model of them"
 	}
 	if what := safetensors.DescribeForeign(start); what != "" {
 		return what

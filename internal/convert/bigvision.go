@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,7 +201,7 @@ func (b *bigVision) catalog(path string) (*catalog, heads, error) {
 		if slices.Contains(outside, model.MaskTensors()[0].Source) {
 			return nil, heads{}, fmt.Errorf("%w: this is the mask codec: name it with --mask-decoder", model.ErrNotPaliGemma)
 		}
-		return nil, heads{}, fmt.Errorf("%w: no arrays img/… and llm/… (there are %s): name a checkpoint of big_vision's PaliGemma", model.ErrNotPaliGemma, few(outside))
+		return nil, heads{}, fmt.Errorf("%w: no arrays img/… and llm/… (there are %s): name a checkpoint of big_vision's PaliGemma", model.ErrNotPaliGemma, cmp.Or(few(outside), "none"))
 	}
 	if strings.HasPrefix(b.names[len(b.names)-1], "params/") {
 		b.root = "params/"

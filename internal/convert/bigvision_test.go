@@ -265,6 +265,7 @@ func TestRefuseBigVision(t *testing.T) {
 			clear(a)
 			a[model.MaskTensors()[0].Source] = &array{[]int{1}, []float32{1}, ""}
 		}, []string{"mask codec", "--mask-decoder"}},
+		{"no arrays", func(a arrays) { clear(a) }, []string{"no arrays img/", "there are none"}},
 		{"another model", func(a arrays) { clear(a); a["params/encoder/x"] = &array{[]int{1}, []float32{1}, ""} }, []string{"no arrays img/", "params/encoder/x"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
