@@ -171,6 +171,7 @@ func TestSmallFilesCostLittle(t *testing.T) {
 		"tiff packbits":      tiff(append(strip, long(tagCompression, tiffPackBits))...),
 		"tiff fax":           tiff(append(strip, long(tagCompression, tiffGroup4))...),
 		"tiff jpeg":          tiff(append(strip, long(tagCompression, tiffJPEG))...),
+		"tiff units":         tiff(append(strip, long(tagPhotometric, tiffYCbCr), long(tagSamples, 3))...),
 		"tiff strips":        tiff(append(strip, long(tagRowsPerStrip, 1))...),
 		"tiff tiles of 1":    tiff(long(tagTileWidth, 1), long(tagTileLength, 1), long(tagTileOffsets, 8), long(tagTileCounts, 1)),
 		"tiff tile":          tiffHeader(long(tagWidth, 1), long(tagLength, 1), long(tagTileWidth, 1<<30), long(tagTileLength, 1<<30), long(tagTileOffsets, 8)),
@@ -202,6 +203,9 @@ func TestSmallFilesCostLittle(t *testing.T) {
 // TestTIFFRefused: what is not read says what it is and how to convert it.
 func TestTIFFRefused(t *testing.T) {
 	long := func(tag, v uint32) [4]uint32 { return [4]uint32{tag, 4, 1, v} }
+	units := func(w, h uint32, more ...[4]uint32) [][4]uint32 {
+		return append(more, [4]uint32{tagSubsampling, 3, 2, h<<16 | w}, long(tagPhotometric, tiffYCbCr), long(tagBits, 8), long(tagSamples, 3))
+	}
 	base := [][4]uint32{long(tagWidth, 2), long(tagLength, 2), long(tagStripOffsets, 8), long(tagStripCounts, 4)}
 	for name, c := range map[string]struct {
 		entries [][4]uint32
@@ -216,6 +220,12 @@ func TestTIFFRefused(t *testing.T) {
 		"unknown":         {[][4]uint32{long(tagCompression, 12345), long(tagPhotometric, 1)}, "number 12345"},
 		"fax of gray":     {[][4]uint32{long(tagCompression, tiffGroup4), long(tagPhotometric, 1), long(tagBits, 8)}, "black and white"},
 		"not a JPEG":      {[][4]uint32{long(tagCompression, tiffJPEG), long(tagPhotometric, 1), long(tagBits, 8)}, "not a JPEG"},
+		"units of 3 × 1":  {units(3, 1), "color space 6"},
+		"units of 0 × 1":  {units(0, 1), "color space 6"},
+		"units of 1 × 4":  {units(1, 4), "color space 6"},
+		"units in planes": {units(2, 2, long(tagPlanar, 2)), "color space 6"},
+		"units predicted": {units(2, 2, long(tagCompression, tiffLZW), long(tagPredictor, 2)), "color space 6"},
+		"units of JPEG":   {units(2, 2, long(tagCompression, tiffOldJPEG)), "color space 6"},
 		"float predictor": {[][4]uint32{long(tagCompression, tiffLZW), long(tagPhotometric, 1), long(tagBits, 8), long(tagPredictor, 9)}, "predictor 9"},
 	} {
 		t.Run(name, func(t *testing.T) {

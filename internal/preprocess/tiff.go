@@ -40,6 +40,7 @@ type tiffImage struct {
 	cw, ch      int // of a strip or tile
 	offsets     []uint64
 	counts      []uint64
+	ycc         *yccTables // nil: not inUnits
 	lim         Limits
 	warnings    []string
 }
@@ -55,6 +56,11 @@ func decodeTIFF(data []byte, lim Limits) (*RGB, error) {
 	}
 	if err := t.layout(); err != nil {
 		return nil, err
+	}
+	if t.inUnits() {
+		if t.ycc, err = t.newYCCTables(); err != nil {
+			return nil, err
+		}
 	}
 	img := newRGB(t.w, t.h)
 	if err := t.chunks(img); err != nil {
@@ -132,7 +138,7 @@ func (t *tiffImage) colorSamples() int {
 	switch {
 	case t.photometric == tiffYCbCr && t.samples == 1:
 		return 1
-	case t.photometric == tiffYCbCr && t.compression != tiffJPEG:
+	case t.inUnits() && !t.unitsSupported(), t.photometric == tiffYCbCr && t.samples != 3 && t.compression != tiffJPEG:
 		return 0
 	}
 	return map[uint64]int{tiffWhiteIsZero: 1, tiffBlackIsZero: 1, tiffRGB: 3, tiffPalette: 1, tiffCMYK: 4, tiffYCbCr: 3}[t.photometric]
@@ -187,6 +193,9 @@ func (t *tiffImage) layout() error {
 
 // bytes64 is the size of all samples.
 func (t *tiffImage) bytes64() int64 {
+	if t.inUnits() {
+		return t.unitBytes(t.w, t.h)
+	}
 	return int64(t.h) * ((int64(t.w)*int64(t.samples)*int64(t.depth) + 7) / 8)
 }
 

@@ -84,6 +84,9 @@ func (t *tiffImage) rows(img *RGB, data []byte, x, y, plane int) error {
 	if err != nil {
 		return err
 	}
+	if t.ycc != nil {
+		return t.units(img, r, x, y)
+	}
 	samples, convert := t.samples, t.converter()
 	if t.planar && t.samples > 1 {
 		samples, convert = 1, t.planeConverter(plane)

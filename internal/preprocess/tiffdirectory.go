@@ -7,33 +7,36 @@ import (
 
 // Tags of a TIFF directory.
 const (
-	tagWidth         = 256
-	tagLength        = 257
-	tagBits          = 258
-	tagCompression   = 259
-	tagPhotometric   = 262
-	tagFillOrder     = 266
-	tagStripOffsets  = 273
-	tagOrientation   = 274
-	tagSamples       = 277
-	tagRowsPerStrip  = 278
-	tagStripCounts   = 279
-	tagPlanar        = 284
-	tagT4Options     = 292
-	tagPredictor     = 317
-	tagColorMap      = 320
-	tagTileWidth     = 322
-	tagTileLength    = 323
-	tagTileOffsets   = 324
-	tagTileCounts    = 325
-	tagExtraSamples  = 338
-	tagSampleFormat  = 339
-	tagJPEGTables    = 347
-	tagXMP           = 700
-	tagDNGVersion    = 50706
-	bigTIFF          = 43
-	maxTIFFSamples   = 6
-	maxTIFFDirectory = 4096
+	tagWidth               = 256
+	tagLength              = 257
+	tagBits                = 258
+	tagCompression         = 259
+	tagPhotometric         = 262
+	tagFillOrder           = 266
+	tagStripOffsets        = 273
+	tagOrientation         = 274
+	tagSamples             = 277
+	tagRowsPerStrip        = 278
+	tagStripCounts         = 279
+	tagPlanar              = 284
+	tagT4Options           = 292
+	tagPredictor           = 317
+	tagColorMap            = 320
+	tagTileWidth           = 322
+	tagTileLength          = 323
+	tagTileOffsets         = 324
+	tagTileCounts          = 325
+	tagExtraSamples        = 338
+	tagSampleFormat        = 339
+	tagJPEGTables          = 347
+	tagYCCCoefficients     = 529
+	tagSubsampling         = 530
+	tagReferenceBlackWhite = 532
+	tagXMP                 = 700
+	tagDNGVersion          = 50706
+	bigTIFF                = 43
+	maxTIFFSamples         = 6
+	maxTIFFDirectory       = 4096
 )
 
 // Types of a TIFF entry.
@@ -172,6 +175,23 @@ func (f *tiffFile) numbers(tag uint16) []uint64 {
 		default:
 			return nil
 		}
+	}
+	return out
+}
+
+// rationals returns the fractions of a tag, or nil. One over zero is zero.
+func (f *tiffFile) rationals(tag uint16) []float32 {
+	e := f.entries[tag]
+	if e.kind != tiffRational {
+		return nil
+	}
+	var out []float32
+	for b := e.data; len(b) >= 8; b = b[8:] {
+		v := float32(0)
+		if d := f.order.Uint32(b[4:]); d != 0 {
+			v = float32(float64(f.order.Uint32(b)) / float64(d))
+		}
+		out = append(out, v)
 	}
 	return out
 }

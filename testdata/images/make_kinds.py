@@ -99,7 +99,7 @@ def tiff(w, h, data, tags, order="<", offsets=None):
     tail = base + 2 + 12 * len(tags) + 4
     for tag in sorted(tags):
         kind, v = tags[tag]
-        b = struct.pack(order + {1: "B", 3: "H", 4: "I"}[kind] * len(v), *v)
+        b = struct.pack(order + {1: "B", 3: "H", 4: "I", 5: "II"}[kind] * len(v), *(np.ravel(v).tolist() if kind == 5 else v))
         if len(b) > 4: value, extra = struct.pack(order + "I", tail + len(extra)), extra + b
         else: value = b.ljust(4, b"\0")
         entries += struct.pack(order + "HHI", tag, kind, len(v)) + value
@@ -128,7 +128,21 @@ def old_lzw(data):
     return bytes(int(bits[i:i + 8][::-1], 2) for i in range(0, len(bits), 8))
 
 
+def units(h, v, rows_per_strip=H, tags={}, pack=zlib.compress, order="<"):
+    """A TIFF in YCbCr that is no JPEG: units of h x v luma samples, then one Cb and one Cr."""
+    rows, across = -(-rows_per_strip // v) * v, -(-W // h)
+    a = np.asarray(scene(6, across * h, -(-H // rows_per_strip) * rows).convert("YCbCr"))
+    unit = lambda s, x, y: a[s + y:s + y + v, x:x + h, 0].tobytes() + a[s + y, x, 1:].tobytes()
+    strips = [pack(b"".join(unit(s, x, y) for y in range(0, rows, v) for x in range(0, across * h, h))) for s in range(0, a.shape[0], rows)]
+    return tiff(W, H, strips, {258: (3, [8] * 3), 259: (3, [8]), 262: (3, [6]), 277: (3, [3]), 278: (4, [rows_per_strip]), 530: (3, [h, v])} | tags, order)
+
+
 def tiffs():
+    video = {532: (5, [(15, 1), (235, 1), (128, 1), (240, 1), (128, 1), (240, 1)])}  # as FFmpeg writes it
+    bt709 = {529: (5, [(2126, 10000), (7152, 10000), (722, 10000)])}
+    for h, v in ((1, 1), (2, 1), (1, 2), (2, 2), (4, 1), (4, 2), (4, 4)): F[f"ycc{h}{v}.tif"] = units(h, v, tags=video if h == 2 else bt709 if h == 4 else {})
+    F["ycc22_strips.tif"] = units(2, 2, 4, order=">")
+    F["ycc11_predictor.tif"] = units(1, 1, tags={317: (3, [2])})
     bw = fax()
     for name, compression, tags in (("fax_rle", "tiff_ccitt", {}), ("fax3", "group3", {}), ("fax3_2d", "group3", {292: 1}), ("fax3_fill", "group3", {292: 4}),
                                     ("fax3_2d_fill", "group3", {292: 5}), ("fax4_runs", "group4", {})):
