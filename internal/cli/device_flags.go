@@ -127,7 +127,7 @@ func (o *deviceOptions) checkNames() error {
 				names = slices.Insert(names, 0, deviceAuto) // which stands alone
 			}
 			known := strings.Join(names, ", ") + nearest.DidYouMean(nearest.Word(name, names))
-			return usageError{fmt.Errorf("--device %s: this build has %s", quote.Short(name), strings.Join(append([]string{known}, unusedPlugins()...), "; "))}
+			return usageError{fmt.Errorf("--device %s: this build has %s", quote.Short(name), strings.Join(append([]string{known}, unused()...), "; "))}
 		}
 	}
 	if _, err := ggml.FindDevices(o.Device); err != nil {
@@ -149,10 +149,10 @@ func allDevices(shares int) string {
 	return strings.Join(names, ",")
 }
 
-// devicesOf returns the names of all devices of a kind.
+// devicesOf returns the names of all devices of a kind that start.
 func devicesOf(kind ggml.DeviceKind) (names []string) {
 	for _, d := range ggml.Devices() {
-		if d.Kind == kind {
+		if d.Kind == kind && d.Starts() == nil {
 			names = append(names, d.Name)
 		}
 	}

@@ -42,11 +42,14 @@ type listedDevice struct {
 func (a *app) runDevices() error {
 	var devices []listedDevice
 	for _, d := range ggml.Devices() {
+		if d.Starts() != nil {
+			continue
+		}
 		free, total := d.Memory()
 		devices = append(devices, listedDevice{d, free, total})
 	}
-	for _, p := range unusedPlugins() {
-		a.note("%s", p)
+	for _, line := range unused() {
+		a.note("%s", line)
 	}
 	if a.common.Format != formatText {
 		p := a.newPrinter(layout{many: true, lines: true})

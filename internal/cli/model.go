@@ -9,6 +9,7 @@ import (
 	"paligemma/internal/ggml"
 	"paligemma/internal/gguf"
 	"paligemma/internal/model"
+	"paligemma/internal/quote"
 	"paligemma/internal/regular"
 	"paligemma/internal/units"
 )
@@ -40,19 +41,26 @@ func (a *app) noteModel(e *engine.Engine) {
 	for _, note := range e.Notes() {
 		a.note("%s", note)
 	}
-	for _, p := range unusedPlugins() {
-		a.detail("%s", p)
+	for _, line := range unused() {
+		a.detail("%s", line)
 	}
 	a.detail("%s: %s, %s, %s, kernels for %s", e.Path(), e.Config().Arch, ggml.Names(e.Devices()), units.Count(threads, "thread", "threads"), ggml.ISA())
 }
 
-// unusedPlugins says of each plug-in that was found and does not work why.
-func unusedPlugins() []string {
+// maxPluginPath bounds the path of a plug-in in a line.
+const maxPluginPath = 300
+
+// unused says of each plug-in that was found, and each device that was tried, and does not
+// work why.
+func unused() []string {
 	var lines []string
 	for _, p := range ggml.Plugins() {
 		if p.Problem != "" {
-			lines = append(lines, fmt.Sprintf("plug-in %s is not used: %s", p.Path, p.Problem))
+			lines = append(lines, fmt.Sprintf("plug-in %s is not used: %s", quote.Line(p.Path, maxPluginPath), p.Problem))
 		}
+	}
+	for _, err := range ggml.Unstarted() {
+		lines = append(lines, err.Error())
 	}
 	return lines
 }

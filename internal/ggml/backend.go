@@ -155,9 +155,9 @@ func (b *Backend) openDevices() error {
 			b.places = append(b.places, -1) // once it is known
 			continue
 		}
-		backend := C.ggml_backend_dev_init(d.handle, nil)
-		if backend == nil {
-			return fmt.Errorf("device %s does not start", d.Name)
+		backend, err := d.open()
+		if err != nil {
+			return err
 		}
 		b.places = append(b.places, len(b.backends))
 		b.backends = append(b.backends, backend)

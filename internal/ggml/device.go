@@ -146,7 +146,7 @@ func Names(devices []Device) string {
 }
 
 // FindDevices resolves names with commas between them. "auto" and "" stand for the first
-// GPU, else the first integrated GPU, else the CPU. For the CPU no plug-in is loaded.
+// GPU that starts, else the first integrated one, else the CPU. For the CPU no plug-in is loaded.
 func FindDevices(names string) ([]Device, error) {
 	if cpu := CPU(); strings.EqualFold(names, cpu.Name) {
 		return []Device{cpu}, nil
@@ -155,7 +155,7 @@ func FindDevices(names string) ([]Device, error) {
 	if names == "" || names == "auto" {
 		for _, kind := range []DeviceKind{KindGPU, KindIGPU, KindCPU} {
 			for _, d := range all {
-				if d.Kind == kind {
+				if d.Kind == kind && d.Starts() == nil {
 					return []Device{d}, nil
 				}
 			}

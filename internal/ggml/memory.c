@@ -54,6 +54,13 @@ static bool contains_one(const char * message, const char * const * parts, size_
 
 #define ONE_OF(message, parts) contains_one(message, parts, sizeof parts / sizeof *parts)
 
+void pg_device_failed(const char * what) {
+	char line[512];
+	snprintf(line, sizeof line,
+		"paligemma: the GPU does not compute any more: its memory is used up or its driver failed (%.200s); try a smaller model, or --device cpu\n", what);
+	pg_lost(line);
+}
+
 void pg_abort(const char * message) {
 	// What ggml 0.26 says where the system refused something, and where a device is gone.
 	static const char * const refused[] = { "mem_buffer != NULL", "rc == 0", "failed to allocate", "allocation failed" };
@@ -66,7 +73,7 @@ void pg_abort(const char * message) {
 		pg_lost("paligemma: a device on another machine does not answer any more: start its server again, or choose another --device\n");
 	}
 	if (ONE_OF(message, failed)) {
-		pg_lost("paligemma: the GPU does not compute any more: its memory is used up or its driver failed (-v shows what it says); try a smaller model, or --device cpu\n");
+		pg_device_failed("-v shows what it says");
 	}
 	char line[512];
 	snprintf(line, sizeof line, "paligemma: internal error in ggml, please report it: %.400s\n", message);

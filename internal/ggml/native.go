@@ -9,12 +9,13 @@ package ggml
 
 // In memory.c and memory.cpp.
 void pg_abort(const char * message);
-void pg_set_new_handler(void);
+void pg_set_handlers(void);
 
 static void pg_hooks(void) {
 	ggml_log_set(pg_log, NULL);
 	ggml_set_abort_callback(pg_abort);
-	pg_set_new_handler();
+	pg_set_handlers();
+	pg_log_cerr();
 }
 */
 import "C"

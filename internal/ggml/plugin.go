@@ -9,8 +9,10 @@ import "C"
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +21,8 @@ import (
 	"paligemma/internal/regular"
 )
 
-// Plugin is a file with a GPU backend, libggml-NAME-TREE.so.
+// Plugin is a file with a GPU backend, libggml-NAME-TREE.so, or a folder of PluginFolders
+// in which none can be found.
 type Plugin struct {
 	Path    string
 	Problem string // why it is not used; "" where it is
@@ -49,6 +52,11 @@ func Plugins() []Plugin {
 func loadPlugins() {
 	pluginsOnce.Do(func() {
 		found := findPlugins(searched())
+		for _, folder := range named() {
+			if why := useless(folder); why != "" {
+				found = append(found, Plugin{folder, why})
+			}
+		}
 		foundPlugins.Store(&found)
 	})
 }
@@ -59,12 +67,7 @@ func findPlugins(folders []string) []Plugin {
 	var all []Plugin
 	loaded := map[string]bool{} // names of files
 	for _, folder := range folders {
-		if !filepath.IsAbs(folder) {
-			all = append(all, Plugin{folder, PluginFolders + " takes absolute paths only"})
-			continue
-		}
-		paths, _ := filepath.Glob(filepath.Join(literal(folder), "libggml-*-*.so")) // sorted
-		for _, path := range paths {
+		for _, path := range pluginsIn(folder) {
 			if name := filepath.Base(path); !loaded[name] {
 				p := Plugin{Path: path}
 				if err := loadPlugin(path); err != nil {
@@ -78,6 +81,31 @@ func findPlugins(folders []string) []Plugin {
 	return all
 }
 
+// pluginsIn lists what has the name of a plug-in in a folder. The path is absolute.
+func pluginsIn(folder string) []string {
+	if !filepath.IsAbs(folder) {
+		return nil
+	}
+	paths, _ := filepath.Glob(filepath.Join(literal(folder), "libggml-*-*.so")) // sorted
+	return paths
+}
+
+// useless returns why nothing is found in a folder that PluginFolders names, or "".
+func useless(folder string) string {
+	if !filepath.IsAbs(folder) {
+		return PluginFolders + " takes absolute paths only"
+	}
+	_, err := os.ReadDir(folder)
+	var cause *fs.PathError
+	switch {
+	case errors.As(err, &cause):
+		return PluginFolders + " takes folders that can be read: " + cause.Err.Error()
+	case len(pluginsIn(folder)) == 0:
+		return "there is no libggml-*-*.so in it"
+	}
+	return ""
+}
+
 // literal escapes what filepath.Glob would take for a pattern.
 func literal(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
@@ -86,8 +114,8 @@ func literal(path string) string {
 // searched returns the folders to look for plug-ins in. The working folder is not
 // among them, whatever the program was called by.
 func searched() []string {
-	if list, set := os.LookupEnv(PluginFolders); set {
-		return filepath.SplitList(list)
+	if _, set := os.LookupEnv(PluginFolders); set {
+		return named()
 	}
 	program, err := os.Executable()
 	if err == nil {
@@ -98,6 +126,11 @@ func searched() []string {
 	}
 	folder := filepath.Dir(program)
 	return []string{folder, filepath.Join(folder, "..", "lib", "paligemma")}
+}
+
+// named returns the folders in PluginFolders.
+func named() []string {
+	return slices.DeleteFunc(filepath.SplitList(os.Getenv(PluginFolders)), func(folder string) bool { return folder == "" })
 }
 
 // loadPlugin makes the devices of a plug-in known to ggml. Nothing of a file is run
@@ -124,12 +157,17 @@ func loadPlugin(path string) error {
 	}
 	cPath := C.CString(path)
 	defer C.free(unsafe.Pointer(cPath))
+	expectCrashes()
 	var text [1024]C.char
-	switch devices := C.pg_plugin_load(cPath, &text[0], C.size_t(len(text))); {
+	devices := C.pg_plugin_load(cPath, &text[0], C.size_t(len(text)))
+	why := complaint(C.GoString(&text[0]), path)
+	switch {
+	case strings.HasSuffix(why, "ggml_backend_init returned NULL"):
+		return errors.New("it found no driver that works")
 	case devices < 0:
-		return errors.New(cmp.Or(complaint(C.GoString(&text[0]), path), "ggml does not load it"))
+		return errors.New(cmp.Or(why, "ggml does not load it"))
 	case devices == 0:
-		return errors.New("it found no device: " + cmp.Or(complaint(C.GoString(&text[0]), path), "its driver lists none"))
+		return errors.New("it found no device: " + cmp.Or(why, "its driver lists no GPU"))
 	}
 	return nil
 }
@@ -141,8 +179,13 @@ func complaint(line, path string) string {
 	if i := strings.LastIndex(line, path+": "); i >= 0 {
 		return line[i+len(path)+2:]
 	}
+	return strings.TrimSuffix(withoutFunction(line), " in "+path)
+}
+
+// withoutFunction returns a line of ggml's log without the function that writes it.
+func withoutFunction(line string) string {
 	if function, rest, ok := strings.Cut(line, ": "); ok && !strings.ContainsAny(function, " /") {
 		line = rest
 	}
-	return strings.TrimSuffix(line, " in "+path)
+	return strings.TrimSuffix(line, ".")
 }

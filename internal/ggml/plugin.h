@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "ggml-backend.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -11,6 +13,12 @@ extern "C" {
 // Loads a backend and returns the number of its devices, or -1. What ggml or the
 // backend complained of is in reason, "" where they did not.
 int pg_plugin_load(const char * path, char * reason, size_t size);
+
+// Opens a device, or returns NULL and why in reason.
+ggml_backend_t pg_device_open(ggml_backend_dev_t device, char * reason, size_t size);
+
+// From here on a crash outside of the program ends the process with one line. Linux only.
+void pg_expect_crashes(void);
 
 #ifdef __cplusplus
 }

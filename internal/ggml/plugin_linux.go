@@ -1,13 +1,20 @@
 package ggml
 
+// #include "plugin.h"
+import "C"
+
 import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync"
 	"syscall"
 )
 
 const pluginsSupported = true
+
+// expectCrashes has a crash in a plug-in, or in what it loads, end the process with one line.
+var expectCrashes = sync.OnceFunc(func() { C.pg_expect_crashes() })
 
 // trusted reports why a plug-in may be someone else's, who has put it where the
 // program looks: /tmp, for a program in /tmp. The program's owner is trusted, too.

@@ -47,10 +47,11 @@ func TestPluginProblems(t *testing.T) {
 		"short name":         {file: "libggml-fake-.so", content: []byte{}, want: "made of another ggml"},
 		"no entry point":     {defines: []string{made}, want: "failed to find ggml_backend_init"},
 		"other interface":    {defines: []string{made, "API=2", "DEVICES=1"}, want: "incompatible API version (backend: 2"},
-		"returns nothing":    {defines: []string{made, "API=3", "DEVICES=1", "NOTHING"}, want: "ggml_backend_init returned NULL"},
+		"returns nothing":    {defines: []string{made, "API=3", "DEVICES=1", "NOTHING"}, want: "it found no driver that works"},
+		"says why":           {defines: []string{made, "API=3", "DEVICES=1", "NOTHING", `CERR="Error: Vulkan 1.2 required, here is "`}, want: "Error: Vulkan 1.2 required, here is 1"},
 		"missing function":   {defines: []string{made, "API=3", "DEVICES=1", "MISSING"}, want: "undefined symbol: ggml_missing"},
 		"exception":          {defines: []string{made, "API=3", "DEVICES=1", "THROW"}, want: "the driver is broken"},
-		"no device":          {defines: []string{made, "API=3", "DEVICES=0"}, want: "it found no device: its driver lists none"},
+		"no device":          {defines: []string{made, "API=3", "DEVICES=0"}, want: "it found no device: its driver lists no GPU"},
 		"no driver":          {defines: []string{made, "API=3", "DEVICES=0", `LOG="failed to initialize CUDA: no CUDA-capable device is detected"`}, want: "it found no device: failed to initialize CUDA: no CUDA-capable device is detected"},
 		"old driver":         {defines: []string{made, "API=3", "DEVICES=0", `LOG="failed to initialize CUDA: CUDA driver version is insufficient for CUDA runtime version"`}, want: "it found no device: failed to initialize CUDA: CUDA driver version is insufficient for CUDA runtime version"},
 	} {
@@ -112,15 +113,26 @@ func TestPluginPlaces(t *testing.T) {
 			}
 		})
 	}
-	t.Run("relative", func(t *testing.T) {
-		t.Chdir(t.TempDir())
-		if err := os.WriteFile(name, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if problem := onlyProblem(t, "."); !strings.Contains(problem, "absolute") {
-			t.Errorf("%q", problem)
-		}
-	})
+}
+
+// TestUselessFolders has what PluginFolders may name by mistake: each is a line.
+func TestUselessFolders(t *testing.T) {
+	for name, c := range map[string]struct{ folder, want string }{
+		"relative": {".", "takes absolute paths only"},
+		"missing":  {"/nowhere", "takes folders that can be read: no such file or directory"},
+		"a file":   {"/dev/null", "takes folders that can be read: not a directory"},
+		"too long": {"/" + strings.Repeat("x", 5000), "takes folders that can be read: file name too long"},
+		"empty":    {t.TempDir(), "there is no libggml-*-*.so in it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), childVariable+"=start", PluginFolders+"=:"+c.folder+":")
+			out, err := cmd.Output()
+			if want := c.folder + " is not used: "; err != nil || !strings.HasPrefix(string(out), want) || !strings.HasSuffix(string(out), c.want+"\n") || strings.Count(string(out), "\n") != 1 {
+				t.Errorf("%v, %q", err, out)
+			}
+		})
+	}
 }
 
 // TestPluginLoads loads a plug-in, once though it lies in two folders, and finds its device.

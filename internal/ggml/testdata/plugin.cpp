@@ -1,7 +1,10 @@
 // A plug-in for tests. TREE: the hash of ggml's sources that it says it was made of.
 // API: the version of the interface, as it has it. DEVICES: their number. THROW, MISSING,
 // NOTHING: what ggml_backend_init does wrong; without API there is none. LOG: what it says
-// before, in ggml's log.
+// before, in ggml's log. CERR: what it and the device say on std::cerr. OPEN, MEMORY: what
+// happens where a GPU is opened, or asked for its memory.
+#include <cstdlib>
+#include <iostream>
 #include <stdexcept>
 
 #include "ggml-backend.h"
@@ -27,18 +30,50 @@ struct ggml_backend_device {
 	const char * (*get_description)(ggml_backend_dev_t);
 	void (*get_memory)(ggml_backend_dev_t, size_t *, size_t *);
 	enum ggml_backend_dev_type (*get_type)(ggml_backend_dev_t);
-	void * others[11];
+	void * props;
+	ggml_backend_t (*open)(ggml_backend_dev_t, const char *);
+	void * others[9];
 	ggml_backend_reg_t reg;
 	void * context;
 };
 
 static const char * name(ggml_backend_reg_t) { return "FAKE"; }
 static const char * device_name(ggml_backend_dev_t) { return "EMPTY0"; }
-static void memory(ggml_backend_dev_t, size_t * free, size_t * total) { *free = 1, *total = 2; }
-static enum ggml_backend_dev_type type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_ACCEL; }
+
+[[maybe_unused]] static void nothing() {}
+[[maybe_unused]] static void fail() { throw std::runtime_error("the driver is broken"); }
+[[maybe_unused]] static void crash() { *(volatile int *) nullptr = 0; }
+
+static void say() {
+#ifdef CERR
+	std::cerr << "ggml_fake: " << CERR << 1 << "." << std::endl;
+#endif
+}
+
+static void memory(ggml_backend_dev_t, size_t * free, size_t * total) {
+#ifdef MEMORY
+	MEMORY();
+#endif
+	*free = 1, *total = 2;
+}
+
+static ggml_backend_t open(ggml_backend_dev_t, const char *) {
+	say();
+#ifdef OPEN
+	OPEN();
+#endif
+	return nullptr;
+}
+
+static enum ggml_backend_dev_type type(ggml_backend_dev_t) {
+#if defined(OPEN) || defined(MEMORY)
+	return GGML_BACKEND_DEVICE_TYPE_GPU;
+#endif
+	return GGML_BACKEND_DEVICE_TYPE_ACCEL;
+}
 
 extern ggml_backend_reg fake;
-static ggml_backend_device device = { device_name, device_name, memory, type, {}, &fake, nullptr };
+static ggml_backend_device device = { device_name, device_name, memory, type, nullptr, open, {}, &fake, nullptr };
 static size_t count(ggml_backend_reg_t) { return DEVICES; }
 static ggml_backend_dev_t get(ggml_backend_reg_t, size_t) { return &device; }
 ggml_backend_reg fake = { API, name, count, get, nullptr, nullptr };
@@ -51,6 +86,7 @@ extern "C" ggml_backend_reg_t ggml_backend_init(void) {
 #ifdef LOG
 	ggml_log_internal(GGML_LOG_LEVEL_ERROR, "%s: %s\n", "ggml_cuda_init", LOG);
 #endif
+	say();
 #ifdef THROW
 	throw std::runtime_error("the driver is broken");
 #endif
