@@ -130,28 +130,19 @@ func (w *roll) scan(ctx context.Context, g *group) (all bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	pending, next := false, int64(0)
+	pending, gap, next := false, false, int64(0)
 	for _, n := range numbers[w.named.suffix()] {
 		f := w.output.numbered(n, w.named)
 		if !f.there() {
 			continue
 		}
-		gap := n > next
-		pending, next = pending || gap, n+1
-		switch {
-		case !f.complete() || exists(f.retry):
-			pending = true
-			continue
-		case gap && !f.of(w.Job):
-			w.alien[n] = true
-			continue
-		}
-		s, err := f.readStats()
+		gap = gap || n > next
+		next = n + 1
+		s, stays, err := w.stays(n, &f, gap)
 		if err != nil {
 			return false, err
 		}
-		if w.RetryFailed && s.Failed > 0 {
-			pending = true
+		if pending = pending || gap || !stays; !stays {
 			continue
 		}
 		if s.Final {
@@ -171,6 +162,20 @@ func (w *roll) scan(ctx context.Context, g *group) (all bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// stays reports whether the file of a number is complete and stays as it is, and returns its
+// statistics. gap says that files before it are missing.
+func (w *roll) stays(number int64, f *files, gap bool) (s Stats, ok bool, err error) {
+	switch {
+	case !f.complete() || exists(f.retry):
+		return s, false, nil
+	case gap && !f.of(w.Job):
+		w.alien[number] = true
+		return s, false, nil
+	}
+	s, err = f.readStats()
+	return s, err == nil && !(w.RetryFailed && s.Failed > 0), err
 }
 
 // reopen makes the last file a journal again if inputs were added, and reports whether

@@ -149,13 +149,14 @@ func TestRecordsPerFileAlien(t *testing.T) {
 			}
 			alien := filepath.Join(o.Output, c.file)
 			put(t, alien, []byte("mine\n"))
+			put(t, filepath.Join(o.Output, "20261127.jsonl"), []byte("mine, too\n"))
 			if _, err := batch.Run(t.Context(), e, o); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 			if data, err := os.ReadFile(alien); err != nil || string(data) != "mine\n" {
 				t.Errorf("%q, %v", data, err)
 			}
-			if err := os.Remove(alien); err != nil {
+			if err := errors.Join(os.Remove(alien), os.Remove(filepath.Join(o.Output, "20261127.jsonl"))); err != nil {
 				t.Fatal(err)
 			}
 			run(t, e, o)

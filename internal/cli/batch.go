@@ -162,12 +162,17 @@ func (a *app) batchRun(q *request) (o batch.Options, err error) {
 		o.COCO = &batch.COCO{Labels: q.labels}
 	}
 	o.Task, o.Job = q.batchTask(), q.batchJob()
-	if err := o.Check(); errors.As(err, new(result.RequestError)) { // the inputs have changed
-		return o, err
-	} else if err != nil {
-		return o, usageError{err}
+	return o, checkBatch(&o)
+}
+
+// checkBatch checks the names of inputs and output: wrong usage, unless the inputs are others
+// than those of the run before.
+func checkBatch(o *batch.Options) error {
+	err := o.Check()
+	if err == nil || errors.As(err, new(result.RequestError)) {
+		return err
 	}
-	return o, nil
+	return usageError{err}
 }
 
 // textsTogether returns the number of texts that are decoded together, which a flag says.

@@ -121,28 +121,34 @@ func (o *servedOptions) offered() (all []server.Adapter, err error) {
 	return all, nil
 }
 
-// openOffered sees what kinds of adapters there are, and whether the model can have each of
-// them, as far as the headers of the files say: now rather than for the first request. Next
-// to those of --lora, which every text of the model has, all are apart.
-func openOffered(adapters []server.Adapter, m modelOptions) error {
+// openOffered sees what kinds of adapters there are, now rather than for the first request.
+// Next to those of --lora, which every text of the model has, all are apart.
+func openOffered(adapters []server.Adapter, lora bool) error {
 	for i := range adapters {
 		a := &adapters[i]
 		opened, err := adapter.Open(a.Path)
 		if err != nil {
 			return offeredError(a, err)
 		}
-		a.Apart = len(m.LoRA) > 0 || !opened.LowRankOnly()
+		a.Apart = lora || !opened.LowRankOnly()
 		_ = opened.Close()
 	}
-	if len(adapters) == 0 {
-		return nil
+	return nil
+}
+
+// checkOffered makes sure that a model can have each of some adapters, next to those of
+// --lora, as far as the headers of the files say. What is wrong without them is told when
+// the model is opened.
+func checkOffered(adapters []server.Adapter, m modelOptions) error {
+	lora, err := adapterSpecs(m.LoRA)
+	if err != nil || len(adapters) == 0 {
+		return err
 	}
 	config, err := m.config()
-	lora, err2 := adapterSpecs(m.LoRA)
-	if err == nil && err2 == nil {
-		_, err = engine.CheckAdapters(config, lora)
+	if err != nil {
+		return nil
 	}
-	if err != nil || err2 != nil { // what is wrong without --adapter is told when the model is opened
+	if _, err := engine.CheckAdapters(config, lora); err != nil {
 		return nil
 	}
 	for i := range adapters {
@@ -169,7 +175,10 @@ func (a *app) served(m modelOptions, o *servedOptions) ([]server.Model, error) {
 		return nil, err
 	}
 	m.Model = named[0].model
-	if err := openOffered(adapters, m); err != nil {
+	if err := openOffered(adapters, len(m.LoRA) > 0); err != nil {
+		return nil, err
+	}
+	if err := checkOffered(adapters, m); err != nil {
 		return nil, err
 	}
 	var all []server.Model
