@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"paligemma/internal/batch/source"
-	"paligemma/internal/result"
 )
 
 // dealing is how inputs are dealt out to parts. A job remembers it from its first run on,
@@ -29,6 +28,14 @@ type Shares struct {
 type Seen struct {
 	Records int64  `json:"records"`
 	SHA256  string `json:"sha256"` // of their ids, without folders
+}
+
+// SharedError says that files of inputs are not those that were shared out to parts.
+type SharedError struct{ Count int } // of those that were
+
+// Error says what may be added.
+func (e *SharedError) Error() string {
+	return fmt.Sprintf("the files of inputs are not those that were shared out to --shard, which were %d: others may only be added after them (--overwrite starts anew)", e.Count)
 }
 
 // sumNames returns a hash of the names of files.
@@ -65,7 +72,7 @@ func (o *Options) deal(out output, shards []source.Shard) (dealing, error) {
 	}
 	d.files.Count, d.files.SHA256 = old.Files.Count, old.Files.SHA256
 	if was := old.Files.Count; was < 0 || was > len(shards) || sumNames(shards[:was]) != old.Files.SHA256 {
-		return d, result.RequestError{Err: fmt.Errorf("the files of inputs are not those that were shared out to --shard, which were %d: others may only be added after them (--overwrite starts anew)", was)}
+		return d, &SharedError{was}
 	}
 	return d, nil
 }

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"paligemma/internal/batch"
-	"paligemma/internal/result"
 )
 
 // lists writes files of lines, q0.jsonl with two records, q1.jsonl with three and so on.
@@ -130,7 +129,7 @@ func TestPartsChanged(t *testing.T) {
 				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 					t.Fatalf("%v, want %q", err, c.want)
 				}
-				if check := o.Check(); c.want != "" && !errors.As(check, new(result.RequestError)) {
+				if check := o.Check(); c.want != "" && !errors.As(check, new(*batch.SharedError)) {
 					t.Errorf("before the model is opened: %v", check)
 				}
 				o.Source.Args = paths[:4]

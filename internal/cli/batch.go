@@ -21,7 +21,6 @@ import (
 	"paligemma/internal/limits"
 	"paligemma/internal/preprocess"
 	"paligemma/internal/quote"
-	"paligemma/internal/result"
 	"paligemma/internal/task"
 )
 
@@ -169,7 +168,7 @@ func (a *app) batchRun(q *request) (o batch.Options, err error) {
 // than those of the run before.
 func checkBatch(o *batch.Options) error {
 	err := o.Check()
-	if err == nil || errors.As(err, new(result.RequestError)) {
+	if err == nil || errors.As(err, new(*batch.SharedError)) {
 		return err
 	}
 	return usageError{err}
