@@ -94,7 +94,7 @@ func (f *File) target() (mode fs.FileMode, err error) {
 		return 0, fmt.Errorf("%s: %w", f.path, ErrExists)
 	}
 	if f.path, err = filepath.EvalSymlinks(f.path); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%s: cannot follow this link: %w", f.shown, Cause(err))
 	}
 	info, err := os.Stat(f.path)
 	if err != nil {
