@@ -46,3 +46,24 @@ func TestYCCTables(t *testing.T) {
 		})
 	}
 }
+
+// TestUnit checks the sizes of units; without a tag they are of 2 × 2 pixels.
+func TestUnit(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		tag  []byte
+		w, h int
+	}{
+		{"none", nil, 2, 2},
+		{"one number", []byte{0, 4}, 2, 2},
+		{"two", []byte{0, 4, 0, 1}, 4, 1},
+		{"large", []byte{255, 255, 0, 1}, 255, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := &tiffFile{order: binary.BigEndian, entries: map[uint16]tiffEntry{tagSubsampling: {tiffShort, c.tag}}}
+			if w, h := (&tiffImage{tiffFile: f}).unit(); w != c.w || h != c.h {
+				t.Errorf("%d × %d, want %d × %d", w, h, c.w, c.h)
+			}
+		})
+	}
+}
