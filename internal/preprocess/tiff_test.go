@@ -2,9 +2,46 @@ package preprocess
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
+	"errors"
+	"path/filepath"
 	"testing"
+
+	"paligemma/internal/goldens"
 )
+
+// TestTIFFDeflated checks that deflated strips, tiles and units whose checksum is wrong
+// are refused, and those without one read.
+func TestTIFFDeflated(t *testing.T) {
+	for _, c := range []struct {
+		file            string
+		offsets, counts uint16
+	}{
+		{"gray_deflate.tif", tagStripOffsets, tagStripCounts},
+		{"tiles.tif", tagTileOffsets, tagTileCounts},
+		{"ycc22.tif", tagStripOffsets, tagStripCounts},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			data := goldens.File(t, filepath.Join("kinds", c.file))
+			f, err := parseTIFF(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			end := f.number(c.offsets, 0) + f.number(c.counts, 0)
+			wrong := bytes.Clone(data)
+			wrong[end-1] ^= 1
+			if _, err := Decode(wrong, Limits{}); !errors.Is(err, zlib.ErrChecksum) {
+				t.Errorf("a wrong checksum gives %v", err)
+			}
+			missing := bytes.Clone(data)
+			binary.LittleEndian.PutUint32(missing[bytes.Index(missing, []byte{byte(c.counts), byte(c.counts >> 8), 4, 0, 1, 0, 0, 0})+8:], uint32(f.number(c.counts, 0)-4))
+			if _, err := Decode(missing, Limits{}); err != nil {
+				t.Errorf("without a checksum: %v", err)
+			}
+		})
+	}
+}
 
 // TestTIFFFloats checks that floats are cut to whole numbers and clipped, as
 // Pillow's conversion of mode F does.

@@ -92,6 +92,7 @@ func (t *tiffImage) rows(img *RGB, data []byte, x, y, plane int) error {
 		samples, convert = 1, t.planeConverter(plane)
 	}
 	row := make([]byte, (t.cw*samples*t.depth+7)/8)
+	below := t.rowsBelow(y, 1) * int64(len(row))
 	for end := min(t.h, y+t.ch); y < end; y++ {
 		if _, err := io.ReadFull(r, row); err != nil {
 			return err
@@ -103,6 +104,28 @@ func (t *tiffImage) rows(img *RGB, data []byte, x, y, plane int) error {
 	}
 	if fax, ok := r.(*ccitt.Reader); ok {
 		t.warnings = append(t.warnings, fax.Warnings()...)
+	}
+	return checkDeflated(r, below)
+}
+
+// rowsBelow returns how many rows, each that many pixels high, of a tile at y lie below
+// the picture. Strips end with it.
+func (t *tiffImage) rowsBelow(y, height int) int64 {
+	if !t.tiled {
+		return 0
+	}
+	return int64((t.ch+height-1)/height - (min(t.ch, t.h-y)+height-1)/height)
+}
+
+// checkDeflated returns an error where the checksum of what zlib unpacked, if it did, is
+// wrong: it follows the last row of the picture and the bytes below. As for libtiff, a
+// checksum that is missing is not missed, and surplus data hides it.
+func checkDeflated(r io.Reader, below int64) error {
+	if _, ok := r.(zlib.Resetter); !ok {
+		return nil
+	}
+	if _, err := io.CopyN(io.Discard, r, below+1); errors.Is(err, zlib.ErrChecksum) {
+		return err
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ func (t *tiffImage) unitBytes(w, h int) int64 {
 func (t *tiffImage) units(img *RGB, r io.Reader, x, y int) error {
 	_, unitH := t.unit()
 	row := make([]byte, t.unitBytes(t.cw, 1))
+	below := t.rowsBelow(y, unitH) * int64(len(row))
 	for end := min(t.h, y+t.ch); y < end; y += unitH {
 		if _, err := io.ReadFull(r, row); err != nil {
 			return err
@@ -51,7 +52,7 @@ func (t *tiffImage) units(img *RGB, r io.Reader, x, y int) error {
 			t.unitLine(img.Pix[3*((y+line)*t.w+x):][:3*min(t.cw, t.w-x)], row, line)
 		}
 	}
-	return nil
+	return checkDeflated(r, below)
 }
 
 // unitLine makes RGB of a line of a row of units.
