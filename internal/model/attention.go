@@ -23,12 +23,24 @@ type attention struct {
 // weights [n, T, heads] are returned too if whole is set. A fourth dimension is of
 // images, each by itself.
 func (a attention) apply(g *ggml.Graph, q, k, v ggml.Tensor, whole bool) (out, weights ggml.Tensor) {
-	d, heads, tokens, keys, images := q.Dim(0), q.Dim(1), q.Dim(2), k.Dim(1), q.Dim(3)
-	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
-	group := max(32, scoreBytes/(4*heads*keys*images), (tokens+maxGroups-1)/maxGroups)
-	if whole || group > tokens {
-		group = tokens
+	tokens := q.Dim(2)
+	group := tokens
+	if !whole {
+		group = min(tokens, groupOf(tokens, 4*q.Dim(1)*k.Dim(1)*q.Dim(3)))
 	}
+	return a.inGroups(g, q, k, v, group)
+}
+
+// groupOf is how many of the queries are taken at a time, each of which has scores of some
+// bytes.
+func groupOf(queries, bytes int64) int64 {
+	return max(32, scoreBytes/bytes, (queries+maxGroups-1)/maxGroups)
+}
+
+// inGroups is apply to some queries at a time. The weights are the last ones'.
+func (a attention) inGroups(g *ggml.Graph, q, k, v ggml.Tensor, group int64) (out, weights ggml.Tensor) {
+	d, heads, tokens, images := q.Dim(0), q.Dim(1), q.Dim(2), q.Dim(3)
+	q = g.Permute(q, [4]int{0, 2, 1, 3}) // [d, T, heads]
 	for from := int64(0); from < tokens; from += group {
 		n := min(group, tokens-from)
 		part := a

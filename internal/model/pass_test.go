@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"testing"
 
 	"paligemma/internal/ggml"
@@ -57,5 +58,13 @@ func TestPassParts(t *testing.T) {
 				t.Errorf("%d parts, want %d", got, c.want)
 			}
 		})
+	}
+}
+
+// TestPositions counts from 1 on, in each text.
+func TestPositions(t *testing.T) {
+	b := batch{parts: []*part{{seq: &Sequence{length: 3}, tokens: 2}, {seq: &Sequence{}, tokens: 1}}}
+	if got := b.positions(); !slices.Equal(got, []int32{4, 5, 1}) || b.parts[0].from != 0 || b.parts[1].from != 2 {
+		t.Errorf("positions %v, the parts from %d and %d on", got, b.parts[0].from, b.parts[1].from)
 	}
 }
