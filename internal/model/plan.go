@@ -89,7 +89,7 @@ func (p Plan) place(spec TensorSpec) int {
 	for i, s := range p.Shares {
 		switch layer := spec.textLayer(); {
 		case layer >= s.First && layer < s.First+s.Layers,
-			layer < 0 && spec.vision() && s.Vision,
+			spec.vision() && s.Vision,
 			layer < 0 && !spec.vision() && s.Head:
 			return i
 		}

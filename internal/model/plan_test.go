@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -82,6 +83,8 @@ func TestPlan(t *testing.T) {
 		{"none on the second", "3b-224", gguf.TypeBF16, []model.Place{gpu(0, 8), gpu(1, 8)}, model.Split{Shares: []float64{1, 0}}, "cuda0 0-17 tower head", ""},
 		{"the tower alone", "3b-224", gguf.TypeBF16, []model.Place{gpu(0, 8), cpu}, model.Split{Shares: []float64{0, 1}}, "cuda0 tower, cpu 0-17 head", ""},
 		{"the last ones", "3b-224", gguf.TypeBF16, []model.Place{cpu, gpu(0, 8)}, model.Split{Last: 4}, "cpu 0-13, cuda0 14-17 tower head", ""},
+		{"the last ones of one", "3b-224", gguf.TypeBF16, []model.Place{gpu(0, 8)}, model.Split{Last: 4}, "cuda0 0-17 tower head", ""},
+		{"a CPU with little memory", "3b-224", gguf.TypeBF16, []model.Place{gpu(0, 8), {Name: "cpu", Host: true, Free: gb}}, model.Split{Shares: []float64{1, 1}}, "cuda0 0-8 tower, cpu 9-17 head", ""},
 		{"more than there are", "3b-224", gguf.TypeBF16, []model.Place{cpu, gpu(0, 8)}, model.Split{Last: 40}, "cuda0 0-17 tower head", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,7 +96,7 @@ func TestPlan(t *testing.T) {
 			if got := describe(p); c.want != "" && got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
-			if short, _ := p.Short(); short.Device != c.short {
+			if short, any := p.Short(); short.Device != c.short || any != (c.short != "") {
 				t.Errorf("%q has too little memory, want %q", short.Device, c.short)
 			}
 			checkSum(t, config, lookup, p)
@@ -136,6 +139,7 @@ func TestPlanRefuses(t *testing.T) {
 	}{
 		"too few shares":    {two, model.Split{Shares: []float64{1}}, "1 shares for 2 devices"},
 		"negative":          {two, model.Split{Shares: []float64{2, -1}}, "a share of -1"},
+		"infinite":          {two, model.Split{Shares: []float64{math.Inf(1), 1}}, "a share of +Inf"},
 		"nothing":           {two, model.Split{Shares: []float64{0, 0}}, "every share of the split is 0"},
 		"the last of three": {append(two, model.Place{Name: "cpu", Host: true}), model.Split{Last: 3}, "3 layers on the last of 3 devices"},
 		"fewer than none":   {two, model.Split{Last: -1}, "-1 layers"},
