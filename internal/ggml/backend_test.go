@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -75,6 +76,13 @@ func TestWeightsInPlaceAndCopied(t *testing.T) {
 		if f.OffHeap() != (store.Bytes() == 0) {
 			t.Errorf("mapped %v, but %d bytes were copied", f.OffHeap(), store.Bytes())
 		}
+		if f.OffHeap() { // of a mapping that ends before the data
+			other, err := e.NewWeights([]Spec{{Name: "w", Type: tensor.Type, Shape: tensor.Shape, Data: f.Data(tensor)}}, mapping[:bufferAlignment])
+			if err != nil || other.Bytes() == 0 {
+				t.Errorf("data beyond a mapping are used in place (%v)", err)
+			}
+			other.Close()
+		}
 		got, err := compute(t, e, func(g *Graph) Tensor {
 			return g.MulMat(store.Tensors()[0], g.Float32s([]float32{1, 10}, 2))
 		})
@@ -97,17 +105,18 @@ func TestJoin(t *testing.T) {
 	store, err := e.NewWeights([]Spec{
 		randomWeights(t, gguf.TypeF32, width, 4, 1), randomWeights(t, gguf.TypeF32, width, 2, 2),
 		randomWeights(t, gguf.TypeF32, width, 1, 3), randomWeights(t, gguf.TypeF16, width, 4, 4),
+		randomWeights(t, gguf.TypeF32, width, 1, 5), randomWeights(t, gguf.TypeF32, width/2, 2, 6),
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
 	w := store.Tensors()
-	joined, err := store.Join([][]Tensor{{w[0], w[1], w[2]}, {w[1], w[0]}, {w[0], w[2]}, {w[2], w[3]}, nil, {w[1], w[2]}})
+	joined, err := store.Join([][]Tensor{{w[0], w[1], w[2]}, {w[1], w[0]}, {w[0], w[2]}, {w[2], w[3]}, nil, {w[1], w[2]}, {w[4], w[5]}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []bool{true, false, false, false, false, true} {
+	for i, want := range []bool{true, false, false, false, false, true, false} {
 		if joined[i].Valid() != want {
 			t.Fatalf("group %d is joined: %v", i, !want)
 		}
@@ -131,6 +140,22 @@ func TestJoin(t *testing.T) {
 		want = append(want, float64(v))
 	}
 	near(t, "joined", product(joined[0]), want, 1e-6)
+}
+
+// TestStoreRefuses makes stores of too many tensors, and of those that lie nowhere.
+func TestStoreRefuses(t *testing.T) {
+	e := newBackend(t)
+	one := Spec{Name: "one", Shape: []int64{1}}
+	before, beyond := one, one
+	before.Place, beyond.Place = -1, len(e.Devices())
+	for name, specs := range map[string][]Spec{
+		"too many": slices.Repeat([]Spec{one}, MaxStored+1), "before the first device": {before}, "beyond the last": {beyond},
+	} {
+		if store, err := e.NewStore(specs); err == nil {
+			t.Errorf("%s: no error", name)
+			store.Close()
+		}
+	}
 }
 
 // TestPlacement splits weights between a device and the CPU, as for types that

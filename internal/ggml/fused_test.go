@@ -161,7 +161,7 @@ func TestFusesCapped(t *testing.T) {
 	for _, backend := range []string{"CUDA", "other"} {
 		b := newDevice(t)
 		able := map[int64]bool{}
-		for _, d := range []int64{40, 64, 72, 80, 96, 112, 128, 256} {
+		for _, d := range []int64{40, 64, 72, 80, 96, 112, 128, 256, 512} {
 			g := b.NewGraph(GraphOptions{})
 			able[d] = g.Fuses(b.headWidth(d), 4, 1, 0)
 			g.Close()
@@ -169,7 +169,7 @@ func TestFusesCapped(t *testing.T) {
 		b.devices[0].Backend = backend
 		for d, able := range able {
 			g := b.NewGraph(GraphOptions{})
-			if got, want := g.Fuses(d, 4, 1, 50), able && (backend != "CUDA" || d == 128 || d == 256); got != want {
+			if got, want := g.Fuses(d, 4, 1, 50), able && (backend != "CUDA" || d == 128 || d == 256 || d == 512); got != want {
 				t.Errorf("%s, heads of %d with a soft-cap: %v, want %v", backend, d, got, want)
 			}
 			if got := g.Fuses(d, 4, 1, 0); got != able {
@@ -235,11 +235,81 @@ func TestFusedRefuses(t *testing.T) {
 		"repeat of rows":      func(g *Graph) Tensor { return g.Repeat(g.Float32s(make([]float32, 8), 2, 4), 2) },
 		"repeat of indices":   func(g *Graph) Tensor { return g.Repeat(g.Int32s(make([]int32, 8), 8), 2) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := computeWith(t, b, GraphOptions{}, build); err == nil {
-				t.Error("no error")
-			}
-		})
+		t.Run(name, func(t *testing.T) { refuses(t, b, GraphOptions{}, build) })
+	}
+}
+
+// TestFusedRefusesCells is TestFusedRefuses of rows and cells.
+func TestFusedRefusesCells(t *testing.T) {
+	b := newDevice(t)
+	cells, _ := newCells(t, b, gguf.TypeF16, 16, CellUnit)
+	rows := func(g *Graph) Tensor { return g.Float32s(make([]float32, 32), 8, 2, 2) }
+	two := func(g *Graph) Tensor { return g.Int64s([]int64{1, 2}, 2) }
+	for name, build := range map[string]func(*Graph) Tensor{
+		"no rows":   func(g *Graph) Tensor { return g.WriteRows(Tensor{}, cells, two(g)) },
+		"no cells":  func(g *Graph) Tensor { return g.WriteRows(rows(g), Tensor{}, two(g)) },
+		"indices":   func(g *Graph) Tensor { return g.WriteRows(g.Int32s(make([]int32, 32), 8, 2, 2), cells, two(g)) },
+		"apart":     func(g *Graph) Tensor { return g.WriteRows(g.Slice(rows(g), 0, 0, 4), cells, two(g)) },
+		"two cells": func(g *Graph) Tensor { return g.WriteRows(rows(g), g.Scratch(gguf.TypeF16, 16, 4, 2), two(g)) },
+		"pictures": func(g *Graph) Tensor {
+			return g.WriteRows(g.Float32s(make([]float32, 64), 8, 2, 2, 2), cells, two(g))
+		},
+		"index of one":      func(g *Graph) Tensor { return g.WriteRows(rows(g), cells, g.Int64s([]int64{1, 2}, 1, 2)) },
+		"index of four":     func(g *Graph) Tensor { return g.WriteRows(rows(g), cells, g.Int64s(make([]int64, 4), 2, 2)) },
+		"heads of none":     func(g *Graph) Tensor { return g.Heads(Tensor{}, 8, 0, 4) },
+		"heads of 0":        func(g *Graph) Tensor { return g.Heads(cells, 0, 0, 4) },
+		"heads of −8":       func(g *Graph) Tensor { return g.Heads(cells, -8, 0, 4) },
+		"heads of blocks":   func(g *Graph) Tensor { return g.Heads(g.Scratch(gguf.TypeQ8_0, 32, 4), 8, 0, 4) },
+		"from −1":           func(g *Graph) Tensor { return g.Heads(cells, 8, -1, 4) },
+		"heads of two":      func(g *Graph) Tensor { return g.Heads(g.Scratch(gguf.TypeF16, 16, 4, 2), 8, 0, 4) },
+		"repeat of nothing": func(g *Graph) Tensor { return g.Repeat(Tensor{}, 2) },
+		"repeat 0 times":    func(g *Graph) Tensor { return g.Repeat(g.Float32s(make([]float32, 8), 8), 0) },
+		"repeat for ever":   func(g *Graph) Tensor { return g.Repeat(g.Float32s(make([]float32, 8), 8), maxElements/8+1) },
+	} {
+		t.Run(name, func(t *testing.T) { refuses(t, b, GraphOptions{}, build) })
+	}
+}
+
+// TestFusedRefusesHeads is TestFusedRefuses of attention, to which two heads of 8 are given.
+func TestFusedRefusesHeads(t *testing.T) {
+	b := newDevice(t)
+	cells, _ := newCells(t, b, gguf.TypeF16, 16, CellUnit)
+	k := func(g *Graph) Tensor { return g.Heads(cells, 8, 0, 4) }
+	q := func(g *Graph, shape ...int64) Tensor {
+		n := int64(1)
+		for _, d := range shape {
+			n *= d
+		}
+		return g.Float32s(make([]float32, n), shape...)
+	}
+	none := Tensor{}
+	apart := func(g *Graph) Tensor { return g.Permute(q(g, 8, 3, 2), [4]int{0, 2, 1, 3}) }
+	for name, build := range map[string]func(*Graph) Tensor{
+		"no keys":        func(g *Graph) Tensor { return g.FusedAttention(q(g, 8, 3, 2), none, k(g), none, 1, 0) },
+		"no queries":     func(g *Graph) Tensor { return g.FusedAttention(none, k(g), k(g), none, 1, 0) },
+		"queries of F16": func(g *Graph) Tensor { return g.FusedAttention(k(g), k(g), k(g), none, 1, 0) },
+		"fewer values": func(g *Graph) Tensor {
+			return g.FusedAttention(q(g, 8, 3, 2), k(g), g.Heads(cells, 8, 0, 3), none, 1, 0)
+		},
+		"three heads":       func(g *Graph) Tensor { return g.FusedAttention(q(g, 8, 3, 3), k(g), k(g), none, 1, 0) },
+		"queries of images": func(g *Graph) Tensor { return g.FusedAttention(q(g, 8, 3, 2, 2), k(g), k(g), none, 1, 0) },
+		"keys of F32":       func(g *Graph) Tensor { return g.FusedAttention(q(g, 8, 3, 2), q(g, 8, 4, 2), k(g), none, 1, 0) },
+		"values of F32":     func(g *Graph) Tensor { return g.FusedAttention(q(g, 8, 3, 2), k(g), q(g, 8, 4, 2), none, 1, 0) },
+		"keys transposed": func(g *Graph) Tensor {
+			return g.FusedAttention(q(g, 8, 3, 2), g.Transpose(g.Scratch(gguf.TypeF16, 4, 8, 2)), k(g), none, 1, 0)
+		},
+		"values transposed": func(g *Graph) Tensor {
+			return g.FusedAttention(q(g, 8, 3, 2), k(g), g.Transpose(g.Scratch(gguf.TypeF16, 4, 8, 2)), none, 1, 0)
+		},
+		"a mask of F32": func(g *Graph) Tensor { return g.FusedAttention(q(g, 8, 3, 2), k(g), k(g), q(g, 4, 3), 1, 0) },
+		"a mask apart": func(g *Graph) Tensor {
+			return g.FusedAttention(q(g, 8, 3, 2), k(g), k(g), g.Slice(g.Scratch(gguf.TypeF16, 5, 3), 0, 0, 4), 1, 0)
+		},
+		"queries apart": func(g *Graph) Tensor { return g.FusedHeads(apart(g), q(g, 8, 2, 3), q(g, 8, 2, 3), 1) },
+		"keys apart":    func(g *Graph) Tensor { return g.FusedHeads(q(g, 8, 2, 3), apart(g), q(g, 8, 2, 3), 1) },
+		"values apart":  func(g *Graph) Tensor { return g.FusedHeads(q(g, 8, 2, 3), q(g, 8, 2, 3), apart(g), 1) },
+	} {
+		t.Run(name, func(t *testing.T) { refuses(t, b, GraphOptions{}, build) })
 	}
 }
 

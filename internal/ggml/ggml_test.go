@@ -70,6 +70,16 @@ func computeWith(t *testing.T, b *Backend, o GraphOptions, build func(*Graph) Te
 	return g.Read(out)
 }
 
+// refuses fails unless a graph does while it is built: ggml would end the process.
+func refuses(t *testing.T, b *Backend, o GraphOptions, build func(*Graph) Tensor) {
+	t.Helper()
+	g := b.NewGraph(o)
+	defer g.Close()
+	if g.Output(build(g)); g.Err() == nil {
+		t.Error("no error")
+	}
+}
+
 func random(n int, seed uint64) []float32 {
 	r := rand.New(rand.NewPCG(seed, 1))
 	out := make([]float32, n)

@@ -80,15 +80,15 @@ func TestRefuses(t *testing.T) {
 		"scratch type":   func(g *Graph, x Tensor) Tensor { return g.Scratch(gguf.TypeQ4_K, 4) },
 		"input size":     func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 5), 6) },
 		"input shape":    func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 0) },
+		"input no dims":  func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 1)) },
+		"input 5 dims":   func(g *Graph, x Tensor) Tensor { return g.Float32s(make([]float32, 1), 1, 1, 1, 1, 1) },
 		"input overflow": func(g *Graph, x Tensor) Tensor { return g.Float32s(nil, 1<<40, 1<<40) },
 		"conv channels":  func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 8), 1, 1, 2, 4), x, 0) },
 		"conv too small": func(g *Graph, x Tensor) Tensor { return g.Conv2D(g.Float32s(make([]float32, 25), 5, 5, 1, 1), x, 1) },
 		"nothing":        func(g *Graph, x Tensor) Tensor { return Tensor{} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := compute(t, e, func(g *Graph) Tensor { return op(g, g.Float32s(make([]float32, 6), 3, 2)) }); err == nil {
-				t.Error("no error")
-			}
+			refuses(t, e, GraphOptions{Exact: true}, func(g *Graph) Tensor { return op(g, g.Float32s(make([]float32, 6), 3, 2)) })
 		})
 	}
 }
@@ -152,6 +152,28 @@ func TestFirstErrorSticks(t *testing.T) {
 	g.Output(g.Add(g.Scale(x, 2), x))
 	if err := g.Compute(context.Background()); err == nil || err != first {
 		t.Errorf("got %v, want %v", err, first)
+	}
+}
+
+// TestReadRefuses computes nothing, and reads what is not F32.
+func TestReadRefuses(t *testing.T) {
+	b := newBackend(t)
+	empty := b.NewGraph(GraphOptions{})
+	defer empty.Close()
+	if err := empty.Compute(t.Context()); err == nil {
+		t.Error("a graph of nothing is computed")
+	}
+	g := b.NewGraph(GraphOptions{})
+	defer g.Close()
+	half := g.half(g.Float32s(make([]float32, 4), 4))
+	g.Output(half)
+	if err := g.Compute(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]Tensor{"F16": half, "nothing": {}} {
+		if got, err := g.Read(x); err == nil {
+			t.Errorf("%s is read: %v", name, got)
+		}
 	}
 }
 

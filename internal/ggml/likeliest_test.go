@@ -70,6 +70,28 @@ func TestLikeliestOfNone(t *testing.T) {
 	}
 }
 
+func TestPartsOf(t *testing.T) {
+	for n, want := range map[int64]int64{1: 1, 100: 100, 256: 256, 257: 1, 1024: 256, 257152: 224, 257216: 64} {
+		if got := partsOf(n); got != want {
+			t.Errorf("%d values are searched in %d parts, want %d", n, got, want)
+		}
+	}
+}
+
+// TestReadLikeliestRefuses reads what no graph found.
+func TestReadLikeliestRefuses(t *testing.T) {
+	g := newDevice(t).NewGraph(GraphOptions{})
+	defer g.Close()
+	if got, err := g.ReadLikeliest(Likeliest{}); err == nil {
+		t.Errorf("of no search: %v", got)
+	}
+	l := g.Likeliest(g.Float32s(make([]float32, 4), 4, 1))
+	g.Scale(Tensor{}, 1)
+	if got, err := g.ReadLikeliest(l); err == nil || err != g.Err() {
+		t.Errorf("of a graph that failed: %v, %v", got, err)
+	}
+}
+
 func likeliest(t *testing.T, b *Backend, x []float32, n int64) ([]int32, error) {
 	t.Helper()
 	g := b.NewGraph(GraphOptions{})

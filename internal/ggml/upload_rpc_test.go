@@ -59,6 +59,23 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// TestDownload reads what a search found from a device that copies late, again and again into
+// the same memory.
+func TestDownload(t *testing.T) {
+	const n, rows = 512, 3
+	b := on(t, "fake0")
+	for i := range 4 {
+		x, want := make([]float32, n*rows), make([]int32, rows)
+		for r := range want {
+			want[r] = int32((100*i + 37*r + 1) % n)
+			x[r*n+int(want[r])] = float32(1 + i + r)
+		}
+		if got, err := likeliest(t, b, x, n); err != nil || !slices.Equal(got, want) {
+			t.Errorf("search %d: %v, %v, want %v", i, got, err, want)
+		}
+	}
+}
+
 // TestInPlace has a device use mapped weights where they are, and copy those that it cannot.
 func TestInPlace(t *testing.T) {
 	b := on(t, "fake1")

@@ -114,14 +114,19 @@ static void stream_free(ggml_backend_t b) {
 	free(s);
 	free(b);
 }
-static void stream_set(ggml_backend_t b, struct ggml_tensor * t, const void * data, size_t at, size_t n) {
-	struct stream * s = b->context;
+static void stream_copy(struct stream * s, void * to, const void * from, size_t n) {
 	if (s->n == s->room) {
 		s->room = 2 * s->room + 64;
 		s->copies = realloc(s->copies, s->room * sizeof *s->copies);
 	}
-	s->copies[s->n++] = (struct copy) { (char *) t->data + at, data, n };
+	s->copies[s->n++] = (struct copy) { to, from, n };
+}
+static void stream_set(ggml_backend_t b, struct ggml_tensor * t, const void * data, size_t at, size_t n) {
+	stream_copy(b->context, (char *) t->data + at, data, n);
 	sent++;
+}
+static void stream_get(ggml_backend_t b, const struct ggml_tensor * t, void * data, size_t at, size_t n) {
+	stream_copy(b->context, data, (const char *) t->data + at, n);
 }
 static void stream_synchronize(ggml_backend_t b) {
 	struct stream * s = b->context;
@@ -143,6 +148,7 @@ static struct ggml_backend_i stream_functions = {
 	.get_name = stream_name,
 	.free = stream_free,
 	.set_tensor_async = stream_set,
+	.get_tensor_async = stream_get,
 	.synchronize = stream_synchronize,
 	.graph_compute = stream_compute,
 	.event_record = stream_record,
