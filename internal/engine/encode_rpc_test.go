@@ -123,6 +123,19 @@ func TestPassOfOneTower(t *testing.T) {
 		}
 	}
 	owned(t, e, func(ctx context.Context) error { e.encode(ctx, all[1]); return all[1].err })
+	// Those that are done, or given up, are in no pass of others.
+	late := e.await(t.Context(), all[1].pixels, tower)
+	defer e.forget(late)
+	all[0].cancel()
+	if n, m := len(e.pass(late)), len(e.pass(all[2])); n != 1 || m != 1 {
+		t.Errorf("passes of %d and %d images, want 1", n, m)
+	}
+	for range e.model.ImagesPerPass() {
+		defer e.forget(e.await(t.Context(), all[0].pixels, nil))
+	}
+	if n := len(e.pass(all[2])); n != e.model.ImagesPerPass() {
+		t.Errorf("a pass of %d images, want %d", n, e.model.ImagesPerPass())
+	}
 	for i, w := range all {
 		if e.forget(w) != (i == 1 || i == 3) {
 			t.Fatalf("image %d: encoded %v", i, w.done)
