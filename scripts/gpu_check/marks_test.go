@@ -80,3 +80,25 @@ func TestSlowCPU(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestJudgeMarks names the mark that differs the most, and judges it.
+func TestJudgeMarks(t *testing.T) {
+	scores := func(mask, ocr float64) *eval.Scores {
+		return &eval.Scores{Mask: eval.Mean{Sum: mask, N: 1000}, OCR: eval.Mean{Sum: ocr, N: 1000}}
+	}
+	for _, test := range []struct {
+		mask, ocr float64 // of a thousand; on the CPU 800 and 900
+		got       string
+		verdict   verdict
+	}{
+		{800, 900, "0.00 points (all)", met},
+		{801, 897.5, "0.25 points (OCR 89.8 for 90.0)", met},
+		{803.5, 901, "0.35 points (mask IoU 80.3 for 80.0)", missed},
+	} {
+		c := &check{options: options{scenes: 10}}
+		c.judgeMarks(scores(test.mask, test.ocr), scores(800, 900), 10)
+		if f := c.report.Findings[0]; f.Got != test.got || f.Verdict != test.verdict || !strings.HasSuffix(f.What, "10 scenes") {
+			t.Errorf("%+v, want %q, %s", f, test.got, test.verdict)
+		}
+	}
+}
