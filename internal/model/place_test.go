@@ -40,7 +40,8 @@ func TestPlace(t *testing.T) {
 
 // TestComputeMemory counts what a device needs beside weights and cells.
 func TestComputeMemory(t *testing.T) {
-	p := planner{needs: needs{layers: make([]int64, 4), work: 10, visionWork: 7, images: 3, logits: 2}, vision: 1,
+	none := parts{layers: make([]int64, 4)}
+	p := planner{needs: needs{weights: none, adapters: none, work: 10, visionWork: 7, images: 3, logits: 2}, vision: 1,
 		places: []Place{{Name: "cuda0"}, {Name: "cuda1"}, {Name: "cpu", Host: true}}}
 	host := p
 	host.vision = 2
@@ -65,7 +66,7 @@ func TestComputeMemory(t *testing.T) {
 		}
 	}
 	c, _ := Release("3b-224")
-	if n := c.needs(func(string) (t gguf.Tensor, ok bool) { return t, ok }, 9, 9); n.logits != 4*floatSize*257216 {
+	if n := c.needs(func(string) (t gguf.Tensor, ok bool) { return t, ok }, Room{Prompt: 9, Cells: 9}); n.logits != 4*floatSize*257216 {
 		t.Errorf("logits of %d bytes", n.logits)
 	}
 }
