@@ -59,7 +59,7 @@ func TestRefuses(t *testing.T) {
 		"concat dim":         func(g *Graph, x Tensor) Tensor { return g.Concat(x, x, 4) },
 		"rows":               func(g *Graph, x Tensor) Tensor { return g.GetRows(x, x) },
 		"pad":                func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{Type: gguf.TypeF32, Len: 2}) },
-		"pad type":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{Type: gguf.TypeQ8_0, Len: 32}) },
+		"pad type":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{Type: gguf.TypeQ4_K, Len: 256}) },
 		"pad part":           func(g *Graph, x Tensor) Tensor { return g.convertRows(x, rowFormat{Type: gguf.TypeQ8_K, Len: 300}) },
 		"matmul rows": func(g *Graph, x Tensor) Tensor {
 			x = g.convertRows(x, rowFormat{Type: gguf.TypeQ8_K, Len: 256})
