@@ -111,6 +111,7 @@ func (c *check) steps() []step {
 	steps = append(steps,
 		step{part: "memory", what: "out of memory is one line", need: 20 * time.Second, lacks: c.lacksBalloon, run: c.outOfMemory},
 		step{part: "marks", what: "marks of the built-in model", need: 20 * time.Second, run: c.marks},
+		c.packageStep(lateTests),
 		step{part: "sanitizer", what: "compute-sanitizer", need: 45 * time.Second, lacks: c.lacksSanitizer, run: c.sanitize})
 	for _, model := range c.models[1:] {
 		steps = append(steps, c.peerSteps(model)...)

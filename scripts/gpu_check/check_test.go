@@ -64,6 +64,7 @@ generate)
 esac`,
 	"bin/randomcheckpoint": `mkdir -p $4; echo weights > $4/model.safetensors; [ -z "$FAKE_ROOM" ] || truncate -s 4T $4/model.safetensors`,
 	"bin/ggml.test":        `echo "--- PASS: TestA (0.00s)"; echo "    --- FAIL: TestA/part (0.00s)"; echo "--- SKIP: TestB (0.00s)"`,
+	"bin/engine.test":      `echo "--- PASS: TestF (0.00s)"; [ -z "$FAKE_ENGINE" ] || echo "--- FAIL: TestG (0.00s)"`,
 	"bin/model.test": `
 for test in TestC TestD TestE; do
 	case "$5" in *"|$test"*) continue;; esac # -test.skip
@@ -220,6 +221,7 @@ func TestFaults(t *testing.T) {
 		"a part of a card":          {"FAKE_CARD", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "speed", "the aim is for a whole H100", shown},
 		"another card":              {"FAKE_CARD", "NVIDIA L4", "speed", "the aim is for a whole H100", shown},
 		"a failing test":            {"FAKE_FAIL", "1", "tests", "TestD", missed},
+		"a test of the engine":      {"FAKE_ENGINE", "1", "tests", "tests of internal/engine 1 passed, 1 failed, 0 skipped all pass TestG", missed},
 		"tests that abort":          {"FAKE_CRASH", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status -1: ggml.c:1: assert", missed},
 		"tests that hang":           {"FAKE_HANG", "1", "tests", "2 passed, 1 failed, 0 skipped all pass TestD; exit status 2: panic: test timed out", missed},
 		"slow decoding":             {"FAKE_DECODE", "340", "speed", "≥ 350 tokens/s", missed},

@@ -12,14 +12,18 @@ import (
 )
 
 // testPackages are those whose tests compute on $PALIGEMMA_TEST_DEVICE.
-var testPackages = []string{"ggml", "model"}
+var testPackages = []string{"ggml", "model", lateTests}
+
+// lateTests is the package that is tested after what comes first in value: it asks of a device
+// what the others do, in the company of other requests.
+const lateTests = "engine"
 
 // goldenTests compare with what transformers computed in float32.
 const goldenTests = "^Test(Forward|Generate|Score)MatchesTransformers$"
 
 // hostTests are of the host: they run all others again with each instruction set, want a C
-// compiler or the loopback address, or compute on the CPU alone, for long.
-var hostTests = []string{"TestInstructionSets", "TestBuiltForAnotherProcessor", "TestPlugin.*", "FuzzPlugin", "TestServerKilled", "TestLargeGraphs"}
+// compiler or the loopback address, look at its memory, or compute on the CPU alone, for long.
+var hostTests = []string{"TestInstructionSets", "TestBuiltForAnotherProcessor", "TestPlugin.*", "FuzzPlugin", "TestServerKilled", "TestLargeGraphs", "TestFlat"}
 
 // testLimit ends a test binary that hangs; another runs the rest.
 const testLimit = 100 * time.Second
@@ -28,11 +32,18 @@ func (c *check) testSteps() []step {
 	steps := []step{{part: "tests", what: "goldens in f32", need: 20 * time.Second,
 		run: func(ctx context.Context) error { return c.test(ctx, "goldens in f32", "model", goldenTests) }}}
 	for _, name := range testPackages {
-		what := "tests of internal/" + name
-		steps = append(steps, step{part: "tests", what: what, need: time.Minute,
-			run: func(ctx context.Context) error { return c.test(ctx, what, name, ".") }})
+		if name != lateTests {
+			steps = append(steps, c.packageStep(name))
+		}
 	}
 	return steps
+}
+
+// packageStep is all tests of a package.
+func (c *check) packageStep(name string) step {
+	what := "tests of internal/" + name
+	return step{part: "tests", what: what, need: time.Minute,
+		run: func(ctx context.Context) error { return c.test(ctx, what, name, ".") }}
 }
 
 // test runs the tests of a package that match. A device that fails ends the process: the tests
