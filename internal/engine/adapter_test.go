@@ -12,6 +12,7 @@ import (
 	"paligemma/internal/adapter"
 	"paligemma/internal/adapter/random"
 	"paligemma/internal/engine"
+	"paligemma/internal/testdevice"
 )
 
 // openAdapted opens a model with test adapters.
@@ -29,7 +30,7 @@ func openAdapted(t testing.TB, path string, adapters ...adapter.Spec) *engine.En
 }
 
 // TestEnginesWithAdapters opens one file with different adapters, and asks all engines at
-// once: each answers as it does alone, and no two answer the same.
+// once, where the device lets them: each answers as it does alone, and no two answer the same.
 func TestEnginesWithAdapters(t *testing.T) {
 	path := converted(t, "pg1-tiny")
 	engines := []*engine.Engine{
@@ -50,6 +51,9 @@ func TestEnginesWithAdapters(t *testing.T) {
 	for i, e := range engines {
 		for j, ask := range asks(t, e, nil) {
 			all.Go(func() { ask.check(t, e, want[i][j]) })
+		}
+		if !testdevice.Chosen(t).Concurrent() {
+			all.Wait()
 		}
 	}
 	all.Wait()

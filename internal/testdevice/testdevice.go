@@ -68,5 +68,9 @@ func start(name string) error {
 	return startRPC(n + 1)
 }
 
+// Concurrent reports whether several backends may compute on the device at once: those of an
+// RPC server share one connection, which ggml does not guard.
+func (d Device) Concurrent() bool { return !strings.Contains(d.Name, rpc) }
+
 // Kernels reports whether the device computes with the CPU's own kernels.
 func (d Device) Kernels() bool { return d.Name == cpu && !d.Plain }
