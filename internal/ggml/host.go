@@ -3,6 +3,7 @@ package ggml
 /*
 #include <string.h>
 #include "ggml-backend.h"
+#include "upload.h"
 */
 import "C"
 
@@ -22,11 +23,11 @@ type hostMemory struct {
 func (h *hostMemory) reserve(backend C.ggml_backend_t, size int64) unsafe.Pointer {
 	if size > h.size {
 		h.close()
-		device := C.ggml_backend_get_device(backend)
-		if device == nil {
+		d := Device{handle: C.ggml_backend_get_device(backend)}
+		if d.handle == nil {
 			return nil
 		}
-		kind := C.ggml_backend_dev_host_buffer_type(device)
+		kind := d.hostType()
 		if kind == nil {
 			return nil
 		}
@@ -40,6 +41,9 @@ func (h *hostMemory) reserve(backend C.ggml_backend_t, size int64) unsafe.Pointe
 	}
 	return C.ggml_backend_buffer_get_base(h.buffer)
 }
+
+// hostType is the kind of such memory, or nil.
+func (d Device) hostType() C.ggml_backend_buffer_type_t { return C.pg_host_type(d.handle) }
 
 func (h *hostMemory) close() {
 	C.ggml_backend_buffer_free(h.buffer)

@@ -18,13 +18,15 @@ const childVariable = "GGML_TEST_CHILD"
 var uses = map[string]func(Device){
 	"start": func(d Device) {
 		fmt.Println(d.Starts())
-		fmt.Println(d.Starts()) // does not try again
 		fmt.Println(Unstarted())
 		found, err := FindDevices("auto")
 		fmt.Println(Names(found), err)
-		_, err = NewBackend(Options{Device: d.Name})
-		fmt.Println(err)
+		for range 2 { // it stays what it is
+			_, err = NewBackend(Options{Device: d.Name})
+			fmt.Println(err)
+		}
 	},
+	"host":   func(d Device) { fmt.Println(d.Name, d.hostType() != nil) },
 	"memory": func(d Device) { d.Memory() },
 	"outlive": func(d Device) {
 		lost := Lost()
@@ -56,7 +58,7 @@ func TestMain(m *testing.M) {
 func TestBrokenDrivers(t *testing.T) {
 	unstarted := func(why string) string {
 		line := "device empty0 does not start: " + why + "\n"
-		return line + line + "[" + strings.TrimSpace(line) + "]\ncpu <nil>\n" + line
+		return line + "[" + strings.TrimSpace(line) + "]\ncpu <nil>\n" + line + line
 	}
 	crashed := func(signal string) string {
 		return "paligemma: a GPU's driver crashed (" + signal + "): update it, or do without it (--device cpu, or PALIGEMMA_BACKENDS= in the environment)\n"
@@ -94,6 +96,22 @@ func TestBrokenDrivers(t *testing.T) {
 			}
 			if stderr.String() != c.err {
 				t.Errorf("stderr %q, want %q", stderr.String(), c.err)
+			}
+		})
+	}
+}
+
+// TestHostMemory has two devices of a backend: the second one of Vulkan does without the
+// memory of the first.
+func TestHostMemory(t *testing.T) {
+	for backend, want := range map[string]string{"Vulkan": "empty0 true\nempty1 false\n", "CUDA": "empty0 true\nempty1 true\n"} {
+		t.Run(backend, func(t *testing.T) {
+			dir := t.TempDir()
+			fakePlugin(t, filepath.Join(dir, fakeName+tree[:treeLength]+".so"), `TREE="`+tree+`"`, "API=3", "DEVICES=2", `NAME="`+backend+`"`)
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), childVariable+"=host", PluginFolders+"="+dir)
+			if out, err := cmd.Output(); err != nil || string(out) != want {
+				t.Errorf("%v, prints\n%swant\n%s", err, out, want)
 			}
 		})
 	}

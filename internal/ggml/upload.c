@@ -18,8 +18,16 @@ struct pg_upload {
 	int next;
 };
 
+ggml_backend_buffer_type_t pg_host_type(ggml_backend_dev_t device) {
+	ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+	if (strcmp(ggml_backend_reg_name(reg), "Vulkan") == 0 && ggml_backend_reg_dev_get(reg, 0) != device) {
+		return NULL;
+	}
+	return ggml_backend_dev_host_buffer_type(device);
+}
+
 static bool open_pieces(struct pg_upload * u, ggml_backend_dev_t device) {
-	ggml_backend_buffer_type_t pinned = ggml_backend_dev_host_buffer_type(device);
+	ggml_backend_buffer_type_t pinned = pg_host_type(device);
 	if (!pinned) {
 		return false;
 	}

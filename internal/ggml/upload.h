@@ -2,6 +2,10 @@
 
 #include "ggml-backend.h"
 
+// The kind of host memory that a device reads and writes by itself, or NULL. ggml's Vulkan
+// backend has that of its first device only, which it opens for it.
+ggml_backend_buffer_type_t pg_host_type(ggml_backend_dev_t device);
+
 // Weights on their way to a device: copied into pinned memory and sent from there, piece by
 // piece, so that the device takes one while the next is read.
 struct pg_upload;

@@ -2,7 +2,7 @@
 // API: the version of the interface, as it has it. DEVICES: their number. THROW, MISSING,
 // NOTHING: what ggml_backend_init does wrong; without API there is none. LOG: what it says
 // before, in ggml's log. CERR: what it and the device say on std::cerr. OPEN, MEMORY: what
-// happens where a GPU is opened, or asked for its memory.
+// happens where a GPU is opened, or asked for its memory. NAME: that of the backend.
 #include <cstdlib>
 #include <iostream>
 #include <stdexcept>
@@ -32,16 +32,25 @@ struct ggml_backend_device {
 	enum ggml_backend_dev_type (*get_type)(ggml_backend_dev_t);
 	void * props;
 	ggml_backend_t (*open)(ggml_backend_dev_t, const char *);
-	void * others[9];
+	void * memory_type;
+	ggml_backend_buffer_type_t (*host_type)(ggml_backend_dev_t);
+	void * others[7];
 	ggml_backend_reg_t reg;
 	void * context;
 };
 
-static const char * name(ggml_backend_reg_t) { return "FAKE"; }
-static const char * device_name(ggml_backend_dev_t) { return "EMPTY0"; }
+#ifndef NAME
+#define NAME "FAKE"
+#endif
+static const char * name(ggml_backend_reg_t) { return NAME; }
+static const char * device_name(ggml_backend_dev_t device) { return (const char *) device->context; }
 
 [[maybe_unused]] static void nothing() {}
 [[maybe_unused]] static void fail() { throw std::runtime_error("the driver is broken"); }
+[[maybe_unused]] static void once() {
+	static int calls;
+	calls++ == 0 ? fail() : abort();
+}
 [[maybe_unused]] static void crash() { *(volatile int *) nullptr = 0; }
 
 static void say() {
@@ -72,10 +81,13 @@ static enum ggml_backend_dev_type type(ggml_backend_dev_t) {
 	return GGML_BACKEND_DEVICE_TYPE_ACCEL;
 }
 
+static ggml_backend_buffer_type_t host_type(ggml_backend_dev_t) { return (ggml_backend_buffer_type_t) 1; } // any
+
 extern ggml_backend_reg fake;
-static ggml_backend_device device = { device_name, device_name, memory, type, nullptr, open, {}, &fake, nullptr };
+#define DEVICE(name) { device_name, device_name, memory, type, nullptr, open, nullptr, host_type, {}, &fake, (void *) name }
+static ggml_backend_device devices[] = { DEVICE("EMPTY0"), DEVICE("EMPTY1") };
 static size_t count(ggml_backend_reg_t) { return DEVICES; }
-static ggml_backend_dev_t get(ggml_backend_reg_t, size_t) { return &device; }
+static ggml_backend_dev_t get(ggml_backend_reg_t, size_t i) { return &devices[i]; }
 ggml_backend_reg fake = { API, name, count, get, nullptr, nullptr };
 
 extern "C" int ggml_missing(void);
