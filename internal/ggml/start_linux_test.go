@@ -69,6 +69,7 @@ func TestBrokenDrivers(t *testing.T) {
 		out     string
 		err     string // and exit status 1
 	}{
+		"half open": {"start", []string{"OPEN=once"}, unstarted("the driver is broken"), ""},
 		"says why":  {"start", []string{"OPEN=fail", `CERR="device EMPTY0 has no "`}, unstarted("device EMPTY0 has no 1"), ""},
 		"throws":    {"start", []string{"OPEN=fail"}, unstarted("the driver is broken"), ""},
 		"is silent": {"start", []string{"OPEN=nothing"}, unstarted("its driver does not say why"), ""},
