@@ -87,7 +87,7 @@ TAG_LIST   := $(if $(filter ON,$(call onoff,$(HEIF))),heif nodynamic) $(if $(fil
 TAGS       := $(if $(strip $(TAG_LIST)),-tags '$(strip $(TAG_LIST))')
 GO_BUILD   := $(GO_ENV) $(GO) build $(TAGS) -trimpath -ldflags '$(GO_LDFLAGS)'
 
-.PHONY: all native tools-cuda tools-vulkan plugin-cuda plugin-vulkan demo docs eval test test-plain test-rpc race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force test-qemu dist package
+.PHONY: all native tools-cuda tools-vulkan plugin-cuda plugin-vulkan demo docs eval test test-plain test-rpc test-isa race asan ubsan fuzz bench fmt fmt-check lint install uninstall clean tools force test-qemu dist package
 
 all: $(PLUGINS:%=tools-%) bin/paligemma $(PLUGINS:%=plugin-%)
 
@@ -299,6 +299,12 @@ test-plain: native
 test-rpc: native $(B)/rpc.stamp
 	@PALIGEMMA_TEST_DEVICE=rpc0 $(GO) test -tags rpc ./internal/ggml/ ./internal/model/ ./internal/engine/
 	@$(GO) test -tags rpc ./internal/cli/ -run '^TestDeviceLost'
+
+# What processors without newer instructions compute, on one that has them: custom kernels are those for ISA
+# (AVX2, AVX512, VNNI) and below. With NATIVE=0 ggml's own are for AVX2.
+ISA ?= AVX2
+test-isa: native
+	@CGO_CFLAGS='-O2 -g -DPG_HIGHEST_ISA=ISA_$(ISA)' $(GO) test $(TAGS) ./...
 
 # Address sanitizer on both sides of the bindings (gcc or clang needed). A test
 # asks for more memory than there is, and wants an error for it. What the sanitizer holds
