@@ -320,13 +320,14 @@ ubsan: native
 
 # The tests of some packages on an emulated processor: make NATIVE=0 test-qemu, make ARCH=arm64 test-qemu.
 # scripts/emulated runs each in a process of its own, and one on each core: so packages come one by one.
-QEMU_PACKAGES ?= $(addprefix ./internal/,ggml model tokenizer gguf pillow preprocess adapter atomicfile ccitt convert draw guard half \
+QEMU_PACKAGES ?= $(addprefix ./internal/,ggml model engine tokenizer gguf pillow preprocess adapter atomicfile ccitt convert draw guard half \
   jpeg mask nearest npz result safetensors sentencepiece systemd typeset)
 QEMU_FLAGS    ?=
+QEMU_SKIP     ?=
 test-qemu: native
 	$(call need,$(firstword $(QEMU)),install Debian's qemu-user)
 	@$(GO_ENV) $(GO) build $(TAGS) $(QEMU_PACKAGES)
-	@$(GO_ENV) $(GO) test $(TAGS) -p 1 -exec '$(CURDIR)/scripts/emulated $(QEMU)' -count=1 -timeout 2h $(QEMU_FLAGS) $(QEMU_PACKAGES)
+	@$(GO_ENV) $(GO) test $(TAGS) -p 1 -exec '$(CURDIR)/scripts/emulated $(QEMU)' -count=1 -timeout 2h -skip '$(QEMU_SKIP)' $(QEMU_FLAGS) $(QEMU_PACKAGES)
 	@echo 'not tested there, for reasons in CONTRIBUTING.md:' $$($(GO) list -f '{{with or .TestGoFiles .XTestGoFiles}}{{$$.ImportPath}}{{end}}' ./internal/... \
 	  | grep -vxF -f <($(GO) list $(QEMU_PACKAGES)) | sed 's|.*internal/||')
 

@@ -16,9 +16,7 @@ import (
 
 	"paligemma/internal/convert"
 	"paligemma/internal/engine"
-	"paligemma/internal/model"
 	"paligemma/internal/preprocess"
-	"paligemma/internal/tokenizer"
 )
 
 const testdata = "../../testdata"
@@ -266,57 +264,6 @@ func TestModelChanged(t *testing.T) {
 	}
 	if _, err := e.Encode(t.Context(), image, nil); !errors.As(err, &bad) {
 		t.Errorf("encode: %v", err)
-	}
-}
-
-// What is asked for never leaves the context the model was made for; an error about it is a tokenizer.LengthError.
-func TestContextLength(t *testing.T) {
-	e := open(t, converted(t, "pg1-tiny"), 1)
-	context := e.Config().Text.Context
-	ids := func(room int) engine.Prompt {
-		p := engine.Prompt{IDs: make([]int, context-room)}
-		for i := range p.IDs {
-			p.IDs[i] = e.Config().Tokens.BOS
-		}
-		return p
-	}
-	for _, beams := range []int{1, 2} {
-		got, err := e.Generate(t.Context(), engine.Request{Prompt: ids(6), MaxTokens: 1 << 40, Beams: beams, IgnoreEOS: true})
-		if err != nil || len(got.Tokens) > 6 {
-			t.Errorf("%d beams: %d tokens, %v", beams, len(got.Tokens), err)
-		}
-	}
-	if _, err := e.Score(t.Context(), ids(6), []string{"a cat"}); err != nil {
-		t.Errorf("score: %v", err)
-	}
-	if _, err := e.Generate(t.Context(), engine.Request{Prompt: ids(6), MaxTokens: -1}); err == nil {
-		t.Error("a negative number of tokens")
-	}
-	none := ""
-	for name, ask := range map[string]func() error{
-		"score of a suffix that leaves the context": func() error {
-			_, err := e.Score(t.Context(), ids(6), []string{"two dogs on the green grass"})
-			return err
-		},
-		"text after a prompt as long as the context": func() error {
-			_, err := e.Generate(t.Context(), engine.Request{Prompt: ids(0), MaxTokens: 1})
-			return err
-		},
-		"pass over a suffix beyond the context": func() error {
-			_, err := e.Forward(t.Context(), ids(0), &none, model.TraceOptions{})
-			return err
-		},
-		"text longer than any that fits": func() error {
-			_, err := e.Generate(t.Context(), engine.Request{Prompt: engine.Prompt{Text: strings.Repeat("x ", 1<<20)}, MaxTokens: 1})
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var long *tokenizer.LengthError
-			if err := ask(); !errors.As(err, &long) {
-				t.Errorf("%v", err)
-			}
-		})
 	}
 }
 
