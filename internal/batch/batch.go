@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"paligemma/internal/atomicfile"
 	"paligemma/internal/batch/source"
 	"paligemma/internal/engine"
 	"paligemma/internal/preprocess"
@@ -287,8 +288,17 @@ func (r *run) begin(f *files) (*journal, *priors, error) {
 		retry = exists(f.retry)
 	}
 	j, err := openJournal(f.journal, r.Sync)
-	if err != nil || !retry {
-		return j, nil, err
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !retry && f.complete(): // another process has just completed them, or they are not of this job
+		err := fmt.Errorf("%s: %w", f.path, atomicfile.ErrExists)
+		if j.size == 0 {
+			err = errors.Join(err, remove(f.journal))
+		}
+		return nil, nil, errors.Join(err, j.close())
+	case !retry:
+		return j, nil, nil
 	}
 	prior, err := openPriors(f.retry)
 	if err == nil {

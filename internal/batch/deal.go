@@ -102,7 +102,9 @@ func (d dealing) note(job *Job, part Part) {
 }
 
 // dealt reports whether a job says how inputs were dealt out to parts.
-func (j Job) dealt() bool { return j.Shards > 1 && (j.Outputs != nil || j.RecordsPerFile > 0) }
+func (j Job) dealt() bool {
+	return j.Shards > 1 && (j.Dealt || j.Files != nil || j.Outputs != nil || j.RecordsPerFile > 0)
+}
 
 // sameDealing reports whether two runs of a job dealt the inputs out in the same way.
 func (j Job) sameDealing(other Job) bool {

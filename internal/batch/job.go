@@ -177,12 +177,33 @@ func (j *Job) claim(path string, drawnSeed bool) error {
 	if d := j.differences(old); d != "" {
 		return result.RequestError{Err: fmt.Errorf("the output belongs to another job (--overwrite starts anew): %s", d)}
 	}
+	return j.agree(path, old)
+}
+
+// agree makes the job's file say which files of results there are, and how inputs are dealt
+// out to parts. old is what it says.
+func (j *Job) agree(path string, old Job) error {
+	if j.Shards > 1 && j.Outputs != nil && lists(old.Outputs, j.Outputs) { // another part knows of more files
+		j.Outputs = old.Outputs
+	}
 	switch {
 	case old.dealt() && !j.sameDealing(old):
 		return result.RequestError{Err: errors.New("another part has begun with other files of inputs: run it again")}
-	case !slices.Equal(old.Outputs, j.Outputs) || !j.sameDealing(old) || j.Files != nil && (old.Files == nil || *old.Files != *j.Files):
+	case !slices.Equal(old.Outputs, j.Outputs) || !j.sameDealing(old) || old.Files == nil && j.Files != nil:
 		old.Outputs, old.Dealt, old.Files = j.Outputs, j.Dealt, j.Files
 		return writeFile(path, old, true)
 	}
 	return nil
+}
+
+// lists reports whether names has all of some, and more.
+func lists(names, some []string) bool {
+	if len(names) <= len(some) {
+		return false
+	}
+	known := map[string]bool{}
+	for _, name := range names {
+		known[name] = true
+	}
+	return !slices.ContainsFunc(some, func(name string) bool { return !known[name] })
 }

@@ -104,22 +104,38 @@ func (o *outcome) dealtOther() (found []Finding) {
 	}
 	for i := range o.files {
 		f := &o.files[i]
-		s, ok := f.storedStats()
-		switch {
-		case !ok || !f.complete():
-		case !s.Job.sameDealing(o.job):
+		if s, ok := f.storedStats(); ok && f.complete() && !s.Job.sameDealing(o.job) {
 			found = append(found, f.other())
-		case s.Job.Files != nil && o.job.Files != nil && s.Job.Files.All < o.job.Files.All && i == len(o.files)-1:
-			found = append(found, f.lacks())
 		}
 	}
-	if !o.job.Dealt || found != nil {
+	switch {
+	case found != nil:
 		return found
+	case !o.job.Dealt:
+		return o.lacksFiles()
 	}
 	for _, set := range o.sets() {
 		found = append(found, seenOther(set)...)
 	}
 	return found
+}
+
+// lacksFiles finds the results of the last part if they lack files of inputs that another part
+// knew of: those that are added are the last part's.
+func (o *outcome) lacksFiles() []Finding {
+	known := 0
+	for i := range o.files {
+		f := &o.files[i]
+		s, ok := f.storedStats()
+		if !ok || !f.complete() || s.Job.Files == nil || o.parts != nil && !s.Final {
+			continue
+		}
+		if i == len(o.files)-1 && s.Job.Files.All < known {
+			return []Finding{f.lacks()}
+		}
+		known = max(known, s.Job.Files.All)
+	}
+	return nil
 }
 
 // other is the finding that results are of other inputs than those of other parts.
@@ -189,9 +205,10 @@ func (o *outcome) sets() [][][]files {
 	case o.parts != nil:
 		return [][][]files{o.parts}
 	}
-	each := len(o.files) / max(1, o.job.Shards) // files of a part
+	parts := max(1, o.job.Shards)
+	each := len(o.files) / parts // files of a part
 	sets = make([][][]files, each)
-	for i, f := range o.files[:each*o.job.Shards] {
+	for i, f := range o.files[:each*parts] {
 		sets[i%each] = append(sets[i%each], []files{f})
 	}
 	return sets
