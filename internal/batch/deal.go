@@ -21,7 +21,7 @@ type dealing struct {
 type Shares struct {
 	Count  int    `json:"count"`
 	SHA256 string `json:"sha256"` // of their names, without folders
-	All    int    `json:"all"`    // with those that were added
+	All    int    `json:"all"`    // with those that were added so far
 }
 
 // Seen are inputs whose records are dealt out to parts: what all parts have to see.
