@@ -7,10 +7,8 @@ import (
 	"paligemma/internal/demo"
 	"paligemma/internal/engine"
 	"paligemma/internal/ggml"
-	"paligemma/internal/gguf"
 	"paligemma/internal/model"
 	"paligemma/internal/quote"
-	"paligemma/internal/regular"
 	"paligemma/internal/units"
 )
 
@@ -95,28 +93,12 @@ func (o modelOptions) open(parallel int) (*engine.Engine, error) {
 // config reads the configuration of the model that the flags name, from the header of its
 // file.
 func (o modelOptions) config() (model.Config, error) {
-	if o.Model == "" {
-		file, err := demo.Open()
-		if err != nil {
-			return model.Config{}, err
-		}
-		defer file.Close()
-		return model.ReadConfig(file.Header)
-	}
-	path, err := modelPath(o.Model)
-	if err != nil {
-		return model.Config{}, err
-	}
-	file, err := regular.Open(path)
+	file, err := openGGUF(o.Model)
 	if err != nil {
 		return model.Config{}, err
 	}
 	defer file.Close()
-	h, err := gguf.Parse(file, file.Size())
-	if err != nil {
-		return model.Config{}, err
-	}
-	return model.ReadConfig(h)
+	return model.ReadConfig(file.Header)
 }
 
 // openWith opens the model with options of the engine.

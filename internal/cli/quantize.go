@@ -92,7 +92,7 @@ func (a *app) runQuantize(cmd *cobra.Command, o *quantizeOptions, in, out string
 	if out == "" {
 		return errEmpty
 	}
-	src, err := openSource(in)
+	src, err := openGGUF(in)
 	if err != nil {
 		return explainModel(in, &engine.ModelError{Err: err})
 	}
@@ -115,8 +115,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// openSource opens what is to be quantized: the built-in model where path is empty.
-func openSource(path string) (*gguf.File, error) {
+// openGGUF opens the file of a model: the built-in one where path is empty.
+func openGGUF(path string) (*gguf.File, error) {
 	if path == "" {
 		return demo.Open()
 	}
