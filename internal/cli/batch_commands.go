@@ -42,7 +42,7 @@ func (a *app) batchVerifyCommand() *cobra.Command {
 finding, with the file, the number of the record, its id and what is wrong with it.
 
     missing      a file of results: no run has begun it
-    incomplete   a file of results: its run was broken off, or has inputs that were added
+    incomplete   a file of results: its run was broken off, or it lacks inputs that were added
     other        a file of results: its part has other inputs than those that were shared out
     failed       a record: --retry-failed asks it again
     double       an id that an earlier record has

@@ -96,7 +96,7 @@ func TestPlan(t *testing.T) {
 			if got := describe(p); c.want != "" && got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
-			if short, any := p.Short(); short.Device != c.short || any != (c.short != "") {
+			if short, ok := p.Short(); short.Device != c.short || ok != (c.short != "") {
 				t.Errorf("%q has too little memory, want %q", short.Device, c.short)
 			}
 			checkSum(t, config, lookup, p)
