@@ -63,10 +63,15 @@ static void end_of_driver(int number) {
 	pg_end(line);
 }
 
+// is_crash reports whether a signal is a fault, or of abort, and not one that somebody sent.
+static bool is_crash(int number, const siginfo_t * info) {
+	return info->si_code > 0 || (number == SIGABRT && info->si_code == SI_TKILL);
+}
+
+// What happens in libc counts as a driver's, too: whose call it was is not known.
 static void on_crash(int number, siginfo_t * info, void * context) {
 	uintptr_t at = instruction(context);
-	bool sent = info->si_code == SI_USER;
-	if (!sent && (at < program.start || at >= program.end)) {
+	if (is_crash(number, info) && (at < program.start || at >= program.end)) {
 		end_of_driver(number);
 	}
 	const struct sigaction * next = &previous[number];

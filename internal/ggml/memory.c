@@ -15,6 +15,10 @@
 __attribute__((constructor)) static void ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
 
 void pg_end(const char * message) {
+	static atomic_flag ended = ATOMIC_FLAG_INIT;
+	while (atomic_flag_test_and_set(&ended)) {
+		pause(); // another thread has ended the process
+	}
 	if (write(STDERR_FILENO, message, strlen(message)) < 0) {
 		// nobody can be told
 	}

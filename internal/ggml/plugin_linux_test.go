@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"paligemma/internal/emulated"
 )
 
 const fakeName = "libggml-fake-" // and the tree's hash
@@ -125,7 +127,7 @@ func TestUselessFolders(t *testing.T) {
 		"empty":    {t.TempDir(), "there is no libggml-*-*.so in it"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.Command(os.Args[0])
+			cmd := emulated.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), childVariable+"=start", PluginFolders+"=:"+c.folder+":")
 			out, err := cmd.Output()
 			if want := c.folder + " is not used: "; err != nil || !strings.HasPrefix(string(out), want) || !strings.HasSuffix(string(out), c.want+"\n") || strings.Count(string(out), "\n") != 1 {

@@ -7,7 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"paligemma/internal/emulated"
 )
 
 // childVariable makes the test binary a program that uses the devices of plug-ins: its
@@ -28,6 +31,18 @@ var uses = map[string]func(Device){
 	},
 	"host":   func(d Device) { fmt.Println(d.Name, d.hostType() != nil) },
 	"memory": func(d Device) { d.Memory() },
+	"memory at once": func(d Device) {
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() { d.Memory() })
+		}
+		all.Wait()
+	},
+	"fault in Go": func(Device) {
+		defer func() { fmt.Println(recover()) }()
+		var nowhere *Device
+		fmt.Println(nowhere.Name)
+	},
 	"outlive": func(d Device) {
 		lost := Lost()
 		go d.Memory()
@@ -69,12 +84,15 @@ func TestBrokenDrivers(t *testing.T) {
 		out     string
 		err     string // and exit status 1
 	}{
-		"half open": {"start", []string{"OPEN=once"}, unstarted("the driver is broken"), ""},
-		"says why":  {"start", []string{"OPEN=fail", `CERR="device EMPTY0 has no "`}, unstarted("device EMPTY0 has no 1"), ""},
-		"throws":    {"start", []string{"OPEN=fail"}, unstarted("the driver is broken"), ""},
-		"is silent": {"start", []string{"OPEN=nothing"}, unstarted("its driver does not say why"), ""},
-		"faults":    {"start", []string{"OPEN=crash"}, "", crashed("SIGSEGV")},
-		"aborts":    {"start", []string{"OPEN=abort"}, "", crashed("SIGABRT")},
+		"half open":       {"start", []string{"OPEN=once"}, unstarted("the driver is broken"), ""},
+		"says why":        {"start", []string{"OPEN=fail", `CERR="device EMPTY0 has no "`}, unstarted("device EMPTY0 has no 1"), ""},
+		"throws":          {"start", []string{"OPEN=fail"}, unstarted("the driver is broken"), ""},
+		"is silent":       {"start", []string{"OPEN=nothing"}, unstarted("its driver does not say why"), ""},
+		"faults":          {"start", []string{"OPEN=crash"}, "", crashed("SIGSEGV")},
+		"aborts":          {"start", []string{"OPEN=abort"}, "", crashed("SIGABRT")},
+		"faults at once":  {"memory at once", []string{"MEMORY=crash"}, "", crashed("SIGSEGV")},
+		"aborts at once":  {"memory at once", []string{"MEMORY=abort"}, "", crashed("SIGABRT")},
+		"is not at fault": {"fault in Go", nil, "runtime error: invalid memory address or nil pointer dereference\n", ""},
 		"throws later": {"memory", []string{"MEMORY=fail"}, "",
 			"paligemma: the GPU does not compute any more: its memory is used up or its driver failed (the driver is broken); try a smaller model, or --device cpu\n"},
 		"throws later, outlived": {"outlive", []string{"MEMORY=fail"}, ErrLost.Error() + "\n", ""},
@@ -83,7 +101,7 @@ func TestBrokenDrivers(t *testing.T) {
 			dir := t.TempDir()
 			defines := append([]string{`TREE="` + tree + `"`, "API=3", "DEVICES=1"}, c.defines...)
 			fakePlugin(t, filepath.Join(dir, fakeName+tree[:treeLength]+".so"), defines...)
-			cmd := exec.Command(os.Args[0])
+			cmd := emulated.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), childVariable+"="+c.use, PluginFolders+"="+dir)
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
@@ -109,7 +127,7 @@ func TestHostMemory(t *testing.T) {
 		t.Run(backend, func(t *testing.T) {
 			dir := t.TempDir()
 			fakePlugin(t, filepath.Join(dir, fakeName+tree[:treeLength]+".so"), `TREE="`+tree+`"`, "API=3", "DEVICES=2", `NAME="`+backend+`"`)
-			cmd := exec.Command(os.Args[0])
+			cmd := emulated.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), childVariable+"=host", PluginFolders+"="+dir)
 			if out, err := cmd.Output(); err != nil || string(out) != want {
 				t.Errorf("%v, prints\n%swant\n%s", err, out, want)
