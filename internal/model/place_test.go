@@ -38,7 +38,7 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// TestComputeMemory counts what a device needs beside weights and cells.
+// TestComputeMemory counts what a device needs next to weights and cells.
 func TestComputeMemory(t *testing.T) {
 	none := parts{layers: make([]int64, 4)}
 	p := planner{needs: needs{weights: none, adapters: none, work: 10, visionWork: 7, images: 3, logits: 2}, vision: 1,
