@@ -2,6 +2,7 @@
 // assertion of ggml fails that the checks in Go did not foresee: one line, no core dump.
 #include "end.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -19,7 +20,8 @@ void pg_end(const char * message) {
 	while (atomic_flag_test_and_set(&ended)) {
 		pause(); // another thread has ended the process
 	}
-	if (write(STDERR_FILENO, message, strlen(message)) < 0) {
+	struct pollfd out = { STDERR_FILENO, POLLOUT, 0 }; // perhaps a pipe that nobody reads
+	if (poll(&out, 1, 500) > 0 && write(STDERR_FILENO, message, strlen(message)) < 0) {
 		// nobody can be told
 	}
 	_exit(1);

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"paligemma/internal/emulated"
 )
@@ -66,6 +68,33 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// TestEndsUnread ends a process whose line goes into a pipe that is full and that nobody reads.
+func TestEndsUnread(t *testing.T) {
+	dir := t.TempDir()
+	fakePlugin(t, filepath.Join(dir, fakeName+tree[:treeLength]+".so"), `TREE="`+tree+`"`, "API=3", "DEVICES=1", "OPEN=abort")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	fd := int(w.Fd())
+	for err = syscall.SetNonblock(fd, true); err == nil; {
+		_, err = syscall.Write(fd, make([]byte, 4096))
+	}
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	cmd := emulated.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"=start", PluginFolders+"="+dir)
+	cmd.Stderr = w
+	late := time.AfterFunc(time.Minute, func() { r.Close() }) // a broken pipe has it go on
+	defer late.Stop()
+	if err := cmd.Run(); !late.Stop() || cmd.ProcessState.ExitCode() != 1 {
+		t.Error(err)
+	}
 }
 
 // TestBrokenDrivers has devices that do not start, and drivers that throw exceptions or
