@@ -24,7 +24,7 @@ const goldenTests = "^Test(Forward|Generate|Score)MatchesTransformers$"
 // hostTests are of the host: they run all others again with each instruction set, want a C
 // compiler or the loopback address, look at its memory, or compute on the CPU alone, for long.
 var hostTests = []string{"TestInstructionSets", "TestBuiltForAnotherProcessor", "TestPlugin.*", "FuzzPlugin",
-	"TestBrokenDrivers", "TestHostMemory", "TestServerKilled", "TestLargeGraphs", "TestFlat"}
+	"TestBrokenDrivers", "TestEndsUnread", "TestHostMemory", "TestServerKilled", "TestLargeGraphs", "TestFlat"}
 
 // testLimit ends a test binary that hangs; another runs the rest.
 const testLimit = 100 * time.Second
